@@ -1,0 +1,53 @@
+# make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
+# make test   set up .venv with the development tools, run lint, types and tests
+# make check  the same checks without setting up
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLIP ?= scene
+DEMO := out/demo
+FOLDERS := calibration configs evaluation kernels models networks quantum realtime training
+
+.PHONY: demo test check lint format clean
+
+demo: $(VENV)/.base
+	mkdir -p $(DEMO)
+	$(BIN)/qlumen replay $(CLIP) --output $(DEMO)/overlay.mp4 --events $(DEMO)/events.jsonl \
+	  --json $(DEMO)/summary.json --snapshots $(DEMO)/frames --set snapshots.every=50
+	@echo "wrote $(DEMO)/overlay.mp4, events.jsonl, summary.json and frames/"
+
+test: $(VENV)/.dev
+	$(MAKE) check
+
+check: lint
+	$(BIN)/python -m pytest
+
+lint: .links/qlumen
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[dev]
+	touch $@ $(VENV)/.base
+
+# Type checkers do not resolve packages that setup.py maps; these links let them.
+.links/qlumen:
+	mkdir -p $@
+	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done
+
+clean:
+	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache *.egg-info

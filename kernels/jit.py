@@ -1,0 +1,38 @@
+"""The one decorator that holds all Numba options, and where compiled code is kept."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def cache_dir() -> Path:
+    """The folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in the user's cache.
+
+    Numba's own default is a `__pycache__` beside the source, debris in site-packages.
+    """
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen)
+    root = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "qlumen" / "numba"
+
+
+def kernel(function: F) -> F:
+    """Compile `function` in nopython mode, without the GIL, cached on disk.
+
+    Division by zero gives inf or nan as in NumPy, and arithmetic is strict: kernels
+    are compared bit by bit with their oracles.
+    """
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+
+
+def fast_kernel(function: F) -> F:
+    """Like `kernel`, with floating-point reordering allowed: for pictures, not for figures."""
+    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
+
+
+numba.config.CACHE_DIR = str(cache_dir())

