@@ -1,0 +1,169 @@
+"""The model bundle: a folder with everything that runs a trained network, and its papers.
+
+    bundle.json            what it is: input, thresholds, circuit, provenance, metrics, hashes
+    weights.safetensors    the trained weights, half precision (the circuit's in single)
+    network.xml, .bin      the compiled form that the OpenVINO engine loads
+    CARD.md                for people
+
+No file of it is a pickle, and none is used before its SHA-256 has been compared. Needs no
+torch: `networks/export.py` writes bundles.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qlumen.realtime.errors import BundleError, BundleHashError
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+MODEL = "network.xml"
+WEIGHTS = "weights.safetensors"
+CARD = "CARD.md"
+SHIPPED = "lite0-vqc4"
+CHUNK_BYTES = 1 << 20
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Record):
+    """The network takes `(1, height, width, 3) uint8` BGR and normalises it itself."""
+
+    width: int
+    height: int
+    fit: Literal["stretch", "letterbox"]
+    mean: float
+    std: float
+
+
+class Thresholds(_Record):
+    """Of the post-processing; see `realtime/postprocess.py`."""
+
+    low: float = Field(gt=0, lt=1)
+    high: float = Field(gt=0, lt=1)
+    min_area_fraction: float = Field(ge=0, lt=1)
+
+
+class QuantumRecord(_Record):
+    """The circuit in the bottleneck and the exact table that stands for it."""
+
+    circuit: str
+    weights_sha256: str
+    device: str
+    circuit_runs: int
+    table_shape: tuple[int, int]
+    table_sha256: str
+    max_abs_error: float
+
+
+class Manifest(_Record):
+    format: int
+    name: str
+    version: str
+    created: str
+    network: dict[str, Any]
+    input: InputSpec
+    thresholds: Thresholds
+    quantum: QuantumRecord | None
+    provenance: dict[str, Any]
+    metrics: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files have been checked.
+
+    Attributes:
+        sha256: of the manifest, which holds the hashes of all other files.
+    """
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+
+    @property
+    def model(self) -> Path:
+        return self.folder / MODEL
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises:
+        BundleError: no bundle there, of another format, or its manifest is broken.
+        BundleHashError: a file differs from the one the bundle was written with.
+    """
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"no model bundle in {folder}: {MANIFEST}: {error.strerror}; "
+            "give the folder of one, or none for the shipped bundle"
+        ) from None
+    manifest = _parse(path, data)
+    for name, wanted in manifest.files.items():
+        _check_file(folder / name, wanted)
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
+
+
+def shipped_bundle() -> Path:
+    """The folder of the bundle that is installed with qlumen."""
+    return Path(str(files("qlumen.models"))) / SHIPPED
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
+    """Write `manifest` with the hashes of the files that lie in `folder`, last and at once."""
+    names = sorted(p.name for p in folder.iterdir() if p.name != MANIFEST)
+    hashes = {name: file_sha256(folder / name) for name in names}
+    complete = manifest.model_copy(update={"files": hashes})
+    text = json.dumps(complete.model_dump(mode="json"), indent=2) + "\n"
+    part = folder / f".{MANIFEST}.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(folder / MANIFEST)
+    return read_bundle(folder)
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _parse(path: Path, data: bytes) -> Manifest:
+    try:
+        values = json.loads(data)
+        found = values["format"]
+    except (ValueError, TypeError, KeyError):
+        raise BundleError(
+            f"{path} is not a bundle's manifest; restore it or export again"
+        ) from None
+    if found != FORMAT:
+        raise BundleError(f"{path} has format {found}; this qlumen reads format {FORMAT}")
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {key}: {first['msg']}") from None
+
+
+def _check_file(path: Path, wanted: str) -> None:
+    if path.parent / path.name != path or not path.is_file():
+        raise BundleError(f"{path} is missing from its bundle; restore it or export again")
+    found = file_sha256(path)
+    if found != wanted:
+        raise BundleHashError(
+            f"{path} does not match its bundle: SHA-256 {found[:12]}..., want {wanted[:12]}...; "
+            "restore the file or export the bundle again"
+        )
