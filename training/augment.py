@@ -1,0 +1,98 @@
+"""Random changes of a training image that leave its meaning as it is."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentRanges:
+    """Attributes:
+    scale: factor on the size of what is seen, drawn log-uniformly.
+    aspect: largest factor between the two sides' scales.
+    shift: of the centre, as a share of the side.
+    gain: on all channels; `white_balance` on each one.
+    gamma: exponent on intensities in 0 to 1.
+    saturation: factor on the distance from grey.
+    """
+
+    scale: tuple[float, float] = (0.7, 1.45)
+    aspect: float = 1.2
+    shift: float = 0.1
+    gain: tuple[float, float] = (0.7, 1.3)
+    white_balance: tuple[float, float] = (0.88, 1.12)
+    gamma: tuple[float, float] = (0.75, 1.35)
+    saturation: tuple[float, float] = (0.6, 1.4)
+    blur_share: float = 0.2
+    blur_sigma_px: tuple[float, float] = (0.4, 2.0)
+    noise_share: float = 0.2
+    noise_sigma: float = 6.0
+
+
+DEFAULT_RANGES = AugmentRanges()
+
+
+def augment(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    size: int,
+    rng: np.random.Generator,
+    ranges: AugmentRanges = DEFAULT_RANGES,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Rotate, scale, flip and shift image and mask together, then change the image's colours.
+
+    Args:
+        image: `(S, S, 3) uint8` BGR. mask: `(S, S) uint8`, 0 or 1.
+        size: side of the result in pixels.
+
+    Returns:
+        `(size, size, 3) uint8` and `(size, size) uint8`, black outside the image.
+    """
+    matrix = _random_affine(image.shape[0], size, rng, ranges)
+    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    moved_mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST)
+    coloured = _random_colour(moved.astype(np.float32), rng, ranges)
+    degraded = _random_degradation(coloured, rng, ranges)
+    return np.clip(np.rint(degraded), 0, 255).astype(np.uint8), moved_mask.astype(np.uint8)
+
+
+def _random_affine(
+    from_size: int, to_size: int, rng: np.random.Generator, ranges: AugmentRanges
+) -> NDArray[np.float64]:
+    """The 2x3 matrix from source to destination pixels."""
+    zoom = np.exp(rng.uniform(*np.log(ranges.scale))) * to_size / from_size
+    aspect = np.exp(rng.uniform(-1, 1) * np.log(ranges.aspect) / 2)
+    flips = rng.choice([-1.0, 1.0], size=2)
+    angle = rng.uniform(-np.pi, np.pi)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = rotation @ np.diag([zoom * aspect * flips[0], zoom / aspect * flips[1]])
+    target = to_size * (0.5 + rng.uniform(-ranges.shift, ranges.shift, size=2)) - 0.5
+    centre = np.full(2, from_size / 2 - 0.5)
+    return np.column_stack([linear, target - linear @ centre])
+
+
+def _random_colour(
+    image: FloatImage, rng: np.random.Generator, ranges: AugmentRanges
+) -> FloatImage:
+    gains = rng.uniform(*ranges.gain) * rng.uniform(*ranges.white_balance, size=3)
+    saturation = rng.uniform(*ranges.saturation)
+    grey = image.mean(axis=2, keepdims=True)
+    image = (grey + saturation * (image - grey)) * gains.astype(np.float32)
+    gamma = rng.uniform(*ranges.gamma)
+    unit = np.clip(image, 0, 255) / np.float32(255)
+    return np.asarray(np.float32(255) * unit ** np.float32(gamma), dtype=np.float32)
+
+
+def _random_degradation(
+    image: FloatImage, rng: np.random.Generator, ranges: AugmentRanges
+) -> FloatImage:
+    if rng.random() < ranges.blur_share:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*ranges.blur_sigma_px))
+    if rng.random() < ranges.noise_share:
+        sigma = rng.uniform(0, ranges.noise_sigma)
+        image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    return image

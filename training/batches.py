@@ -1,0 +1,58 @@
+"""Batches of an epoch: a pure function of seed and epoch, made one ahead in a thread."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qlumen.networks.preprocessing import MEAN, STD
+from qlumen.training.augment import augment
+from qlumen.training.data import Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Attributes:
+    names: of its images.
+    images: `(N, 3, S, S) float32`, normalised RGB.
+    masks: `(N, 1, S, S) float32`, 0 or 1.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+    masks: Tensor
+
+
+def training_batches(
+    data: Dataset, epoch: int, *, batch_size: int, size: int, seed: int
+) -> Iterator[Batch]:
+    """Yield shuffled, augmented batches; an incomplete last one is left out if there are others."""
+    order = np.random.default_rng((seed, epoch)).permutation(len(data))
+    count = max(1, len(data) // batch_size)
+    parts = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
+
+    def make(rows: NDArray[np.int64]) -> Batch:
+        pairs = []
+        for row in rows:
+            rng = np.random.default_rng((seed, epoch, int(row)))
+            pairs.append(augment(data.images[row], data.masks[row], size, rng))
+        images, masks = zip(*pairs, strict=True)
+        return to_batch(tuple(data.names[row] for row in rows), np.stack(images), np.stack(masks))
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(make, parts[0])
+        for rows in parts[1:]:
+            ready, coming = coming.result(), pool.submit(make, rows)
+            yield ready
+        yield coming.result()
+
+
+def to_batch(names: tuple[str, ...], images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> Batch:
+    """Normalise `(N, S, S, 3)` BGR bytes and `(N, S, S)` masks."""
+    rgb = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    normalised = (rgb - MEAN) / STD
+    return Batch(names, normalised.contiguous(), torch.from_numpy(masks)[:, None].float())

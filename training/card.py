@@ -1,0 +1,85 @@
+"""The card of a bundle: what it is, what it was trained on, how well it does, its limits."""
+
+from typing import Any
+
+from qlumen.networks.bundle import Manifest
+
+COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+
+
+def render_card(manifest: Manifest) -> str:
+    """Markdown for people, from the manifest alone."""
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest.name}, version {manifest.version}",
+                "Segments polyps in colonoscopy pictures. **A research tool, not a medical "
+                "device.**",
+                _network(manifest),
+                _training(manifest.provenance),
+                _scores(manifest),
+                LIMITS,
+                TERMS,
+            ]
+        )
+        + "\n"
+    )
+
+
+def _network(manifest: Manifest) -> str:
+    spec, thresholds = manifest.input, manifest.thresholds
+    lines = [
+        "## Network",
+        f"U-Net on EfficientNet-Lite0, input {spec.width}x{spec.height} ({spec.fit}), output at "
+        f"half that size. Thresholds: high {thresholds.high}, low {thresholds.low}, least area "
+        f"{thresholds.min_area_fraction:.2%} of the frame.",
+    ]
+    if record := manifest.quantum:
+        rows, columns = record.table_shape
+        lines.append(
+            f"Bottleneck: the circuit `{record.circuit}` behind a gated residual, stored as its "
+            f"exact table of {rows}x{columns} coefficients, sampled in {record.circuit_runs} runs "
+            f"on `{record.device}`; largest difference from live execution on 1,000 random "
+            f"inputs: {record.max_abs_error:.1e}."
+        )
+    return "\n\n".join(lines)
+
+
+def _training(provenance: dict[str, Any]) -> str:
+    settings = provenance["settings"]
+    return (
+        "## Training\n\n"
+        f"{provenance['train_images']} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split "
+        f"less {provenance['val_images']} for validation), {settings['epochs']} epochs at "
+        f"{settings['input_size']}x{settings['input_size']}, batch {settings['batch_size']}, "
+        "BCE + Dice, AdamW with a one-cycle rate, averaged weights of the epoch with the best "
+        f"validation Dice (epoch {provenance['best_epoch']}), encoder from ImageNet weights, "
+        f"seed {settings['seed']}."
+    )
+
+
+def _scores(manifest: Manifest) -> str:
+    head = "| split | images | " + " | ".join(COLUMNS) + " |"
+    rule = "|---" * (len(COLUMNS) + 2) + "|"
+    rows = [
+        f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
+        for split, row in manifest.metrics.items()
+    ]
+    note = (
+        "Thresholds and epoch were chosen on `val`. The frames of `test_clinicdb` share sequences "
+        "with training frames, so that row is optimistic."
+    )
+    return "\n".join(["## Scores", "", head, rule, *rows, "", note])
+
+
+LIMITS = """## Limits
+
+Trained on pictures that all show a polyp: it has not learned what a colon without one looks
+like, and marks something on many such frames. Flat and small pale polyps are missed more
+often than others. Not tried on other endoscopes than those of the two data sets, on children,
+or on capsule endoscopy."""
+
+TERMS = """## Terms of the data
+
+Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: research and
+education only (Bernal et al. 2015). The weights derive from both: research and education."""

@@ -1,0 +1,92 @@
+"""`qlumen train`: splits in, a bundle out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.realtime.errors import ConfigError, DatasetError
+from qlumen.realtime.progress import progress_bar
+from qlumen.training.data import TRAINING, VALIDATION, load_split
+from qlumen.training.finish import finish_bundle
+from qlumen.training.loop import EpochReport, Trainer
+from qlumen.training.settings import TrainSettings
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("train")
+@click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
+@click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
+@click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
+@click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
+@click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
+@click.option("--limit", type=click.IntRange(min=1), default=0, help="Take only so many images.")
+@click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
+              help="Side of the engine's input, a multiple of 32.")  # fmt: skip
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def command(
+    data: Path,
+    output: Path,
+    run_folder: Path,
+    resume: bool,
+    bottleneck: str,
+    epochs: int | None,
+    limit: int,
+    size: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Train a network, choose its thresholds, and write its bundle."""
+    if size % 32:
+        raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
+    settings = _settings(bottleneck, epochs, overrides)
+    train = load_split(data, TRAINING, limit=limit)
+    trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
+    if resume:
+        trainer.resume()
+    elif trainer.has_checkpoint():
+        raise DatasetError(f"{run_folder} holds a run already; add --resume, or name another")
+    console = Console()
+    steps = settings.epochs * trainer.steps_per_epoch
+    with progress_bar("train", steps, "steps", console) as show:
+        network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+    bundle = finish_bundle(
+        output,
+        network,
+        name=f"lite0-{bottleneck}{settings.qubits}",
+        size=size,
+        data=data,
+        provenance=trainer.provenance(),
+    )
+    for split, scores in bundle.manifest.metrics.items():
+        console.print(f"{split}: Dice {scores['dice']:.4f}", highlight=False)
+    console.print(f"wrote {output}", highlight=False)
+
+
+def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:
+    values: dict[str, Any] = {"bottleneck": bottleneck}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r} is not of the form key=value")
+        values[key] = yaml.safe_load(text)
+    if epochs:
+        values["epochs"] = epochs
+    try:
+        return TrainSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"training setting {first['loc'][0]}: {first['msg']}") from None
+
+
+def _print(report: EpochReport, epochs: int, console: Console) -> None:
+    console.print(
+        f"epoch {report.epoch}/{epochs}: loss {report.loss:.4f}, validation Dice "
+        f"{report.dice:.4f} (best {report.best:.4f}), {report.seconds:.0f} s",
+        highlight=False,
+    )

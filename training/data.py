@@ -1,0 +1,95 @@
+"""Images and masks of a split, decoded once and kept in memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair
+from qlumen.realtime.errors import DatasetError
+
+TRAINING = "train"
+VALIDATION = "val"
+CACHED_SIZE_PX = 320
+"""Side at which images are kept: above the training crop, so that zooming in stays sharp."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Attributes:
+    names: `folder/stem` of each image.
+    images: `(N, S, S, 3) uint8` BGR, stretched to a square.
+    masks: `(N, S, S) uint8`, 0 or 1.
+    """
+
+    names: tuple[str, ...]
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def load_split(root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int = 0) -> Dataset:
+    """Read the images listed in `root/splits/SPLIT.txt`, one `folder/stem` a line.
+
+    Args:
+        limit: take only so many, evenly spread over the list; 0 takes all.
+
+    Raises:
+        DatasetError: the list or one of its files is missing or unreadable.
+    """
+    names = _names(root, split)
+    if 0 < limit < len(names):
+        names = [names[i * len(names) // limit] for i in range(limit)]
+    images = np.empty((len(names), size, size, 3), np.uint8)
+    masks = np.empty((len(names), size, size), np.uint8)
+    for row, name in enumerate(names):
+        pair = _pair(root, name)
+        images[row] = _read(pair.image, cv2.IMREAD_COLOR, size)
+        masks[row] = _read(pair.mask, cv2.IMREAD_GRAYSCALE, size) >= MASK_THRESHOLD
+    return Dataset(tuple(names), images, masks)
+
+
+def split_pairs(root: Path, split: str) -> list[Pair]:
+    """The files of the images and masks listed in `root/splits/SPLIT.txt`.
+
+    Raises:
+        DatasetError: the list is missing.
+    """
+    return [_pair(root, name) for name in _names(root, split)]
+
+
+def resized(
+    images: NDArray[np.uint8], masks: NDArray[np.uint8], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images by area averaging and masks by nearest pixel, to squares of `size`."""
+    shape = (size, size)
+    small = [cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in images]
+    small_masks = [cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST) for mask in masks]
+    return np.stack(small).astype(np.uint8), np.stack(small_masks).astype(np.uint8)
+
+
+def _names(root: Path, split: str) -> list[str]:
+    listing = root / "splits" / f"{split}.txt"
+    if not listing.is_file():
+        raise DatasetError(f"no split {listing}; point --data at the folder that holds splits/")
+    names = listing.read_text(encoding="utf-8").split()
+    if not names:
+        raise DatasetError(f"{listing} names no image")
+    return names
+
+
+def _pair(root: Path, name: str) -> Pair:
+    folder, _, stem = name.partition("/")
+    base = root / folder
+    return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
+
+
+def _read(path: Path, mode: int, size: int) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), mode)
+    if image is None:
+        raise DatasetError(f"{path} is missing or not a readable image")
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

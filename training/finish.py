@@ -1,0 +1,61 @@
+"""From a trained network to a bundle with thresholds, figures and a card."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qlumen.calibration.threshold import choose_thresholds
+from qlumen.evaluation.run import evaluate, means
+from qlumen.networks.bundle import CARD, Bundle, Manifest, Thresholds, write_manifest
+from qlumen.networks.export import write_bundle
+from qlumen.networks.unet import UNet
+from qlumen.realtime.config import Settings
+from qlumen.realtime.postprocess import Postprocessor
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.training.card import render_card
+from qlumen.training.data import VALIDATION, split_pairs
+
+VERSION = "1"
+MEASURED_SPLITS = (VALIDATION, "test_kvasir", "test_clinicdb")
+MIN_AREA_FRACTION = 0.0005
+"""About 1,000 pixels of a 1080p frame: less is noise more often than a polyp."""
+
+
+def finish_bundle(
+    folder: Path, network: UNet, *, name: str, size: int, data: Path, provenance: Mapping[str, Any]
+) -> Bundle:
+    """Export `network`, choose its thresholds on validation, measure it on every split there is.
+
+    Args:
+        size: side of the engine's input in pixels, a multiple of 32.
+        provenance: what the training reports of itself.
+    """
+    start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)
+    bundle = write_bundle(
+        folder, network, name=name, version=VERSION, size=size, thresholds=start, papers=provenance
+    )
+    segmenter = Segmenter.open(bundle, Settings())
+    try:
+        manifest = _measured(bundle.manifest, segmenter, data)
+    finally:
+        segmenter.close()
+    (folder / CARD).write_text(render_card(manifest), encoding="utf-8")
+    return write_manifest(folder, manifest)
+
+
+def _measured(manifest: Manifest, segmenter: Segmenter, data: Path) -> Manifest:
+    """The manifest with thresholds and mean scores filled in."""
+    choice = choose_thresholds(split_pairs(data, VALIDATION), segmenter, MIN_AREA_FRACTION)
+    postprocess = Postprocessor(**choice.thresholds.model_dump())
+    chosen = replace(segmenter, postprocess=postprocess)
+    metrics = {}
+    for split in MEASURED_SPLITS:
+        if (data / "splits" / f"{split}.txt").is_file():
+            rows = evaluate(split_pairs(data, split), chosen)
+            metrics[split] = {"images": len(rows), **_rounded(means(rows))}
+    return manifest.model_copy(update={"thresholds": choice.thresholds, "metrics": metrics})
+
+
+def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: None if value is None else round(value, 4) for key, value in mean.items()}

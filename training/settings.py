@@ -1,0 +1,30 @@
+"""Settings of a training run; unknown keys are refused."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qlumen.networks.bottlenecks import BOTTLENECKS
+
+
+class TrainSettings(BaseModel):
+    """What a run does. Written into its checkpoint and into the bundle's provenance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(24, ge=1, description="passes over the training images")
+    batch_size: int = Field(12, ge=1, description="images a step")
+    input_size: int = Field(256, ge=32, multiple_of=32, description="side of a training crop, px")
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    encoder_rate: float = Field(4e-4, gt=0, description="peak learning rate of the encoder")
+    rate: float = Field(1e-3, gt=0, description="peak learning rate of everything else")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's, decoupled")
+    ema_decay: float = Field(0.995, ge=0, lt=1, description="of the averaged weights, per step")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the forward pass; bf16 pays where the CPU has avx512_bf16"
+    )
+    bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
+    qubits: int = Field(4, ge=2, le=8, description="of the vqc")
+    layers: int = Field(2, ge=1, description="of the vqc")
+    pretrained: bool = Field(True, description="start from ImageNet weights")
+    threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")
