@@ -1,0 +1,101 @@
+"""Scoring a bundle on images with masks, through the engine and post-processing of replay."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.evaluation.metrics import Scores, score
+from qlumen.evaluation.pairs import Pair, read_pair
+from qlumen.realtime.frames import Frame, FrameResult, Image, Mask, Segmentation
+from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks.masks import MaskWriter
+
+METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    name: str
+    findings: int
+    scores: Scores
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    segmenter: Segmenter,
+    *,
+    save_masks: Path | None = None,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> list[ImageScores]:
+    """Score every pair at its mask's own size; `save_masks` takes the masks as PNG.
+
+    Raises:
+        DatasetError: a file cannot be read, or image and mask differ in size.
+    """
+    writer = MaskWriter(save_masks) if save_masks else None
+    rows = []
+    for frame, truth, segmentation in _segmented(pairs, segmenter):
+        probability = _at_frame_size(segmentation, segmenter, frame)
+        scores = score(segmentation.mask, truth, probability)
+        rows.append(ImageScores(frame.name, len(segmentation.findings), scores))
+        if writer:
+            writer.write(FrameResult(frame, segmentation))
+        on_image(len(rows))
+    return rows
+
+
+def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
+    """Mean of each metric over the images where it is defined."""
+    result: dict[str, float | None] = {}
+    for metric in METRICS:
+        values = [getattr(row.scores, metric) for row in rows]
+        defined = [value for value in values if value is not None]
+        result[metric] = float(np.mean(defined)) if defined else None
+    return result
+
+
+def report(rows: Sequence[ImageScores], about: dict[str, Any]) -> dict[str, Any]:
+    """What `--json` writes: `mean`, `images`, and what was run."""
+    images = [{"name": row.name, "findings": row.findings, **asdict(row.scores)} for row in rows]
+    return {**about, "count": len(rows), "mean": means(rows), "images": images}
+
+
+def _segmented(
+    pairs: Sequence[Pair], segmenter: Segmenter
+) -> Iterator[tuple[Frame, Mask, Segmentation]]:
+    """Read and submit each image while the network works on the one before."""
+    waiting = None
+    for index, pair in enumerate(pairs):
+        image, truth = read_pair(pair)
+        coming = (_frame(index, pair, image), truth, segmenter.submit(image))
+        if waiting:
+            frame, mask, ticket = waiting
+            yield frame, mask, segmenter.finish(frame, ticket.result())
+        waiting = coming
+    if waiting:
+        frame, mask, ticket = waiting
+        yield frame, mask, segmenter.finish(frame, ticket.result())
+
+
+def _frame(index: int, pair: Pair, image: Image) -> Frame:
+    return Frame(index, index, Fraction(1), image, time.monotonic_ns(), name=pair.image.name)
+
+
+def _at_frame_size(
+    segmentation: Segmentation, segmenter: Segmenter, frame: Frame
+) -> NDArray[np.float32]:
+    """The probability map without its margins, interpolated to the frame."""
+    probability = segmentation.probability
+    size = (probability.shape[1], probability.shape[0])
+    x0, y0, x1, y1 = Geometry.of(frame.size, size, segmenter.preprocess.fit).inner
+    inner = np.ascontiguousarray(probability[y0:y1, x0:x1])
+    resized = cv2.resize(inner, frame.size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)

@@ -1,0 +1,67 @@
+"""The command line: which commands there are and how they end. No logic, no heavy imports.
+
+A command is imported when it is called, so `qlumen --help` needs nothing but click. The
+table names modules as text because `realtime` must not import what is built upon it.
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import click
+
+from qlumen.realtime.errors import QlumenError
+from qlumen.realtime.exits import INTERRUPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
+    "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
+    "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
+}
+
+
+class Commands(click.Group):
+    """Finds commands in `COMMANDS`: attribute `command` of the named module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = importlib.import_module(entry.module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("qlumen"), prog_name="qlumen")
+def commands() -> None:
+    """Draws polyps on colonoscopy video. A research tool, not a medical device."""
+
+
+def main() -> None:
+    """Run a command; a QlumenError ends in one line and its exit code (1, usage: 2)."""
+    try:
+        sys.exit(commands.main(standalone_mode=False) or 0)
+    except QlumenError as error:
+        click.echo(f"qlumen: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("qlumen: interrupted", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,87 @@
+"""The port every engine implements: a compiled network of one static shape."""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.realtime.errors import EngineError
+from qlumen.realtime.frames import Image
+
+Probability = NDArray[np.float32]
+
+
+class Ticket(ABC):
+    """A frame in flight; ends with one call, of `result` or of `discard`."""
+
+    @abstractmethod
+    def result(self) -> Probability:
+        """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Wait for the network and forget what it says."""
+
+
+class Engine(ABC):
+    """Runs the network of a bundle on pictures of one size.
+
+    Attributes:
+        input_size, output_size: width and height in pixels.
+        requests: frames that may be in flight; `submit` waits when there are more.
+    """
+
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    requests: int
+
+    @abstractmethod
+    def submit(self, image: Image) -> Ticket:
+        """Start on `(H, W, 3) uint8` BGR at `input_size`; the array must not change meanwhile.
+
+        Raises:
+            EngineError: the image has another shape, type or layout.
+        """
+
+    def infer(self, image: Image) -> Probability:
+        """`submit` and wait."""
+        return self.submit(image).result()
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run on a black picture, so that the first frame finds everything allocated."""
+        width, height = self.input_size
+        black = np.zeros((height, width, 3), np.uint8)
+        for _ in range(runs):
+            self.infer(black)
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Name, versions and settings, for summaries."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for what is in flight and release the network; may be called twice."""
+
+    def check_input(self, image: Image) -> None:
+        """Raise EngineError unless `image` is what `submit` takes."""
+        width, height = self.input_size
+        wanted = (height, width, 3)
+        if image.shape != wanted or image.dtype != np.uint8 or not image.flags.c_contiguous:
+            layout = "contiguous" if image.flags.c_contiguous else "not contiguous"
+            raise EngineError(
+                f"engine input is {image.shape} {image.dtype}, {layout}; "
+                f"want {wanted} uint8, contiguous: resize the frame with Preprocessor"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,144 @@
+"""`qlumen replay`: a recording in; the overlay, the events and the latency out."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.exits import INTERRUPTED
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.outputs import Outputs, check_outputs, open_sinks
+from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.pipeline import Pipeline
+from qlumen.realtime.progress import progress_bar
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.opening import open_source
+from qlumen.realtime.summary import ReplaySummary, print_summary, summarise
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("replay")
+@click.argument("source")
+@click.option("--output", type=PATH, help="Video with the overlay (H.264 MP4).")
+@click.option("--events", type=PATH, help="Findings and times, a JSON line a frame.")
+@click.option("--snapshots", type=PATH, help="Folder for frames with overlay, PNG.")
+@click.option("--masks", type=PATH, help="Folder for masks, PNG, 0 and 255.")
+@click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option("--sequence", is_flag=True, help="The folder's images follow each other in time.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+def command(
+    source: str,
+    output: Path | None,
+    events: Path | None,
+    snapshots: Path | None,
+    masks: Path | None,
+    json_file: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    sequence: bool,
+    limit: int | None,
+) -> int:
+    """Draw the findings on a recording.
+
+    SOURCE is a video file, a folder of images, a URL or device that FFmpeg opens, or
+    `scene`, the built-in synthetic colon.
+    """
+    overrides += ("source.sequence=true",) if sequence else ()
+    settings = load_settings(config, overrides)
+    outputs = Outputs(output, events, snapshots, masks, json_file)
+    console = Console(stderr=True)
+    summary = replay(source, outputs, settings, limit, console)
+    print_summary(summary, Console())
+    if summary.error:
+        click.echo(f"qlumen: {summary.error}", err=True)
+        return 1
+    return INTERRUPTED if summary.interrupted else 0
+
+
+def replay(
+    location: str,
+    outputs: Outputs,
+    settings: Settings,
+    limit: int | None = None,
+    console: Console | None = None,
+) -> ReplaySummary:
+    """Process a source to its end, or `limit` frames, and write the wanted outputs.
+
+    Raises:
+        QlumenError: before anything is written, if input, settings or outputs are bad.
+            What goes wrong later is in the summary, and what was written can be read.
+    """
+    check_outputs(location, outputs)
+    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    latency = LatencyRecorder()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(location, settings))
+        segmenter = Segmenter.open(bundle, settings)
+        stack.callback(segmenter.close)
+        segmenter.warm_up()
+        sinks = open_sinks(outputs, source.info, settings, stack)
+        expected = _expected(source, limit)
+        show = stack.enter_context(
+            progress_bar("replay", expected, "frames", console or Console(stderr=True))
+        )
+        overlay = Overlay(**settings.overlay.model_dump())
+        pipeline = Pipeline(
+            source,
+            segmenter,
+            overlay,
+            sinks,
+            latency,
+            queue_frames=settings.pipeline.queue_frames,
+            on_frame=show,
+        )
+        with _stopped_by_signals(pipeline):
+            outcome = pipeline.run(limit)
+        summary = summarise(
+            source.info,
+            expected,
+            outcome,
+            latency,
+            drops=source.drops,
+            sink_notes=[note for _, sink in sinks for note in sink.notes],
+            engine=segmenter.engine.describe(),
+            bundle=bundle,
+            settings=settings,
+        )
+    if outputs.json:
+        summary.write_json(outputs.json)
+    return summary
+
+
+def _expected(source: Source, limit: int | None) -> int | None:
+    counts = [count for count in (source.info.frame_count, limit) if count is not None]
+    return min(counts, default=None)
+
+
+@contextmanager
+def _stopped_by_signals(pipeline: Pipeline) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the reading; a second Ctrl-C ends the process."""
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        pipeline.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
