@@ -1,5 +1,6 @@
 """The one decorator that holds all Numba options, and where compiled code is kept."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,22 @@ F = TypeVar("F", bound=Callable[..., object])
 def cache_dir() -> Path:
     """The folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in the user's cache.
 
-    Numba's own default is a `__pycache__` beside the source, debris in site-packages.
+    Numba's own default is a `__pycache__` beside the source, debris in site-packages. And
+    it does not notice when a kernel that another one calls has changed, so the user's
+    cache has a folder for each state of the kernels' sources.
     """
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(chosen)
     root = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "qlumen" / "numba"
+    base = Path(root) if root else Path.home() / ".cache"
+    return base / "qlumen" / "numba" / _sources_hash()
+
+
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def kernel(function: F) -> F:

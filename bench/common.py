@@ -1,0 +1,82 @@
+"""What all benchmarks share: arguments, the machine's description, timing, the report.
+
+A benchmark runs everything it compares in one process and reports ratios; times of
+different runs on a shared machine do not compare.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+Row = Mapping[str, str | int | float]
+
+WARM_UP_ROUNDS = 3
+PACKAGES = ("numpy", "numba", "scipy", "opencv-python", "openvino", "av", "torch")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with `--json FILE`, to which a benchmark adds its own."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
+    return made
+
+
+def interleaved_ms(
+    functions: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
+    """Milliseconds of each call, the functions taking turns, so that a noisy spell hits all."""
+    for _ in range(WARM_UP_ROUNDS):
+        for function in functions.values():
+            function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            begin = time.perf_counter_ns()
+            function()
+            times[name].append((time.perf_counter_ns() - begin) / 1e6)
+    return times
+
+
+def report(rows: Sequence[Row], ratios: Mapping[str, float], file: Path | None) -> None:
+    """Print rows and ratios; write them with the machine's description to `file`, if given."""
+    for row in rows:
+        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.3g}")
+    if file is not None:
+        content = {"machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def machine() -> dict[str, str | int]:
+    """CPU, cores, system, Python, and the versions of the packages that are installed."""
+    facts: dict[str, str | int] = {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 0,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    return facts | {name: found for name in PACKAGES if (found := _version(name))}
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _shown(value: str | float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

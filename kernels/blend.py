@@ -1,0 +1,31 @@
+"""Fixed-point blending of flat colours into a picture.
+
+`out = (value * keep + add) >> 8`, so that keep 256 with add 0 leaves a value as it is. A
+colour c of weight a / 256 is keep 256 - a with add c * a + 128, which rounds half up.
+"""
+
+from qlumen.kernels.jit import kernel
+
+FRACTION_BITS = 8
+
+
+@kernel
+def blend_parts(image, parts, keep, add, x0, y0, x1, y1):
+    """Blend, in place, the pixels of a box whose part is not 0, and set their part to 0,
+    so that no later box blends them again.
+
+    Args:
+        image: in and out, `(H, W, 3) uint8`.
+        parts: in and out, `(H, W) uint8`, indices into the two tables.
+        keep: `(P,) int32`, weight of the picture for each part, of 256.
+        add: `(P, 3) int32`, what is added to each channel.
+        x0, y0, x1, y1: the half-open box, inside the picture.
+    """
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            part = parts[y, x]
+            if part:
+                for channel in range(3):
+                    mixed = image[y, x, channel] * keep[part] + add[part, channel]
+                    image[y, x, channel] = mixed >> FRACTION_BITS
+                parts[y, x] = 0

@@ -1,0 +1,129 @@
+"""Draws findings on a frame; measures nothing.
+
+Inside a finding the picture is tinted. Around it runs a bright line, and around that a thin
+dark rim, so that the line shows on pink mucosa and on white highlights alike. Both lie
+outside of the finding, so its own border stays visible.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.kernels.blend import FRACTION_BITS, blend_parts
+from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
+from qlumen.realtime.errors import ConfigError
+from qlumen.realtime.frames import Box, Image, Mask, Segmentation
+
+CYAN_BGR = (230, 230, 0)
+RIM_BGR = (24, 24, 24)
+FILL_ALPHA = 0.15
+LINE_PER_FRAME_HEIGHT = 1 / 360
+RIM_PER_LINE = 1 / 3
+WHOLE = 1 << FRACTION_BITS
+
+
+class Overlay:
+    """Draws the findings of a segmentation on a copy of the frame."""
+
+    def __init__(
+        self,
+        *,
+        line_bgr: tuple[int, int, int] = CYAN_BGR,
+        fill_alpha: float = FILL_ALPHA,
+        line_width_px: int = 0,
+    ) -> None:
+        """Set the style.
+
+        Args:
+            line_bgr: colour of line and tint, 0 to 255 each. The default, cyan, differs from
+                mucosa in brightness and hue for all common kinds of colour blindness.
+            fill_alpha: weight of the tint, 0 to 1, rounded to 1/256.
+            line_width_px: width of the line; 0 for 1/360 of the frame's height, at least 1.
+
+        Raises:
+            ConfigError: for values out of these bounds.
+        """
+        _check_style(line_bgr, fill_alpha, line_width_px)
+        self._line_width_px = line_width_px
+        self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
+
+    def __call__(self, image: Image, segmentation: Segmentation) -> Image:
+        """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
+
+        Pixels where `marker_mask` is 0 keep their bits. With no finding nothing is
+        copied: the result is then a read-only view of `image`. Raises ValueError if image
+        and mask differ in size.
+        """
+        _check_image(image, segmentation.mask)
+        if not segmentation.findings:
+            view = image.view()
+            view.flags.writeable = False
+            return view
+        drawn, parts = image.copy(order="C"), self._parts(segmentation)
+        for box in self._boxes(segmentation):
+            blend_parts(drawn, parts, self._keep, self._add, *box)
+        return drawn
+
+    def marker_mask(self, segmentation: Segmentation) -> Mask:
+        """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
+        return (self._parts(segmentation) > 0).astype(np.uint8)
+
+    def _parts(self, segmentation: Segmentation) -> Mask:
+        line, rim = self._widths(segmentation.mask.shape[0])
+        parts = np.zeros_like(segmentation.mask)
+        for level, radius in ((RIM, line + rim), (LINE, line)):
+            disc = _disc(radius)
+            for finding in segmentation.findings:
+                stamp_border(finding.contour, disc, level, parts)
+        for finding in segmentation.findings:
+            stamp_mask(segmentation.mask, *finding.box, parts)
+        return parts
+
+    def _boxes(self, segmentation: Segmentation) -> Iterable[Box]:
+        height, width = segmentation.mask.shape
+        margin = sum(self._widths(height))
+        for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings):
+            yield (
+                max(0, x0 - margin), max(0, y0 - margin),
+                min(width, x1 + margin), min(height, y1 + margin),
+            )  # fmt: skip
+
+    def _widths(self, height: int) -> tuple[int, int]:
+        """Widths of line and rim in pixels."""
+        line = self._line_width_px or max(1, round(height * LINE_PER_FRAME_HEIGHT))
+        return line, max(1, round(line * RIM_PER_LINE))
+
+
+def _check_style(line_bgr: tuple[int, int, int], fill_alpha: float, line_width_px: int) -> None:
+    if len(line_bgr) != 3 or not all(0 <= value <= 255 for value in line_bgr):
+        raise ConfigError(f"line_bgr is {line_bgr}; use three values from 0 to 255")
+    if not 0 <= fill_alpha <= 1:
+        raise ConfigError(f"fill_alpha is {fill_alpha}; use a value from 0 to 1")
+    if line_width_px < 0:
+        raise ConfigError(f"line_width_px is {line_width_px}; use 1 or more, or 0 for automatic")
+
+
+def _check_image(image: Image, mask: Mask) -> None:
+    if image.shape != (*mask.shape, 3) or image.dtype != np.uint8:
+        raise ValueError(
+            f"image is {image.shape} {image.dtype}; the mask of {mask.shape} wants "
+            f"{(*mask.shape, 3)} uint8: give the frame that was segmented"
+        )
+
+
+def _blend_tables(
+    line_bgr: tuple[int, int, int], fill_alpha: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """For nothing, rim, line and fill: what is kept of the picture, and what is added."""
+    weight = np.array([0, WHOLE, WHOLE, round(fill_alpha * WHOLE)], np.int32)
+    colour = np.array([(0, 0, 0), RIM_BGR, line_bgr, line_bgr], np.int32)
+    half = np.where(weight[:, None] > 0, WHOLE // 2, 0)
+    return WHOLE - weight, (colour * weight[:, None] + half).astype(np.int32)
+
+
+def _disc(radius: int) -> NDArray[np.int32]:
+    """Half widths of a disc's rows: pixels up to `radius` + 1/2 away, centre to centre."""
+    reach = [math.isqrt(radius * (radius + 1) - dy * dy) for dy in range(-radius, radius + 1)]
+    return np.array(reach, np.int32)
