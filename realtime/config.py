@@ -65,7 +65,7 @@ class PostprocessSettings(Section):
 
 class OverlaySettings(Section):
     line_bgr: tuple[Channel, Channel, Channel] = Field(
-        (255, 220, 0), description="colour of outlines and fill: blue, green, red"
+        (230, 230, 0), description="colour of outlines and fill: blue, green, red"
     )
     fill_alpha: float = Field(0.15, ge=0, le=1, description="opacity of the fill")
     line_width_px: int = Field(0, ge=0, le=64, description="of the outline; 0: by frame height")

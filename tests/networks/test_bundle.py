@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qlumen.networks.bundle import (
+    MANIFEST,
+    MODEL,
+    WEIGHTS,
+    Bundle,
+    Thresholds,
+    read_bundle,
+    shipped_bundle,
+)
+from qlumen.networks.export import Deployed, load_network, network_config, write_bundle
+from qlumen.networks.unet import UNet
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.errors import BundleError, BundleHashError
+
+SIZE = 64
+THRESHOLDS = Thresholds(low=0.4, high=0.6, min_area_fraction=0.001)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of an untrained network."""
+    torch.manual_seed(0)
+    return write_bundle(
+        tmp_path_factory.mktemp("bundle"),
+        UNet().eval(),
+        name="test",
+        version="0",
+        size=SIZE,
+        thresholds=THRESHOLDS,
+        papers={"origin": "test"},
+    )
+
+
+def copied(bundle: Bundle, folder: Path) -> Path:
+    for path in bundle.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_compiled_form_and_weights_are_one_network(bundle: Bundle) -> None:
+    """The engine's map is that of the torch network with the stored weights, circuit live."""
+    network = load_network(bundle.folder / WEIGHTS, network_config(bundle.manifest.network))
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    with torch.no_grad():
+        wanted = Deployed(network)(torch.from_numpy(picture)[None])[0, 0].numpy()
+    with OpenVinoEngine(bundle.model) as engine:
+        np.testing.assert_allclose(engine.infer(picture), wanted, atol=2e-3)
+
+
+def test_what_is_read_is_what_was_written(bundle: Bundle) -> None:
+    """Reading a bundle back gives the same manifest and hash."""
+    again = read_bundle(bundle.folder)
+    assert again == bundle
+    assert again.manifest.thresholds == THRESHOLDS
+    assert again.manifest.quantum is not None
+    assert again.manifest.quantum.max_abs_error < 1e-10
+
+
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS])
+def test_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    """One flipped bit in any file stops the bundle from being used."""
+    folder = copied(bundle, tmp_path)
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(BundleHashError, match=f"{name} does not match"):
+        read_bundle(folder)
+
+
+def test_missing_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    """A bundle without one of its files says which."""
+    folder = copied(bundle, tmp_path)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is missing"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 99; this qlumen reads format 1"),
+        ({"thresholds": {"low": 2, "high": 0.5, "min_area_fraction": 0}}, "thresholds.low"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_foreign_manifest_is_refused(
+    bundle: Bundle, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """Another format, a value out of bounds or an unknown key ends in one clear line."""
+    folder = copied(bundle, tmp_path)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | change))
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_manifest_cannot_name_files_elsewhere(bundle: Bundle, tmp_path: Path) -> None:
+    """A path out of the bundle's folder is not followed."""
+    folder = copied(bundle, tmp_path)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"]["../outside"] = "0"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path.parent / "outside").write_text("x")
+    with pytest.raises(BundleError, match="outside"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', "null"])
+def test_broken_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    """What is not a manifest is an error of the bundle, never a crash."""
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(BundleError):
+        read_bundle(tmp_path)
+
+
+def test_no_bundle_in_a_folder(tmp_path: Path) -> None:
+    """The message names the folder."""
+    with pytest.raises(BundleError, match=str(tmp_path)):
+        read_bundle(tmp_path)
+
+
+def test_export_spares_foreign_files(tmp_path: Path) -> None:
+    """A folder with other things in it is not emptied."""
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(BundleError, match="is no bundle"):
+        write_bundle(
+            tmp_path, UNet(), name="x", version="0", size=SIZE, thresholds=THRESHOLDS, papers={}
+        )
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_shipped_bundle_is_whole_and_small() -> None:
+    """The bundle in the package passes its own checks and stays below 15 MB."""
+    bundle = read_bundle(shipped_bundle())
+    assert sum(path.stat().st_size for path in bundle.folder.iterdir()) <= 15_000_000
+    assert bundle.manifest.quantum is not None

@@ -1,0 +1,67 @@
+import threading
+import time
+from collections.abc import Callable
+
+from qlumen.realtime.queues import StageQueue
+
+
+def test_all_items_arrive_in_order_through_a_small_queue() -> None:
+    """A producer much faster than its consumer waits, and nothing is lost or reordered."""
+    queue: StageQueue[int] = StageQueue(2)
+
+    def produce() -> None:
+        for item in range(500):
+            assert queue.put(item)
+        queue.close()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    assert list(queue) == list(range(500))
+    producer.join()
+
+
+def test_queue_never_holds_more_than_its_capacity() -> None:
+    """The third item waits until the first is taken."""
+    queue: StageQueue[int] = StageQueue(2)
+    progress = []
+    producer = threading.Thread(target=lambda: [progress.append(queue.put(i)) for i in range(3)])
+    producer.start()
+    wait_until(lambda: len(progress) == 2)
+    time.sleep(0.02)
+    assert len(progress) == 2
+    assert next(iter(queue)) == 0
+    producer.join()
+    assert progress == [True, True, True]
+
+
+def test_close_delivers_what_is_queued_and_refuses_more() -> None:
+    """After the end, queued items still come out and new ones are refused."""
+    queue: StageQueue[int] = StageQueue(5)
+    queue.put(1)
+    queue.put(2)
+    queue.close()
+    assert not queue.put(3)
+    assert list(queue) == [1, 2]
+
+
+def test_abort_releases_both_sides_and_returns_the_rest() -> None:
+    """A waiting producer and a waiting consumer both go on when the queue is aborted."""
+    full: StageQueue[int] = StageQueue(1)
+    full.put(1)
+    results: list[object] = []
+    producer = threading.Thread(target=lambda: results.append(full.put(2)))
+    empty: StageQueue[int] = StageQueue(1)
+    consumer = threading.Thread(target=lambda: results.append(list(empty)))
+    producer.start()
+    consumer.start()
+    assert full.abort() == [1]
+    assert empty.abort() == []
+    producer.join(5)
+    consumer.join(5)
+    assert sorted(map(str, results)) == ["False", "[]"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)

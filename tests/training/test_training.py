@@ -1,0 +1,154 @@
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.errors import DatasetError, TrainingError
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.training.augment import augment
+from qlumen.training.command import command
+from qlumen.training.data import Dataset, load_split
+from qlumen.training.loop import LOG, Trainer
+from qlumen.training.losses import bce_dice, dice_per_image, soft_dice_loss
+from qlumen.training.settings import TrainSettings
+
+SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, threads=1)
+
+
+@pytest.fixture(scope="session")
+def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of the scene in the layout of the real data."""
+    root = tmp_path_factory.mktemp("scene-data")
+    for part in ("scene/images", "scene/masks", "splits"):
+        (root / part).mkdir(parents=True)
+    source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
+    names = []
+    for index in range(0, 240, 20):
+        frame = source.frame(index)
+        assert frame.truth is not None
+        cv2.imwrite(str(root / f"scene/images/{index}.jpg"), frame.image)
+        cv2.imwrite(str(root / f"scene/masks/{index}.png"), frame.truth * 255)
+        names.append(f"scene/{index}")
+    (root / "splits/train.txt").write_text("\n".join(names[:8]))
+    (root / "splits/val.txt").write_text("\n".join(names[8:]))
+    return root
+
+
+@pytest.fixture(scope="session")
+def train_set(scene_data: Path) -> Dataset:
+    return load_split(scene_data, "train")
+
+
+@pytest.fixture(scope="session")
+def val_set(scene_data: Path) -> Dataset:
+    return load_split(scene_data, "val")
+
+
+def test_resumed_run_ends_with_the_same_weights(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """A run stopped after its first epoch and resumed equals one that went through."""
+    whole = Trainer(SMALL, tmp_path / "whole", train_set, val_set).run().state_dict()
+    stopped = Trainer(SMALL, tmp_path / "stopped", train_set, val_set)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(on_epoch=interrupt)
+    resumed = Trainer(SMALL, tmp_path / "stopped", train_set, val_set)
+    resumed.resume()
+    assert resumed.epoch == 1
+    for name, value in resumed.run().state_dict().items():
+        assert torch.equal(value, whole[name]), name
+
+
+def interrupt(report: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_command_trains_and_writes_a_bundle(tmp_path: Path, scene_data: Path) -> None:
+    """`qlumen train` ends with a bundle whose hashes hold and a log with a row an epoch."""
+    arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
+    arguments += ["--epochs", 1, "--limit", 4, "--size", 64, "--set", "pretrained=false"]
+    arguments += ["--set", "batch_size=2", "--set", "input_size=64"]
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    bundle = read_bundle(tmp_path / "bundle")
+    assert bundle.manifest.provenance["train_images"] == 4
+    assert set(bundle.manifest.metrics) == {"val"}
+    with (tmp_path / "run" / LOG).open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_loss_that_is_not_finite_names_the_batch(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """A NaN in the weights stops the run before it spreads, naming the images."""
+    trainer = Trainer(SMALL, tmp_path, train_set, val_set)
+    with torch.no_grad():
+        trainer.network.head.bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1 on scene/\d+"):
+        trainer.run()
+
+
+def test_resume_refuses_other_settings(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """A checkpoint made with other settings is not mixed in; the differing ones are named."""
+    one = SMALL.model_copy(update={"epochs": 1})
+    Trainer(one, tmp_path, train_set, val_set).run()
+    other = Trainer(one.model_copy(update={"rate": 1e-4}), tmp_path, train_set, val_set)
+    with pytest.raises(TrainingError, match="other settings: rate"):
+        other.resume()
+
+
+def test_resume_without_checkpoint(tmp_path: Path, train_set: Dataset, val_set: Dataset) -> None:
+    """Resuming nothing says so."""
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        Trainer(SMALL, tmp_path, train_set, val_set).resume()
+
+
+def test_missing_split_and_missing_image(tmp_path: Path, scene_data: Path) -> None:
+    """A split that is not there, and a list with a name that is not there, are named."""
+    with pytest.raises(DatasetError, match="no split"):
+        load_split(scene_data, "absent")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/train.txt").write_text("nowhere/1")
+    with pytest.raises(DatasetError, match=r"nowhere/images/1\.jpg is missing"):
+        load_split(tmp_path, "train")
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20)
+def test_image_and_mask_move_together(seed: int) -> None:
+    """A white disc on black and its mask stay the same set of pixels under every change."""
+    rows, columns = np.mgrid[:120, :120]
+    mask = ((rows - 70) ** 2 + (columns - 50) ** 2 < 30**2).astype(np.uint8)
+    image = np.repeat((mask * 255)[..., None], 3, axis=2)
+    moved, moved_mask = augment(image, mask, 96, np.random.default_rng(seed))
+    bright = moved.max(axis=2) > 0.5 * moved.max()
+    assert np.mean(bright != moved_mask.astype(bool)) < 0.03
+
+
+def test_loss_on_worked_cases() -> None:
+    """Certain and right costs nothing; certain and wrong costs Dice 1 and the logit in BCE."""
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1
+    right = (mask * 2 - 1) * 100
+    assert float(bce_dice(right, mask)) == pytest.approx(0, abs=1e-6)
+    assert float(bce_dice(-right, mask)) == pytest.approx(100 + 1 - 1 / 65, rel=1e-5)
+    half = torch.zeros(1, 1, 8, 8)
+    assert float(soft_dice_loss(half, mask)) == pytest.approx(1 - (32 + 1) / (64 + 1))
+
+
+def test_dice_per_image_on_worked_cases() -> None:
+    """Half overlap scores 0.5, two empty masks 1."""
+    masks = torch.zeros(2, 1, 4, 4)
+    masks[0, 0, :, :2] = 1
+    logits = torch.full((2, 1, 4, 4), -1.0)
+    logits[0, 0, :, 1:3] = 1
+    assert dice_per_image(logits, masks).tolist() == [0.5, 1.0]
