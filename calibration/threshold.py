@@ -14,8 +14,8 @@ from qlumen.realtime.geometry import Fit, Geometry
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
 
-LOW_CANDIDATES = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
-HIGH_CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9)
+LOW_CANDIDATES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+HIGH_CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 DICE_FOR_FEWER_ALARMS = 0.002
 """The mean Dice given up, at most, for a higher `high`: fewer false findings."""
 

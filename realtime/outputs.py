@@ -9,7 +9,7 @@ from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.sources.opening import is_local_file
+from qlumen.realtime.sources.choose import is_local_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
+import numpy as np
 from rich.console import Console
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
@@ -18,10 +19,12 @@ from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.pipeline import Pipeline
 from qlumen.realtime.progress import progress_bar
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.base import Source
-from qlumen.realtime.sources.opening import open_source
+from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.choose import open_source
 from qlumen.realtime.summary import ReplaySummary, print_summary, summarise
 
+WARM_UP_SIZE_PX = 512
+"""Side of the picture to warm up with where the source's size is unknown."""
 PATH = click.Path(path_type=Path)
 
 
@@ -78,6 +81,7 @@ def replay(
         QlumenError: before anything is written, if input, settings or outputs are bad.
             What goes wrong later is in the summary, and what was written can be read.
     """
+    console = console or Console(stderr=True)
     check_outputs(location, outputs)
     bundle = read_bundle(settings.model.bundle or shipped_bundle())
     latency = LatencyRecorder()
@@ -85,13 +89,12 @@ def replay(
         source = stack.enter_context(open_source(location, settings))
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
-        segmenter.warm_up()
+        overlay = Overlay(**settings.overlay.model_dump())
+        with console.status("preparing the engine and the kernels"):
+            _warm_up(segmenter, overlay, source.info)
         sinks = open_sinks(outputs, source.info, settings, stack)
         expected = _expected(source, limit)
-        show = stack.enter_context(
-            progress_bar("replay", expected, "frames", console or Console(stderr=True))
-        )
-        overlay = Overlay(**settings.overlay.model_dump())
+        show = stack.enter_context(progress_bar("replay", expected, "frames", console))
         pipeline = Pipeline(
             source,
             segmenter,
@@ -117,6 +120,14 @@ def replay(
     if outputs.json:
         summary.write_json(outputs.json)
     return summary
+
+
+def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
+    """Run every stage once at the source's frame size, so that no frame pays for compiling."""
+    width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
+    black = np.zeros((height, width, 3), np.uint8)
+    segmenter.preprocess(black)
+    overlay(black, segmenter.warm_up((width, height)))
 
 
 def _expected(source: Source, limit: int | None) -> int | None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
@@ -42,12 +44,18 @@ class Segmenter:
 
     def finish(self, frame: Frame, probability: Probability) -> Segmentation:
         """From the network's map to findings at the frame's size."""
-        size = (probability.shape[1], probability.shape[0])
-        return self.postprocess(probability, Geometry.of(frame.size, size, self.preprocess.fit))
+        return self.postprocess(probability, self._geometry(frame.size))
 
-    def warm_up(self) -> None:
-        """Compile and allocate everything on a black picture of the network's size."""
+    def warm_up(self, frame_size: tuple[int, int]) -> Segmentation:
+        """Compile and allocate everything; returns a made-up finding on a frame of that size."""
         self.engine.warm_up()
+        width, height = self.engine.output_size
+        made_up = np.zeros((height, width), np.float32)
+        made_up[height // 4 : height // 2, width // 4 : width // 2] = 1
+        return self.postprocess(made_up, self._geometry(frame_size))
 
     def close(self) -> None:
         self.engine.close()
+
+    def _geometry(self, frame_size: tuple[int, int]) -> Geometry:
+        return Geometry.of(frame_size, self.engine.output_size, self.preprocess.fit)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.networks.export import load_network, network_config
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.errors import TrainingError
 from qlumen.training.batches import Batch, to_batch, training_batches
@@ -54,6 +56,8 @@ class Trainer:
             torch.set_num_threads(settings.threads)
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.network = build_network(settings)
+        if settings.start:
+            _start_from(self.network, settings.start)
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
@@ -97,7 +101,7 @@ class Trainer:
     def provenance(self) -> dict[str, Any]:
         """What a bundle's papers say of the run."""
         return {
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump(mode="json"),
             "train_images": len(self.train),
             "val_images": len(self.val),
             "best_epoch": self.best_epoch,
@@ -114,7 +118,7 @@ class Trainer:
         if not self.has_checkpoint():
             raise TrainingError(f"nothing to resume: no {path}; train without --resume first")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        given, here = state["settings"], self.settings.model_dump()
+        given, here = state["settings"], self.settings.model_dump(mode="json")
         differing = sorted(key for key in here if given.get(key) != here[key] and key != "threads")
         if differing:
             raise TrainingError(f"{path} was made with other settings: {', '.join(differing)}")
@@ -180,7 +184,7 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump(mode="json"),
             "epoch": self.epoch,
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -202,6 +206,14 @@ def build_network(settings: TrainSettings) -> UNet:
     if settings.pretrained:
         network.encoder.load_imagenet()
     return network
+
+
+def _start_from(network: UNet, folder: Path) -> None:
+    bundle = read_bundle(folder)
+    config = network_config(bundle.manifest.network)
+    if config != network.config:
+        raise TrainingError(f"{folder} holds {config}; this run trains {network.config}")
+    network.load_state_dict(load_network(folder / WEIGHTS, config).state_dict())
 
 
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:

@@ -1,5 +1,6 @@
 """Settings of a training run; unknown keys are refused."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,5 +27,6 @@ class TrainSettings(BaseModel):
     bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
     qubits: int = Field(4, ge=2, le=8, description="of the vqc")
     layers: int = Field(2, ge=1, description="of the vqc")
-    pretrained: bool = Field(True, description="start from ImageNet weights")
+    pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
+    start: Path | None = Field(None, description="a bundle whose weights all parts start from")
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")

@@ -1,6 +1,7 @@
 """The port every sink implements."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,7 @@ class Sink(ABC):
     """
 
     wants_overlay = False
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def write(self, result: FrameResult) -> None:

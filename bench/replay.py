@@ -1,0 +1,125 @@
+"""Replay against its bare engine, and against the loop everybody starts from.
+
+    python bench/replay.py [--json FILE] [--clip FILE] [--frames N] [--rounds N]
+
+In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
+1080p recording without sinks, replay with the recorder, and a classic U-Net in eager torch on
+the same frames. Without --clip the recording is the built-in scene, encoded first.
+"""
+
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from classic_unet import ClassicUNet
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.engines.base import Engine, Ticket
+from qlumen.realtime.frames import FrameResult, Image, Segmentation
+from qlumen.realtime.outputs import Outputs
+from qlumen.realtime.replay import replay
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks.recorder import Recorder
+from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+from common import parser, report
+
+WIDTH, HEIGHT = 1920, 1080
+EAGER_FRAMES = 5
+PICTURES = 32
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--clip", type=Path, help="a recording to take instead of the scene")
+    arguments.add_argument("--frames", type=int, default=250, help="frames a round")
+    arguments.add_argument("--rounds", type=int, default=3)
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        clip = options.clip or record_scene(Path(folder) / "scene.mp4", options.frames)
+        rows = measure(clip, options.frames, options.rounds, Path(folder))
+    by_name = {row["name"]: row for row in rows}
+    engine = by_name["engine"]
+    ratios = {
+        "replay_over_engine": by_name["replay"]["fps"] / engine["fps"],
+        "record_over_engine": by_name["replay_recording"]["fps"] / engine["fps"],
+        "eager_unet_over_engine": by_name["eager_classic_unet"]["ms"] / engine["ms"],
+    }
+    report(rows, ratios, options.json)
+
+
+def record_scene(path: Path, frames: int) -> Path:
+    """Encode the scene, without overlay, as a 1080p recording."""
+    source = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT, frame_count=frames))
+    empty = Segmentation(np.zeros((HEIGHT, WIDTH), np.uint8), (), np.zeros((1, 1), np.float32))
+    with Recorder(path, source.info) as recorder:
+        for frame in source.frames():
+            recorder.write(FrameResult(frame, empty, frame.image))
+    return path
+
+
+def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str, object]]:
+    settings = Settings()
+    segmenter = Segmenter.open(read_bundle(shipped_bundle()), settings)
+    segmenter.engine.warm_up()
+    pictures = network_pictures(clip, segmenter)
+    unet = ClassicUNet().eval()
+    runs: dict[str, Callable[[], float]] = {
+        "engine": lambda: engine_fps(segmenter.engine, pictures, frames),
+        "replay": lambda: replay(str(clip), Outputs(), settings, frames).fps,
+        "replay_recording": lambda: (
+            replay(str(clip), Outputs(video=folder / "overlay.mp4"), settings, frames).fps
+        ),
+        "eager_classic_unet": lambda: eager_fps(unet, pictures[:EAGER_FRAMES]),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            rates[name].append(run())
+    segmenter.close()
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return [
+        {"name": name, "fps": fps, "ms": 1000 / fps, "rounds_fps": rates[name]}
+        for name, fps in medians.items()
+    ]
+
+
+def network_pictures(clip: Path, segmenter: Segmenter) -> list[Image]:
+    """The first frames of the clip, at the network's size."""
+    with ContainerSource(str(clip)) as source:
+        return [segmenter.preprocess(frame.image) for frame in islice(source.frames(), PICTURES)]
+
+
+def engine_fps(engine: Engine, pictures: list[Image], frames: int) -> float:
+    """The engine alone, as many frames in flight as replay keeps."""
+    flying: deque[Ticket] = deque()
+    started = time.perf_counter()
+    for index in range(frames):
+        if len(flying) == engine.requests:
+            flying.popleft().result()
+        flying.append(engine.submit(pictures[index % len(pictures)]))
+    while flying:
+        flying.popleft().result()
+    return frames / (time.perf_counter() - started)
+
+
+def eager_fps(network: torch.nn.Module, pictures: list[Image]) -> float:
+    """Picture by picture through an eager torch network, as such scripts do."""
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for picture in pictures:
+            batch = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+            network(batch).numpy()
+    return len(pictures) / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
