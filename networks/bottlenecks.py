@@ -1,8 +1,13 @@
 """What can stand at the U-Net's deepest feature map, behind one gated residual:
 
-    y = x + gate * back(core(project(x)))
+    y = x + gate * back(core(pi * tanh(project(x))))
 
-`project` and `back` are 1x1 convolutions, so every core sees the same few features.
+    vqc        at each position, n features are the angles of a small circuit
+    hqconv     three features pooled to a 4x4 grid are the angles of a circuit of 16 qubits
+    classical  as vqc, with an MLP of as many parameters in place of the circuit
+    identity   as vqc, with nothing in place of the circuit
+
+`project` and `back` are 1x1 convolutions. All shapes are static once the map's size is.
 """
 
 from dataclasses import dataclass
@@ -11,26 +16,31 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
-from qlumen.quantum.circuits import make_vqc
+from qlumen.quantum.circuits import ANGLES_PER_CELL, make_circuit
 from qlumen.quantum.layer import QuantumLayer
 
-BOTTLENECKS = ("vqc",)
+BOTTLENECKS = ("vqc", "hqconv", "classical", "identity")
 
 GATE_START = 0.1
 """The share of the bottleneck's output in the sum before training."""
+GRID_SIDE = 4
+READ_OUTS = 2
+"""Of a cell of `hqconv`: Z and X."""
 
 
 @dataclass(frozen=True, slots=True)
 class BottleneckConfig:
     """Attributes:
-    name: `vqc`.
-    qubits: features and qubits, 2 to 8.
-    layers: strongly entangling layers.
+    name: one of `BOTTLENECKS`.
+    qubits: features of a position and qubits of the vqc, 2 to 8. `hqconv` always has 16.
+    layers: strongly entangling layers of the vqc, filters of each pass of `hqconv`.
+    reuploading: whether the vqc encodes its inputs again before each layer.
     """
 
     name: str = "vqc"
     qubits: int = 4
     layers: int = 2
+    reuploading: bool = False
 
 
 class GatedBottleneck(nn.Module):
@@ -45,15 +55,93 @@ class GatedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         angles = pi * torch.tanh(self.project(x))
-        n, features, h, w = angles.shape
+        n, features, h, w = map(int, angles.shape)  # ints are constants in an exported graph
         rows = angles.permute(0, 2, 3, 1).reshape(n * h * w, features)
         out = self.core(rows).reshape(n, h, w, -1).permute(0, 3, 1, 2)
         return x + self.gate * self.back(out)
 
 
+class GridBottleneck(nn.Module):
+    """`(N, C, h, w)` to the same shape; `core` maps `(N, 48)` angles of a grid to `(N, 32)`.
+
+    The grid is an adaptive average pool, and comes back by linear interpolation, both as
+    products with fixed matrices: pooling 11 to 4 is no average pooling of one stride.
+    """
+
+    def __init__(self, channels: int, core: nn.Module) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, ANGLES_PER_CELL, kernel_size=1)
+        self.core = core
+        self.back = nn.Conv2d(READ_OUTS, channels, kernel_size=1)
+        self.gate = nn.Parameter(torch.tensor(GATE_START))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = map(int, x.shape)
+        pooled = _resampled(self.project(x), pooling(h, GRID_SIDE), pooling(w, GRID_SIDE))
+        angles = pi * torch.tanh(pooled)
+        out = self.core(angles.permute(0, 2, 3, 1).reshape(n, -1))
+        grid = out.reshape(n, GRID_SIDE, GRID_SIDE, READ_OUTS).permute(0, 3, 1, 2)
+        back = _resampled(grid, interpolation(GRID_SIDE, h), interpolation(GRID_SIDE, w))
+        return x + self.gate * self.back(back)
+
+
 def make_bottleneck(config: BottleneckConfig, channels: int) -> nn.Module:
     """Build the bottleneck for `channels` feature channels; ValueError for an unknown name."""
-    if config.name == "vqc":
-        circuit = make_vqc(config.qubits, config.layers)
-        return GatedBottleneck(channels, config.qubits, QuantumLayer(circuit))
-    raise ValueError(f"bottleneck {config.name!r} is unknown; use one of: {', '.join(BOTTLENECKS)}")
+    if config.name not in BOTTLENECKS:
+        raise ValueError(
+            f"bottleneck {config.name!r} is unknown; use one of: {', '.join(BOTTLENECKS)}"
+        )
+    if config.name == "hqconv":
+        return GridBottleneck(channels, QuantumLayer(make_circuit("hqconv", 0, config.layers)))
+    return GatedBottleneck(channels, config.qubits, _core(config))
+
+
+def bottleneck_name(config: BottleneckConfig) -> str:
+    """For the names of bundles, such as `vqc4`."""
+    return config.name if config.name == "hqconv" else f"{config.name}{config.qubits}"
+
+
+def pooling(size: int, cells: int) -> Tensor:
+    """`(cells, size)` weights of an adaptive average pool along one axis.
+
+    Cell i is the mean of the inputs from floor(i size / cells) to ceil((i + 1) size / cells).
+    """
+    weights = torch.zeros(cells, size)
+    for cell in range(cells):
+        start, stop = cell * size // cells, -(-(cell + 1) * size // cells)
+        weights[cell, start:stop] = 1 / (stop - start)
+    return weights
+
+
+def interpolation(cells: int, size: int) -> Tensor:
+    """`(size, cells)` weights of linear interpolation between the centres of cells."""
+    centres = ((torch.arange(size) + 0.5) * cells / size - 0.5).clamp(0, cells - 1)
+    distance = (centres[:, None] - torch.arange(cells)).abs()
+    return (1 - distance).clamp(min=0)
+
+
+def _core(config: BottleneckConfig) -> nn.Module:
+    if config.name == "identity":
+        return nn.Identity()
+    if config.name == "classical":
+        return _mlp(config.qubits, config.layers)
+    return QuantumLayer(make_circuit("vqc", config.qubits, config.layers, config.reuploading))
+
+
+def _mlp(features: int, layers: int) -> nn.Sequential:
+    """As many parameters as the vqc's 3 n L, and outputs in the same range.
+
+    Two matrices of n (3 L / 2) each; where 3 L is odd, the half comes as n biases.
+    """
+    hidden, odd = divmod(3 * layers, 2)
+    return nn.Sequential(
+        nn.Linear(features, hidden, bias=False),
+        nn.Tanh(),
+        nn.Linear(hidden, features, bias=bool(odd)),
+        nn.Tanh(),
+    )
+
+
+def _resampled(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """`(N, C, h, w)` by `(H, h)` and `(W, w)` weights to `(N, C, H, W)`."""
+    return rows.to(x) @ x @ columns.to(x).T

@@ -2,6 +2,7 @@
 
     bundle.json            what it is: input, thresholds, circuit, provenance, metrics, hashes
     weights.safetensors    the trained weights, half precision (the circuit's in single)
+    circuit.safetensors    the circuit's exact tables in double precision, if it has a circuit
     network.xml, .bin      the compiled form that the OpenVINO engine loads
     CARD.md                for people
 
@@ -24,6 +25,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 MODEL = "network.xml"
 WEIGHTS = "weights.safetensors"
+TABLES = "circuit.safetensors"
 CARD = "CARD.md"
 SHIPPED = "lite0-vqc4"
 CHUNK_BYTES = 1 << 20
@@ -52,15 +54,28 @@ class Thresholds(_Record):
 
 
 class QuantumRecord(_Record):
-    """The circuit in the bottleneck and the exact table that stands for it."""
+    """The circuit in the bottleneck and the exact tables that stand for it.
+
+    Attributes:
+        key: hash of circuit, weights and device: of all that the tables depend on.
+        shots: of each run that the tables were made from; none: exact values.
+        circuit_runs: inputs that the device was run on.
+        table_shapes, tables_sha256: of the one table, or of a row's and a column's.
+        max_abs_error: from live execution without shots, over `checked_inputs` random inputs.
+        standard_error: of an output, from the shots.
+    """
 
     circuit: str
     weights_sha256: str
+    key: str
     device: str
+    shots: int | None
     circuit_runs: int
-    table_shape: tuple[int, int]
-    table_sha256: str
+    table_shapes: tuple[tuple[int, int], ...]
+    tables_sha256: tuple[str, ...]
     max_abs_error: float
+    checked_inputs: int
+    standard_error: float
 
 
 class Manifest(_Record):

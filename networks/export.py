@@ -1,7 +1,8 @@
 """Writing bundles: from a trained torch network to a folder that runs without torch."""
 
 import datetime
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +15,12 @@ from openvino import opset13 as ops
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qlumen.networks.bottlenecks import BottleneckConfig, GatedBottleneck
+from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import (
     FORMAT,
     MANIFEST,
     MODEL,
+    TABLES,
     WEIGHTS,
     Bundle,
     InputSpec,
@@ -27,31 +29,22 @@ from qlumen.networks.bundle import (
     Thresholds,
     write_manifest,
 )
+from qlumen.networks.circuit import CHECK_INPUTS, READABLE, describe_surrogate, write_tables
+from qlumen.networks.graph import TABLES as TABLE_NAMES
+from qlumen.networks.graph import name_circuit
 from qlumen.networks.preprocessing import MEAN, STD
 from qlumen.networks.unet import NetworkConfig, UNet
-from qlumen.quantum.layer import QuantumLayer, trigonometric_products
-from qlumen.quantum.surrogate import Surrogate, array_sha256, run_circuit, sample_surrogate
+from qlumen.quantum.circuits import MAX_QUBITS
+from qlumen.quantum.layer import QuantumLayer
+from qlumen.quantum.modules import freeze
+from qlumen.quantum.surrogate import FloatArray, Surrogate, sample_surrogate
 from qlumen.realtime.errors import BundleError
 
 HALF_ABOVE_ELEMENTS = 4096
 """Constants of the compiled form larger than this are stored in half precision: the
 convolutions' weights, but not biases nor the circuit's table."""
-READABLE = 0o644
-PARITY_INPUTS = 1000
-PARITY_SEED = 0
-
-
-class FrozenCircuit(nn.Module):
-    """A surrogate's table as a module: `(rows, n)` angles to `(rows, n_outputs)`."""
-
-    table: Tensor
-
-    def __init__(self, surrogate: Surrogate) -> None:
-        super().__init__()
-        self.register_buffer("table", torch.from_numpy(surrogate.table).float())
-
-    def forward(self, angles: Tensor) -> Tensor:
-        return trigonometric_products(angles) @ self.table
+FEW_CHECK_INPUTS = 50
+"""Of tables of many qubits, on which live execution takes long."""
 
 
 class Deployed(nn.Module):
@@ -91,8 +84,11 @@ def write_bundle(
     save_file(_rounded(network), folder / WEIGHTS)
     (folder / WEIGHTS).chmod(READABLE)
     stored = load_network(folder / WEIGHTS, network.config)
-    record = _freeze_circuit(stored)
-    _write_model(folder / MODEL, Deployed(stored).eval(), size)
+    frozen = _freeze_circuit(stored)
+    tables = frozen[0].tables if frozen else ()
+    _write_model(folder / MODEL, Deployed(stored).eval(), size, tables)
+    if frozen:
+        write_tables(folder / TABLES, frozen[0], frozen[1].key)
     manifest = Manifest(
         format=FORMAT,
         name=name,
@@ -101,7 +97,7 @@ def write_bundle(
         network=asdict(network.config),
         input=InputSpec(width=size, height=size, fit="stretch", mean=MEAN, std=STD),
         thresholds=thresholds,
-        quantum=record,
+        quantum=frozen[1] if frozen else None,
         provenance={**papers, "libraries": _libraries()},
         metrics={},
         files={},
@@ -144,34 +140,25 @@ def _single(value: Tensor) -> Tensor:
     return value.float() if value.dtype == torch.float16 else value
 
 
-def _freeze_circuit(network: UNet) -> QuantumRecord | None:
-    """Replace the bottleneck's circuit by its table, and say how well that fits."""
+def _freeze_circuit(network: UNet) -> tuple[Surrogate, QuantumRecord] | None:
+    """Replace the bottleneck's circuit by its tables, and say how well they fit."""
     bottleneck = network.bottleneck
-    if not (isinstance(bottleneck, GatedBottleneck) and isinstance(bottleneck.core, QuantumLayer)):
+    if not isinstance(bottleneck.core, QuantumLayer):
         return None
-    circuit = bottleneck.core.circuit
     weights = bottleneck.core.weights.detach().double().numpy()
-    surrogate = sample_surrogate(circuit, weights)
-    bottleneck.core = FrozenCircuit(surrogate)
-    angles = np.random.default_rng(PARITY_SEED).uniform(
-        -np.pi, np.pi, (PARITY_INPUTS, circuit.n_inputs)
-    )
-    live = run_circuit(circuit, weights, angles, surrogate.device)
-    rows, columns = surrogate.table.shape
-    return QuantumRecord(
-        circuit=circuit.name,
-        weights_sha256=array_sha256(weights),
-        device=surrogate.device,
-        circuit_runs=surrogate.circuit_runs,
-        table_shape=(rows, columns),
-        table_sha256=array_sha256(surrogate.table),
-        max_abs_error=float(np.abs(surrogate(angles) - live).max()),
-    )
+    surrogate = sample_surrogate(bottleneck.core.circuit, weights)
+    bottleneck.core = freeze(surrogate)
+    inputs = CHECK_INPUTS if surrogate.circuit.n_qubits <= MAX_QUBITS else FEW_CHECK_INPUTS
+    return surrogate, describe_surrogate(surrogate, weights, inputs)
 
 
-def _write_model(path: Path, network: nn.Module, size: int) -> None:
+def _write_model(path: Path, network: nn.Module, size: int, tables: Sequence[FloatArray]) -> None:
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    model = ov.convert_model(network, example_input=example, input=[1, size, size, 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on shapes becoming constants, which is wanted
+        model = ov.convert_model(network, example_input=example, input=[1, size, size, 3])
+    if tables:
+        name_circuit(model, tables)
     _store_large_constants_in_half(model)
     ov.save_model(model, path, compress_to_fp16=False)
 
@@ -179,6 +166,8 @@ def _write_model(path: Path, network: nn.Module, size: int) -> None:
 def _store_large_constants_in_half(model: ov.Model) -> None:
     for node in model.get_ops():
         if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
+            continue
+        if node.get_friendly_name().startswith(TABLE_NAMES):
             continue
         values = node.get_data()
         if values.size <= HALF_ABOVE_ELEMENTS:

@@ -1,49 +1,87 @@
 """The circuit as a torch layer for training.
 
-The weights are the same for every position of a batch, so the circuit's table of
-coefficients is built once a step, differentiably, and applied to all positions as
-products and one matrix multiplication. The table is contracted in the Pauli basis:
+The weights are the same for every position of a batch. With `backprop` the circuit's table
+of coefficients, or with re-uploading each layer's unitary, is built once a step,
+differentiably, and applied to all positions. The table is contracted in the Pauli basis:
 with the encoded qubit state (I + cos x Z + sin x X) / 2 and U the ansatz,
 
     <Z_k> = sum over B in {I, Z, X}^n of Tr(U^dagger Z_k U B) / 2^n * product of {1, cos, sin}.
+
+`adjoint` and `parameter-shift` run the circuit on a device for each position instead, which
+is how one trains where no table can be had: large circuits, hardware. PennyLane rounds the
+gradient that reaches them to single precision on the way.
 """
 
 import math
+from math import isqrt
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from qlumen.quantum.circuits import Circuit
+from qlumen.quantum.devices import Device
+from qlumen.quantum.modules import separable_outputs, trigonometric_products
+from qlumen.quantum.unitaries import (
+    entangling_unitary,
+    pauli_coefficients,
+    paulis,
+    sweep_observables,
+    vqc_observables,
+    z_signs,
+)
+
+Differentiation = Literal["backprop", "adjoint", "parameter-shift"]
+METHODS: tuple[Differentiation, ...] = get_args(Differentiation)
 
 
 class QuantumLayer(nn.Module):
-    """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values."""
+    """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values.
 
-    def __init__(self, circuit: Circuit) -> None:
+    Args:
+        method: of differentiation.
+        device: what runs the circuit, unless by `backprop`.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        method: Differentiation = "backprop",
+        device: str = "lightning.qubit",
+    ) -> None:
         super().__init__()
-        self.circuit = circuit
+        if method not in METHODS:
+            raise ValueError(f"differentiation {method!r} is unknown; use {', '.join(METHODS)}")
+        self.circuit, self.method, self.device = circuit, method, device
         self.weights = nn.Parameter(2 * math.pi * torch.rand(circuit.weight_shape))
 
     def forward(self, angles: Tensor) -> Tensor:
+        if self.method != "backprop":
+            return self._live(angles)
+        if self.circuit.parts:
+            return self._grid(angles)
+        if self.circuit.uploads > 1:
+            return reuploading_vqc(angles, self.weights)
         table = vqc_table(self.weights, self.circuit.n_qubits).to(angles.dtype)
         return trigonometric_products(angles) @ table
 
+    def _grid(self, angles: Tensor) -> Tensor:
+        side = isqrt(self.circuit.n_qubits)
+        tables = [
+            line_table(weights, side, axes).to(angles.dtype)
+            for weights, axes in zip(self.weights, ("XYZ", "ZX"), strict=True)
+        ]
+        return separable_outputs(angles, tables[0], tables[1], side)
 
-def trigonometric_products(angles: Tensor) -> Tensor:
-    """All products of one of `1, cos x_i, sin x_i` per input.
+    def _live(self, angles: Tensor) -> Tensor:
+        import pennylane as qml
 
-    Args:
-        angles: `(rows, n)`, radians.
-
-    Returns:
-        `(rows, 3^n)`; the last input varies fastest.
-    """
-    rows, n = angles.shape
-    factors = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], dim=-1)
-    products = factors[:, 0]
-    for i in range(1, n):
-        products = (products[:, :, None] * factors[:, None, i]).reshape(rows, 3 ** (i + 1))
-    return products
+        Device(self.device).check(self.circuit)
+        device = qml.device(self.device, wires=self.circuit.n_qubits)
+        node = qml.QNode(self.circuit.function, device, interface="torch", diff_method=self.method)
+        inputs, weights = angles.double(), self.weights.double()
+        rows: list[Any] = [torch.stack(node(row, weights)) for row in inputs]
+        return torch.stack(rows).to(angles.dtype)
 
 
 def vqc_table(weights: Tensor, n_qubits: int) -> Tensor:
@@ -55,68 +93,50 @@ def vqc_table(weights: Tensor, n_qubits: int) -> Tensor:
     Returns:
         `(3^n, n)` float64, rows ordered as in `trigonometric_products`.
     """
-    unitary = entangling_unitary(weights, n_qubits)
-    dim = 2**n_qubits
-    observables = unitary.conj().T @ (_z_signs(n_qubits)[:, :, None] * unitary)
-    paulis = _encoding_paulis()
-    table = observables.reshape(n_qubits, dim, dim, 1)
-    for _ in range(n_qubits):
-        half = table.shape[1] // 2
-        split = table.reshape(n_qubits, 2, half, 2, half, -1)
-        table = torch.einsum("karbcp,qba->krcpq", split, paulis).flatten(start_dim=3)
-    return table.reshape(n_qubits, 3**n_qubits).real.T / dim
+    return pauli_coefficients(vqc_observables(weights, n_qubits), paulis("IZX"))
 
 
-def entangling_unitary(weights: Tensor, n_qubits: int) -> Tensor:
-    """The matrix of `qml.StronglyEntanglingLayers`, wire 0 most significant.
+def line_table(weights: Tensor, n_qubits: int, axes: str) -> Tensor:
+    """Coefficients of a row (`XYZ`) or column (`ZX`) of `hqconv`.
 
     Args:
+        weights: `(layers, 15)`, radians.
+
+    Returns:
+        `(4^n, n len(axes))` float64, rows ordered as products of `bloch_vectors`.
+    """
+    return pauli_coefficients(sweep_observables(weights, n_qubits, axes), paulis("IXYZ"))
+
+
+def reuploading_vqc(angles: Tensor, weights: Tensor) -> Tensor:
+    """The re-uploading `vqc`: the state of every position, each layer applied as one matrix.
+
+    Args:
+        angles: `(rows, n)`, radians.
         weights: `(layers, n, 3)`, radians.
 
     Returns:
-        `(2^n, 2^n)` complex128.
+        `(rows, n)`, of the type of `angles`.
     """
-    dim = 2**n_qubits
-    rotations = _rotations(weights.double())
-    unitary = torch.eye(dim, dtype=torch.complex128)
+    rows, n = angles.shape
+    states = torch.zeros(rows, 2**n, dtype=_complex(angles.dtype))
+    states[:, 0] = 1
     for layer in range(len(weights)):
-        for wire in range(n_qubits):
-            split = unitary.reshape(2**wire, 2, -1)
-            unitary = torch.einsum("ab,lbr->lar", rotations[layer, wire], split)
-        unitary = unitary.reshape(dim, dim)[_entangler(n_qubits, layer)]
-    return unitary
+        unitary = entangling_unitary(weights[layer : layer + 1], n, first_layer=layer)
+        states = _encoded(states, angles) @ unitary.to(states.dtype).T
+    return (states.abs() ** 2) @ z_signs(n).real.to(angles.dtype).T
 
 
-def _rotations(angles: Tensor) -> Tensor:
-    """`(..., 3)` angles to `(..., 2, 2)` matrices of `qml.Rot`: RZ(omega) RY(theta) RZ(phi)."""
-    phi, theta, omega = angles.unbind(dim=-1)
-    cos, sin = (theta / 2).cos(), (theta / 2).sin()
-    plus = torch.exp(0.5j * (phi + omega))
-    minus = torch.exp(0.5j * (phi - omega))
-    rows = [cos * plus.conj(), -sin * minus, sin * minus.conj(), cos * plus]
-    return torch.stack(rows, dim=-1).reshape(*phi.shape, 2, 2)
+def _encoded(states: Tensor, angles: Tensor) -> Tensor:
+    """RY of each angle on its qubit."""
+    rows, n = angles.shape
+    cos, sin = (angles / 2).cos(), (angles / 2).sin()
+    for wire in range(n):
+        c, s = cos[:, wire, None, None], sin[:, wire, None, None]
+        zero, one = states.reshape(rows, 2**wire, 2, -1).unbind(dim=2)
+        states = torch.stack([c * zero - s * one, s * zero + c * one], dim=2).reshape(rows, -1)
+    return states
 
 
-def _entangler(n_qubits: int, layer: int) -> Tensor:
-    """The ring of CNOTs of a layer, as row indices of the matrix it is applied to."""
-    reach = layer % (n_qubits - 1) + 1
-    rows = torch.arange(2**n_qubits)
-    for control in reversed(range(n_qubits)):
-        target = (control + reach) % n_qubits
-        bit = (rows >> (n_qubits - 1 - control)) & 1
-        rows = rows ^ (bit << (n_qubits - 1 - target))
-    return rows
-
-
-def _z_signs(n_qubits: int) -> Tensor:
-    """`(n, 2^n)`: the eigenvalue of Z on each qubit for each basis state."""
-    states = torch.arange(2**n_qubits)
-    shifts = torch.arange(n_qubits - 1, -1, -1)
-    return (1 - 2 * ((states[None] >> shifts[:, None]) & 1)).to(torch.complex128)
-
-
-def _encoding_paulis() -> Tensor:
-    """`(3, 2, 2)`: I, Z and X, the factors of 1, cos and sin in RY(x)|0><0|RY(x)^dagger."""
-    return torch.tensor(
-        [[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]], dtype=torch.complex128
-    )
+def _complex(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype == torch.float64 else torch.complex64

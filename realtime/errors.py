@@ -14,6 +14,7 @@
     +-- BundleError             a model bundle that cannot be used
     |   +-- BundleHashError     a file of it is not the one it was written with
     +-- EngineError             the compiled network cannot be made or run
+    +-- CircuitError            a circuit that cannot be cached or run as asked (also ValueError)
     +-- TrainingError           training cannot start or go on
     +-- SinkError               an output cannot be written
 
@@ -72,6 +73,10 @@ class BundleHashError(BundleError):
 
 
 class EngineError(QlumenError):
+    pass
+
+
+class CircuitError(QlumenError, ValueError):
     pass
 
 

@@ -35,12 +35,12 @@ def _network(manifest: Manifest) -> str:
         f"{thresholds.min_area_fraction:.2%} of the frame.",
     ]
     if record := manifest.quantum:
-        rows, columns = record.table_shape
+        tables = " and ".join(f"{rows}x{columns}" for rows, columns in record.table_shapes)
         lines.append(
             f"Bottleneck: the circuit `{record.circuit}` behind a gated residual, stored as its "
-            f"exact table of {rows}x{columns} coefficients, sampled in {record.circuit_runs} runs "
-            f"on `{record.device}`; largest difference from live execution on 1,000 random "
-            f"inputs: {record.max_abs_error:.1e}."
+            f"exact table of {tables} coefficients, sampled in {record.circuit_runs} runs "
+            f"on `{record.device}`; largest difference from live execution on "
+            f"{record.checked_inputs} random inputs: {record.max_abs_error:.1e}."
         )
     return "\n\n".join(lines)
 

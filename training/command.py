@@ -8,12 +8,12 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.realtime.errors import ConfigError, DatasetError
 from qlumen.realtime.progress import progress_bar
 from qlumen.training.data import TRAINING, VALIDATION, load_split
 from qlumen.training.finish import finish_bundle
-from qlumen.training.loop import EpochReport, Trainer
+from qlumen.training.loop import EpochReport, Trainer, bottleneck_config
 from qlumen.training.settings import TrainSettings
 
 PATH = click.Path(path_type=Path)
@@ -58,7 +58,7 @@ def command(
     bundle = finish_bundle(
         output,
         network,
-        name=f"lite0-{bottleneck}{settings.qubits}",
+        name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
         size=size,
         data=data,
         provenance=trainer.provenance(),

@@ -16,6 +16,8 @@ from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import WEIGHTS, read_bundle
 from qlumen.networks.export import load_network, network_config
 from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.quantum.layer import QuantumLayer
+from qlumen.quantum.surrogate import check_table_size
 from qlumen.realtime.errors import TrainingError
 from qlumen.training.batches import Batch, to_batch, training_batches
 from qlumen.training.data import Dataset, resized
@@ -118,8 +120,9 @@ class Trainer:
         if not self.has_checkpoint():
             raise TrainingError(f"nothing to resume: no {path}; train without --resume first")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        given, here = state["settings"], self.settings.model_dump(mode="json")
-        differing = sorted(key for key in here if given.get(key) != here[key] and key != "threads")
+        given = TrainSettings.model_validate(state["settings"]).model_dump(mode="json")
+        here = self.settings.model_dump(mode="json")
+        differing = sorted(key for key in here if given[key] != here[key] and key != "threads")
         if differing:
             raise TrainingError(f"{path} was made with other settings: {', '.join(differing)}")
         for name in ("network", "averaged", "optimizer", "schedule"):
@@ -201,11 +204,19 @@ class Trainer:
 
 def build_network(settings: TrainSettings) -> UNet:
     """The network of a run, with ImageNet weights in the encoder if it starts from them."""
-    bottleneck = BottleneckConfig(settings.bottleneck, settings.qubits, settings.layers)
-    network = UNet(NetworkConfig(bottleneck=bottleneck))
+    network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
+    if isinstance(core := network.bottleneck.core, QuantumLayer):
+        check_table_size(core.circuit)
+        core.method = settings.differentiation
     if settings.pretrained:
         network.encoder.load_imagenet()
     return network
+
+
+def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
+    return BottleneckConfig(
+        settings.bottleneck, settings.qubits, settings.layers, settings.reuploading
+    )
 
 
 def _start_from(network: UNet, folder: Path) -> None:

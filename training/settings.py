@@ -25,8 +25,12 @@ class TrainSettings(BaseModel):
         "fp32", description="of the forward pass; bf16 pays where the CPU has avx512_bf16"
     )
     bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
-    qubits: int = Field(4, ge=2, le=8, description="of the vqc")
-    layers: int = Field(2, ge=1, description="of the vqc")
+    qubits: int = Field(4, ge=2, le=8, description="features at a position; hqconv has 16")
+    layers: int = Field(2, ge=1, description="of the circuit")
+    reuploading: bool = Field(False, description="the vqc encodes its inputs before each layer")
+    differentiation: Literal["backprop", "adjoint", "parameter-shift"] = Field(
+        "backprop", description="of the circuit; the others run it for each position"
+    )
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
     start: Path | None = Field(None, description="a bundle whose weights all parts start from")
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")

@@ -5,49 +5,80 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qlumen.quantum.circuits import make_vqc
-from qlumen.quantum.layer import QuantumLayer, entangling_unitary
-from qlumen.quantum.surrogate import array_sha256, run_circuit, sample_surrogate
+from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
+from qlumen.quantum.devices import Device
+from qlumen.quantum.layer import METHODS, QuantumLayer
+from qlumen.quantum.surrogate import array_sha256, sample_surrogate
+from qlumen.quantum.unitaries import entangling_unitary
 
-SIZES = st.tuples(st.integers(2, 5), st.integers(1, 3), st.integers(0, 2**31))
-
-
-@given(SIZES)
-@settings(max_examples=15)
-def test_layer_equals_the_circuit_run_by_pennylane(case: tuple[int, int, int]) -> None:
-    """The contracted table gives what `default.qubit` gives, for any size and weights."""
-    n, layers, seed = case
-    circuit = make_vqc(n, layers)
-    torch.manual_seed(seed)
-    layer = QuantumLayer(circuit)
-    angles = np.random.default_rng(seed).uniform(-4, 4, (5, n))
-    weights = layer.weights.detach().double().numpy()
-    live = run_circuit(circuit, weights, angles, "default.qubit")
-    ours = layer(torch.from_numpy(angles)).detach().numpy()
-    np.testing.assert_allclose(ours, live, atol=1e-12)
+from strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
 
 
-@given(SIZES)
-@settings(max_examples=8)
-def test_sampled_table_equals_lightning_everywhere(case: tuple[int, int, int]) -> None:
-    """A table solved from 3^n samples predicts the circuit at angles it never saw."""
-    n, layers, seed = case
-    rng = np.random.default_rng(seed)
-    circuit = make_vqc(min(n, 4), layers)
-    weights = rng.uniform(0, 2 * np.pi, circuit.weight_shape)
-    surrogate = sample_surrogate(circuit, weights)
-    assert surrogate.circuit_runs == 3**circuit.n_inputs
-    angles = rng.uniform(-4, 4, (10, circuit.n_inputs))
-    live = run_circuit(circuit, weights, angles, "lightning.qubit")
-    np.testing.assert_allclose(surrogate(angles), live, atol=1e-10)
+def layer_of(circuit: Circuit, seed: int, method: str = "backprop") -> QuantumLayer:
+    layer = QuantumLayer(circuit, method).double()
+    with torch.no_grad():
+        layer.weights.copy_(torch.from_numpy(weights(circuit, seed)))
+    return layer
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.one_of(vqcs(largest=6), hqconvs(largest=3)), SEEDS)
+def test_layer_equals_lightning(circuit: Circuit, seed: int) -> None:
+    """The layer's values are the circuit's."""
+    x = angles(circuit, 3, seed)
+    live = Device().run(circuit, weights(circuit, seed), x)
+    out = layer_of(circuit, seed)(torch.from_numpy(x)).detach()
+    np.testing.assert_allclose(out, live, atol=1e-10)
+
+
+def test_layer_of_sixteen_qubits_equals_its_surrogate() -> None:
+    """Tables contracted in the Pauli basis equal tables sampled on a device."""
+    circuit = make_hqconv(2)
+    x = angles(circuit, 3, 5)
+    surrogate = sample_surrogate(circuit, weights(circuit, 5), Device("default.qubit"))
+    out = layer_of(circuit, 5)(torch.from_numpy(x)).detach()
+    np.testing.assert_allclose(out, surrogate(x), atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [make_vqc(2, 1), make_vqc(4, 2), make_vqc(3, 2, True), make_hqconv(1, 2)],
+    ids=lambda circuit: circuit.name,
+)
+def test_gradients_of_three_methods_agree(circuit: Circuit) -> None:
+    """To 1e-6 in double precision, for inputs and weights, of a random combination."""
+    x = angles(circuit, 2, 0)
+    mix = torch.from_numpy(np.random.default_rng(1).normal(size=(2, circuit.n_outputs)))
+    gradients = []
+    for method in METHODS:
+        layer = layer_of(circuit, 0, method)
+        inputs = torch.from_numpy(x).requires_grad_()
+        (layer(inputs) * mix).sum().backward()
+        gradients.append(torch.cat([inputs.grad.flatten(), layer.weights.grad.flatten()]))
+    for other in gradients[1:]:
+        np.testing.assert_allclose(gradients[0], other, atol=1e-6)
+
+
+@pytest.mark.parametrize("circuit", [make_vqc(2, 2), make_vqc(2, 2, True), make_hqconv(1, 2)])
+def test_gradients_equal_finite_differences(circuit: Circuit) -> None:
+    """Torch's own check of derivatives passes for backprop."""
+    layer = layer_of(circuit, 0)
+    inputs = torch.from_numpy(angles(circuit, 1, 0)).requires_grad_()
+    assert torch.autograd.gradcheck(layer, (inputs,))
+
+
+def test_single_precision_in_single_precision_out() -> None:
+    """The table is built in double precision and applied in that of the inputs."""
+    layer = QuantumLayer(make_vqc(4, 2))
+    assert layer(torch.zeros(2, 4)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("n", "layers"), [(2, 1), (3, 4), (4, 2)])
 def test_unitary_is_that_of_the_pennylane_template(n: int, layers: int) -> None:
     """Rotations, order and reach of the CNOTs are those of StronglyEntanglingLayers."""
-    weights = np.random.default_rng(n).uniform(0, 2 * np.pi, (layers, n, 3))
-    template = qml.matrix(qml.StronglyEntanglingLayers(weights, wires=range(n)), range(n))
-    ours = entangling_unitary(torch.from_numpy(weights), n).numpy()
+    trained = np.random.default_rng(n).uniform(0, 2 * np.pi, (layers, n, 3))
+    template = qml.matrix(qml.StronglyEntanglingLayers(trained, wires=range(n)), range(n))
+    ours = entangling_unitary(torch.from_numpy(trained), n).numpy()
     np.testing.assert_allclose(ours, template, atol=1e-12)
 
 
@@ -55,13 +86,13 @@ def test_gradients_are_those_of_the_simulated_circuit() -> None:
     """Angles and weights receive the gradients that PennyLane's backprop gives."""
     circuit = make_vqc(3, 2)
     layer = QuantumLayer(circuit).double()
-    angles = torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(2, 3).requires_grad_()
-    layer(angles).pow(2).sum().backward()
+    x = torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(2, 3).requires_grad_()
+    layer(x).pow(2).sum().backward()
     node = qml.QNode(circuit.function, qml.device("default.qubit"), interface="torch")
-    theirs_x = angles.detach().clone().requires_grad_()
+    theirs_x = x.detach().clone().requires_grad_()
     theirs_w = layer.weights.detach().clone().requires_grad_()
     sum(torch.stack(list(node(row, theirs_w))).pow(2).sum() for row in theirs_x).backward()
-    torch.testing.assert_close(angles.grad, theirs_x.grad, atol=1e-10, rtol=0)
+    torch.testing.assert_close(x.grad, theirs_x.grad, atol=1e-10, rtol=0)
     torch.testing.assert_close(layer.weights.grad, theirs_w.grad, atol=1e-10, rtol=0)
 
 
@@ -78,3 +109,9 @@ def test_hash_tells_values_and_shape_apart() -> None:
     assert array_sha256(a) == array_sha256(a.copy())
     assert array_sha256(a) != array_sha256(a.reshape(2, 3))
     assert array_sha256(a) != array_sha256(np.nextafter(a, 9))
+
+
+def test_unknown_method_is_refused() -> None:
+    """The message lists the methods."""
+    with pytest.raises(ValueError, match=r"'magic' is unknown; use backprop, adjoint"):
+        QuantumLayer(make_vqc(2, 1), "magic")

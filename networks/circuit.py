@@ -1,0 +1,106 @@
+"""The circuit of a bundle: its weights for live execution, and its tables, which may be renewed.
+
+Needs no torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle, QuantumRecord, write_manifest
+from qlumen.networks.graph import replace_tables
+from qlumen.quantum.circuits import Circuit, make_circuit
+from qlumen.quantum.devices import Device
+from qlumen.quantum.surrogate import Surrogate, array_sha256, cache_key
+from qlumen.realtime.errors import BundleError
+
+WEIGHTS_NAME = "bottleneck.core.weights"
+CHECK_INPUTS = 1000
+CHECK_SEED = 0
+READABLE = 0o644
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedCircuit:
+    """A circuit and its trained `weights`, float64 radians."""
+
+    circuit: Circuit
+    weights: NDArray[np.float64]
+
+
+def read_circuit(bundle: Bundle) -> TrainedCircuit:
+    """The circuit of a bundle; BundleError if its bottleneck has none."""
+    if bundle.manifest.quantum is None:
+        raise BundleError(
+            f"{bundle.folder} holds no circuit: its bottleneck is "
+            f"{bundle.manifest.network['bottleneck']['name']}; use a bundle with vqc or hqconv"
+        )
+    values = bundle.manifest.network["bottleneck"]
+    circuit = make_circuit(
+        values["name"], values["qubits"], values["layers"], values["reuploading"]
+    )
+    with safe_open(bundle.folder / WEIGHTS, framework="numpy") as file:
+        weights = file.get_tensor(WEIGHTS_NAME)
+    return TrainedCircuit(circuit, weights.astype(np.float64))
+
+
+def write_tables(path: Path, surrogate: Surrogate, key: str) -> None:
+    """Store the tables as `table.0` (and `table.1`), in double precision, with their key."""
+    tables = {f"table.{i}": np.ascontiguousarray(t) for i, t in enumerate(surrogate.tables)}
+    save_file(tables, path, metadata={"key": key, "circuit": surrogate.circuit.name})
+    path.chmod(READABLE)
+
+
+def describe_surrogate(
+    surrogate: Surrogate, weights: NDArray[np.float64], inputs: int = CHECK_INPUTS
+) -> QuantumRecord:
+    """Compare with live execution, on the same device without shots, for random inputs."""
+    circuit, device = surrogate.circuit, surrogate.device
+    return QuantumRecord(
+        circuit=circuit.name,
+        weights_sha256=array_sha256(weights),
+        key=cache_key(circuit, weights, device),
+        device=device.name,
+        shots=device.shots,
+        circuit_runs=surrogate.circuit_runs,
+        table_shapes=tuple((table.shape[0], table.shape[1]) for table in surrogate.tables),
+        tables_sha256=tuple(array_sha256(table) for table in surrogate.tables),
+        max_abs_error=_error(surrogate, weights, inputs),
+        checked_inputs=inputs,
+        standard_error=surrogate.standard_error,
+    )
+
+
+def renew_tables(bundle: Bundle, surrogate: Surrogate, record: QuantumRecord) -> Bundle:
+    """Put new tables into a bundle: into its tables' file, its network and its manifest.
+
+    Each file is replaced at once, the manifest last: a run that is cut off in between
+    leaves a bundle that says it does not match, never one that computes something else.
+
+    Raises:
+        BundleError: the network has no named tables.
+    """
+    folder = bundle.folder
+    model = ov.Core().read_model(bundle.model)
+    replace_tables(model, surrogate.tables)
+    parts = {}
+    for name in (bundle.model.name, bundle.model.with_suffix(".bin").name, TABLES):
+        parts[folder / f".part-{name}"] = folder / name
+    ov.save_model(model, folder / f".part-{bundle.model.name}", compress_to_fp16=False)
+    write_tables(folder / f".part-{TABLES}", surrogate, record.key)
+    for part, final in parts.items():
+        part.replace(final)
+    return write_manifest(folder, bundle.manifest.model_copy(update={"quantum": record}))
+
+
+def _error(surrogate: Surrogate, weights: NDArray[np.float64], inputs: int) -> float:
+    circuit = surrogate.circuit
+    rng = np.random.default_rng(CHECK_SEED)
+    angles = rng.uniform(-np.pi, np.pi, (inputs, circuit.n_inputs))
+    live = Device(surrogate.device.name).run(circuit, weights, angles)
+    return float(np.abs(surrogate(angles) - live).max())

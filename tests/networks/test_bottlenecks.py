@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from qlumen.networks.bottlenecks import (
+    BOTTLENECKS,
+    BottleneckConfig,
+    bottleneck_name,
+    interpolation,
+    make_bottleneck,
+    pooling,
+)
+from qlumen.networks.unet import NetworkConfig, UNet
+
+CHANNELS = 20
+
+
+def made(name: str, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return make_bottleneck(BottleneckConfig(name, **options), CHANNELS)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (11, 11), (3, 5)])
+@pytest.mark.parametrize("name", BOTTLENECKS)
+def test_shape_stays_and_all_parameters_learn(name: str, size: tuple[int, int]) -> None:
+    """Any map comes back in its own size, and a gradient reaches every parameter."""
+    bottleneck = made(name)
+    x = torch.randn(2, CHANNELS, *size)
+    y = bottleneck(x)
+    assert y.shape == x.shape
+    y.pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in bottleneck.parameters())
+
+
+@pytest.mark.parametrize("name", BOTTLENECKS)
+def test_closed_gate_leaves_the_map(name: str) -> None:
+    """With the gate at zero, the bottleneck is not there."""
+    bottleneck = made(name)
+    with torch.no_grad():
+        bottleneck.gate.zero_()
+    x = torch.randn(1, CHANNELS, 8, 8)
+    torch.testing.assert_close(bottleneck(x), x, rtol=0, atol=0)
+
+
+@given(st.integers(2, 8), st.integers(1, 6))
+def test_classical_core_has_the_parameters_of_the_circuit(qubits: int, layers: int) -> None:
+    """To within 5%, in the core alone; the projections are the same anyway."""
+    config = BottleneckConfig("vqc", qubits, layers)
+    quantum = make_bottleneck(config, CHANNELS)
+    classical = make_bottleneck(replace(config, name="classical"), CHANNELS)
+    count = sum(p.numel() for p in classical.core.parameters())
+    assert abs(count / quantum.core.weights.numel() - 1) <= 0.05
+
+
+@pytest.mark.parametrize("name", ["vqc", "classical", "identity"])
+def test_projections_and_gate_are_the_same(name: str) -> None:
+    """What surrounds the core has the same names and shapes, so weights can be exchanged."""
+
+    def around(name: str) -> dict[str, torch.Size]:
+        state = made(name).state_dict()
+        return {key: value.shape for key, value in state.items() if not key.startswith("core")}
+
+    assert around(name) == around("vqc")
+
+
+def test_names_in_the_state_of_the_vqc() -> None:
+    """Trained weights of the first release load under these names."""
+    assert set(made("vqc").state_dict()) == {
+        "gate",
+        "project.weight",
+        "project.bias",
+        "core.weights",
+        "back.weight",
+        "back.bias",
+    }
+
+
+@pytest.mark.parametrize(("h", "w"), [(8, 8), (11, 11), (4, 4), (3, 7)])
+def test_pooling_is_the_adaptive_average(h: int, w: int) -> None:
+    """The fixed matrices do what torch's adaptive pooling does."""
+    x = torch.randn(2, 3, h, w, dtype=torch.float64)
+    ours = pooling(h, 4).double() @ x @ pooling(w, 4).double().T
+    torch.testing.assert_close(ours, F.adaptive_avg_pool2d(x, 4), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [4, 8, 11])
+def test_interpolation_is_bilinear(size: int) -> None:
+    """The fixed matrices do what torch's bilinear interpolation does."""
+    x = torch.randn(1, 2, 4, 4)
+    ours = interpolation(4, size) @ x @ interpolation(4, size).T
+    wanted = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
+
+
+def test_cell_of_the_grid_turns_its_own_qubit() -> None:
+    """Each cell's three channels reach the circuit as the angles of that cell's qubit."""
+    seen = []
+
+    class Recorder(nn.Module):
+        def forward(self, angles: torch.Tensor) -> torch.Tensor:
+            seen.append(angles.detach().numpy())
+            return torch.zeros(len(angles), 32)
+
+    bottleneck = made("hqconv")
+    bottleneck.core = Recorder()
+    x = torch.randn(1, CHANNELS, 4, 4)
+    bottleneck(x)
+    wanted = np.pi * np.tanh(bottleneck.project(x).detach().numpy())
+    np.testing.assert_allclose(seen[0].reshape(4, 4, 3), wanted[0].transpose(1, 2, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BOTTLENECKS)
+def test_network_takes_each_by_its_configuration(name: str) -> None:
+    """A U-Net with any of the four gives the same map of logits."""
+    network = UNet(NetworkConfig(bottleneck=BottleneckConfig(name, layers=1))).eval()
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 32, 32)
+
+
+def test_unknown_name_is_refused() -> None:
+    """The message lists what there is."""
+    with pytest.raises(ValueError, match="'gru' is unknown; use one of: vqc, hqconv, classical"):
+        made("gru")
+
+
+def test_names_of_bundles() -> None:
+    """The number is that of features; hqconv always has sixteen qubits."""
+    assert bottleneck_name(BottleneckConfig("vqc", 6)) == "vqc6"
+    assert bottleneck_name(BottleneckConfig("hqconv")) == "hqconv"

@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
+from qlumen.quantum.devices import Device
+from qlumen.quantum.modules import freeze
+from qlumen.quantum.surrogate import Surrogate, cache_key, sample_surrogate, table_shapes
+from qlumen.realtime.errors import CircuitError
+
+import naive_quantum as naive
+from strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
+
+EXACT = 1e-10
+SINGLE = 1e-5
+few = settings(max_examples=15, deadline=None)
+
+
+def surrogate_of(circuit: Circuit, seed: int) -> Surrogate:
+    return sample_surrogate(circuit, weights(circuit, seed), Device("default.qubit"))
+
+
+@few
+@given(vqcs(), SEEDS)
+def test_vqc_table_equals_dense_matrices(circuit: Circuit, seed: int) -> None:
+    """The table gives what multiplying all gates as dense matrices gives."""
+    x, w = angles(circuit, 3, seed), weights(circuit, seed)
+    expected = [naive.vqc(row, w, circuit.uploads > 1) for row in x]
+    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), expected, atol=EXACT)
+
+
+@few
+@given(hqconvs(), SEEDS)
+def test_hqconv_tables_equal_dense_matrices(circuit: Circuit, seed: int) -> None:
+    """Row and column tables together give what the whole grid's matrices give."""
+    x, w = angles(circuit, 2, seed), weights(circuit, seed)
+    expected = [naive.hqconv(row, w, 2) for row in x]
+    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), expected, atol=EXACT)
+
+
+def test_hqconv_of_nine_qubits_equals_dense_matrices() -> None:
+    """The factoring also holds where a line has a qubit between its ends."""
+    circuit = make_hqconv(1, side=3)
+    x, w = angles(circuit, 1, 0), weights(circuit, 0)
+    expected = naive.hqconv(x[0], w, 3)
+    np.testing.assert_allclose(surrogate_of(circuit, 0)(x)[0], expected, atol=EXACT)
+
+
+@few
+@given(st.one_of(vqcs(largest=5), hqconvs(largest=3)), SEEDS)
+def test_tables_equal_lightning(circuit: Circuit, seed: int) -> None:
+    """A table sampled on one device gives what another one computes live."""
+    x, w = angles(circuit, 3, seed), weights(circuit, seed)
+    live = Device("lightning.qubit").run(circuit, w, x)
+    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), live, atol=EXACT)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_hqconv_of_sixteen_qubits_equals_lightning(layers: int) -> None:
+    """The network's own grid, simulated whole."""
+    circuit = make_hqconv(layers)
+    x, w = angles(circuit, 4, layers), weights(circuit, layers)
+    live = Device("lightning.qubit").run(circuit, w, x)
+    np.testing.assert_allclose(surrogate_of(circuit, layers)(x), live, atol=EXACT)
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [make_vqc(2, 1), make_vqc(4, 2), make_vqc(6, 1), make_vqc(3, 2, True), make_hqconv(1)],
+    ids=lambda circuit: circuit.name,
+)
+def test_compiled_module_equals_surrogate(circuit: Circuit) -> None:
+    """The graph that OpenVINO compiles in single precision stays within 1e-5."""
+    surrogate = surrogate_of(circuit, 0)
+    x = angles(circuit, 9, 0)
+    example = torch.from_numpy(x).float()
+    model = ov.convert_model(freeze(surrogate), example_input=example, input=list(x.shape))
+    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert compiled.output(0).partial_shape.is_static
+    np.testing.assert_allclose(compiled(example.numpy())[0], surrogate(x), atol=SINGLE)
+
+
+@pytest.mark.parametrize("circuit", [make_vqc(3, 2, True), make_hqconv(1)], ids=["vqc", "hqconv"])
+def test_module_exports_to_torch_and_onnx(circuit: Circuit, tmp_path: Path) -> None:
+    """`torch.export` and ONNX take the module, and compute the same."""
+    surrogate = surrogate_of(circuit, 0)
+    module, x = freeze(surrogate), angles(circuit, 5, 0)
+    example = torch.from_numpy(x).float()
+    exported = torch.export.export(module, (example,)).module()
+    np.testing.assert_allclose(exported(example).numpy(), surrogate(x), atol=SINGLE)
+    path = tmp_path / "module.onnx"
+    torch.onnx.export(module, (example,), path, dynamo=True, verbose=False)
+    compiled = ov.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(compiled(example.numpy())[0], surrogate(x), atol=SINGLE)
+
+
+def test_number_of_runs_is_the_number_of_coefficients() -> None:
+    """81 runs for four qubits; 256 for a row and 256 for a column of the grid."""
+    assert surrogate_of(make_vqc(4, 2), 0).circuit_runs == 81
+    assert surrogate_of(make_vqc(2, 2, True), 0).circuit_runs == 25
+    grid = surrogate_of(make_hqconv(1), 0)
+    assert grid.circuit_runs == 512
+    assert [table.shape for table in grid.tables] == [(256, 12), (256, 8)]
+
+
+def test_too_large_a_table_is_refused() -> None:
+    """The message has the table's size and an executor that needs none."""
+    with pytest.raises(CircuitError, match=r"390625 rows x 8 .* MB.*executor=lightning.qubit"):
+        sample_surrogate(make_vqc(8, 2, True), np.zeros((2, 8, 3)))
+
+
+def test_every_plain_vqc_fits() -> None:
+    """3^8 rows are within the bound."""
+    assert table_shapes(make_vqc(8, 2)) == ((6561, 8),)
+
+
+@pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_hqconv(1, 2)], ids=["vqc", "hqconv"])
+def test_standard_error_is_the_error_seen(circuit: Circuit) -> None:
+    """Over several samplings with shots, the deviation from exact values is as estimated."""
+    w, x = weights(circuit, 0), angles(circuit, 100, 3)
+    exact = Device("default.qubit").run(circuit, w, x)
+    drawn = [sample_surrogate(circuit, w, Device(shots=400, seed=seed)) for seed in range(8)]
+    seen = np.sqrt(np.mean([(surrogate(x) - exact) ** 2 for surrogate in drawn]))
+    estimated = np.mean([surrogate.standard_error for surrogate in drawn])
+    assert 0.7 < seen / estimated < 1.4
+
+
+def test_without_shots_there_is_no_error() -> None:
+    """Exact expectation values leave nothing to estimate."""
+    assert surrogate_of(make_vqc(2, 1), 0).standard_error == 0
+
+
+def test_key_changes_with_all_it_depends_on() -> None:
+    """Circuit, weights, device and shots each make another key."""
+    circuit, w = make_vqc(3, 2), np.zeros((2, 3, 3))
+    keys = {
+        cache_key(circuit, w, Device()),
+        cache_key(make_vqc(3, 2, True), w, Device()),
+        cache_key(circuit, w + 1, Device()),
+        cache_key(circuit, w, Device("default.qubit")),
+        cache_key(circuit, w, Device(shots=100)),
+    }
+    assert len(keys) == 5
