@@ -51,6 +51,32 @@ class EngineSettings(Section):
     )
 
 
+class QuantumSettings(Section):
+    executor: Literal[
+        "surrogate", "lightning.qubit", "lightning.gpu", "default.qubit", "default.mixed"
+    ] = Field(
+        "surrogate", description="the tables in the compiled network, or a device that runs live"
+    )
+    shots: int | None = Field(
+        None, ge=1, description="of a live device; none: exact expectation values"
+    )
+    depolarizing: float = Field(
+        0.0, ge=0, le=0.75, description="error probability of a gate, default.mixed only"
+    )
+    readout_error: float = Field(
+        0.0, ge=0, le=0.5, description="probability of an inverted read-out, default.mixed only"
+    )
+    memo_step: float = Field(
+        1e-4, ge=0, le=1, description="live inputs are rounded to multiples of it, radians"
+    )
+    memo_entries: int = Field(
+        50_000, ge=0, description="rounded inputs whose outputs are remembered; 0: none"
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="processes that run lightning.qubit; 0: one per core"
+    )
+
+
 class PostprocessSettings(Section):
     """Where a field is none, the bundle's own value holds."""
 
@@ -92,6 +118,7 @@ class Settings(Section):
     scene: SceneSection = SceneSection()
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
+    quantum: QuantumSettings = QuantumSettings()
     postprocess: PostprocessSettings = PostprocessSettings()
     overlay: OverlaySettings = OverlaySettings()
     recorder: RecorderSettings = RecorderSettings()

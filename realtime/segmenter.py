@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 
 from qlumen.networks.bundle import Bundle
+from qlumen.networks.circuit import read_circuit
+from qlumen.quantum.devices import Device
+from qlumen.quantum.executors import SURROGATE, open_executor
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.engines.split import SplitEngine
 from qlumen.realtime.frames import Frame, Image, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.postprocess import Postprocessor
@@ -29,13 +33,16 @@ class Segmenter:
 
         Raises:
             EngineError: the network cannot be compiled here.
+            MissingExtraError: the device that should run the circuit is not there.
+            BundleError: there is no circuit that could run live.
+            CircuitError: the device does not take it.
             ConfigError: thresholds that contradict each other.
         """
         spec = bundle.manifest.input
         thresholds: dict[str, Any] = bundle.manifest.thresholds.model_dump()
         thresholds |= settings.postprocess.model_dump(exclude_none=True)
         postprocess = Postprocessor(**thresholds)
-        engine = OpenVinoEngine(bundle.model, **settings.engine.model_dump())
+        engine = _open_engine(bundle, settings)
         return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
 
     def submit(self, image: Image) -> Ticket:
@@ -59,3 +66,21 @@ class Segmenter:
 
     def _geometry(self, frame_size: tuple[int, int]) -> Geometry:
         return Geometry.of(frame_size, self.engine.output_size, self.preprocess.fit)
+
+
+def _open_engine(bundle: Bundle, settings: Settings) -> Engine:
+    options = settings.engine.model_dump()
+    quantum = settings.quantum
+    if quantum.executor == SURROGATE:
+        return OpenVinoEngine(bundle.model, **options)
+    trained = read_circuit(bundle)
+    device = Device(quantum.executor, quantum.shots, quantum.depolarizing, quantum.readout_error)
+    executor = open_executor(
+        trained.circuit,
+        trained.weights,
+        device,
+        memo_step=quantum.memo_step,
+        memo_entries=quantum.memo_entries,
+        workers=quantum.workers,
+    )
+    return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, **options)

@@ -31,19 +31,13 @@ class OpenVinoEngine(Engine):
     def __init__(
         self, model: Path, *, threads: int = 0, requests: int = 2, precision: str = "f32"
     ) -> None:
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision,
-        }
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        core = ov.Core()
-        core.set_property({"CACHE_DIR": str(cache_folder("openvino"))})
+        core = caching_core()
         try:
-            self._compiled = core.compile_model(str(model), "CPU", options)
+            self._compiled = core.compile_model(
+                str(model), "CPU", latency_options(threads, precision)
+            )
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise EngineError(f"OpenVINO cannot compile {model}: {reason}") from error
+            raise cannot_compile(model, error) from error
         _, height, width, _ = self._compiled.input(0).shape
         *_, rows, columns = self._compiled.output(0).shape
         self.input_size = (width, height)
@@ -69,6 +63,29 @@ class OpenVinoEngine(Engine):
         for request in self._requests:
             request.wait()
         self._requests.clear()
+
+
+def caching_core() -> ov.Core:
+    """A core that keeps compiled networks in the user's cache folder."""
+    core = ov.Core()
+    core.set_property({"CACHE_DIR": str(cache_folder("openvino"))})
+    return core
+
+
+def latency_options(threads: int, precision: str) -> dict[str, Any]:
+    """One stream over `threads` threads, 0: all cores; arithmetic in `precision`."""
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    return options
+
+
+def cannot_compile(model: Path, error: RuntimeError) -> EngineError:
+    reason = str(error).strip().splitlines()[-1]
+    return EngineError(f"OpenVINO cannot compile {model}: {reason}")
 
 
 class _Pending(Ticket):

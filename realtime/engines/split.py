@@ -1,0 +1,122 @@
+"""The engine of live circuits: the network in two halves around an executor.
+
+    image -> head (OpenVINO) -> executor -> tail (OpenVINO) -> map
+
+The tables of the compiled network are left out; everything else is the same network.
+"""
+
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from qlumen.networks.graph import cut_at_circuit
+from qlumen.quantum.executors import Executor
+from qlumen.realtime.engines.base import Engine, Probability, Ticket
+from qlumen.realtime.engines.openvino import caching_core, cannot_compile, latency_options
+from qlumen.realtime.errors import EngineError
+from qlumen.realtime.frames import Image
+
+
+class SplitEngine(Engine):
+    """The head runs when a frame is submitted, circuit and tail when its map is asked for.
+
+    Args:
+        model: the `.xml` of a bundle with a circuit.
+        executor: what computes the circuit; closed with the engine.
+        n_inputs: of the circuit.
+        threads, requests, precision: as of `OpenVinoEngine`.
+
+    Raises:
+        EngineError: the model cannot be read or compiled here.
+        BundleError: it has no named circuit to cut at.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        executor: Executor,
+        n_inputs: int,
+        *,
+        threads: int = 0,
+        requests: int = 2,
+        precision: str = "f32",
+    ) -> None:
+        self._executor, self._n_inputs = executor, n_inputs
+        options = latency_options(threads, precision)
+        core = caching_core()
+        try:
+            halves = cut_at_circuit(core.read_model(model))
+            head = core.compile_model(halves.head, "CPU", options)
+            tail = core.compile_model(halves.tail, "CPU", options)
+        except RuntimeError as error:
+            raise cannot_compile(model, error) from error
+        _, height, width, _ = head.input(0).shape
+        *_, rows, columns = tail.output(0).shape
+        self.input_size, self.output_size = (width, height), (columns, rows)
+        self.requests = requests
+        self._options = {"threads": threads, "requests": requests, "precision": precision}
+        self._pairs = [
+            (head.create_infer_request(), tail.create_infer_request()) for _ in range(requests)
+        ]
+        self._free: SimpleQueue[tuple[ov.InferRequest, ov.InferRequest]] = SimpleQueue()
+        for pair in self._pairs:
+            self._free.put(pair)
+
+    def submit(self, image: Image) -> Ticket:
+        self.check_input(image)
+        pair = self._free.get()
+        pair[0].set_input_tensor(ov.Tensor(image[None], shared_memory=True))
+        pair[0].start_async()
+        return _Pending(self, pair, image)
+
+    def finish(self, pair: tuple[ov.InferRequest, ov.InferRequest]) -> Probability:
+        """Circuit and tail of a frame whose head is running."""
+        head, tail = pair
+        head.wait()
+        angles, *carried = (tensor.data for tensor in head.output_tensors)
+        rows = angles.reshape(-1, self._n_inputs).astype(np.float64)
+        outputs = self._executor(rows).astype(np.float32)
+        tail.infer([outputs.reshape(tail.input_tensors[0].shape), *carried])
+        return np.array(tail.get_output_tensor(0).data[0, 0], dtype=np.float32)
+
+    def release(self, pair: tuple[ov.InferRequest, ov.InferRequest]) -> None:
+        """Let the next frame have the requests."""
+        self._free.put(pair)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": "openvino-split",
+            "version": ov.__version__,
+            "device": "CPU",
+            **self._options,
+            "quantum": self._executor.describe(),
+        }
+
+    def close(self) -> None:
+        for head, _ in self._pairs:
+            head.wait()
+        self._pairs.clear()
+        self._executor.close()
+
+
+class _Pending(Ticket):
+    def __init__(
+        self, engine: SplitEngine, pair: tuple[ov.InferRequest, ov.InferRequest], image: Image
+    ) -> None:
+        self._engine, self._pair = engine, pair
+        self._image = image  # OpenVINO reads it without holding a reference
+
+    def result(self) -> Probability:
+        try:
+            return self._engine.finish(self._pair)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed on a frame: {error}") from error
+        finally:
+            self._engine.release(self._pair)
+
+    def discard(self) -> None:
+        self._pair[0].wait()
+        self._engine.release(self._pair)
