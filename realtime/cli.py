@@ -22,7 +22,9 @@ class Entry:
 
 
 COMMANDS = {
+    "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
+    "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
 }

@@ -31,7 +31,8 @@ def made(folder: Path, config: BottleneckConfig) -> Bundle:
     torch.manual_seed(1)
     network = UNet(NetworkConfig(bottleneck=config)).eval()
     with torch.no_grad():
-        network.bottleneck.gate.fill_(300)  # so that the circuit is seen in the map
+        network.bottleneck.gate.fill_(30)  # so that the circuit is seen in the map
+        network.head.weight.mul_(100)
         network.bottleneck.project.weight.mul_(20)
     thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
     return write_bundle(

@@ -1,0 +1,56 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from qlumen.quantum.circuits import make_hqconv, make_vqc
+from qlumen.quantum.command import command
+from qlumen.quantum.drawing import draw_svg, draw_text
+from qlumen.realtime.errors import UsageError
+
+
+def test_every_qubit_has_a_line() -> None:
+    """Four wires, each encoded, turned twice and read out."""
+    lines = draw_text(make_vqc(4, 2)).split("\n")
+    assert len(lines) == 4
+    assert all(line.count("RY") == 1 and line.count("Rot") == 2 for line in lines)
+    assert all(line.endswith("<Z>") for line in lines)
+
+
+def test_reuploading_is_seen() -> None:
+    """The encoding stands before each layer."""
+    assert draw_text(make_vqc(2, 3, True)).count("RY") == 6
+
+
+def test_grid_is_drawn_as_a_row_and_a_column() -> None:
+    """Three filters each; X, Y, Z of the row, Z and X of the column."""
+    text = draw_text(make_hqconv(1))
+    assert text.count("IsingXX") == 2 * 3 * 2  # two passes, three pairs, both wires
+    assert "<X>  <Y>  <Z>" in text
+    assert "<Z>  <X>" in text
+
+
+def test_svg_holds_the_same_lines() -> None:
+    """The picture is XML with a text element a line."""
+    text = draw_text(make_vqc(2, 1))
+    root = ElementTree.fromstring(draw_svg(text))
+    assert [element.text for element in root if element.tag.endswith("text")] == text.split("\n")
+
+
+@pytest.mark.parametrize("name", ["drawing.txt", "drawing.svg"])
+def test_command_prints_and_saves(tmp_path: Path, name: str) -> None:
+    """What is printed is in the file."""
+    path = tmp_path / name
+    result = CliRunner().invoke(command, ["draw", "vqc", "--qubits", "3", "--output", str(path)])
+    assert result.exit_code == 0
+    first = result.output.split("\n")[0].split("┤")[0]
+    assert first in path.read_text(encoding="utf-8")
+
+
+def test_command_refuses_other_formats(tmp_path: Path) -> None:
+    """The message says which there are."""
+    arguments = ["draw", "hqconv", "--output", str(tmp_path / "drawing.gif")]
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, UsageError)
+    assert ".txt or .svg" in str(result.exception)
