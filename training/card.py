@@ -47,7 +47,7 @@ def _network(manifest: Manifest) -> str:
 
 def _training(provenance: dict[str, Any]) -> str:
     """One paragraph a run, the first run first."""
-    runs = []
+    runs: list[str] = []
     run: dict[str, Any] | None = provenance
     while run:
         runs.insert(0, _run(run))
