@@ -29,8 +29,12 @@ class AugmentRanges:
     saturation: tuple[float, float] = (0.6, 1.4)
     blur_share: float = 0.2
     blur_sigma_px: tuple[float, float] = (0.4, 2.0)
+    motion_share: float = 0.15
+    motion_px: tuple[int, int] = (3, 11)
     noise_share: float = 0.2
     noise_sigma: float = 6.0
+    jpeg_share: float = 0.25
+    jpeg_quality: tuple[int, int] = (25, 85)
 
 
 DEFAULT_RANGES = AugmentRanges()
@@ -92,7 +96,30 @@ def _random_degradation(
 ) -> FloatImage:
     if rng.random() < ranges.blur_share:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*ranges.blur_sigma_px))
+    if rng.random() < ranges.motion_share:
+        image = cv2.filter2D(image, -1, _motion_kernel(rng, ranges))
     if rng.random() < ranges.noise_share:
         sigma = rng.uniform(0, ranges.noise_sigma)
         image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
-    return image
+    if rng.random() < ranges.jpeg_share:
+        image = _as_jpeg(image, int(rng.integers(*ranges.jpeg_quality)))
+    return np.asarray(image, dtype=np.float32)
+
+
+def _motion_kernel(rng: np.random.Generator, ranges: AugmentRanges) -> FloatImage:
+    """The mean along a line of random length and direction."""
+    length = int(rng.integers(*ranges.motion_px))
+    angle = rng.uniform(0, np.pi)
+    steps = np.linspace(-0.5, 0.5, 4 * length) * (length - 1)
+    kernel = np.zeros((length | 1, length | 1), np.float32)
+    centre = kernel.shape[0] // 2
+    rows = np.rint(centre + steps * np.sin(angle)).astype(int)
+    columns = np.rint(centre + steps * np.cos(angle)).astype(int)
+    np.add.at(kernel, (rows, columns), 1)
+    return kernel / kernel.sum()
+
+
+def _as_jpeg(image: FloatImage, quality: int) -> FloatImage:
+    pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.float32)

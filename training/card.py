@@ -46,15 +46,26 @@ def _network(manifest: Manifest) -> str:
 
 
 def _training(provenance: dict[str, Any]) -> str:
+    """One paragraph a run, the first run first."""
+    runs: list[str] = []
+    run: dict[str, Any] | None = provenance
+    while run:
+        runs.insert(0, _run(run))
+        run = run.get("started_from")
+    return "\n\n".join(["## Training", *runs])
+
+
+def _run(provenance: dict[str, Any]) -> str:
     settings = provenance["settings"]
+    start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
     return (
-        "## Training\n\n"
         f"{provenance['train_images']} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split "
         f"less {provenance['val_images']} for validation), {settings['epochs']} epochs at "
         f"{settings['input_size']}x{settings['input_size']}, batch {settings['batch_size']}, "
-        "BCE + Dice, AdamW with a one-cycle rate, averaged weights of the epoch with the best "
-        f"validation Dice (epoch {provenance['best_epoch']}), encoder from ImageNet weights, "
-        f"seed {settings['seed']}."
+        f"BCE + Dice, AdamW with a one-cycle rate up to {settings['rate']:g}, starting from "
+        f"{start}, seed {settings['seed']}. Kept: the averaged weights of epoch "
+        f"{provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
+        "at 0.5, at the training size."
     )
 
 

@@ -12,7 +12,7 @@ from qlumen.realtime.errors import DatasetError
 
 TRAINING = "train"
 VALIDATION = "val"
-CACHED_SIZE_PX = 320
+CACHED_SIZE_PX = 416
 """Side at which images are kept: above the training crop, so that zooming in stays sharp."""
 
 

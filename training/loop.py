@@ -58,8 +58,7 @@ class Trainer:
             torch.set_num_threads(settings.threads)
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.network = build_network(settings)
-        if settings.start:
-            _start_from(self.network, settings.start)
+        self.started_from = _start_from(self.network, settings.start) if settings.start else None
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
@@ -103,7 +102,8 @@ class Trainer:
     def provenance(self) -> dict[str, Any]:
         """What a bundle's papers say of the run."""
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json", exclude={"start", "threads"}),
+            "started_from": self.started_from,
             "train_images": len(self.train),
             "val_images": len(self.val),
             "best_epoch": self.best_epoch,
@@ -219,12 +219,14 @@ def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
     )
 
 
-def _start_from(network: UNet, folder: Path) -> None:
+def _start_from(network: UNet, folder: Path) -> dict[str, Any]:
+    """Load a bundle's weights, and say for the provenance which bundle and how it came to be."""
     bundle = read_bundle(folder)
     config = network_config(bundle.manifest.network)
     if config != network.config:
         raise TrainingError(f"{folder} holds {config}; this run trains {network.config}")
     network.load_state_dict(load_network(folder / WEIGHTS, config).state_dict())
+    return {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance}
 
 
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:

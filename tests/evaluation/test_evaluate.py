@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from qlumen.evaluation.command import command
+from qlumen.evaluation.pairs import find_pairs, read_pair
+from qlumen.realtime.cli import commands
+from qlumen.realtime.errors import DatasetError, UsageError
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+SIZES = {"a2": (96, 80), "a10": (61, 47), "a1": (352, 352)}
+MIN_DICE = 0.82
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Frames of the scene with their true masks, of different sizes."""
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    for index, (name, (width, height)) in enumerate(SIZES.items()):
+        frame = SceneSource(SceneSettings(width=width, height=height)).frame(20 * index)
+        assert frame.truth is not None
+        cv2.imwrite(str(images / f"{name}.jpg"), frame.image)
+        cv2.imwrite(str(masks / f"{name}.png"), frame.truth * 255)
+    return images, masks
+
+
+def evaluate(*arguments: object) -> None:
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def test_report_equals_a_recount_of_the_saved_masks(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Dice per image, and its mean, follow from the PNG files alone."""
+    images, masks = folders
+    report, saved = tmp_path / "r.json", tmp_path / "saved"
+    evaluate("--images", images, "--masks", masks, "--json", report, "--save-masks", saved)
+    content = json.loads(report.read_text())
+    assert [row["name"] for row in content["images"]] == ["a1.jpg", "a2.jpg", "a10.jpg"]
+    recounted = []
+    for row in content["images"]:
+        stem = Path(row["name"]).stem
+        a, b = (cv2.imread(str(f / f"{stem}.png"), 0) > 127 for f in (saved, masks))
+        assert a.shape == b.shape
+        recounted.append(2 * (a & b).sum() / (a.sum() + b.sum()) if (a | b).any() else 1)
+        assert row["dice"] == pytest.approx(recounted[-1])
+    assert content["mean"]["dice"] == pytest.approx(np.mean(recounted))
+    assert content["count"] == 3
+
+
+def test_list_selects_and_orders(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """A list of `folder/stem` lines decides which images, in which order."""
+    listing = tmp_path / "list.txt"
+    listing.write_text("any/a10\nany/a2\n")
+    assert [pair.name for pair in find_pairs(*folders, listing)] == ["a10", "a2"]
+
+
+def test_image_without_mask_is_named_before_work_starts(folders: tuple[Path, Path]) -> None:
+    """A missing mask ends with code 1 and the image's name."""
+    images, masks = folders
+    (masks / "a2.png").unlink()
+    arguments = ["evaluate", "--images", str(images), "--masks", str(masks)]
+    result = CliRunner().invoke(commands, arguments)
+    assert isinstance(result.exception, DatasetError)
+    assert "a2.jpg has no mask" in str(result.exception)
+    assert result.exception.exit_code == 1
+
+
+def test_bad_folders_and_lists_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """What is missing is said: folder, list, listed image, any image at all."""
+    images, masks = folders
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    listing = tmp_path / "list.txt"
+    listing.write_text("any/absent\n")
+    with pytest.raises(UsageError, match="no folder"):
+        find_pairs(tmp_path / "absent", masks)
+    with pytest.raises(UsageError, match="no list"):
+        find_pairs(images, masks, tmp_path / "absent.txt")
+    with pytest.raises(DatasetError, match="names absent"):
+        find_pairs(images, masks, listing)
+    with pytest.raises(DatasetError, match="no image to evaluate"):
+        find_pairs(empty, masks)
+
+
+def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]) -> None:
+    """A mask of another size than its image, and a file that is no image, are errors."""
+    images, masks = folders
+    pairs = {pair.name: pair for pair in find_pairs(images, masks)}
+    cv2.imwrite(str(masks / "a2.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(DatasetError, match="is 9x9, its image 96x80"):
+        read_pair(pairs["a2"])
+    for content in (b"", b"no image"):
+        (images / "a10.jpg").write_bytes(content)
+        with pytest.raises(DatasetError, match=r"a10\.jpg is not a readable image"):
+            read_pair(pairs["a10"])
+
+
+@pytest.mark.data
+def test_kvasir_test_set_reaches_the_floor(data_dir: Path, tmp_path: Path) -> None:
+    """The shipped bundle's Dice on the 100 test images, recounted from its saved masks."""
+    folder = data_dir / "kvasir-seg"
+    saved, listing = tmp_path / "saved", data_dir / "splits" / "test_kvasir.txt"
+    where = ("--images", folder / "images", "--masks", folder / "masks", "--list", listing)
+    evaluate(*where, "--json", tmp_path / "r.json", "--save-masks", saved)
+    scores = []
+    for path in saved.iterdir():
+        a, b = (cv2.imread(str(p), 0) > 127 for p in (path, folder / "masks" / path.name))
+        scores.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    assert len(scores) == 100
+    assert np.mean(scores) >= MIN_DICE
+    written = json.loads((tmp_path / "r.json").read_text())["mean"]["dice"]
+    assert written == pytest.approx(np.mean(scores))
