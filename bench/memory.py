@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from common import parser, report
 
 SAMPLE_SECONDS = 0.5
