@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 class SourceSettings(Section):
     hardware: str | None = Field(
-        None, description="FFmpeg device type that decodes, such as vaapi or cuda; none by default"
+        None, description="FFmpeg device type that decodes, such as cuda or qsv; none by default"
     )
     threads: int = Field(0, ge=0, le=64, description="decoder threads; 0: FFmpeg decides")
     sequence: bool = Field(

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+LESION_FREE_TRIES = 12
+LESION_FREE_SHIFT = 0.5
+"""Of the centre, as a share of the result's side: far enough to leave the image's middle."""
 FloatImage = NDArray[np.float32]
 
 
@@ -18,6 +21,8 @@ class AugmentRanges:
     gain: on all channels; `white_balance` on each one.
     gamma: exponent on intensities in 0 to 1.
     saturation: factor on the distance from grey.
+    lesion_free_share: of results that show a part without lesion, where one can be found,
+        zoomed in by a factor of `lesion_free_scale`.
     """
 
     scale: tuple[float, float] = (0.7, 1.45)
@@ -35,6 +40,8 @@ class AugmentRanges:
     noise_sigma: float = 6.0
     jpeg_share: float = 0.25
     jpeg_quality: tuple[int, int] = (25, 85)
+    lesion_free_share: float = 0.12
+    lesion_free_scale: tuple[float, float] = (1.2, 2.4)
 
 
 DEFAULT_RANGES = AugmentRanges()
@@ -56,7 +63,7 @@ def augment(
     Returns:
         `(size, size, 3) uint8` and `(size, size) uint8`, black outside the image.
     """
-    matrix = _random_affine(image.shape[0], size, rng, ranges)
+    matrix = _random_view(mask, size, rng, ranges)
     moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
     moved_mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST)
     coloured = _random_colour(moved.astype(np.float32), rng, ranges)
@@ -64,17 +71,35 @@ def augment(
     return np.clip(np.rint(degraded), 0, 255).astype(np.uint8), moved_mask.astype(np.uint8)
 
 
-def _random_affine(
-    from_size: int, to_size: int, rng: np.random.Generator, ranges: AugmentRanges
+def _random_view(
+    mask: NDArray[np.uint8], size: int, rng: np.random.Generator, ranges: AugmentRanges
 ) -> NDArray[np.float64]:
     """The 2x3 matrix from source to destination pixels."""
-    zoom = np.exp(rng.uniform(*np.log(ranges.scale))) * to_size / from_size
+    if rng.random() < ranges.lesion_free_share:
+        for _ in range(LESION_FREE_TRIES):
+            view = _random_affine(
+                mask.shape[0], size, rng, ranges, ranges.lesion_free_scale, LESION_FREE_SHIFT
+            )
+            if not cv2.warpAffine(mask, view, (size, size), flags=cv2.INTER_NEAREST).any():
+                return view
+    return _random_affine(mask.shape[0], size, rng, ranges, ranges.scale, ranges.shift)
+
+
+def _random_affine(
+    from_size: int,
+    to_size: int,
+    rng: np.random.Generator,
+    ranges: AugmentRanges,
+    scale: tuple[float, float],
+    shift: float,
+) -> NDArray[np.float64]:
+    zoom = np.exp(rng.uniform(*np.log(scale))) * to_size / from_size
     aspect = np.exp(rng.uniform(-1, 1) * np.log(ranges.aspect) / 2)
     flips = rng.choice([-1.0, 1.0], size=2)
     angle = rng.uniform(-np.pi, np.pi)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = rotation @ np.diag([zoom * aspect * flips[0], zoom / aspect * flips[1]])
-    target = to_size * (0.5 + rng.uniform(-ranges.shift, ranges.shift, size=2)) - 0.5
+    target = to_size * (0.5 + rng.uniform(-shift, shift, size=2)) - 0.5
     centre = np.full(2, from_size / 2 - 0.5)
     return np.column_stack([linear, target - linear @ centre])
 

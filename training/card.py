@@ -60,7 +60,8 @@ def _run(provenance: dict[str, Any]) -> str:
     start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
     return (
         f"{provenance['train_images']} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split "
-        f"less {provenance['val_images']} for validation), {settings['epochs']} epochs at "
+        f"less {provenance['val_images']} for validation), {provenance['epochs_done']} of "
+        f"{settings['epochs']} epochs at "
         f"{settings['input_size']}x{settings['input_size']}, batch {settings['batch_size']}, "
         f"BCE + Dice, AdamW with a one-cycle rate up to {settings['rate']:g}, starting from "
         f"{start}, seed {settings['seed']}. Kept: the averaged weights of epoch "

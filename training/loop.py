@@ -106,6 +106,7 @@ class Trainer:
             "started_from": self.started_from,
             "train_images": len(self.train),
             "val_images": len(self.val),
+            "epochs_done": self.epoch,
             "best_epoch": self.best_epoch,
             "best_validation_dice": round(self.best, 4),
         }

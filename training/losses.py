@@ -10,12 +10,17 @@ SMOOTHING_PX = 1.0
 def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """Binary cross-entropy plus soft Dice loss, each averaged over the batch.
 
+    Images without a lesion have no Dice term: it would punish one faint pixel as much as a
+    whole false finding.
+
     Args:
         logits: `(N, 1, h, w)`, interpolated to the masks' size first.
         masks: `(N, 1, H, W)` float, 0 or 1.
     """
     logits = F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
-    return F.binary_cross_entropy_with_logits(logits, masks) + soft_dice_loss(logits, masks)
+    lesions = masks.flatten(1).any(1)
+    dice = soft_dice_loss(logits[lesions], masks[lesions]) if lesions.any() else 0.0
+    return F.binary_cross_entropy_with_logits(logits, masks) + dice
 
 
 def soft_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:

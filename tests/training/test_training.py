@@ -1,4 +1,6 @@
 import csv
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.errors import DatasetError, TrainingError
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
-from qlumen.training.augment import augment
+from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_split
 from qlumen.training.loop import LOG, Trainer
@@ -143,6 +145,29 @@ def test_loss_on_worked_cases() -> None:
     assert float(bce_dice(-right, mask)) == pytest.approx(100 + 1 - 1 / 65, rel=1e-5)
     half = torch.zeros(1, 1, 8, 8)
     assert float(soft_dice_loss(half, mask)) == pytest.approx(1 - (32 + 1) / (64 + 1))
+
+
+def test_empty_mask_has_no_dice_term() -> None:
+    """Beside a picture without lesion the loss is cross-entropy, and Dice of the others only."""
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[0, 0, :, :4] = 1
+    logits = torch.zeros(2, 1, 8, 8)
+    assert float(bce_dice(logits[1:], masks[1:])) == pytest.approx(math.log(2))
+    wanted = math.log(2) + float(soft_dice_loss(logits[:1], masks[:1]))
+    assert float(bce_dice(logits, masks)) == pytest.approx(wanted)
+
+
+def test_a_share_of_views_shows_no_lesion() -> None:
+    """Asked to, the augmentation finds a part of the image without the lesion."""
+    mask = np.zeros((100, 100), np.uint8)
+    mask[5:30, 5:30] = 1
+    image = np.full((100, 100, 3), 90, np.uint8)
+    always = replace(AugmentRanges(), lesion_free_share=1.0)
+    free = [
+        not augment(image, mask, 64, np.random.default_rng(seed), always)[1].any()
+        for seed in range(40)
+    ]
+    assert np.mean(free) > 0.9
 
 
 def test_dice_per_image_on_worked_cases() -> None:

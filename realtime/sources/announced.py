@@ -1,0 +1,89 @@
+"""What a container says it holds, and whether that was there when it was read."""
+
+from fractions import Fraction
+
+import av
+
+# These write the length of the whole recording into their header; the other formats'
+# durations are measured by FFmpeg on what is there, cut short or not.
+HEADER_DURATION_FORMATS = frozenset({"avi", "flv", "matroska,webm", "mxf"})
+SLACK_SECONDS = Fraction(1, 4)  # headers round, and the last packet's duration is a guess
+
+
+class Reading:
+    """Counts what is read of a container, to tell a complete one from one cut short.
+
+    In the MP4 family and in AVI the index names every packet, so packets are counted,
+    without those that an edit list cuts out. The formats of `HEADER_DURATION_FORMATS`
+    are complete when any of their streams reaches the announced end.
+    """
+
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._packets = 0
+        self._reached_s = Fraction(0)
+
+    def count(self, packet: av.Packet) -> None:
+        """Take note of a packet of any stream; the empty ones at the end count for nothing."""
+        if packet.stream_index == self._stream.index and (packet.size or packet.dts is not None):
+            self._packets += not packet.is_discard
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self._reached_s = max(self._reached_s, end)
+
+    def missing(self) -> bool:
+        """Whether less was read than was announced; to be asked at the end."""
+        end = self._announced_end_s()
+        return self._lacks_packets() or (end is not None and self._reached_s + SLACK_SECONDS < end)
+
+    def _lacks_packets(self) -> bool:
+        indexed = _is_mp4(self._container) or self._container.format.name == "avi"
+        return indexed and self._packets < _indexed_packets(self._stream)
+
+    def _announced_end_s(self) -> Fraction | None:
+        if self._container.format.name not in HEADER_DURATION_FORMATS:
+            return None
+        if self._container.format.name == "avi":  # its duration is that of the file's size
+            return self._stream.frames * self._stream.time_base
+        return _container_seconds(self._container)
+
+
+def frame_count(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> int | None:
+    """Frames that the container announces, or the estimate from its duration."""
+    if stream.frames > 0:
+        return _indexed_packets(stream) if _is_mp4(container) else int(stream.frames)
+    rate = mean_rate(stream)
+    seconds = _stream_seconds(stream) or _container_seconds(container)
+    return round(seconds * rate) if rate and seconds else None
+
+
+def mean_rate(stream: av.video.stream.VideoStream) -> Fraction | None:
+    """Frames per second in the mean; None when unknown.
+
+    Elementary streams carry no time stamps; there FFmpeg's mean is a placeholder of 25.
+    """
+    if stream.start_time is None and stream.guessed_rate:
+        return Fraction(stream.guessed_rate)
+    rate = stream.average_rate or stream.guessed_rate
+    return Fraction(rate) if rate else None
+
+
+def _is_mp4(container: av.container.InputContainer) -> bool:
+    return "mp4" in container.format.name.split(",")
+
+
+def _indexed_packets(stream: av.video.stream.VideoStream) -> int:
+    return sum(not entry.is_discard for entry in stream.index_entries)
+
+
+def _stream_seconds(stream: av.video.stream.VideoStream) -> Fraction | None:
+    return None if stream.duration is None else stream.duration * stream.time_base
+
+
+def _container_seconds(container: av.container.InputContainer) -> Fraction | None:
+    return None if container.duration is None else Fraction(container.duration, av.time_base)

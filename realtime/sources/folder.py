@@ -1,0 +1,116 @@
+"""A folder of images, in natural order."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+from natsort import natsort_keygen, ns
+
+from qlumen.realtime.errors import NoFramesError, SourceError, SourceNotFoundError
+from qlumen.realtime.frames import Frame, Image
+from qlumen.realtime.sources.base import Source, SourceInfo
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+DEFAULT_RATE = Fraction(25)
+SIXTEEN_TO_EIGHT_BITS = 1 / 257  # 65535 -> 255
+
+
+class FolderSource(Source):
+    """The images of a folder (`IMAGE_SUFFIXES`) in natural order: `img2` before `img10`.
+
+    Other files, hidden files and subfolders are left out. `Frame.name` is the file's name
+    and `pts` its place among the readable ones, in units of 1 / `fps`. An image that
+    cannot be read is skipped, counted in `drops["unreadable_image"]` and named in
+    `info.notes`, which grows while frames are read. How pixels are read: `read_image`.
+
+    Args:
+        folder: path of the folder.
+        sequence: the images are frames of one recording; else they are unrelated stills.
+        fps: images a second.
+
+    Raises:
+        SourceNotFoundError: no such folder.
+        SourceError: not a folder.
+        NoFramesError: no image in it, or none that can be read.
+    """
+
+    def __init__(
+        self, folder: str, *, sequence: bool = False, fps: Fraction = DEFAULT_RATE
+    ) -> None:
+        self.drops = Counter()
+        self._time_base = 1 / Fraction(fps)
+        files = _image_files(folder)
+        self.info = SourceInfo(folder, None, None, Fraction(fps), len(files), sequence)
+        self._rest = self._read(files)
+        first = next(self._rest, None)
+        if first is None:
+            raise NoFramesError(
+                f"none of the {len(files)} images in {folder} can be read "
+                f"({files[0].name} is the first); export them again"
+            )
+        self._frames = chain([first], self._rest)
+        if sequence:
+            self.info = replace(self.info, width=first.size[0], height=first.size[1])
+
+    def frames(self) -> Iterator[Frame]:
+        yield from self._frames
+
+    def _read(self, files: list[Path]) -> Iterator[Frame]:
+        index = 0
+        for file in files:
+            image = read_image(file)
+            if image is None:
+                self._skip(file)
+                continue
+            now_ns = time.monotonic_ns()
+            yield Frame(index, index, self._time_base, image, now_ns, name=file.name)
+            index += 1
+
+    def _skip(self, file: Path) -> None:
+        self.drops["unreadable_image"] += 1
+        note = f"{file.name} cannot be read and was skipped"
+        self.info = replace(self.info, notes=(*self.info.notes, note))
+
+
+def read_image(file: Path) -> Image | None:
+    """The file's pixels as `(H, W, 3) uint8` BGR; None when they cannot be read.
+
+    Grey becomes three equal channels, transparency is dropped, the EXIF orientation is
+    applied, 16 bits become `round(v / 257)`, of several pages the first is taken.
+    Unreadable are damaged files, floating-point pixels, and pictures beyond OpenCV's
+    limit of 2**30 pixels (`OPENCV_IO_MAX_IMAGE_PIXELS`).
+    """
+    try:
+        # Not cv2.imread: on Windows it cannot open names outside of the code page.
+        stored = np.fromfile(file, np.uint8)
+        image = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except (OSError, cv2.error):
+        return None
+    if image is not None and image.dtype == np.uint16:
+        return cv2.convertScaleAbs(image, alpha=SIXTEEN_TO_EIGHT_BITS)
+    return image if image is not None and image.dtype == np.uint8 else None
+
+
+def _image_files(folder: str) -> list[Path]:
+    path = Path(folder)
+    if not path.exists():
+        raise SourceNotFoundError(f"no such folder: {folder}; check the path")
+    if not path.is_dir():
+        raise SourceError(f"{folder} is not a folder; give a folder of images")
+    files = [file for file in path.iterdir() if _is_image(file)]
+    if not files:
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise NoFramesError(f"no images in {folder}; wanted are files ending in {suffixes}")
+    natural = natsort_keygen(alg=ns.IGNORECASE)
+    return sorted(files, key=lambda file: (natural(file.name), file.name))
+
+
+def _is_image(file: Path) -> bool:
+    hidden = file.name.startswith(".")
+    return not hidden and file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()

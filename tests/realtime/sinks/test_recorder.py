@@ -1,0 +1,324 @@
+"""The recording has all frames, at their times, in their colours, whatever happens."""
+
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.frames import Image
+from qlumen.realtime.sinks.recorder import Recorder
+from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.container import ContainerSource
+
+from media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
+
+OLD = b"an older recording"
+INFO = SourceInfo("made", None, None, RATE, None)
+
+
+def record(
+    path: Path,
+    images: Sequence[Image],
+    pts: Iterable[int] | None = None,
+    time_base: Fraction = 1 / RATE,
+    **settings: Any,
+) -> Recorder:
+    with Recorder(path, INFO, **settings) as recorder:
+        for index, (image, stamp) in enumerate(zip(images, pts or range(len(images)), strict=True)):
+            recorder.write(result_of(image, index, pts=stamp, time_base=time_base))
+    return recorder
+
+
+def names_in(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("pts", "time_base"),
+    [
+        (range(40), Fraction(1, 25)),
+        (range(40), Fraction(1001, 30000)),
+        (range(0, 40 * 1001, 1001), Fraction(1, 30000)),
+        ([0, 1, 5000, 5001, 90000, 93003], Fraction(1, 90000)),
+        ([2, 35, 68, 99, 500, 501], Fraction(1, 1000)),
+        (range(48601, 48601 + 40 * 3600, 3600), Fraction(1, 90000)),
+        (range(7, 47), Fraction(1, 25)),
+        (range(0, 40 * 40000, 40000), Fraction(1, 1200000)),
+        ([26 * 3600 * 90000 + 7, 26 * 3600 * 90000 + 3607], Fraction(1, 90000)),
+        ([12345], Fraction(1, 90000)),
+    ],
+)
+def test_time_stamps_are_kept_exactly(
+    pts: Sequence[int], time_base: Fraction, tmp_path: Path
+) -> None:
+    """Even, uneven, late and single time stamps read back as the same fractions."""
+    recorder = record(tmp_path / "a.mp4", pictures(len(pts)), pts, time_base)
+    assert read_video(tmp_path / "a.mp4")[0] == [stamp * time_base for stamp in pts]
+    assert recorder.nudged == 0
+    assert recorder.notes == []
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=12, unique=True).map(sorted),
+    st.sampled_from([Fraction(1, d) for d in (24, 600, 1000, 44100, 90000)]),
+)
+def test_any_increasing_time_stamps_are_kept(
+    tmp_path_factory: pytest.TempPathFactory, pts: list[int], time_base: Fraction
+) -> None:
+    """Whatever the gaps, times read back as they were."""
+    path = tmp_path_factory.mktemp("recorder") / "a.mp4"
+    record(path, pictures(len(pts)), pts, time_base)
+    assert read_video(path)[0] == [stamp * time_base for stamp in pts]
+
+
+def test_no_frame_is_lost_to_a_bad_time_stamp(tmp_path: Path) -> None:
+    """Time stamps that do not increase move to the next tick; later good ones hold."""
+    pts = [5, 5, 5, 6, 3, 20, 21]
+    recorder = record(tmp_path / "a.mp4", pictures(len(pts)), pts)
+    assert read_video(tmp_path / "a.mp4")[0] == [Fraction(t, 25) for t in (5, 6, 7, 8, 9, 20, 21)]
+    assert recorder.nudged == 4
+    assert len(recorder.notes) == 1
+
+
+def test_negative_time_stamps_start_at_zero(tmp_path: Path) -> None:
+    """MP4 would cut them off; all frames are there, as far apart as they were."""
+    recorder = record(tmp_path / "a.mp4", pictures(8), [-5, -4, -2, -1, 0, 1, 2, 5])
+    seconds = read_video(tmp_path / "a.mp4")[0]
+    assert seconds == [Fraction(stamp, 25) for stamp in (0, 1, 3, 4, 5, 6, 7, 10)]
+    assert "start at 0" in recorder.notes[0]
+
+
+def test_colours_survive_and_are_flagged(tmp_path: Path) -> None:
+    """Read back with FFmpeg, flat colours are within 4 levels, and the file says BT.709."""
+    colours = [(30, 60, 200), (200, 180, 20), (255, 255, 255), (0, 0, 0), (60, 220, 70)]
+    flat = [np.full((48, 64, 3), colour, np.uint8) for colour in colours]
+    record(tmp_path / "a.mp4", flat, crf=4)
+    for image, expected in zip(read_video(tmp_path / "a.mp4")[1], flat, strict=True):
+        assert np.abs(image.astype(int) - expected).max() <= 4
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_primaries, codec.color_trc) == (1, 1, 1)
+        assert codec.color_range == 1
+        assert codec.name == "h264"
+        assert codec.pix_fmt == "yuv420p"
+        assert not container.streams.audio
+
+
+def test_our_own_source_reads_the_same_pictures(tmp_path: Path) -> None:
+    """Recorded and replayed, pictures differ by less than two levels in the mean."""
+    images = pictures(30, 320, 240)
+    record(tmp_path / "a.mp4", images)
+    with ContainerSource(str(tmp_path / "a.mp4")) as source:
+        assert source.info.frame_count == 30
+        for frame, image in zip(source.frames(), images, strict=True):
+            assert np.abs(frame.image.astype(int) - image).mean() < 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 30), (3, 5), (63, 47), (64, 47), (161, 120)])
+def test_odd_and_tiny_sizes_are_padded(size: tuple[int, int], tmp_path: Path) -> None:
+    """The picture keeps its place and size; a repeated row or column makes it even."""
+    images = [np.full((size[1], size[0], 3), 30 * index, np.uint8) for index in range(8)]
+    recorder = record(tmp_path / "a.mp4", images)
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    read = read_video(tmp_path / "a.mp4")[1]
+    assert len(read) == 8
+    for image, level in zip(read, range(0, 240, 30), strict=True):
+        assert image.shape == (even[1], even[0], 3)
+        assert np.abs(image.astype(int) - level).max() <= 6
+    assert recorder.notes == [f"odd size {size[0]}x{size[1]} padded to {even[0]}x{even[1]}"]
+
+
+def test_frames_of_another_size_fit_between_bars(tmp_path: Path) -> None:
+    """A wide frame on a 64x64 canvas: black above and below, the picture between."""
+    images = [np.full((64, 64, 3), 200, np.uint8), np.full((50, 100, 3), 200, np.uint8)]
+    recorder = record(tmp_path / "a.mp4", images, crf=4)
+    second = read_video(tmp_path / "a.mp4")[1][1].astype(int)
+    assert recorder.rescaled == 1
+    assert np.abs(second[18:46] - 200).max() < 12
+    assert second[:14].max() < 12
+    assert second[50:].max() < 12
+
+
+def test_drawn_pictures_go_first(tmp_path: Path) -> None:
+    """The overlay is recorded where there is one, else the frame."""
+    plain, drawn = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 250, np.uint8)
+    with Recorder(tmp_path / "a.mp4", INFO) as recorder:
+        assert recorder.wants_overlay
+        recorder.write(result_of(plain, 0, drawn=drawn))
+        recorder.write(result_of(plain, 1))
+    first, second = read_video(tmp_path / "a.mp4")[1]
+    assert first.mean() > 240
+    assert second.mean() < 5
+
+
+def test_seeking_finds_frames(tmp_path: Path) -> None:
+    """Players can jump: after a seek to the second minute the next frames are there."""
+    pts = range(0, 25 * 70 * 40, 40)
+    record(tmp_path / "a.mp4", pictures(1) * len(pts), pts, Fraction(1, 1000), preset="ultrafast")
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(pts)
+    capture.set(cv2.CAP_PROP_POS_MSEC, 60_000)
+    assert capture.read()[0]
+    assert capture.get(cv2.CAP_PROP_POS_MSEC) == pytest.approx(60_000, abs=40)
+    capture.release()
+
+
+def test_an_older_file_lasts_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    """While recording, the old file is whole; afterwards the new one, and nothing else."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(OLD)
+    recorder = Recorder(path, INFO)
+    for index, image in enumerate(pictures(5)):
+        recorder.write(result_of(image, index))
+    assert path.read_bytes() == OLD
+    recorder.close()
+    recorder.close()
+    assert len(read_video(path)[0]) == 5
+    assert names_in(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_without_frames_nothing_is_made(old: bytes | None, tmp_path: Path) -> None:
+    """Opened and closed, a recorder leaves the folder as it was."""
+    path = tmp_path / "a.mp4"
+    if old:
+        path.write_bytes(old)
+    Recorder(path, INFO).close()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    """No folder, a folder, a device: each error names the path and says what to do."""
+    (tmp_path / "folder.mp4").mkdir()
+    for path, reason in (
+        (tmp_path / "absent" / "a.mp4", "create it first"),
+        (tmp_path / "folder.mp4", "not a regular file"),
+        (Path(os.devnull), "not a regular file"),
+    ):
+        with pytest.raises(SinkError, match=reason) as caught:
+            Recorder(path, INFO)
+        assert path.name in str(caught.value)
+
+
+def test_what_x264_cannot_take_is_told(tmp_path: Path) -> None:
+    """A picture beyond its limit ends in an error with the limit, and no file is left."""
+    recorder = Recorder(tmp_path / "a.mp4", INFO)
+    with pytest.raises(SinkError, match=r"20000x4 are too large .* 16384 px"):
+        recorder.write(result_of(np.zeros((4, 20000, 3), np.uint8)))
+    recorder.close()
+    assert names_in(tmp_path) == []
+
+
+RECORD = """
+import os, signal
+from pathlib import Path
+from fractions import Fraction
+import numpy as np
+from media import pictures, result_of
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.sinks.recorder import Recorder
+from qlumen.realtime.sources.base import SourceInfo
+
+rng = np.random.default_rng(0)
+noise = [rng.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(8)]
+recorder = Recorder(Path(sys.argv[1]), SourceInfo("made", None, None, Fraction(25), None))
+"""
+
+
+def test_a_killed_process_leaves_a_playable_part(tmp_path: Path) -> None:
+    """After SIGKILL at frame 300 the part has all but the last seconds; the old file is whole."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(OLD)
+    code = """
+for index in range(300):
+    recorder.write(result_of(noise[index % 8], index))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = start_python(RECORD + code, path)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert path.read_bytes() == OLD
+    seconds = read_video(tmp_path / ".a.mp4.part")[0]
+    assert len(seconds) >= 180
+    assert seconds == [Fraction(index, 25) for index in range(len(seconds))]
+
+
+def test_control_c_leaves_a_complete_file(tmp_path: Path) -> None:
+    """Interrupted between two frames, the file has every frame that was written."""
+    code = """
+written = 0
+try:
+    with recorder:
+        while True:
+            recorder.write(result_of(noise[written % 8], written))
+            written += 1
+            if written == 20:
+                print("ready", flush=True)
+except KeyboardInterrupt:
+    print(written)
+"""
+    process = start_python(RECORD + code, tmp_path / "a.mp4")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    # The frame that was being written when the signal came may be in, or not.
+    assert len(read_video(tmp_path / "a.mp4")[0]) - int(output) in (0, 1)
+    assert names_in(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("free_bytes", [0, 3000, 200_000, 1_000_000])
+def test_a_full_disk_is_told_and_spoils_nothing(free_bytes: int, tmp_path: Path) -> None:
+    """The error names file and reason, the old file is whole, the part playable."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(OLD)
+    code = """
+try:
+    with recorder:
+        for index in range(300):
+            recorder.write(result_of(noise[index % 8], index))
+except SinkError as error:
+    print(error)
+"""
+    message = run_with_full_disk(RECORD + code, free_bytes, path)
+    assert f"recording {path} cannot be written: File too large" in message
+    assert path.read_bytes() == OLD
+    part = tmp_path / ".a.mp4.part"
+    assert part.exists() == (free_bytes > 0)
+    assert (str(part) in message) == part.exists()
+    if free_bytes >= 1_000_000:
+        with ContainerSource(str(part)) as source:
+            first = [frame.pts * frame.time_base for frame in islice(source.frames(), 40)]
+        assert first == [Fraction(index, 25) for index in range(40)]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name",
+    ["ldpolypvideo_test101.mp4", "atlas_Pediculado5.mpg", "atlas_Polypileocecalvalve1.mpg"],
+)
+def test_real_clips_keep_their_time_stamps(data_dir: Path, name: str, tmp_path: Path) -> None:
+    """Replayed and recorded, a real clip has the same frames at the same times."""
+    seconds, means = [], []
+    with (
+        ContainerSource(str(data_dir / "clips" / name)) as source,
+        Recorder(tmp_path / "a.mp4", source.info, preset="ultrafast") as recorder,
+    ):
+        for frame in source.frames():
+            seconds.append(frame.pts * frame.time_base)
+            means.append(frame.image.mean())
+            recorder.write(result_of(frame.image, pts=frame.pts, time_base=frame.time_base))
+    read, images = read_video(tmp_path / "a.mp4")
+    assert read == seconds
+    np.testing.assert_allclose([image.mean() for image in images], means, atol=2)

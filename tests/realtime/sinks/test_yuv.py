@@ -1,0 +1,73 @@
+"""BGR to planar YUV, against the formulas of BT.709."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.realtime.sinks.yuv import fit, pad_to_even, to_i420
+
+SIDES = st.integers(1, 12).map(lambda half: 2 * half)
+
+
+def exact(image: np.ndarray) -> np.ndarray:
+    """ITU-R BT.709-6, items 3.2 to 3.4: signals of 8 bits, not rounded."""
+    b, g, r = np.moveaxis(image / 255, 2, 0)
+    y = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    return np.stack([16 + 219 * y, 128 + 224 * (b - y) / 1.8556, 128 + 224 * (r - y) / 1.5748])
+
+
+@given(SIDES, SIDES, st.integers(0, 2**16))
+def test_planes_follow_the_formula(width: int, height: int, seed: int) -> None:
+    """Luma within 1 of the formula, chroma within 1.5 of its mean over 2x2 pixels."""
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    planes = to_i420(image)
+    y, u, v = exact(image)
+    assert planes.shape == (height * 3 // 2, width)
+    assert np.abs(planes[:height] - y).max() < 1
+    chroma = planes[height:].reshape(2, height // 2, width // 2)
+    for plane, full in zip(chroma, (u, v), strict=True):
+        means = full.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        assert np.abs(plane - means).max() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("bgr", "yuv"),
+    [
+        ((255, 255, 255), (235, 128, 128)),
+        ((0, 0, 0), (16, 128, 128)),
+        ((0, 0, 255), (63, 102, 240)),
+        ((0, 255, 0), (173, 42, 26)),
+        ((255, 0, 0), (32, 240, 118)),
+    ],
+)
+def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
+    """White, black, red, green and blue have the values known from 100% colour bars."""
+    planes = to_i420(np.full((4, 4, 3), bgr, np.uint8))
+    assert np.abs(planes[:4].astype(int) - yuv[0]).max() <= 1
+    assert np.abs(planes[4].astype(int) - yuv[1]).max() <= 1
+    assert np.abs(planes[5].astype(int) - yuv[2]).max() <= 1
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_padding_repeats_the_edge(width: int, height: int) -> None:
+    """Even sizes come back as they are; odd ones as NumPy's edge padding makes them even."""
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    padding = ((0, height % 2), (0, width % 2), (0, 0))
+    np.testing.assert_array_equal(pad_to_even(image), np.pad(image, padding, mode="edge"))
+
+
+@given(*[st.integers(1, 60)] * 4)
+def test_fitting_keeps_the_shape_between_black_bars(
+    width: int, height: int, canvas_width: int, canvas_height: int
+) -> None:
+    """A white picture covers the canvas along one side and has its own proportions."""
+    white = np.full((height, width, 3), 255, np.uint8)
+    fitted = fit(white, (canvas_width, canvas_height))
+    assert fitted.shape == (canvas_height, canvas_width, 3)
+    rows, columns = np.nonzero(fitted[..., 0])
+    inner = (np.ptp(columns) + 1, np.ptp(rows) + 1)
+    assert inner[0] == canvas_width or inner[1] == canvas_height
+    scale = min(canvas_width / width, canvas_height / height)
+    assert abs(inner[0] - width * scale) <= 1
+    assert abs(inner[1] - height * scale) <= 1

@@ -1,0 +1,521 @@
+"""Videos of many kinds, made here, come out complete, upright, in time and in colour."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from qlumen.realtime.errors import (
+    ConfigError,
+    NoFramesError,
+    NotAVideoError,
+    QlumenError,
+    SourceError,
+    SourceNotFoundError,
+    TruncatedError,
+)
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.container import ContainerSource
+
+from media import (
+    cut,
+    damage_packets,
+    fields,
+    pictures,
+    read_video,
+    start_python,
+    write_sound,
+    write_video,
+)
+
+COUNT = 60
+FASTSTART = {"movflags": "faststart"}
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+NO_REORDERING = {"bf": "0"}
+LOSSY_LEVELS = 6  # mean error of these encodings; a wrong matrix or range is off by more
+CONTAINERS = [
+    ("a.mp4", "libx264"),
+    ("a.mkv", "libx264"),
+    ("a.avi", "mpeg4"),
+    ("a.avi", "mjpeg"),
+    ("a.mpg", "mpeg2video"),
+    ("a.ts", "libx264"),
+    ("a.webm", "libvpx"),
+    ("a.flv", "flv"),
+    ("a.wmv", "wmv2"),
+]
+
+
+def video(path: Path, codec: str = "libx264", **settings: Any) -> Path:
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    settings = {"pixels": pixels, "options": {"b": "2M"}, **settings}
+    return write_video(path, pictures(COUNT), codec=codec, **settings)
+
+
+def frames_of(path: Path, **options: Any) -> list[Frame]:
+    with ContainerSource(str(path), **options) as source:
+        return list(source.frames())
+
+
+def seconds_of(frames: Sequence[Frame]) -> list[Fraction]:
+    return [frame.pts * frame.time_base for frame in frames]
+
+
+def increasing(seconds: Sequence[Fraction]) -> bool:
+    return all(later > earlier for earlier, later in pairwise(seconds))
+
+
+def read_until_cut(path: Path) -> tuple[list[Frame], str]:
+    """The frames before the TruncatedError, and its message."""
+    frames: list[Frame] = []
+    with ContainerSource(str(path)) as source, pytest.raises(TruncatedError) as caught:
+        frames.extend(source.frames())
+    return frames, str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "codec"), CONTAINERS)
+def test_every_frame_comes_in_order_and_looks_right(name: str, codec: str, tmp_path: Path) -> None:
+    """60 pictures in, 60 out, evenly spaced, each nearest to the picture it was made from."""
+    path = video(tmp_path / name, codec)
+    frames = frames_of(path)
+    seconds = seconds_of(frames)
+    assert [frame.index for frame in frames] == list(range(COUNT))
+    assert [time - seconds[0] for time in seconds] == [Fraction(i, 25) for i in range(COUNT)]
+    for frame, picture in zip(frames, pictures(COUNT), strict=True):
+        assert frame.image.shape == picture.shape
+        assert frame.image.dtype == np.uint8
+        assert frame.image.flags.c_contiguous
+        assert np.abs(frame.image.astype(int) - picture).mean() < LOSSY_LEVELS
+
+
+@pytest.mark.parametrize(
+    ("pts", "time_base"),
+    [
+        ([0, 3600, 7300, 7301, 20000, 23003], Fraction(1, 90000)),
+        ([48601, 52201, 55801, 70000], Fraction(1, 90000)),
+        ([0, 33, 67, 100, 500], Fraction(1, 1000)),
+        ([0, 1001, 2002, 3003], Fraction(1, 30000)),
+    ],
+)
+def test_time_stamps_are_the_sources_own(
+    pts: list[int], time_base: Fraction, tmp_path: Path
+) -> None:
+    """Uneven spacing and a start that is not zero survive, exactly."""
+    path = write_video(
+        tmp_path / "a.mp4",
+        pictures(len(pts)),
+        pts=pts,
+        time_base=time_base,
+        muxing={"movie_timescale": str(time_base.denominator)},
+    )
+    assert seconds_of(frames_of(path)) == [stamp * time_base for stamp in pts]
+
+
+def test_info_tells_size_rate_length_and_what_is_left_out(tmp_path: Path) -> None:
+    """What is known before reading agrees with what was written."""
+    rate = Fraction(30000, 1001)
+    path = video(tmp_path / "a.mp4", rate=rate, audio=True)
+    with ContainerSource(str(path)) as source:
+        info = source.info
+    assert (info.width, info.height, info.fps, info.frame_count) == (64, 48, rate, COUNT)
+    assert info.sequence
+    assert info.notes == ("1 audio stream dropped",)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "size"),
+    [
+        ("a.mp4", "libx264", "yuv420p10le", (64, 48)),
+        ("a.mp4", "libx264", "yuv444p", (63, 47)),
+        ("a.mp4", "libx264", "yuv422p", (64, 47)),
+        ("a.mp4", "libx264", "yuvj420p", (64, 48)),
+        ("a.mp4", "mpeg4", "yuv420p", (63, 47)),
+        ("a.mkv", "ffv1", "bgr0", (63, 47)),
+        ("a.mkv", "ffv1", "gbrp10le", (63, 47)),
+        ("a.gif", "gif", "bgr8", (64, 48)),
+        ("a.mp4", "libx264", "yuv444p", (2, 2)),
+        ("a.mkv", "ffv1", "bgr0", (1, 1)),
+        ("a.mkv", "ffv1", "bgr0", (3, 200)),
+    ],
+)
+def test_pixel_formats_and_odd_sizes(
+    name: str, codec: str, pixels: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """10 bits, 4:4:4, full range, RGB, palettes and odd sizes become 8-bit BGR of that size."""
+    made = pictures(4, *size)
+    path = write_video(tmp_path / name, made, codec=codec, pixels=pixels)
+    frames = frames_of(path)
+    assert len(frames) == 4
+    for frame, picture in zip(frames, made, strict=True):
+        assert frame.image.shape == picture.shape
+        tolerance = 25 if pixels == "bgr8" else 8  # that one has 256 colours in all
+        assert np.abs(frame.image.astype(int) - picture).mean() < tolerance
+
+
+@pytest.mark.parametrize("pixels", ["gray", "gray10le"])
+def test_greyscale_has_three_equal_channels(pixels: str, tmp_path: Path) -> None:
+    """A grey recording keeps its levels, in three equal channels."""
+    grey = [np.repeat(p[..., :1], 3, axis=2) for p in pictures(4)]
+    path = write_video(tmp_path / "a.mkv", grey, codec="ffv1", pixels=pixels)
+    for frame, picture in zip(frames_of(path), grey, strict=True):
+        assert np.ptp(frame.image, axis=2).max() == 0
+        assert np.abs(frame.image.astype(int) - picture).max() <= 2
+
+
+@pytest.mark.parametrize("colour", [(1, 1), (1, 2), (5, 1), (5, 2), (6, 1)])
+def test_flagged_colours_are_respected(colour: tuple[int, int], tmp_path: Path) -> None:
+    """BT.709 and BT.601, limited and full range, give the colours back that went in."""
+    made = [np.full((48, 64, 3), bgr, np.uint8) for bgr in ((30, 60, 200), (200, 180, 20))]
+    path = write_video(tmp_path / "a.mp4", made, options={"qp": "4"}, colour=colour)
+    for frame, picture in zip(frames_of(path), made, strict=True):
+        assert np.abs(frame.image.astype(int) - picture).max() <= 6
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
+    """The picture is turned as OpenCV's own reader turns it, and info has the upright size."""
+    matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+    a, b, c, d = (number << 16 for number in matrices[degrees])
+    path = video(tmp_path / "a.mp4", matrix=[a, b, 0, c, d, 0, 0, 0, 1 << 30])
+    with ContainerSource(str(path)) as source:
+        frame = next(source.frames())
+        assert (source.info.width, source.info.height) == frame.size
+        assert source.info.notes == ("turned upright, as the recording asks",)
+    capture = cv2.VideoCapture(str(path))
+    expected = capture.read()[1]
+    capture.release()
+    assert frame.image.shape == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < LOSSY_LEVELS
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mpg", "mpeg2video")])
+def test_interlaced_recordings_are_deinterlaced(name: str, codec: str, tmp_path: Path) -> None:
+    """As many frames with the same times, without the combs."""
+    path = write_video(tmp_path / name, fields(12), codec=codec, interlaced=True)
+    seconds, combed = read_video(path)
+    with ContainerSource(str(path)) as source:
+        frames = list(source.frames())
+        assert "interlaced frames deinterlaced" in source.info.notes
+    assert seconds_of(frames) == seconds
+    for frame, image in list(zip(frames, combed, strict=True))[1:-1]:
+        assert combing(frame.image) < 0.2 * combing(image)
+
+
+def combing(image: np.ndarray) -> float:
+    """How much rows differ from the mean of their neighbours."""
+    rows = image.astype(int)
+    return float(np.abs(2 * rows[1:-1] - rows[:-2] - rows[2:]).mean())
+
+
+def test_progressive_recordings_are_left_alone(tmp_path: Path) -> None:
+    """Without the interlaced flag pictures are those of FFmpeg's decoder, bit by bit."""
+    path = video(tmp_path / "a.mp4")
+    for frame, image in zip(frames_of(path), read_video(path)[1], strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+
+
+def test_size_change_in_mid_stream(tmp_path: Path) -> None:
+    """Frames simply have the new size, interlaced or not; info has the first."""
+    for interlaced in (False, True):
+        small = write_video(tmp_path / "s.h264", pictures(5), interlaced=interlaced)
+        large = write_video(tmp_path / "l.h264", pictures(5, 96, 64), interlaced=interlaced)
+        joined = tmp_path / "j.h264"
+        joined.write_bytes(small.read_bytes() + large.read_bytes())
+        with ContainerSource(str(joined)) as source:
+            sizes = [frame.size for frame in source.frames()]
+            assert (source.info.width, source.info.height) == (64, 48)
+        assert sizes == [(64, 48)] * 5 + [(96, 64)] * 5
+
+
+def test_streams_without_time_stamps_get_even_ones(tmp_path: Path) -> None:
+    """An elementary H.264 stream has none: frames come one mean interval apart, noted."""
+    path = video(tmp_path / "a.h264")
+    with ContainerSource(str(path)) as source:
+        seconds = seconds_of(list(source.frames()))
+        assert source.estimated_pts == COUNT
+        assert source.info.notes == ("time stamps missing or out of order were estimated",)
+    assert seconds == [Fraction(index, 25) for index in range(COUNT)]
+
+
+def test_reordered_frames_in_avi_increase_in_time(tmp_path: Path) -> None:
+    """AVI stores no presentation times; with B-frames FFmpeg's are out of order, ours not."""
+    path = video(tmp_path / "a.avi")
+    assert read_video(path)[0] != sorted(read_video(path)[0])
+    seconds = seconds_of(frames_of(path))
+    assert len(seconds) == COUNT
+    assert increasing(seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "muxing"),
+    [
+        ("a.mp4", "libx264", FASTSTART),
+        ("a.mp4", "libx264", FRAGMENTED),
+        ("a.mkv", "libx264", {}),
+        ("a.webm", "libvpx", {}),
+        ("a.avi", "mpeg4", {}),
+        ("a.flv", "flv", {}),
+    ],
+)
+def test_cut_recordings_give_what_they_have(
+    name: str, codec: str, muxing: dict[str, str], tmp_path: Path
+) -> None:
+    """The frames before the cut come unchanged, then an error counts them."""
+    options = {"g": "10", **(NO_REORDERING if codec == "libx264" else {"b": "2M"})}
+    path = video(tmp_path / name, codec, muxing=muxing, options=options)
+    whole = frames_of(path)
+    frames, message = read_until_cut(cut(path, 0.6))
+    assert COUNT // 3 < len(frames) < COUNT
+    for frame, expected in zip(frames[:-1], whole, strict=False):
+        assert frame.pts == expected.pts
+        np.testing.assert_array_equal(frame.image, expected.image)
+    assert str(path) in message
+    assert f"{len(frames)} of " in message
+    assert "\n" not in message
+
+
+def test_frame_threads_read_the_same(tmp_path: Path) -> None:
+    """With two decoder threads a sound recording gives the same frames."""
+    path = video(tmp_path / "a.mp4")
+    for one, other in zip(frames_of(path), frames_of(path, threads=2), strict=True):
+        assert one.pts == other.pts
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_edit_lists_are_no_truncation(tmp_path: Path) -> None:
+    """Frames that an MP4's edit list cuts out are neither delivered nor missed."""
+    path = video(
+        tmp_path / "a.mp4",
+        pts=range(-25, COUNT - 25),
+        options={"g": "10"},
+        muxing={"avoid_negative_ts": "disabled"},
+    )
+    with ContainerSource(str(path)) as source:
+        frames = list(source.frames())
+        assert len(frames) == source.info.frame_count == COUNT - 25
+        assert not source.drops
+    assert seconds_of(frames)[0] == 0
+
+
+def test_gaps_in_avi_are_no_truncation(tmp_path: Path) -> None:
+    """AVI counts frames that were never captured; leaving them out is no fault."""
+    stamps = [*range(30), *range(45, 75)]
+    path = video(tmp_path / "a.avi", "mpeg4", pts=stamps)
+    assert seconds_of(frames_of(path)) == [Fraction(stamp, 25) for stamp in stamps]
+
+
+def test_longer_sound_is_no_truncation(tmp_path: Path) -> None:
+    """In Matroska the announced length is that of the longest stream, here the sound."""
+    path = write_video(tmp_path / "a.mkv", pictures(10), audio=True, sound_seconds=2)
+    with av.open(str(path)) as container:
+        assert container.duration > 1.5 * av.time_base
+    assert len(frames_of(path)) == 10
+
+
+@pytest.mark.parametrize("indices", [{31}, {31, 32, 45}, {COUNT - 1}, {COUNT - 3, COUNT - 1}])
+def test_damaged_packets_are_skipped_and_counted(indices: set[int], tmp_path: Path) -> None:
+    """Every packet that can be decoded gives its frame; the others are counted."""
+    path = video(tmp_path / "a.mp4", options={"g": "10", **NO_REORDERING})
+    damaged = damage_packets(path, tmp_path / "b.mp4", indices)
+    with ContainerSource(str(damaged)) as source:
+        frames = list(source.frames())
+        assert source.drops == {"decode_error": len(indices)}
+    expected = [stamp for index, stamp in enumerate(read_video(path)[0]) if index not in indices]
+    assert seconds_of(frames) == expected
+
+
+def test_a_damaged_key_frame_costs_its_group_at_most(tmp_path: Path) -> None:
+    """Without key frame 30, frames before it and from key frame 40 on come; a note says why."""
+    path = video(tmp_path / "a.mp4", options={"g": "10", **NO_REORDERING})
+    damaged = damage_packets(path, tmp_path / "b.mp4", {30})
+    with ContainerSource(str(damaged)) as source:
+        indices = {int(time * 25) for time in seconds_of(list(source.frames()))}
+        assert any("key frame" in note for note in source.info.notes)
+    assert indices >= set(range(30)) | set(range(40, COUNT))
+
+
+def test_no_decodable_frame(tmp_path: Path) -> None:
+    """A video whose packets are all damaged is refused when it is opened."""
+    damaged = damage_packets(video(tmp_path / "a.mp4"), tmp_path / "b.mp4", set(range(COUNT)))
+    with pytest.raises(NoFramesError, match=r"b\.mp4 has a video stream \(h264\) but not one"):
+        ContainerSource(str(damaged))
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    """The path is named, and the command will exit with 2."""
+    with pytest.raises(SourceNotFoundError, match=r"no such file: .*nothing\.mp4") as caught:
+        ContainerSource(str(tmp_path / "nothing.mp4"))
+    assert caught.value.exit_code == 2
+
+
+def make_text(path: Path) -> Path:
+    path.write_text("this is no video " * 100)
+    return path
+
+
+def make_unknown_codec(path: Path) -> Path:
+    data = bytearray(video(path).read_bytes())
+    at = data.find(b"avc1", data.find(b"stsd"))
+    data[at : at + 4] = b"zzzz"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        ("folder", lambda path: path.mkdir() or path, "is a folder"),
+        ("empty.mp4", lambda path: path.touch() or path, "is empty"),
+        ("text.mp4", make_text, "not a video"),
+        ("text.bin", make_text, "not a video"),
+        ("text.nfo", make_text, "only video (ansi)"),
+        ("sound.m4a", write_sound, "only audio (aac)"),
+        ("cover.mp4", lambda path: write_sound(path, cover=True), "a cover picture"),
+        ("unfinished.mp4", lambda path: cut(video(path), 0.5), "moov atom not found"),
+        ("codec.mp4", make_unknown_codec, "unknown codec"),
+    ],
+)
+def test_what_is_no_video_is_refused(
+    name: str,
+    make: Callable[[Path], Path],
+    reason: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """One line names the path and the reason, and nothing of FFmpeg's reaches the terminal."""
+    path = make(tmp_path / name)
+    capfd.readouterr()
+    with pytest.raises(NotAVideoError) as caught:
+        ContainerSource(str(path))
+    message = str(caught.value)
+    assert str(path) in message
+    assert reason in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 1
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1/a.mp4", "rtsp://127.0.0.1:1/a"])
+def test_unreachable_addresses(location: str) -> None:
+    """A URL that nobody answers is a failure with its address and the reason."""
+    with pytest.raises(SourceError, match=rf"{location} cannot be opened: Connection refused"):
+        ContainerSource(location)
+
+
+def test_damage_leaves_the_terminal_clean(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """FFmpeg's complaints about damaged packets are not printed."""
+    damaged = damage_packets(video(tmp_path / "a.mp4"), tmp_path / "b.mp4", {20, 40})
+    capfd.readouterr()
+    frames_of(damaged)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_file_names_that_look_like_something_else(tmp_path: Path) -> None:
+    """Colons, patterns, spaces and letters beyond ASCII in a name are only a name."""
+    (tmp_path / "Gerät 1").mkdir()
+    path = video(tmp_path / "Gerät 1" / "http:a %03d [ü].mp4")
+    assert len(frames_of(path)) == COUNT
+
+
+def test_unknown_hardware_is_a_usage_error(tmp_path: Path) -> None:
+    """The error lists what this FFmpeg knows."""
+    path = video(tmp_path / "a.mp4")
+    known = av.codec.hwaccel.hwdevices_available()
+    with pytest.raises(ConfigError, match=f"no hardware decoder 'abacus'.*{', '.join(known)}"):
+        ContainerSource(str(path), hardware="abacus")
+
+
+@pytest.mark.parametrize("hardware", av.codec.hwaccel.hwdevices_available())
+def test_hardware_is_used_or_refused(hardware: str, tmp_path: Path) -> None:
+    """Asked for and there, it decodes the same frames; else nothing falls back in silence."""
+    path = video(tmp_path / "a.mp4", options=NO_REORDERING)
+    try:
+        frames = frames_of(path, hardware=hardware)
+    except SourceError as error:
+        message = str(error)
+    else:
+        message = f"{len(frames)} frames decoded on {hardware}"
+    assert f"cannot be decoded on {hardware}" in message or message.startswith(f"{COUNT} frames")
+
+
+def test_closing_early_and_twice(tmp_path: Path) -> None:
+    """A source can be closed before its end, and again; it then has no more frames."""
+    source = ContainerSource(str(video(tmp_path / "a.mp4")))
+    frames = source.frames()
+    next(frames)
+    next(frames)
+    source.close()
+    source.close()
+    assert list(frames) == []
+
+
+HELD = """
+import gc
+from qlumen.realtime.sources.container import ContainerSource
+
+def resident_mb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+gc.disable()  # what only the collector frees would show
+with ContainerSource(sys.argv[1]) as source:
+    for frame in source.frames():
+        if frame.index == 20:
+            before = resident_mb()
+print(resident_mb() - before)
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "turned", "interlaced"])
+def test_frames_are_not_held(kind: str, tmp_path: Path) -> None:
+    """Reading 200 frames more takes no more memory, where holding them would take 92 MB."""
+    images = pictures(22, 640, 480) * 10
+    turned = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30] if kind == "turned" else None
+    path = tmp_path / "a.mp4"
+    write_video(path, images, matrix=turned, interlaced=kind == "interlaced")
+    output, errors = start_python(HELD, path).communicate(timeout=60)
+    assert not errors
+    assert float(output) < 30
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.97])
+def test_noise_anywhere_ends_in_an_error_of_ours(share: float, tmp_path: Path) -> None:
+    """A stretch of noise in the file costs frames or raises our error, and nothing else."""
+    for name, codec in CONTAINERS:
+        path = video(tmp_path / name, codec)
+        data = bytearray(path.read_bytes())
+        start = int(len(data) * share)
+        data[start : start + 400] = np.random.default_rng(1).bytes(len(data[start : start + 400]))
+        path.write_bytes(data)
+        with suppress(QlumenError):
+            assert 0 < len(frames_of(path)) <= COUNT
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "count", "size"),
+    [
+        ("ldpolypvideo_test101.mp4", 181, (560, 480)),
+        ("atlas_Pediculado5.mpg", 290, (352, 240)),
+        ("atlas_Polypileocecalvalve1.mpg", 199, (352, 240)),
+    ],
+)
+def test_real_clips(data_dir: Path, name: str, count: int, size: tuple[int, int]) -> None:
+    """All frames of the real clips come, with strictly increasing times."""
+    with ContainerSource(str(data_dir / "clips" / name)) as source:
+        frames = list(source.frames())
+        assert not source.drops
+        assert source.info.frame_count == pytest.approx(count, abs=1)
+    seconds = seconds_of(frames)
+    assert len(frames) == count
+    assert {frame.size for frame in frames} == {size}
+    assert increasing(seconds)

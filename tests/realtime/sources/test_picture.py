@@ -1,0 +1,100 @@
+"""Colours, checked against the standards' formulas, and orientation, against a pixel map."""
+
+from itertools import product
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from qlumen.realtime.sources.picture import to_bgr, upright
+
+RED_BLUE = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}  # BT.709, BT.601
+UNFLAGGED = 2
+FAST_PATH_LEVELS = 3
+BYTES = st.integers(0, 255)
+
+
+def flat_frame(yuv: tuple[int, int, int], size: tuple[int, int] = (16, 16)) -> av.VideoFrame:
+    frame = av.VideoFrame(*size, "yuv420p")
+    for plane, level in zip(frame.planes, yuv, strict=True):
+        plane.update(np.full(plane.buffer_size, level, np.uint8).tobytes())
+    return frame
+
+
+def yuv_of(bgr: tuple[int, int, int], matrix: int, full: bool) -> tuple[int, int, int]:
+    """ITU-R BT.601-7 and BT.709-6, signals of 8 bits."""
+    red, blue = RED_BLUE[matrix]
+    b, g, r = (level / 255 for level in bgr)
+    y = red * r + (1 - red - blue) * g + blue * b
+    u, v = (b - y) / (1 - blue) / 2, (r - y) / (1 - red) / 2
+    scaled = (255 * y, 255 * u, 255 * v) if full else (16 + 219 * y, 224 * u, 224 * v)
+    return round(scaled[0]), min(255, round(128 + scaled[1])), min(255, round(128 + scaled[2]))
+
+
+def assert_close(frame: av.VideoFrame, bgr: tuple[int, int, int]) -> None:
+    image = to_bgr(frame)
+    assert image.shape == (frame.height, frame.width, 3)
+    rounding = 2  # of the YUV levels, in levels of blue
+    assert np.abs(image.astype(int) - bgr).max() <= FAST_PATH_LEVELS + rounding
+
+
+@given(st.tuples(BYTES, BYTES, BYTES), st.sampled_from((1, 5, 6)), st.booleans())
+def test_flagged_frames_follow_the_formula(
+    bgr: tuple[int, int, int], matrix: int, full: bool
+) -> None:
+    """For any colour, matrix and range, BGR to YUV by formula and back is the identity."""
+    frame = flat_frame(yuv_of(bgr, matrix, full))
+    frame.colorspace, frame.color_range = matrix, 2 if full else 1
+    assert_close(frame, bgr)
+
+
+@pytest.mark.parametrize(
+    ("size", "matrix"),
+    [((720, 576), 5), ((560, 480), 5), ((1280, 720), 1), ((720, 578), 1), ((1280, 16), 1)],
+)
+def test_without_a_flag_the_size_decides(size: tuple[int, int], matrix: int) -> None:
+    """Standard definition is taken for BT.601 and high definition for BT.709."""
+    bgr = (30, 60, 220)
+    frame = flat_frame(yuv_of(bgr, matrix, full=False), size)
+    assert frame.colorspace == UNFLAGGED
+    assert_close(frame, bgr)
+
+
+def mapped(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Move pixel by pixel as the matrix says, then shift into view."""
+    a, b, c, d = matrix
+    height, width = image.shape[:2]
+    moved = {
+        (a * x + c * y, b * x + d * y): image[y, x] for y in range(height) for x in range(width)
+    }
+    left, top = min(x for x, _ in moved), min(y for _, y in moved)
+    shape = (width, height) if b else (height, width)
+    result = np.empty((*shape, 3), np.uint8)
+    for (x, y), pixel in moved.items():
+        result[y - top, x - left] = pixel
+    return result
+
+
+QUARTER_TURNS = [
+    *((a, 0, 0, d) for a, d in product((1, -1), repeat=2)),
+    *((0, b, c, 0) for b, c in product((1, -1), repeat=2)),
+]
+
+
+@pytest.mark.parametrize("matrix", QUARTER_TURNS)
+def test_all_eight_orientations(matrix: tuple[int, int, int, int]) -> None:
+    """Each turn and mirroring moves every pixel where the matrix maps it."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    before = image.copy()
+    scaled = tuple(number << 16 for number in matrix)
+    np.testing.assert_array_equal(upright(image, scaled), mapped(image, matrix))
+    np.testing.assert_array_equal(image, before)
+
+
+def test_no_matrix_costs_nothing() -> None:
+    """Without a display matrix the very same array comes back."""
+    image = np.zeros((4, 6, 3), np.uint8)
+    assert upright(image, None) is image
