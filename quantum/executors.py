@@ -129,7 +129,7 @@ class DeviceExecutor(Executor):
         return ProcessPoolExecutor(
             self._workers,
             mp_context=get_context("spawn"),  # a fork would copy the engine's threads' locks
-            initializer=_ignore_interrupts,
+            initializer=_start_worker,
         )
 
 
@@ -188,5 +188,7 @@ class Memo(Executor):
         self._inner.close()
 
 
-def _ignore_interrupts() -> None:
+def _start_worker() -> None:
+    """Before PennyLane is imported: one thread, as each core has a process of its own."""
+    os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the process
