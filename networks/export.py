@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from qlumen.networks.bottlenecks import BottleneckConfig, GatedBottleneck
 from qlumen.networks.bundle import (
     FORMAT,
-    MANIFEST,
     MODEL,
     WEIGHTS,
     Bundle,
@@ -25,13 +24,13 @@ from qlumen.networks.bundle import (
     Manifest,
     QuantumRecord,
     Thresholds,
+    check_replaceable,
     write_manifest,
 )
 from qlumen.networks.preprocessing import MEAN, STD
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.layer import QuantumLayer, trigonometric_products
 from qlumen.quantum.surrogate import Surrogate, array_sha256, run_circuit, sample_surrogate
-from qlumen.realtime.errors import BundleError
 
 HALF_ABOVE_ELEMENTS = 4096
 """Constants of the compiled form larger than this are stored in half precision: the
@@ -125,11 +124,9 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
 
 
 def _emptied(folder: Path) -> None:
+    check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    old = list(folder.iterdir())
-    if old and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} holds files and is no bundle; name an empty folder")
-    for path in old:
+    for path in folder.iterdir():
         path.unlink()
 
 

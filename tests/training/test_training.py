@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.errors import DatasetError, TrainingError
+from qlumen.realtime.errors import DatasetError, QlumenError, TrainingError
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.command import command
@@ -75,15 +75,41 @@ def interrupt(report: object) -> None:
 def test_command_trains_and_writes_a_bundle(tmp_path: Path, scene_data: Path) -> None:
     """`qlumen train` ends with a bundle whose hashes hold and a log with a row an epoch."""
     arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
-    arguments += ["--epochs", 1, "--limit", 4, "--size", 64, "--set", "pretrained=false"]
+    arguments += ["--epochs", 1, "--size", 64, "--set", "pretrained=false"]
     arguments += ["--set", "batch_size=2", "--set", "input_size=64"]
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = read_bundle(tmp_path / "bundle")
-    assert bundle.manifest.provenance["train_images"] == 4
+    assert bundle.manifest.provenance["train_images"] == 8
     assert set(bundle.manifest.metrics) == {"val"}
     with (tmp_path / "run" / LOG).open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> None:
+    """A folder with other files, a size or a setting that cannot be: refused at once."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    where = ["--data", scene_data, "--run", tmp_path / "run"]
+    cases = [
+        (["--output", tmp_path / "mine"], "holds thesis.txt"),
+        (["--output", tmp_path / "b", "--size", 100], "not a multiple of 32; use 96"),
+        (["--output", tmp_path / "b", "--set", "rate=-1"], "rate"),
+        (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
+        (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
+    ]
+    for arguments, message in cases:
+        result = CliRunner().invoke(command, [str(a) for a in (*where, *arguments)])
+        assert isinstance(result.exception, QlumenError)
+        assert message in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_limit_spreads_over_the_list(scene_data: Path) -> None:
+    """Half of the images are every second one."""
+    whole = load_split(scene_data, "train", size=32)
+    half = load_split(scene_data, "train", size=32, limit=4)
+    assert half.names == whole.names[::2]
 
 
 def test_loss_that_is_not_finite_names_the_batch(
