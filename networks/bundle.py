@@ -24,6 +24,7 @@ from qlumen.realtime.errors import BundleError, BundleHashError
 FORMAT = 1
 MANIFEST = "bundle.json"
 MODEL = "network.xml"
+MODEL_WEIGHTS = "network.bin"
 WEIGHTS = "weights.safetensors"
 TABLES = "circuit.safetensors"
 CARD = "CARD.md"
@@ -133,6 +134,19 @@ def read_bundle(folder: Path) -> Bundle:
 def shipped_bundle() -> Path:
     """The folder of the bundle that is installed with qlumen."""
     return Path(str(files("qlumen.models"))) / SHIPPED
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise BundleError if a bundle cannot be written to `folder` without harm.
+
+    A folder that is missing or empty is fine, and so is one with nothing but a bundle.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file; name a folder for the bundle")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(names - {MANIFEST, MODEL, MODEL_WEIGHTS, WEIGHTS, TABLES, CARD})
+    if foreign:
+        raise BundleError(f"{folder} holds {foreign[0]}, no part of a bundle; name another folder")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:

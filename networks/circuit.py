@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle, QuantumRecord, write_manifest
+from qlumen.networks.bundle import (
+    MODEL,
+    MODEL_WEIGHTS,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    QuantumRecord,
+    write_manifest,
+)
 from qlumen.networks.graph import replace_tables
 from qlumen.quantum.circuits import Circuit, make_circuit
 from qlumen.quantum.devices import Device
@@ -89,14 +97,12 @@ def renew_tables(bundle: Bundle, surrogate: Surrogate, record: QuantumRecord) ->
     folder = bundle.folder
     model = ov.Core().read_model(bundle.model)
     replace_tables(model, surrogate.tables)
-    parts = {}
-    for name in (bundle.model.name, bundle.model.with_suffix(".bin").name, TABLES):
-        parts[folder / f".part-{name}"] = folder / name
-    ov.save_model(model, folder / f".part-{bundle.model.name}", compress_to_fp16=False)
-    write_tables(folder / f".part-{TABLES}", surrogate, record.key)
-    _make_newer(folder / f".part-{bundle.model.name}", bundle.model)
-    for part, final in parts.items():
-        part.replace(final)
+    parts = {name: folder / f".part-{name}" for name in (MODEL, MODEL_WEIGHTS, TABLES)}
+    ov.save_model(model, parts[MODEL], compress_to_fp16=False)
+    write_tables(parts[TABLES], surrogate, record.key)
+    _make_newer(parts[MODEL], bundle.model)
+    for name, part in parts.items():
+        part.replace(folder / name)
     return write_manifest(folder, bundle.manifest.model_copy(update={"quantum": record}))
 
 

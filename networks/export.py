@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import (
     FORMAT,
-    MANIFEST,
     MODEL,
     TABLES,
     WEIGHTS,
@@ -27,6 +26,7 @@ from qlumen.networks.bundle import (
     Manifest,
     QuantumRecord,
     Thresholds,
+    check_replaceable,
     write_manifest,
 )
 from qlumen.networks.circuit import CHECK_INPUTS, READABLE, describe_surrogate, write_tables
@@ -38,7 +38,6 @@ from qlumen.quantum.circuits import MAX_QUBITS
 from qlumen.quantum.layer import QuantumLayer
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import FloatArray, Surrogate, sample_surrogate
-from qlumen.realtime.errors import BundleError
 
 HALF_ABOVE_ELEMENTS = 4096
 """Constants of the compiled form larger than this are stored in half precision: the
@@ -121,11 +120,9 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
 
 
 def _emptied(folder: Path) -> None:
+    check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    old = list(folder.iterdir())
-    if old and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} holds files and is no bundle; name an empty folder")
-    for path in old:
+    for path in folder.iterdir():
         path.unlink()
 
 

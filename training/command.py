@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
+from qlumen.networks.bundle import check_replaceable
 from qlumen.realtime.errors import ConfigError, DatasetError
 from qlumen.realtime.progress import progress_bar
 from qlumen.training.data import TRAINING, VALIDATION, load_split
@@ -26,7 +27,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
-@click.option("--limit", type=click.IntRange(min=1), default=0, help="Take only so many images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
 @click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
               help="Side of the engine's input, a multiple of 32.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
@@ -37,7 +38,7 @@ def command(
     resume: bool,
     bottleneck: str,
     epochs: int | None,
-    limit: int,
+    limit: int | None,
     size: int,
     overrides: tuple[str, ...],
 ) -> None:
@@ -45,6 +46,7 @@ def command(
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     settings = _settings(bottleneck, epochs, overrides)
+    check_replaceable(output)
     train = load_split(data, TRAINING, limit=limit)
     trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
     if resume:

@@ -32,17 +32,19 @@ class Dataset:
         return len(self.names)
 
 
-def load_split(root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int = 0) -> Dataset:
+def load_split(
+    root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int | None = None
+) -> Dataset:
     """Read the images listed in `root/splits/SPLIT.txt`, one `folder/stem` a line.
 
     Args:
-        limit: take only so many, evenly spread over the list; 0 takes all.
+        limit: take only so many, evenly spread over the list.
 
     Raises:
         DatasetError: the list or one of its files is missing or unreadable.
     """
     names = _names(root, split)
-    if 0 < limit < len(names):
+    if limit and limit < len(names):
         names = [names[i * len(names) // limit] for i in range(limit)]
     images = np.empty((len(names), size, size, 3), np.uint8)
     masks = np.empty((len(names), size, size), np.uint8)

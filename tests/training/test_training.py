@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.errors import DatasetError, TrainingError
+from qlumen.realtime.errors import CircuitError, DatasetError, QlumenError, TrainingError
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_split
-from qlumen.training.loop import LOG, Trainer
+from qlumen.training.loop import CHECKPOINT, LOG, Trainer
 from qlumen.training.losses import bce_dice, dice_per_image, soft_dice_loss
 from qlumen.training.settings import TrainSettings
 
@@ -72,18 +72,78 @@ def interrupt(report: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_command_trains_and_writes_a_bundle(tmp_path: Path, scene_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("bottleneck", "name"),
+    [
+        ("vqc", "lite0-vqc4"),
+        ("hqconv", "lite0-hqconv"),
+        ("classical", "lite0-classical4"),
+        ("identity", "lite0-identity4"),
+    ],
+)
+def test_command_trains_and_writes_a_bundle(
+    tmp_path: Path, scene_data: Path, bottleneck: str, name: str
+) -> None:
     """`qlumen train` ends with a bundle whose hashes hold and a log with a row an epoch."""
     arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
-    arguments += ["--epochs", 1, "--limit", 4, "--size", 64, "--set", "pretrained=false"]
-    arguments += ["--set", "batch_size=2", "--set", "input_size=64"]
+    arguments += ["--epochs", 1, "--size", 64, "--set", "pretrained=false"]
+    arguments += ["--set", "batch_size=2", "--set", "input_size=64", "--bottleneck", bottleneck]
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = read_bundle(tmp_path / "bundle")
-    assert bundle.manifest.provenance["train_images"] == 4
+    assert bundle.manifest.provenance["train_images"] == 8
     assert set(bundle.manifest.metrics) == {"val"}
     with (tmp_path / "run" / LOG).open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> None:
+    """A folder with other files, a size or a setting that cannot be: refused at once."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    where = ["--data", scene_data, "--run", tmp_path / "run"]
+    cases = [
+        (["--output", tmp_path / "mine"], "holds thesis.txt"),
+        (["--output", tmp_path / "b", "--size", 100], "not a multiple of 32; use 96"),
+        (["--output", tmp_path / "b", "--set", "rate=-1"], "rate"),
+        (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
+        (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
+    ]
+    for arguments, message in cases:
+        result = CliRunner().invoke(command, [str(a) for a in (*where, *arguments)])
+        assert isinstance(result.exception, QlumenError)
+        assert message in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_limit_spreads_over_the_list(scene_data: Path) -> None:
+    """Half of the images are every second one."""
+    whole = load_split(scene_data, "train", size=32)
+    half = load_split(scene_data, "train", size=32, limit=4)
+    assert half.names == whole.names[::2]
+
+
+def test_circuit_too_large_to_cache_is_refused_before_training(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """A network that no bundle could hold is not trained for hours first."""
+    settings = SMALL.model_copy(update={"qubits": 8, "reuploading": True})
+    with pytest.raises(CircuitError, match="390625 rows"):
+        Trainer(settings, tmp_path, train_set, val_set)
+
+
+def test_run_of_an_older_release_goes_on(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """A checkpoint without settings that came later resumes with their defaults."""
+    Trainer(SMALL, tmp_path, train_set, val_set).run()
+    path = tmp_path / CHECKPOINT
+    state = torch.load(path, weights_only=True)
+    del state["settings"]["reuploading"], state["settings"]["differentiation"]
+    torch.save(state, path)
+    resumed = Trainer(SMALL, tmp_path, train_set, val_set)
+    resumed.resume()
+    assert resumed.epoch == SMALL.epochs
 
 
 def test_loss_that_is_not_finite_names_the_batch(
