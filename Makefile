@@ -13,7 +13,7 @@ FOLDERS := calibration configs evaluation kernels models networks quantum realti
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
-	$(BIN)/qlumen replay $(CLIP) --output $(DEMO)/overlay.mp4 --events $(DEMO)/events.jsonl \
+	$(BIN)/qlumen replay "$(CLIP)" --output $(DEMO)/overlay.mp4 --events $(DEMO)/events.jsonl \
 	  --json $(DEMO)/summary.json --snapshots $(DEMO)/frames --set snapshots.every=50
 	@echo "wrote $(DEMO)/overlay.mp4, events.jsonl, summary.json and frames/"
 

@@ -1,6 +1,5 @@
 """`qlumen calibrate`: what is fitted to a trained network after training."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from qlumen.calibration.quantum import calibrate, check_writable, write_calibration
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
+from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.outputs import Outputs, check_outputs
 
 PATH = click.Path(path_type=Path)
@@ -29,7 +29,7 @@ def quantum(
 ) -> None:
     """Sample the circuit on a device, and check its tables on 1,000 random inputs."""
     folder = folder or shipped_bundle()
-    check_outputs(str(folder), Outputs(json=json_file))
+    check_outputs([folder], Outputs(json=json_file))
     bundle = read_bundle(folder)
     if write:
         check_writable(bundle)
@@ -38,6 +38,6 @@ def quantum(
         write_calibration(bundle, calibration)
     summary = {**calibration.summary(), "written": write}
     if json_file:
-        json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, summary)
     for name, value in summary.items():
         click.echo(f"{name}: {value}")

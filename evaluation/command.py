@@ -1,6 +1,5 @@
 """`qlumen evaluate`: the network's scores on images with masks."""
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from qlumen.evaluation.pairs import find_pairs
 from qlumen.evaluation.run import evaluate, means, report
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.config import load_settings
+from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.outputs import Outputs, check_outputs
 from qlumen.realtime.progress import progress_bar
 from qlumen.realtime.segmenter import Segmenter
@@ -44,7 +44,8 @@ def command(
     Engine and post-processing are those of replay.
     """
     settings = load_settings(config, overrides)
-    check_outputs(str(images), Outputs(masks=save_masks, json=json_file))
+    inputs = [path for path in (images, masks, listing, config) if path]
+    check_outputs(inputs, Outputs(masks=save_masks, json=json_file))
     pairs = find_pairs(images, masks, listing)
     bundle = read_bundle(settings.model.bundle or shipped_bundle())
     segmenter = Segmenter.open(bundle, settings)
@@ -58,9 +59,10 @@ def command(
         }
     finally:
         segmenter.close()
+    where = f"{listing.name if listing else ''} {images.absolute().as_posix()}".lower()
+    _print(means(rows), len(rows), optimistic="clinicdb" in where)
     if json_file:
-        json_file.write_text(json.dumps(report(rows, about), indent=2) + "\n", encoding="utf-8")
-    _print(means(rows), len(rows), optimistic="clinic" in f"{images}{listing}".lower())
+        write_json(json_file, report(rows, about))
 
 
 def _print(mean: dict[str, float | None], count: int, optimistic: bool) -> None:

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from natsort import natsorted
 
 from qlumen.realtime.errors import DatasetError, UsageError
 from qlumen.realtime.frames import Image, Mask
+from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, image_files, read_image
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MASK_THRESHOLD = 128
 """Masks stored as JPEG or with grey borders are split at half of white."""
 
@@ -26,14 +24,16 @@ def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[P
     """Pair files of two folders by stem, in natural order, or in that of `listing`.
 
     Args:
-        listing: text file with a stem, or `folder/stem`, a line.
+        listing: text file with a stem or a file name a line, with or without a folder.
 
     Raises:
-        UsageError: a folder or the list does not exist.
+        UsageError: a folder or the list does not exist, or both folders are one.
         DatasetError: an image without a mask, a listed name without an image, no pair.
     """
+    if images.resolve() == masks.resolve():
+        raise UsageError(f"images and masks are both in {images}; give two folders")
     found, truths = _by_stem(images), _by_stem(masks)
-    names = _listed(listing) if listing else natsorted(found)
+    names = _listed(listing) if listing else found
     pairs = []
     for name in names:
         if name not in found:
@@ -52,8 +52,8 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
     Raises:
         DatasetError: a file is no image, or the two sizes differ.
     """
-    image = _read(pair.image, cv2.IMREAD_COLOR)
-    mask = _read(pair.mask, cv2.IMREAD_GRAYSCALE)
+    image = _read(pair.image)
+    mask = _read(pair.mask).max(axis=2)
     if image.shape[:2] != mask.shape:
         (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
         raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
@@ -63,18 +63,32 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+    found: dict[str, Path] = {}
+    for path in image_files(folder):
+        if path.stem in found:
+            raise DatasetError(f"{folder} has both {found[path.stem].name} and {path.name}")
+        found[path.stem] = path
+    return found
 
 
 def _listed(listing: Path) -> list[str]:
     if not listing.is_file():
         raise UsageError(f"no list {listing}")
-    lines = listing.read_text(encoding="utf-8").splitlines()
-    return [line.strip().rpartition("/")[2] for line in lines if line.strip()]
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DatasetError(f"{listing} is no list of names in UTF-8") from None
+    return [_stem(line.strip()) for line in lines if line.strip()]
 
 
-def _read(path: Path, mode: int) -> np.ndarray:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), mode) if path.stat().st_size else None
+def _stem(entry: str) -> str:
+    name = entry.rpartition("/")[2]
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _read(path: Path) -> Image:
+    image = read_image(path)
     if image is None:
-        raise DatasetError(f"{path} is not a readable image")
+        raise DatasetError(f"{path} is missing or not a readable image")
     return image

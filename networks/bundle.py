@@ -15,9 +15,9 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qlumen.realtime.errors import BundleError, BundleHashError
 
@@ -39,8 +39,8 @@ class _Record(BaseModel):
 class InputSpec(_Record):
     """The network takes `(1, height, width, 3) uint8` BGR and normalises it itself."""
 
-    width: int
-    height: int
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
     fit: Literal["stretch", "letterbox"]
     mean: float
     std: float
@@ -52,6 +52,12 @@ class Thresholds(_Record):
     low: float = Field(gt=0, lt=1)
     high: float = Field(gt=0, lt=1)
     min_area_fraction: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
 
 
 class QuantumRecord(_Record):
@@ -126,8 +132,11 @@ def read_bundle(folder: Path) -> Bundle:
             "give the folder of one, or none for the shipped bundle"
         ) from None
     manifest = _parse(path, data)
+    unchecked = sorted({MODEL, MODEL_WEIGHTS, WEIGHTS} - manifest.files.keys())
+    if unchecked:
+        raise BundleError(f"{path} has no hash of {unchecked[0]}; restore it or export again")
     for name, wanted in manifest.files.items():
-        _check_file(folder / name, wanted)
+        _check_file(folder, name, wanted)
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
@@ -187,8 +196,9 @@ def _parse(path: Path, data: bytes) -> Manifest:
         raise BundleError(f"{path}: {key}: {first['msg']}") from None
 
 
-def _check_file(path: Path, wanted: str) -> None:
-    if path.parent / path.name != path or not path.is_file():
+def _check_file(folder: Path, name: str, wanted: str) -> None:
+    path = folder / name
+    if Path(name).name != name or not path.is_file():
         raise BundleError(f"{path} is missing from its bundle; restore it or export again")
     found = file_sha256(path)
     if found != wanted:

@@ -4,11 +4,18 @@ import os
 from pathlib import Path
 
 
-def cache_folder(name: str) -> Path:
-    """`$QLUMEN_CACHE/NAME`, else one in the user's cache; made when missing."""
+def cache_folder(name: str) -> Path | None:
+    """`$QLUMEN_CACHE/NAME`, else one in the user's cache; made when missing.
+
+    None where it cannot be made or written to, such as in a read-only home: what would
+    be cached is then made anew each time.
+    """
     chosen = os.environ.get("QLUMEN_CACHE")
     root = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
     base = Path(chosen) if chosen else (Path(root) if root else Path.home() / ".cache") / "qlumen"
     folder = base / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

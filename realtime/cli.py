@@ -7,11 +7,10 @@ table names modules as text because `realtime` must not import what is built upo
 import importlib
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import click
 
-from qlumen.realtime.errors import QlumenError
+from qlumen.realtime.errors import MissingExtraError, QlumenError
 from qlumen.realtime.exits import INTERRUPTED
 
 
@@ -40,7 +39,12 @@ class Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command: click.Command = importlib.import_module(entry.module).command
+        try:
+            command: click.Command = importlib.import_module(entry.module).command
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"qlumen {cmd_name} needs {error.name}: pip install 'qlumen[train]'"
+            ) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,7 +53,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("qlumen"), prog_name="qlumen")
+@click.version_option(package_name="qlumen", prog_name="qlumen")
 def commands() -> None:
     """Draws polyps on colonoscopy video. A research tool, not a medical device."""
 
@@ -62,8 +66,11 @@ def main() -> None:
         click.echo(f"qlumen: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"qlumen: {error.format_message()} (see qlumen --help)", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"qlumen: {error.filename or 'input or output'}: {error.strerror}", err=True)
+        sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo("qlumen: interrupted", err=True)
         sys.exit(INTERRUPTED)

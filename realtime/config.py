@@ -23,17 +23,17 @@ class SourceSettings(Section):
     hardware: str | None = Field(
         None, description="FFmpeg device type that decodes, such as cuda or qsv; none by default"
     )
-    threads: int = Field(0, ge=0, le=64, description="decoder threads; 0: FFmpeg decides")
+    threads: int = Field(0, ge=0, le=64, description="decoder threads; 0: slices over all cores")
     sequence: bool = Field(
         False, description="a folder's images follow each other in time (else unrelated stills)"
     )
-    fps: float = Field(25.0, gt=0, le=1000, description="rate given to a folder's images, 1/s")
+    fps: float = Field(25.0, ge=0.01, le=1000, description="rate given to a folder's images, 1/s")
 
 
 class SceneSection(Section):
     width: int = Field(1280, ge=1, le=8192, description="of the synthetic colon, px")
     height: int = Field(720, ge=1, le=8192, description="of the synthetic colon, px")
-    fps: float = Field(25.0, gt=0, le=1000, description="frames per second")
+    fps: float = Field(25.0, ge=0.01, le=1000, description="frames per second")
     frames: int = Field(250, ge=1, description="length")
     seed: int = Field(0, ge=0, description="another seed, another colon")
     polyps: bool = Field(True, description="whether the colon has any")
@@ -102,7 +102,7 @@ class RecorderSettings(Section):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = (
         Field("veryfast", description="x264's trade of time for size")
     )
-    threads: int = Field(0, ge=0, le=64, description="encoder threads; 0: x264 decides")
+    threads: int = Field(0, ge=0, le=64, description="encoder threads; 0: one a core, up to 4")
 
 
 class SnapshotSettings(Section):
@@ -151,14 +151,14 @@ def _read(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{file} is not valid YAML: {problem}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{file} holds a {type(values).__name__}; want sections with keys")
-    return values
+    return {section: keys for section, keys in values.items() if keys is not None}
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -168,7 +168,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r} is not of the form section.key=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):

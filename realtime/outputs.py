@@ -1,6 +1,6 @@
 """What a replay writes: checked before work starts, opened as sinks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,8 @@ from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.sources.choose import is_local_file
+
+VIDEO_SUFFIXES = (".mp4", ".m4v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +32,41 @@ class Outputs:
         yield from ((name, path) for name, path in named if path)
 
 
-def check_outputs(location: str, outputs: Outputs) -> None:
-    """Raise UsageError for an output that cannot be written or would destroy the input."""
-    source = Path(location).resolve() if is_local_file(location) else None
-    seen: dict[Path, str] = {}
-    for name, path in (*outputs.files(), *outputs.folders()):
-        resolved = path.resolve()
-        if resolved == source:
-            raise UsageError(f"{name} {path} is the input itself; choose another name")
-        if resolved in seen:
-            raise UsageError(f"{name} and {seen[resolved]} are both {path}; choose another name")
-        seen[resolved] = name
-        if not resolved.parent.is_dir():
+def check_outputs(inputs: Sequence[Path], outputs: Outputs) -> None:
+    """Raise UsageError for an output that cannot be written or would destroy an input.
+
+    Files are compared by identity, so links count as what they lead to; a file that
+    exists in an input folder is an input, too.
+    """
+    named = [*outputs.files(), *outputs.folders()]
+    for index, (name, path) in enumerate(named):
+        if not path.absolute().parent.is_dir():
             raise UsageError(f"{name} {path}: there is no folder {path.parent}; create it first")
+        for given in inputs:
+            if _same(path, given) or (given.is_dir() and _lies_in(path, given)):
+                raise UsageError(f"{name} {path} is the input itself; choose another name")
+        for other, earlier in named[:index]:
+            if _same(path, earlier):
+                raise UsageError(f"{name} and {other} are both {path}; choose another name")
     for name, path in outputs.files():
         if path.is_dir():
             raise UsageError(f"{name} {path} is a folder; give the name of a file")
     for name, path in outputs.folders():
         if path.exists() and not path.is_dir():
             raise UsageError(f"{name} {path} is a file; give the name of a folder")
+    if outputs.video and outputs.video.suffix.lower() not in VIDEO_SUFFIXES:
+        raise UsageError(f"--output {outputs.video} will be an MP4; give it the ending .mp4")
+
+
+def _same(a: Path, b: Path) -> bool:
+    if a.exists() and b.exists():
+        special = not (a.is_file() or a.is_dir())
+        return not special and a.samefile(b)
+    return a.resolve() == b.resolve()
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.exists() and path.resolve().parent == folder.resolve()
 
 
 def open_sinks(

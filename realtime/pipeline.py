@@ -32,10 +32,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A frame on its way, with the nanoseconds each stage took."""
+    """A frame on its way, with the nanoseconds each stage took, and when it came."""
 
     frame: Frame
     spans_ns: dict[str, int]
+    ready_ns: int
     ticket: Ticket | None = None
     submitted_ns: int = 0
 
@@ -84,6 +85,10 @@ class Pipeline:
         self._lock = threading.Lock()
         self._written = Counter({name: 0 for name, _ in sinks})
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Read no further frame; those on their way are finished. Safe in a signal handler."""
         self._interrupted = True
@@ -126,7 +131,8 @@ class Pipeline:
             frame = next(frames, None)
             if frame is None:
                 return
-            job = _Job(frame, {"decode": time.monotonic_ns() - started})
+            ready = time.monotonic_ns()
+            job = _Job(frame, {"decode": ready - started}, ready)
             if not self._decoded.put(job):
                 return
             count += 1
@@ -172,7 +178,7 @@ class Pipeline:
         job.spans_ns["overlay"] = ended - processed
         for stage, span in job.spans_ns.items():
             self._latency.add(stage, span)
-        self._latency.add(END_TO_END, ended - job.frame.grabbed_ns)
+        self._latency.add(END_TO_END, ended - job.ready_ns)
         return FrameResult(job.frame, segmentation, drawn, milliseconds(job.spans_ns))
 
     def _draw(self, image: Image, segmentation: Segmentation) -> Image | None:
@@ -212,8 +218,8 @@ class Pipeline:
     def _abort(self) -> None:
         self._stopping.set()
         self._decoded.abort()
+        for queue in self._finished:
+            queue.close()
         for job in self._in_flight.abort():
             if job.ticket:
                 job.ticket.discard()
-        for queue in self._finished:
-            queue.close()

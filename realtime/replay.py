@@ -1,5 +1,6 @@
 """`qlumen replay`: a recording in; the overlay, the events and the latency out."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from qlumen.realtime.pipeline import Pipeline
 from qlumen.realtime.progress import progress_bar
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sources.base import Source, SourceInfo
-from qlumen.realtime.sources.choose import open_source
+from qlumen.realtime.sources.choose import input_files, open_source
 from qlumen.realtime.summary import ReplaySummary, print_summary, summarise
 
 WARM_UP_SIZE_PX = 512
@@ -59,6 +60,7 @@ def command(
     overrides += ("source.sequence=true",) if sequence else ()
     settings = load_settings(config, overrides)
     outputs = Outputs(output, events, snapshots, masks, json_file)
+    check_outputs([config] if config else [], outputs)
     console = Console(stderr=True)
     summary = replay(source, outputs, settings, limit, console)
     print_summary(summary, Console())
@@ -78,11 +80,11 @@ def replay(
     """Process a source to its end, or `limit` frames, and write the wanted outputs.
 
     Raises:
-        QlumenError: before anything is written, if input, settings or outputs are bad.
+        QlumenError: before any frame is written, if input, settings or outputs are bad.
             What goes wrong later is in the summary, and what was written can be read.
     """
     console = console or Console(stderr=True)
-    check_outputs(location, outputs)
+    check_outputs(input_files(location, settings.model.bundle), outputs)
     bundle = read_bundle(settings.model.bundle or shipped_bundle())
     latency = LatencyRecorder()
     with ExitStack() as stack:
@@ -117,9 +119,7 @@ def replay(
             bundle=bundle,
             settings=settings,
         )
-    if outputs.json:
-        summary.write_json(outputs.json)
-    return summary
+    return summary.written_to(outputs.json) if outputs.json else summary
 
 
 def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
@@ -137,15 +137,19 @@ def _expected(source: Source, limit: int | None) -> int | None:
 
 @contextmanager
 def _stopped_by_signals(pipeline: Pipeline) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the reading; a second Ctrl-C ends the process."""
+    """The first Ctrl-C or SIGTERM ends the reading, and what is on its way is finished.
 
+    The second ends the process at once: events are whole up to their last line, and the
+    recording is playable as the recorder's `.part` file.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
+        if pipeline.stopping:
+            os._exit(INTERRUPTED)
         pipeline.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

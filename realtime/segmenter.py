@@ -13,6 +13,7 @@ from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.engines.split import SplitEngine
+from qlumen.realtime.errors import BundleError
 from qlumen.realtime.frames import Frame, Image, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.postprocess import Postprocessor
@@ -43,6 +44,12 @@ class Segmenter:
         thresholds |= settings.postprocess.model_dump(exclude_none=True)
         postprocess = Postprocessor(**thresholds)
         engine = _open_engine(bundle, settings)
+        if engine.input_size != (spec.width, spec.height):
+            engine.close()
+            raise BundleError(
+                f"{bundle.folder}: the manifest says {spec.width}x{spec.height}, the network "
+                f"takes {engine.input_size[0]}x{engine.input_size[1]}; export the bundle again"
+            )
         return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
 
     def submit(self, image: Image) -> Ticket:

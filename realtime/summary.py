@@ -1,8 +1,7 @@
 """The account of a finished replay: as JSON for machines, as a table for people."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from rich.table import Table
 
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config import Settings
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.latency import END_TO_END, LatencyRecorder, LatencySummary
 from qlumen.realtime.pipeline import Outcome
 from qlumen.realtime.sources.base import SourceInfo
@@ -18,7 +19,8 @@ from qlumen.realtime.sources.base import SourceInfo
 
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
-    """Times are milliseconds; `fps` is frames over wall time, opening and closing included.
+    """Times are milliseconds. `seconds` runs from the first frame's request to the last sink's
+    close; opening and compiling come before it. `fps` is frames over seconds.
 
     `frames_expected` is the source's own count, or the limit; None when it has none.
     `end_to_end_ms` runs from the decoded frame to its finished overlay.
@@ -39,8 +41,13 @@ class ReplaySummary:
     bundle: dict[str, str]
     config_sha256: str
 
-    def write_json(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+    def written_to(self, path: Path) -> "ReplaySummary":
+        """This, also as JSON in `path`; with an error if it cannot be written and none was."""
+        try:
+            write_json(path, asdict(self))
+        except SinkError as error:
+            return replace(self, error=self.error or str(error))
+        return self
 
 
 def summarise(
@@ -88,11 +95,12 @@ def print_summary(summary: ReplaySummary, console: Console) -> None:
         f"bundle {summary.bundle['name']} {summary.bundle['sha256'][:12]}, "
         f"engine {summary.engine['name']}",
         highlight=False,
+        soft_wrap=True,
     )
     for cause, count in summary.drops.items():
-        console.print(f"dropped: {count} by {cause}", highlight=False, markup=False)
+        console.print(f"dropped: {count} by {cause}", highlight=False, markup=False, soft_wrap=True)
     for note in summary.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _latency_table(summary: ReplaySummary) -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import check_replaceable
-from qlumen.realtime.errors import ConfigError, DatasetError
+from qlumen.realtime.errors import ConfigError, UsageError
 from qlumen.realtime.progress import progress_bar
 from qlumen.training.data import TRAINING, VALIDATION, load_split
 from qlumen.training.finish import finish_bundle
@@ -52,7 +52,7 @@ def command(
     if resume:
         trainer.resume()
     elif trainer.has_checkpoint():
-        raise DatasetError(f"{run_folder} holds a run already; add --resume, or name another")
+        raise UsageError(f"{run_folder} holds a run already; add --resume, or name another")
     console = Console()
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("train", steps, "steps", console) as show:
@@ -76,7 +76,10 @@ def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override!r} is not of the form key=value")
-        values[key] = yaml.safe_load(text)
+        try:
+            values[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
     if epochs:
         values["epochs"] = epochs
     try:

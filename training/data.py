@@ -1,5 +1,6 @@
 """Images and masks of a split, decoded once and kept in memory."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair
+from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair
 from qlumen.realtime.errors import DatasetError
 
 TRAINING = "train"
@@ -31,6 +32,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    def names_sha256(self) -> str:
+        """Hash of which images these are, in order."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
 
 def load_split(
     root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int | None = None
@@ -50,8 +55,9 @@ def load_split(
     masks = np.empty((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
         pair = _pair(root, name)
-        images[row] = _read(pair.image, cv2.IMREAD_COLOR, size)
-        masks[row] = _read(pair.mask, cv2.IMREAD_GRAYSCALE, size) >= MASK_THRESHOLD
+        image, mask = read_pair(pair)
+        images[row] = _shrunk(image, size)
+        masks[row] = _shrunk(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
 
 
@@ -90,8 +96,6 @@ def _pair(root: Path, name: str) -> Pair:
     return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
 
 
-def _read(path: Path, mode: int, size: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), mode)
-    if image is None:
-        raise DatasetError(f"{path} is missing or not a readable image")
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+def _shrunk(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,5 +1,6 @@
 """From a trained network to a bundle with thresholds, figures and a card."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,15 @@ from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
 from qlumen.evaluation.run import evaluate, means
-from qlumen.networks.bundle import CARD, Bundle, Manifest, Thresholds, write_manifest
+from qlumen.networks.bundle import (
+    CARD,
+    Bundle,
+    Manifest,
+    Thresholds,
+    check_replaceable,
+    read_bundle,
+    write_manifest,
+)
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
 from qlumen.realtime.config import Settings
@@ -27,21 +36,28 @@ def finish_bundle(
 ) -> Bundle:
     """Export `network`, choose its thresholds on validation, measure it on every split there is.
 
+    The bundle takes its place when it is complete; one that stood there before stays until then.
+
     Args:
         size: side of the engine's input in pixels, a multiple of 32.
         provenance: what the training reports of itself.
     """
+    check_replaceable(folder)
+    part = folder.with_name(f".{folder.name}.part")
     start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)
     bundle = write_bundle(
-        folder, network, name=name, version=VERSION, size=size, thresholds=start, papers=provenance
+        part, network, name=name, version=VERSION, size=size, thresholds=start, papers=provenance
     )
     segmenter = Segmenter.open(bundle, Settings())
     try:
         manifest = _measured(bundle.manifest, segmenter, data)
     finally:
         segmenter.close()
-    (folder / CARD).write_text(render_card(manifest), encoding="utf-8")
-    return write_manifest(folder, manifest)
+    (part / CARD).write_text(render_card(manifest), encoding="utf-8")
+    write_manifest(part, manifest)
+    if folder.exists():
+        shutil.rmtree(folder)
+    return read_bundle(part.rename(folder))
 
 
 def _measured(manifest: Manifest, segmenter: Segmenter, data: Path) -> Manifest:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,13 +47,14 @@ class EpochReport:
 
 
 class Trainer:
-    """A run in a folder. `run` goes on from the folder's checkpoint if there is one.
+    """A run in a folder, from the start, or after `resume` from the folder's checkpoint.
 
     Order and augmentation are functions of seed and epoch, so a run that was
     interrupted ends with the same weights as one that was not.
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, train: Dataset, val: Dataset) -> None:
+        _check_folder(folder)
         torch.manual_seed(settings.seed)
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -79,7 +81,6 @@ class Trainer:
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> UNet:
         """Train to the last epoch and return the network with the best averaged weights."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         while self.epoch < self.settings.epochs:
             started = time.monotonic()
             loss = self._train_epoch(on_step)
@@ -120,12 +121,14 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not self.has_checkpoint():
             raise TrainingError(f"nothing to resume: no {path}; train without --resume first")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read_checkpoint(path)
         given = TrainSettings.model_validate(state["settings"]).model_dump(mode="json")
         here = self.settings.model_dump(mode="json")
         differing = sorted(key for key in here if given[key] != here[key] and key != "threads")
         if differing:
             raise TrainingError(f"{path} was made with other settings: {', '.join(differing)}")
+        if state["images"] != self.train.names_sha256():
+            raise TrainingError(f"{path} was made with other images; give the same --data, --limit")
         for name in ("network", "averaged", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.epoch = state["epoch"]
@@ -165,7 +168,7 @@ class Trainer:
         if not math.isfinite(value):
             raise TrainingError(
                 f"loss is {value} in epoch {self.epoch + 1} on {', '.join(batch.names)}; "
-                f"the checkpoint of epoch {self.epoch} stands, resume it with a lower rate"
+                "start another run with a lower rate"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -189,6 +192,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "settings": self.settings.model_dump(mode="json"),
+            "images": self.train.names_sha256(),
             "epoch": self.epoch,
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -201,6 +205,17 @@ class Trainer:
         part = self.folder / f".{CHECKPOINT}.part"
         torch.save(state, part)
         part.replace(self.folder / CHECKPOINT)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the run's folder, before hours of work that could then not be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{CHECKPOINT}.part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise TrainingError(f"the run's folder {folder}: {error.strerror}") from None
 
 
 def build_network(settings: TrainSettings) -> UNet:
@@ -218,6 +233,14 @@ def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
     return BottleneckConfig(
         settings.bottleneck, settings.qubits, settings.layers, settings.reuploading
     )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is damaged; start the run anew: {error}") from None
+    return state
 
 
 def _start_from(network: UNet, folder: Path) -> dict[str, Any]:

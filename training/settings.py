@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from qlumen.networks.bottlenecks import BOTTLENECKS
 
@@ -34,3 +34,10 @@ class TrainSettings(BaseModel):
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
     start: Path | None = Field(None, description="a bundle whose weights all parts start from")
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")
+
+    @field_validator("bottleneck")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BOTTLENECKS:
+            raise ValueError(f"{name!r} is unknown; use one of {', '.join(BOTTLENECKS)}")
+        return name

@@ -1,5 +1,6 @@
 """The default engine: OpenVINO on the CPU."""
 
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -52,8 +53,12 @@ class OpenVinoEngine(Engine):
     def submit(self, image: Image) -> Ticket:
         self.check_input(image)
         request = self._free.get()
-        request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
-        request.start_async()
+        try:
+            request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
+            request.start_async()
+        except RuntimeError as error:
+            self._free.put(request)
+            raise EngineError(f"OpenVINO does not take a frame: {error}") from error
         return _Pending(request, image, self._free)
 
     def describe(self) -> dict[str, Any]:
@@ -105,5 +110,5 @@ class _Pending(Ticket):
             self._free.put(self._request)
 
     def discard(self) -> None:
-        self._request.wait()
-        self._free.put(self._request)
+        with suppress(EngineError):
+            self.result()

@@ -1,10 +1,11 @@
 """From what the user typed to a source."""
 
-import re
+import urllib.request
 from fractions import Fraction
 from pathlib import Path
 
 from qlumen.realtime.config import SceneSection, Settings
+from qlumen.realtime.errors import UsageError
 from qlumen.realtime.sources.base import Source
 
 SCENE = "scene"
@@ -16,8 +17,11 @@ def open_source(location: str, settings: Settings) -> Source:
     """Open `scene`, a folder of images, or anything FFmpeg reads: file, URL, device.
 
     Raises:
+        UsageError: the name is empty.
         SourceError: it does not exist, or holds no picture.
     """
+    if not location:
+        raise UsageError("the source's name is empty; give a file, a folder, a URL or scene")
     if location == SCENE:
         return _scene(settings.scene)
     if Path(location).is_dir():
@@ -32,9 +36,14 @@ def open_source(location: str, settings: Settings) -> Source:
     )
 
 
-def is_local_file(location: str) -> bool:
-    """Whether `location` names something in the file system rather than a URL or the scene."""
-    return location != SCENE and not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", location)
+def input_files(location: str, bundle: Path | None) -> list[Path]:
+    """The files and folders that a replay reads, which no output may touch."""
+    paths = [bundle] if bundle else []
+    if location.startswith("file://"):
+        paths.append(Path(urllib.request.url2pathname(location.removeprefix("file://"))))
+    elif location != SCENE and "://" not in location:
+        paths.append(Path(location))
+    return paths
 
 
 def _scene(section: SceneSection) -> Source:

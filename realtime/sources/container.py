@@ -29,7 +29,7 @@ class ContainerSource(Source):
     are not square stay so). The size may change in mid-stream. Audio is left out.
 
     `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows
-    while frames are read.
+    while frames are read, and tells of damaged frames and of fewer frames than announced.
 
     Args:
         location: path, URL, or device node such as `/dev/video0`.
@@ -62,11 +62,6 @@ class ContainerSource(Source):
 
     def frames(self) -> Iterator[Frame]:
         yield from self._all
-
-    @property
-    def estimated_pts(self) -> int:
-        """Frames so far whose time stamp was missing or out of order; see `Timestamps`."""
-        return self._timestamps.estimated
 
     def close(self) -> None:
         """Close the file. To be called by the thread that reads, or after it has ended."""
@@ -105,6 +100,9 @@ class ContainerSource(Source):
             delivered += 1
         if self._stopped_by is not None or self._reading.missing():
             raise TruncatedError(self._cut_short(delivered))
+        announced = self.info.frame_count
+        if announced is not None and delivered < announced:
+            self._note(f"{delivered} of about {announced} announced frames could be read")
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """Decoded frames, stamped and progressive."""
@@ -144,6 +142,8 @@ class ContainerSource(Source):
     def _note_picture(self, picture: av.VideoFrame, *, turned: bool) -> None:
         if turned:
             self._note("turned upright, as the recording asks")
+        if picture.is_corrupt:
+            self._note("some frames are damaged and shown as far as they could be decoded")
         if self._deinterlacer.frames:
             self._note("interlaced frames deinterlaced")
         depth = picture.format.components[0].bits

@@ -45,7 +45,7 @@ class FolderSource(Source):
     ) -> None:
         self.drops = Counter()
         self._time_base = 1 / Fraction(fps)
-        files = _image_files(folder)
+        files = _listed(folder)
         self.info = SourceInfo(folder, None, None, Fraction(fps), len(files), sequence)
         self._rest = self._read(files)
         first = next(self._rest, None)
@@ -97,18 +97,24 @@ def read_image(file: Path) -> Image | None:
     return image if image is not None and image.dtype == np.uint8 else None
 
 
-def _image_files(folder: str) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """The images of an existing folder by their endings, in natural order, hidden ones left out."""
+    natural = natsort_keygen(alg=ns.IGNORECASE)
+    files = [file for file in folder.iterdir() if _is_image(file)]
+    return sorted(files, key=lambda file: (natural(file.name), file.name))
+
+
+def _listed(folder: str) -> list[Path]:
     path = Path(folder)
     if not path.exists():
         raise SourceNotFoundError(f"no such folder: {folder}; check the path")
     if not path.is_dir():
         raise SourceError(f"{folder} is not a folder; give a folder of images")
-    files = [file for file in path.iterdir() if _is_image(file)]
+    files = image_files(path)
     if not files:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise NoFramesError(f"no images in {folder}; wanted are files ending in {suffixes}")
-    natural = natsort_keygen(alg=ns.IGNORECASE)
-    return sorted(files, key=lambda file: (natural(file.name), file.name))
+    return files
 
 
 def _is_image(file: Path) -> bool:

@@ -98,6 +98,9 @@ def _open_on(hardware: str, location: str, path: Path | None) -> av.container.In
 
 
 def _explained(location: str, path: Path | None, error: av.error.FFmpegError) -> SourceError:
+    if isinstance(error, av.error.ExitError):
+        seconds = f"{NETWORK_TIMEOUT_SECONDS:.0f} s"
+        return SourceError(f"{location} did not answer within {seconds}; check address and network")
     if path is None or error.errno in errno.errorcode:
         return SourceError(f"{location} cannot be opened: {error.strerror}")
     reason = _logged_reason(path) or error.strerror

@@ -58,7 +58,7 @@ def test_report_equals_a_recount_of_the_saved_masks(
 def test_list_selects_and_orders(folders: tuple[Path, Path], tmp_path: Path) -> None:
     """A list of `folder/stem` lines decides which images, in which order."""
     listing = tmp_path / "list.txt"
-    listing.write_text("any/a10\nany/a2\n")
+    listing.write_text("any/a10\na2.jpg\n")
     assert [pair.name for pair in find_pairs(*folders, listing)] == ["a10", "a2"]
 
 
@@ -88,6 +88,14 @@ def test_bad_folders_and_lists_are_named(folders: tuple[Path, Path], tmp_path: P
         find_pairs(images, masks, listing)
     with pytest.raises(DatasetError, match="no image to evaluate"):
         find_pairs(empty, masks)
+    with pytest.raises(UsageError, match="images and masks are both"):
+        find_pairs(images, images)
+    listing.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match="no list of names"):
+        find_pairs(images, masks, listing)
+    (images / "a2.png").write_bytes((images / "a2.jpg").read_bytes())
+    with pytest.raises(DatasetError, match=r"both a2\.jpg and a2\.png"):
+        find_pairs(images, masks)
 
 
 def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]) -> None:
@@ -99,7 +107,7 @@ def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]
         read_pair(pairs["a2"])
     for content in (b"", b"no image"):
         (images / "a10.jpg").write_bytes(content)
-        with pytest.raises(DatasetError, match=r"a10\.jpg is not a readable image"):
+        with pytest.raises(DatasetError, match=r"a10\.jpg is missing or not a readable image"):
             read_pair(pairs["a10"])
 
 

@@ -87,7 +87,9 @@ def test_missing_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
     [
         ({"format": 99}, "format 99; this qlumen reads format 1"),
         ({"thresholds": {"low": 2, "high": 0.5, "min_area_fraction": 0}}, "thresholds.low"),
+        ({"thresholds": {"low": 0.9, "high": 0.5, "min_area_fraction": 0}}, "is above high"),
         ({"surprise": 1}, "surprise"),
+        ({"files": {}}, "has no hash of network.bin"),
     ],
 )
 def test_foreign_manifest_is_refused(

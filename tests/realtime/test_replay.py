@@ -1,6 +1,7 @@
 """Replay from end to end: real files in, real files out."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -173,6 +174,65 @@ def test_usage_errors_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Pa
         assert message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
         assert not out.exists()
+
+
+def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path) -> None:
+    """An output that is an input under another name is refused, and the input stays as it was."""
+    mine = tmp_path / "mine.mp4"
+    mine.write_bytes(clip.read_bytes())
+    hard, soft = tmp_path / "hard.mp4", tmp_path / "soft.mp4"
+    hard.hardlink_to(mine)
+    soft.symlink_to(mine)
+    config = tmp_path / "c.yaml"
+    config.write_text("recorder: {crf: 30}\n")
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    (stills / "a.png").write_bytes(b"precious")
+    cases = [
+        [mine, "--events", hard],
+        [mine, "--output", soft],
+        [f"file://{mine}", "--output", mine],
+        [mine, "--json", config, "--config", config],
+        [stills, "--events", stills / "a.png"],
+        [stills, "--masks", stills],
+        [mine, "--events", tmp_path / "o.txt", "--output", tmp_path / "o.txt"],
+    ]
+    for arguments in cases:
+        result = qlumen("replay", *arguments)
+        assert result.returncode == 2, (arguments, result.stderr)
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert mine.read_bytes() == clip.read_bytes()
+    assert (stills / "a.png").read_bytes() == b"precious"
+
+
+def test_second_signal_ends_at_once_and_leaves_a_playable_part(tmp_path: Path) -> None:
+    """Pressed twice, Ctrl-C does not wait; what was recorded is in the part file."""
+    video, events = tmp_path / "o.mp4", tmp_path / "e.jsonl"
+    arguments = ["replay", "scene", "--output", video, "--events", events]
+    arguments += ["--set", "scene.frames=100000", "--set", "scene.width=1920"]
+    arguments += ["--set", "scene.height=1080", "--set", "pipeline.queue_frames=16"]
+    process = subprocess.Popen(command_line(*arguments), stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (events.exists() and events.stat().st_size > 1000):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert all(line["stages_ms"] for line in lines_of(events))
+    assert video.exists() or (tmp_path / ".o.mp4.part").exists()
+
+
+def test_read_only_home_and_full_disk(clip: Path, tmp_path: Path) -> None:
+    """Without a cache folder replay works; a summary that cannot be written is said in a line."""
+    environment = os.environ | {"HOME": "/proc/nowhere", "QLUMEN_CACHE": "/proc/nowhere"}
+    command = command_line("replay", clip, "--limit", 2, "--json", "/dev/full")
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 1
+    assert "2 frames in" in result.stdout
+    assert result.stderr.strip().splitlines()[-1].startswith("qlumen: /dev/full cannot be written")
+    assert "Traceback" not in result.stderr
 
 
 def test_failures_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> 
         (["--output", tmp_path / "b", "--set", "rate=-1"], "rate"),
         (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
         (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
+        (["--output", tmp_path / "b", "--set", "rate=[1"], "not valid YAML"),
+        (["--output", tmp_path / "b", "--set", "bottleneck=foo"], "use one of vqc"),
     ]
     for arguments, message in cases:
         result = CliRunner().invoke(command, [str(a) for a in (*where, *arguments)])
@@ -165,6 +167,19 @@ def test_resume_refuses_other_settings(
     Trainer(one, tmp_path, train_set, val_set).run()
     other = Trainer(one.model_copy(update={"rate": 1e-4}), tmp_path, train_set, val_set)
     with pytest.raises(TrainingError, match="other settings: rate"):
+        other.resume()
+
+
+def test_resume_refuses_other_images_and_damaged_checkpoints(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """The schedule counts on the same images; a checkpoint that cannot be read says so."""
+    Trainer(SMALL.model_copy(update={"epochs": 1}), tmp_path, train_set, val_set).run()
+    other = Trainer(SMALL.model_copy(update={"epochs": 1}), tmp_path, val_set, val_set)
+    with pytest.raises(TrainingError, match="other images"):
+        other.resume()
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(TrainingError, match="damaged"):
         other.resume()
 
 
