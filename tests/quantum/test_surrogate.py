@@ -114,6 +114,19 @@ def test_too_large_a_table_is_refused() -> None:
         sample_surrogate(make_vqc(8, 2, True), np.zeros((2, 8, 3)))
 
 
+def test_noise_has_an_exact_table_too() -> None:
+    """A noisy vqc is cached without error; a noisy grid, whose rows' noise would count twice, is
+    refused.
+    """
+    noisy = Device("default.mixed", depolarizing=0.05, readout_error=0.02)
+    circuit = make_vqc(2, 2)
+    x, w = angles(circuit, 5, 0), weights(circuit, 0)
+    live = noisy.run(circuit, w, x)
+    np.testing.assert_allclose(sample_surrogate(circuit, w, noisy)(x), live, atol=EXACT)
+    with pytest.raises(CircuitError, match="count twice"):
+        sample_surrogate(make_hqconv(1, 2), np.zeros((2, 1, 15)), noisy)
+
+
 def test_every_plain_vqc_fits() -> None:
     """3^8 rows are within the bound."""
     assert table_shapes(make_vqc(8, 2)) == ((6561, 8),)
