@@ -52,8 +52,7 @@ class Device:
         """
         if self.name not in DEVICES:
             raise CircuitError(f"device {self.name!r} is unknown; use one of: {', '.join(DEVICES)}")
-        noisy = self.depolarizing or self.readout_error
-        if noisy and self.name != "default.mixed":
+        if self.noisy and self.name != "default.mixed":
             raise CircuitError(f"{self.name} simulates no noise; use default.mixed for it")
         if self.name == "default.mixed" and circuit.n_qubits > MAX_MIXED_QUBITS:
             raise CircuitError(
@@ -87,6 +86,11 @@ class Device:
         return np.concatenate(parts).astype(np.float64)
 
     @property
+    def noisy(self) -> bool:
+        """Whether gates or read-outs have errors."""
+        return self.depolarizing > 0 or self.readout_error > 0
+
+    @property
     def _broadcasts(self) -> bool:
         return self.name in BROADCASTING and self.shots is None
 
@@ -110,7 +114,7 @@ class Device:
             ) from error
 
     def _with_noise(self, tape: Any) -> Any:
-        if not (self.depolarizing or self.readout_error):
+        if not self.noisy:
             return tape
         import pennylane as qml
 

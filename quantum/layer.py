@@ -61,7 +61,7 @@ class QuantumLayer(nn.Module):
         if self.circuit.parts:
             return self._grid(angles)
         if self.circuit.uploads > 1:
-            return reuploading_vqc(angles, self.weights)
+            return reuploading_vqc(_at_least_single(angles), self.weights).to(angles.dtype)
         table = vqc_table(self.weights, self.circuit.n_qubits).to(angles.dtype)
         return trigonometric_products(angles) @ table
 
@@ -136,6 +136,11 @@ def _encoded(states: Tensor, angles: Tensor) -> Tensor:
         zero, one = states.reshape(rows, 2**wire, 2, -1).unbind(dim=2)
         states = torch.stack([c * zero - s * one, s * zero + c * one], dim=2).reshape(rows, -1)
     return states
+
+
+def _at_least_single(angles: Tensor) -> Tensor:
+    """There are no complex numbers of half precision to compute with."""
+    return angles if angles.dtype == torch.float64 else angles.float()
 
 
 def _complex(dtype: torch.dtype) -> torch.dtype:

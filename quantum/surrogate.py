@@ -72,6 +72,11 @@ def sample_surrogate(
     device = device or Device()
     check_table_size(circuit)
     device.check(circuit)
+    if circuit.parts and device.noisy:
+        raise CircuitError(
+            f"{circuit.name} cannot be sampled with noise: its rows' would count twice; run it "
+            "live, or study noise on a vqc"
+        )
     parts = circuit.parts or (circuit,)
     grids = [sampling_grid(part) for part in parts]
     shares = weights if circuit.parts else (weights,)

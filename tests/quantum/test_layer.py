@@ -67,6 +67,20 @@ def test_gradients_equal_finite_differences(circuit: Circuit) -> None:
     assert torch.autograd.gradcheck(layer, (inputs,))
 
 
+@pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_vqc(3, 2, True), make_hqconv(1)])
+def test_layer_trains_in_mixed_precision(circuit: Circuit) -> None:
+    """Under autocast to bfloat16 values stay near those of single precision, and gradients flow."""
+    layer = QuantumLayer(circuit)
+    x = torch.from_numpy(angles(circuit, 4, 0) / 3).float().bfloat16()
+    exact = layer(x.float()).detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = layer(x)
+        out.float().pow(2).sum().backward()
+    assert layer.weights.grad is not None
+    assert layer.weights.grad.isfinite().all()
+    torch.testing.assert_close(out.float().detach(), exact, atol=0.1, rtol=0)
+
+
 def test_single_precision_in_single_precision_out() -> None:
     """The table is built in double precision and applied in that of the inputs."""
     layer = QuantumLayer(make_vqc(4, 2))

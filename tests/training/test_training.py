@@ -125,6 +125,18 @@ def test_limit_spreads_over_the_list(scene_data: Path) -> None:
     assert half.names == whole.names[::2]
 
 
+def test_adjoint_trains_as_backprop_does(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """An epoch ends at the same weights, to the precision of the gradients."""
+    runs = []
+    for method in ("backprop", "adjoint"):
+        settings = SMALL.model_copy(update={"epochs": 1, "differentiation": method})
+        network = Trainer(settings, tmp_path / method, train_set, val_set).run()
+        runs.append(network.state_dict()["bottleneck.core.weights"])
+    torch.testing.assert_close(runs[0], runs[1], atol=1e-4, rtol=0)
+
+
 def test_circuit_too_large_to_cache_is_refused_before_training(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
