@@ -1,0 +1,59 @@
+"""The endoscope's visible field: where it lies in a frame, and at what size it is rendered."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Spans = NDArray[np.int32]
+
+WIDTH_PER_HEIGHT = 1.17
+HEIGHT_PER_WIDTH = 1.1
+CORNER = 0.235
+"""What is cut off the field's corners, as a share of its height."""
+RENDERED_ROWS = (360, 540)
+"""Frames taller than the first are rendered at half their size, but at no more than the
+second: endoscopes are not sharper, and there are 40 ms for a frame."""
+MARGIN_PX = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisibleField:
+    """Attributes:
+    left, top, width, height: its box in the frame, pixels.
+    spans: `(frame's height, 2)`, the columns of each row inside it, half open.
+    rendered: width and height at which it is rendered.
+    rendered_spans: `(rendered height, 2)`. drawn_spans: the same and a margin for blur.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    spans: Spans
+    rendered: tuple[int, int]
+    rendered_spans: Spans
+    drawn_spans: Spans
+
+
+def make_field(width: int, height: int) -> VisibleField:
+    """The field of a frame of `width` x `height` pixels: in its middle, as large as fits."""
+    rows = max(1, min(height, round(width * HEIGHT_PER_WIDTH)))
+    columns = max(1, min(width, round(rows * WIDTH_PER_HEIGHT)))
+    left, top = (width - columns) // 2, (height - rows) // 2
+    spans = np.zeros((height, 2), np.int32)
+    spans[top : top + rows] = left + _octagon(columns, rows)
+    fine, most = RENDERED_ROWS
+    small_rows = min(rows, max(fine, rows // 2), most)
+    small = max(1, round(columns * small_rows / rows)), small_rows
+    inner = _octagon(*small)
+    drawn = np.clip(inner + np.array([-MARGIN_PX, MARGIN_PX]), 0, small[0]).astype(np.int32)
+    return VisibleField(left, top, columns, rows, spans, small, inner, drawn)
+
+
+def _octagon(width: int, height: int) -> Spans:
+    """The columns of each row whose centres lie in an octagon that fills a box."""
+    away = np.abs(np.arange(height) + 0.5 - height / 2)
+    half = np.minimum(width / 2, width / 2 + (0.5 - CORNER) * height - away)
+    first = np.ceil(width / 2 - half - 0.5)
+    return np.stack([first, width - first], axis=1).astype(np.int32)
