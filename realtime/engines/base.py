@@ -1,12 +1,12 @@
 """The port every engine implements: a compiled network of one static shape."""
 
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.realtime.closing import Closing
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
 
@@ -25,7 +25,7 @@ class Ticket(ABC):
         """Wait for the network and forget what it says."""
 
 
-class Engine(ABC):
+class Engine(Closing, ABC):
     """Runs the network of a bundle on pictures of one size.
 
     Attributes:
@@ -74,14 +74,3 @@ class Engine(ABC):
                 f"engine input is {image.shape} {image.dtype}, {layout}; "
                 f"want {wanted} uint8, contiguous: resize the frame with Preprocessor"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

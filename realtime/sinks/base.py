@@ -2,13 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
+from qlumen.realtime.closing import Closing
 from qlumen.realtime.frames import FrameResult
 
 
-class Sink(ABC):
+class Sink(Closing, ABC):
     """Takes results in order. Opens in its constructor, so that an output that cannot
     be written raises a `SinkError` before any frame is read.
 
@@ -26,14 +25,3 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish and release the output, leaving it readable; may be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

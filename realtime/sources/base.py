@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
+from qlumen.realtime.closing import Closing
 from qlumen.realtime.frames import Frame
 
 
@@ -33,7 +32,7 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
 
 
-class Source(ABC):
+class Source(Closing, ABC):
     """Delivers frames in order, once. Opens in its constructor, so that bad input
     raises a `SourceError` before any output is touched.
 
@@ -51,17 +50,3 @@ class Source(ABC):
             TruncatedError: after the last readable frame, if more were announced.
             NoFramesError: if not one frame could be read.
         """
-
-    def close(self) -> None:  # noqa: B027 - sources without resources need none
-        """Release what the source holds; may be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
