@@ -1,6 +1,7 @@
 """Scoring a bundle on images with masks, through the engine and post-processing of replay."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from qlumen.evaluation.metrics import Scores, score
 from qlumen.evaluation.pairs import Pair, read_pair
+from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.frames import Frame, FrameResult, Image, Mask, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.segmenter import Segmenter
@@ -71,18 +73,21 @@ def report(rows: Sequence[ImageScores], about: dict[str, Any]) -> dict[str, Any]
 def _segmented(
     pairs: Sequence[Pair], segmenter: Segmenter
 ) -> Iterator[tuple[Frame, Mask, Segmentation]]:
-    """Read and submit each image while the network works on the one before."""
-    waiting = None
+    """Read and submit images while the network works on those before."""
+    flying: deque[tuple[Frame, Mask, Ticket]] = deque()
     for index, pair in enumerate(pairs):
+        if len(flying) == segmenter.engine.requests:
+            yield _landed(segmenter, *flying.popleft())
         image, truth = read_pair(pair)
-        coming = (_frame(index, pair, image), truth, segmenter.submit(image))
-        if waiting:
-            frame, mask, ticket = waiting
-            yield frame, mask, segmenter.finish(frame, ticket.result())
-        waiting = coming
-    if waiting:
-        frame, mask, ticket = waiting
-        yield frame, mask, segmenter.finish(frame, ticket.result())
+        flying.append((_frame(index, pair, image), truth, segmenter.submit(image)))
+    while flying:
+        yield _landed(segmenter, *flying.popleft())
+
+
+def _landed(
+    segmenter: Segmenter, frame: Frame, truth: Mask, ticket: Ticket
+) -> tuple[Frame, Mask, Segmentation]:
+    return frame, truth, segmenter.finish(frame, ticket.result())
 
 
 def _frame(index: int, pair: Pair, image: Image) -> Frame:

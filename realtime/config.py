@@ -44,8 +44,11 @@ class ModelSettings(Section):
 
 
 class EngineSettings(Section):
-    threads: int = Field(0, ge=0, le=256, description="of one inference; 0: all cores")
-    requests: int = Field(2, ge=1, le=16, description="frames in flight in the engine")
+    threads: int = Field(0, ge=0, le=256, description="of all inferences; 0: all cores")
+    streams: int = Field(
+        2, ge=1, le=64, description="inferences side by side; 1 is soonest, 2 are more a second"
+    )
+    requests: int = Field(3, ge=1, le=64, description="frames in flight in the engine")
     precision: Literal["f32", "bf16"] = Field(
         "f32", description="of the arithmetic; bf16 only where the CPU has it"
     )

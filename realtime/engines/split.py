@@ -15,7 +15,7 @@ import openvino as ov
 from qlumen.networks.graph import cut_at_circuit
 from qlumen.quantum.executors import Executor
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.engines.openvino import caching_core, cannot_compile, latency_options
+from qlumen.realtime.engines.openvino import caching_core, cannot_compile, cpu_options
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
 
@@ -27,7 +27,7 @@ class SplitEngine(Engine):
         model: the `.xml` of a bundle with a circuit.
         executor: what computes the circuit; closed with the engine.
         n_inputs: of the circuit.
-        threads, requests, precision: as of `OpenVinoEngine`.
+        threads, streams, requests, precision: as of `OpenVinoEngine`.
 
     Raises:
         EngineError: the model cannot be read or compiled here.
@@ -41,11 +41,12 @@ class SplitEngine(Engine):
         n_inputs: int,
         *,
         threads: int = 0,
+        streams: int = 1,
         requests: int = 2,
         precision: str = "f32",
     ) -> None:
         self._executor, self._n_inputs = executor, n_inputs
-        options = latency_options(threads, precision)
+        options = cpu_options(threads, precision, streams)
         core = caching_core()
         try:
             halves = cut_at_circuit(core.read_model(model))
@@ -57,7 +58,12 @@ class SplitEngine(Engine):
         *_, rows, columns = tail.output(0).shape
         self.input_size, self.output_size = (width, height), (columns, rows)
         self.requests = requests
-        self._options = {"threads": threads, "requests": requests, "precision": precision}
+        self._options = {
+            "threads": threads,
+            "streams": streams,
+            "requests": requests,
+            "precision": precision,
+        }
         self._pairs = [
             (head.create_infer_request(), tail.create_infer_request()) for _ in range(requests)
         ]

@@ -55,6 +55,19 @@ def test_report_equals_a_recount_of_the_saved_masks(
     assert content["count"] == 3
 
 
+@pytest.mark.parametrize("requests", [1, 2, 16])
+def test_any_number_of_requests_gives_the_same_scores(
+    folders: tuple[Path, Path], tmp_path: Path, requests: int
+) -> None:
+    """Fewer or more frames in flight than images change nothing, and nothing hangs."""
+    images, masks = folders
+    where = ("--images", images, "--masks", masks, "--json")
+    evaluate(*where, tmp_path / "a.json", "--set", f"engine.requests={requests}")
+    evaluate(*where, tmp_path / "b.json")
+    a, b = (json.loads((tmp_path / name).read_text())["mean"] for name in ("a.json", "b.json"))
+    assert a == pytest.approx(b, abs=1e-4)
+
+
 def test_list_selects_and_orders(folders: tuple[Path, Path], tmp_path: Path) -> None:
     """A list of `folder/stem` lines decides which images, in which order."""
     listing = tmp_path / "list.txt"

@@ -228,11 +228,14 @@ def test_read_only_home_and_full_disk(clip: Path, tmp_path: Path) -> None:
     """Without a cache folder replay works; a summary that cannot be written is said in a line."""
     environment = os.environ | {"HOME": "/proc/nowhere", "QLUMEN_CACHE": "/proc/nowhere"}
     command = command_line("replay", clip, "--limit", 2, "--json", "/dev/full")
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=empty)
     assert result.returncode == 1
     assert "2 frames in" in result.stdout
     assert result.stderr.strip().splitlines()[-1].startswith("qlumen: /dev/full cannot be written")
     assert "Traceback" not in result.stderr
+    assert not list(empty.iterdir())
 
 
 def test_failures_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Path) -> None:
