@@ -47,6 +47,7 @@ class SceneSource(Source):
         self.drops: Counter[str] = Counter()
         world = make_world(settings.seed)
         self._renderer = Renderer(world, settings.width, settings.height, settings.polyps)
+        self.frame(0)  # compiles the kernels on a first use, so that no frame pays for it
 
     def frames(self) -> Iterator[Frame]:
         index = 0
