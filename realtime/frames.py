@@ -7,6 +7,7 @@ nanoseconds; `time_s` is the position in the recording in seconds.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 
 import numpy as np
@@ -82,6 +83,65 @@ class Segmentation:
     probability: NDArray[np.float32]
 
 
+class Condition(StrEnum):
+    """Whether a frame can be judged, and if not, why."""
+
+    CLEAR = "clear"
+    BLURRED = "blurred"
+    RED_OUT = "red_out"
+    OVEREXPOSED = "overexposed"
+    UNDEREXPOSED = "underexposed"
+    OUT_OF_BODY = "out_of_body"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One lesion over time, as of the frame it was last seen in.
+
+    Attributes:
+        number: from 1, in the order of appearance, never used twice in a run.
+        finding: where it was last seen.
+        since_s: `time_s` of the frame in which it was first seen.
+        alarm: it has held for as long as the alarm hold asks, so it is shown.
+        new: its alarm began with this frame.
+    """
+
+    number: int
+    finding: Finding
+    since_s: float
+    alarm: bool
+    new: bool
+
+
+class AiState(StrEnum):
+    """What the room may expect of the overlay."""
+
+    ON = "on"
+    LATE = "late"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveState:
+    """What is told beside a live frame.
+
+    Attributes:
+        annotated_frame: index of the frame that the findings were made on; None without.
+        annotation_age_ms: from that frame's grab to this one's display; None without.
+        tracks: lesions followed at the annotated frame, with and without alarm.
+        recording: whether a recording is being written.
+        signal: False while the source delivers nothing; the picture is then the last one.
+    """
+
+    ai: AiState
+    annotated_frame: int | None
+    annotation_age_ms: float | None
+    condition: Condition
+    tracks: tuple[Track, ...]
+    recording: bool
+    signal: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What the sinks receive, once a frame.
@@ -89,9 +149,12 @@ class FrameResult:
     Attributes:
         drawn: `frame.image` with the overlay, or None when no sink asked for it.
         stages_ms: milliseconds spent in each stage on this frame.
+        live: set on live video only; `segmentation` is then the newest one, moved to this
+            frame.
     """
 
     frame: Frame
     segmentation: Segmentation
     drawn: Image | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+    live: LiveState | None = None
