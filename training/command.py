@@ -12,9 +12,11 @@ from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import check_replaceable
 from qlumen.realtime.errors import ConfigError, UsageError
 from qlumen.realtime.progress import progress_bar
-from qlumen.training.data import TRAINING, VALIDATION, load_split
+from qlumen.training.build import bottleneck_config, mixed, start_network
+from qlumen.training.data import TRAINING, VALIDATION, Dataset, load_lesion_free, load_split
 from qlumen.training.finish import finish_bundle
-from qlumen.training.loop import EpochReport, Trainer, bottleneck_config
+from qlumen.training.log import EpochReport
+from qlumen.training.loop import Trainer
 from qlumen.training.settings import TrainSettings
 
 PATH = click.Path(path_type=Path)
@@ -25,6 +27,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
 @click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
+@click.option("--finish", is_flag=True,
+              help="With --resume: train no more, write the best epoch so far.")  # fmt: skip
+@click.option("--start-share", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="Of the start's weights in the bundle, the rest from training.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
@@ -36,6 +42,8 @@ def command(
     output: Path,
     run_folder: Path,
     resume: bool,
+    finish: bool,
+    start_share: float,
     bottleneck: str,
     epochs: int | None,
     limit: int | None,
@@ -46,8 +54,9 @@ def command(
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     settings = _settings(bottleneck, epochs, overrides)
+    _check_options(resume, finish, start_share, settings)
     check_replaceable(output)
-    train = load_split(data, TRAINING, limit=limit)
+    train = _training_images(data, limit, settings.lesion_free)
     trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
     if resume:
         trainer.resume()
@@ -56,18 +65,35 @@ def command(
     console = Console()
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("train", steps, "steps", console) as show:
-        network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+        if finish:
+            network = trainer.best_network()
+        else:
+            network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+    if start_share:
+        network = mixed(network, start_network(settings), start_share)
     bundle = finish_bundle(
         output,
         network,
         name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
         size=size,
         data=data,
-        provenance=trainer.provenance(),
+        provenance={**trainer.provenance(), "start_share": start_share},
     )
     for split, scores in bundle.manifest.metrics.items():
         console.print(f"{split}: Dice {scores['dice']:.4f}", highlight=False)
     console.print(f"wrote {output}", highlight=False)
+
+
+def _check_options(resume: bool, finish: bool, start_share: float, settings: TrainSettings) -> None:
+    if finish and not resume:
+        raise UsageError("--finish ends a run that was begun; give --resume too")
+    if start_share and not settings.start:
+        raise UsageError("--start-share mixes in the start; give --set start=BUNDLE too")
+
+
+def _training_images(data: Path, limit: int | None, lesion_free: bool) -> Dataset:
+    train = load_split(data, TRAINING, limit=limit)
+    return train.joined(load_lesion_free(data, limit=limit)) if lesion_free else train
 
 
 def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:

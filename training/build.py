@@ -1,0 +1,81 @@
+"""The network of a run, where its weights start, and mixtures of two networks."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.networks.export import load_network, network_config
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.quantum.layer import QuantumLayer
+from qlumen.quantum.surrogate import check_table_size
+from qlumen.realtime.errors import TrainingError
+from qlumen.training.settings import TrainSettings
+
+
+def build_network(settings: TrainSettings) -> UNet:
+    """The network of a run, with ImageNet weights in the encoder if it starts from them."""
+    network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
+    if isinstance(core := network.bottleneck.core, QuantumLayer):
+        check_table_size(core.circuit)
+        core.method = settings.differentiation
+    if settings.pretrained:
+        network.encoder.load_imagenet()
+    return network
+
+
+def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
+    return BottleneckConfig(
+        settings.bottleneck, settings.qubits, settings.layers, settings.reuploading
+    )
+
+
+def start_from(network: UNet, folder: Path) -> dict[str, Any]:
+    """Load a bundle's weights, and say for the provenance which bundle and how it came to be.
+
+    Raises:
+        TrainingError: the bundle's network has another shape.
+    """
+    bundle = read_bundle(folder)
+    config = network_config(bundle.manifest.network)
+    if config != network.config:
+        raise TrainingError(f"{folder} holds {config}; this run trains {network.config}")
+    network.load_state_dict(load_network(folder / WEIGHTS, config).state_dict())
+    return {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance}
+
+
+def start_network(settings: TrainSettings) -> UNet:
+    """The network that the run's `start` holds.
+
+    Raises:
+        TrainingError: the settings name no start, or one of another shape.
+    """
+    if not settings.start:
+        raise TrainingError("the run starts from no bundle; give --set start=BUNDLE")
+    network = build_network(settings.model_copy(update={"pretrained": False}))
+    start_from(network, settings.start)
+    return network.eval()
+
+
+def mixed(network: UNet, other: UNet, share: float) -> UNet:
+    """A network with weights `(1 - share) * network + share * other`, its means and variances too.
+
+    Between a network and what it was fine-tuned from, the mixture often keeps the skills of
+    both (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+
+    Raises:
+        TrainingError: the two are not of one shape.
+    """
+    if network.config != other.config:
+        raise TrainingError(f"cannot mix {network.config} with {other.config}; they differ")
+    ours, theirs = network.state_dict(), other.state_dict()
+    result = UNet(network.config)
+    result.load_state_dict(
+        {
+            name: torch.lerp(value, theirs[name], share) if value.is_floating_point() else value
+            for name, value in ours.items()
+        }
+    )
+    return result.eval()
