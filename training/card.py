@@ -4,6 +4,12 @@ from typing import Any
 
 from qlumen.networks.bundle import Manifest
 
+HELD_OUT = "negatives_held_out"
+LOSSES = {
+    "bce_dice": "BCE + Dice",
+    "structure": "BCE weighted towards borders + Dice",
+    "tversky": "BCE + Tversky",
+}
 COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 
@@ -58,16 +64,30 @@ def _training(provenance: dict[str, Any]) -> str:
 def _run(provenance: dict[str, Any]) -> str:
     settings = provenance["settings"]
     start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
-    return (
-        f"{provenance['train_images']} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split "
-        f"less {provenance['val_images']} for validation), {provenance['epochs_done']} of "
-        f"{settings['epochs']} epochs at "
-        f"{settings['input_size']}x{settings['input_size']}, batch {settings['batch_size']}, "
-        f"BCE + Dice, AdamW with a one-cycle rate up to {settings['rate']:g}, starting from "
-        f"{start}, seed {settings['seed']}. Kept: the averaged weights of epoch "
-        f"{provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
-        "at 0.5, at the training size."
+    sides = settings.get("sides") or [settings["input_size"]]
+    text = (
+        f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
+        f"{', '.join(f'{side}x{side}' for side in sides)}, batch {settings['batch_size']}, "
+        f"{LOSSES[settings.get('loss', 'bce_dice')]}, AdamW with a one-cycle rate up to "
+        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. Kept: the "
+        f"averaged weights of epoch {provenance['best_epoch']}, validation Dice "
+        f"{provenance['best_validation_dice']} at 0.5, at the training size."
     )
+    if share := provenance.get("start_share"):
+        text += f" Of the weights shipped, {share:.0%} are the start's and the rest these."
+    return text
+
+
+def _images(provenance: dict[str, Any]) -> str:
+    settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
+    lesions = provenance["train_images"] - free
+    text = (
+        f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split less "
+        f"{provenance['val_images']} for validation)"
+    )
+    if times := settings.get("lesion_free", 0):
+        text += f" and {free // times} pictures without lesion, each {times} times an epoch"
+    return text
 
 
 def _scores(manifest: Manifest) -> str:
@@ -76,12 +96,19 @@ def _scores(manifest: Manifest) -> str:
     rows = [
         f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
         for split, row in manifest.metrics.items()
+        if "dice" in row
     ]
     note = (
         "Thresholds and epoch were chosen on `val`. The frames of `test_clinicdb` share sequences "
         "with training frames, so that row is optimistic."
     )
-    return "\n".join(["## Scores", "", head, rule, *rows, "", note])
+    paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
+    if negatives := manifest.metrics.get(HELD_OUT):
+        paragraphs.append(
+            f"Something is found in {negatives['with_findings']:.1%} of {negatives['images']} "
+            "pictures without lesion that were not trained on."
+        )
+    return "\n\n".join(paragraphs)
 
 
 LIMITS = """## Limits

@@ -19,6 +19,7 @@ from qlumen.training.log import EpochReport
 from qlumen.training.loop import Trainer
 from qlumen.training.settings import TrainSettings
 
+SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)
 
 
@@ -80,7 +81,8 @@ def command(
         provenance={**trainer.provenance(), "start_share": start_share},
     )
     for split, scores in bundle.manifest.metrics.items():
-        console.print(f"{split}: Dice {scores['dice']:.4f}", highlight=False)
+        shown = ", ".join(f"{key} {scores[key]:.4f}" for key in SHOWN if key in scores)
+        console.print(f"{split}: {shown}", highlight=False)
     console.print(f"wrote {output}", highlight=False)
 
 
@@ -91,9 +93,9 @@ def _check_options(resume: bool, finish: bool, start_share: float, settings: Tra
         raise UsageError("--start-share mixes in the start; give --set start=BUNDLE too")
 
 
-def _training_images(data: Path, limit: int | None, lesion_free: bool) -> Dataset:
+def _training_images(data: Path, limit: int | None, lesion_free: int) -> Dataset:
     train = load_split(data, TRAINING, limit=limit)
-    return train.joined(load_lesion_free(data, limit=limit)) if lesion_free else train
+    return train.joined(load_lesion_free(data, limit=limit).repeated(lesion_free))
 
 
 def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.evaluation.negatives import negative_files
 from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair, read_picture
 from qlumen.realtime.errors import DatasetError
-from qlumen.training.negatives import FOLDER, negative_files
 
 T = TypeVar("T")
 TRAINING = "train"
 VALIDATION = "val"
+NEGATIVES = "negatives"
+"""Folder of pictures without a lesion."""
 CACHED_SIZE_PX = 416
 """Side at which images are kept: above the training crop, so that zooming in stays sharp."""
 
@@ -42,6 +44,11 @@ class Dataset:
             np.concatenate([self.images, other.images]),
             np.concatenate([self.masks, other.masks]),
         )
+
+    def repeated(self, times: int) -> "Dataset":
+        """One after the other, so many times."""
+        rows = np.tile(np.arange(len(self)), times)
+        return Dataset(self.names * times, self.images[rows], self.masks[rows])
 
     def names_sha256(self) -> str:
         """Hash of which images these are, in order."""
@@ -79,11 +86,11 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
     Raises:
         DatasetError: a file is unreadable.
     """
-    files = _spread(negative_files(root, training=True), limit)
+    files = _spread(negative_files(root / NEGATIVES, training=True), limit)
     images = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
         images[row] = _shrunk(read_picture(file), size)
-    names = tuple(f"{FOLDER}/{file.stem}" for file in files)
+    names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
     return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 
 

@@ -30,7 +30,9 @@ class TrainSettings(BaseModel):
     augmentation: Literal["plain", "endoscopic"] = Field(
         "plain", description="endoscopic adds highlights, bubbles, combs, frames, mixed scenes"
     )
-    lesion_free: bool = Field(False, description="train on the data's pictures without lesion too")
+    lesion_free: int = Field(
+        0, ge=0, description="times an epoch shows each of the data's pictures without lesion"
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the forward pass; bf16 pays where the CPU has avx512_bf16"
     )

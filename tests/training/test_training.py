@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from qlumen.evaluation.negatives import negative_files
 from qlumen.networks.bundle import WEIGHTS, read_bundle
 from qlumen.realtime.errors import (
     CircuitError,
@@ -30,7 +31,6 @@ from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_lesion_free, load_split
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.loop import CHECKPOINT, Trainer
-from qlumen.training.negatives import negative_files
 from qlumen.training.settings import TrainSettings
 
 SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, threads=1)
@@ -348,7 +348,12 @@ def test_mixture_is_between_its_two_networks() -> None:
 def test_no_crop_stands_on_both_sides(data_dir: Path) -> None:
     """Fine structure of no scoring picture is that of a training picture."""
     sides = [
-        np.stack([fine_structure(file) for file in negative_files(data_dir, training=training)])
+        np.stack(
+            [
+                fine_structure(file)
+                for file in negative_files(data_dir / "negatives", training=training)
+            ]
+        )
         for training in (True, False)
     ]
     assert [len(side) for side in sides] == [156, 156]
