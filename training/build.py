@@ -1,5 +1,6 @@
 """The network of a run, where its weights start, and mixtures of two networks."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,31 +33,28 @@ def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
     )
 
 
-def start_from(network: UNet, folder: Path) -> dict[str, Any]:
-    """Load a bundle's weights, and say for the provenance which bundle and how it came to be.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A network out of a bundle, and for the provenance which bundle and how it came to be."""
+
+    network: UNet
+    provenance: dict[str, Any]
+
+
+def read_network(folder: Path, settings: TrainSettings) -> Origin:
+    """Read a bundle's network.
 
     Raises:
-        TrainingError: the bundle's network has another shape.
+        TrainingError: it is of another shape than the settings' network.
     """
     bundle = read_bundle(folder)
     config = network_config(bundle.manifest.network)
-    if config != network.config:
-        raise TrainingError(f"{folder} holds {config}; this run trains {network.config}")
-    network.load_state_dict(load_network(folder / WEIGHTS, config).state_dict())
-    return {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance}
-
-
-def start_network(settings: TrainSettings) -> UNet:
-    """The network that the run's `start` holds.
-
-    Raises:
-        TrainingError: the settings name no start, or one of another shape.
-    """
-    if not settings.start:
-        raise TrainingError("the run starts from no bundle; give --set start=BUNDLE")
-    network = build_network(settings.model_copy(update={"pretrained": False}))
-    start_from(network, settings.start)
-    return network.eval()
+    if config.bottleneck != bottleneck_config(settings):
+        raise TrainingError(
+            f"{folder} holds {config.bottleneck}; this run trains {bottleneck_config(settings)}"
+        )
+    network = load_network(folder / WEIGHTS, config).eval()
+    return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 
 def mixed(network: UNet, other: UNet, share: float) -> UNet:

@@ -24,8 +24,8 @@ def render_card(manifest: Manifest) -> str:
                 _network(manifest),
                 _training(manifest.provenance),
                 _scores(manifest),
-                LIMITS,
-                TERMS,
+                _limits(manifest.provenance),
+                _terms(manifest.provenance),
             ]
         )
         + "\n"
@@ -73,8 +73,9 @@ def _run(provenance: dict[str, Any]) -> str:
         f"averaged weights of epoch {provenance['best_epoch']}, validation Dice "
         f"{provenance['best_validation_dice']} at 0.5, at the training size."
     )
-    if share := provenance.get("start_share"):
-        text += f" Of the weights shipped, {share:.0%} are the start's and the rest these."
+    if mixed := provenance.get("mixed_with"):
+        text += f" Then {mixed['share']:.0%} of an earlier network's weights were mixed in: "
+        text += f"bundle {mixed['bundle_sha256'][:8]}."
     return text
 
 
@@ -85,8 +86,9 @@ def _images(provenance: dict[str, Any]) -> str:
         f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split less "
         f"{provenance['val_images']} for validation)"
     )
-    if times := settings.get("lesion_free", 0):
-        text += f" and {free // times} pictures without lesion, each {times} times an epoch"
+    if times := int(settings.get("lesion_free", 0)):
+        often = "once" if times == 1 else f"{times} times"
+        text += f" and {free // times} pictures without lesion, each {often} an epoch"
     return text
 
 
@@ -111,14 +113,37 @@ def _scores(manifest: Manifest) -> str:
     return "\n\n".join(paragraphs)
 
 
-LIMITS = """## Limits
+def _limits(provenance: dict[str, Any]) -> str:
+    seen = SAW_NEGATIVES if provenance.get("lesion_free_images") else SAW_NO_NEGATIVES
+    return f"## Limits\n\n{seen}\n{LIMITS}"
 
+
+SAW_NEGATIVES = """\
+Most pictures without a polyp that it was trained on are close views of mucosa, few are whole
+frames, and hardly any show instruments, stool or a blurred view: it still marks something on
+many frames of video without a polyp."""
+
+SAW_NO_NEGATIVES = """\
 Trained on pictures that all show a polyp: it has not learned what a colon without one looks
-like, and marks something on many such frames. Flat and small pale polyps are missed more
-often than others. Not tried on other endoscopes than those of the two data sets, on children,
-or on capsule endoscopy."""
+like, and marks something on many such frames."""
 
-TERMS = """## Terms of the data
+LIMITS = """\
+Polyps that cover less than 2% of the frame, and flat and pale ones, are missed more often than
+others. Not tried on other endoscopes than those of its data sets, on children, or on capsule
+endoscopy."""
 
+
+def _terms(provenance: dict[str, Any]) -> str:
+    paragraph = f"{TERMS}\n{NEGATIVES_TERMS}" if provenance.get("lesion_free_images") else TERMS
+    return f"## Terms of the data\n\n{paragraph}\n{WEIGHTS_TERMS}"
+
+
+TERMS = """\
 Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: research and
-education only (Bernal et al. 2015). The weights derive from both: research and education."""
+education only (Bernal et al. 2015)."""
+
+NEGATIVES_TERMS = """\
+Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops of mucosa:
+research and education."""
+
+WEIGHTS_TERMS = "The weights derive from these: research and education."

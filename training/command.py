@@ -12,7 +12,7 @@ from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import check_replaceable
 from qlumen.realtime.errors import ConfigError, UsageError
 from qlumen.realtime.progress import progress_bar
-from qlumen.training.build import bottleneck_config, mixed, start_network
+from qlumen.training.build import bottleneck_config, mixed, read_network
 from qlumen.training.data import TRAINING, VALIDATION, Dataset, load_lesion_free, load_split
 from qlumen.training.finish import finish_bundle
 from qlumen.training.log import EpochReport
@@ -30,8 +30,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--finish", is_flag=True,
               help="With --resume: train no more, write the best epoch so far.")  # fmt: skip
-@click.option("--start-share", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-              help="Of the start's weights in the bundle, the rest from training.")  # fmt: skip
+@click.option("--mix-with", type=PATH, help="A bundle whose weights are mixed into the result.")
+@click.option("--mix-share", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Of that bundle's weights.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
@@ -44,7 +45,8 @@ def command(
     run_folder: Path,
     resume: bool,
     finish: bool,
-    start_share: float,
+    mix_with: Path | None,
+    mix_share: float,
     bottleneck: str,
     epochs: int | None,
     limit: int | None,
@@ -55,7 +57,9 @@ def command(
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     settings = _settings(bottleneck, epochs, overrides)
-    _check_options(resume, finish, start_share, settings)
+    if finish and not resume:
+        raise UsageError("--finish ends a run that was begun; give --resume too")
+    other = read_network(mix_with, settings) if mix_with else None
     check_replaceable(output)
     train = _training_images(data, limit, settings.lesion_free)
     trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
@@ -70,27 +74,22 @@ def command(
             network = trainer.best_network()
         else:
             network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
-    if start_share:
-        network = mixed(network, start_network(settings), start_share)
+    provenance = trainer.provenance()
+    if other:
+        network = mixed(network, other.network, mix_share)
+        provenance["mixed_with"] = {"share": mix_share, **other.provenance}
     bundle = finish_bundle(
         output,
         network,
         name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
         size=size,
         data=data,
-        provenance={**trainer.provenance(), "start_share": start_share},
+        provenance=provenance,
     )
     for split, scores in bundle.manifest.metrics.items():
         shown = ", ".join(f"{key} {scores[key]:.4f}" for key in SHOWN if key in scores)
         console.print(f"{split}: {shown}", highlight=False)
     console.print(f"wrote {output}", highlight=False)
-
-
-def _check_options(resume: bool, finish: bool, start_share: float, settings: TrainSettings) -> None:
-    if finish and not resume:
-        raise UsageError("--finish ends a run that was begun; give --resume too")
-    if start_share and not settings.start:
-        raise UsageError("--start-share mixes in the start; give --set start=BUNDLE too")
 
 
 def _training_images(data: Path, limit: int | None, lesion_free: int) -> Dataset:

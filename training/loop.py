@@ -17,7 +17,7 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.errors import TrainingError
 from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
-from qlumen.training.build import build_network, start_from
+from qlumen.training.build import build_network, read_network
 from qlumen.training.data import Dataset, resized
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.losses import LOSSES, dice_per_image, finds_something
@@ -44,7 +44,7 @@ class Trainer:
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.loss = LOSSES[settings.loss]
         self.network = build_network(settings)
-        self.started_from = start_from(self.network, settings.start) if settings.start else None
+        self.started_from = self._start(settings.start) if settings.start else None
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
@@ -159,6 +159,11 @@ class Trainer:
             images, masks = resized(data.images[part], data.masks[part], side)
             batch = to_batch(tuple(data.names[row] for row in part), images, masks)
             yield self._forward(self.averaged, batch.images), batch.masks
+
+    def _start(self, folder: Path) -> dict[str, Any]:
+        origin = read_network(folder, self.settings)
+        self.network.load_state_dict(origin.network.state_dict())
+        return origin.provenance
 
     def _train_epoch(self, on_step: Callable[[int], None]) -> float:
         settings = self.settings

@@ -125,7 +125,7 @@ def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> 
         (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
         (["--output", tmp_path / "b", "--set", "sides=[64, 70]"], "[70] are not multiples"),
         (["--output", tmp_path / "b", "--set", "loss=focal"], "loss"),
-        (["--output", tmp_path / "b", "--start-share", 0.5], "give --set start=BUNDLE"),
+        (["--output", tmp_path / "b", "--mix-with", tmp_path / "none"], "none"),
         (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
         (["--output", tmp_path / "b", "--set", "rate=[1"], "not valid YAML"),
         (["--output", tmp_path / "b", "--set", "bottleneck=foo"], "use one of vqc"),
@@ -255,29 +255,29 @@ def test_a_share_of_views_shows_no_lesion() -> None:
     assert np.mean(free) > 0.9
 
 
-def test_finish_writes_the_best_epoch_mixed_with_the_start(
-    tmp_path: Path, scene_data: Path
-) -> None:
-    """A run cut off after an epoch becomes a bundle without training; `--start-share 1` is its
-    start again, weight by weight."""
-    common = ["--data", scene_data, "--size", 64, "--set", "batch_size=2", "--set", "input_size=64"]
-    common += ["--set", "pretrained=false", "--limit", 4]
-    run_train(*common, "--epochs", 1, "--output", tmp_path / "a", "--run", tmp_path / "one")
-    further = [*common, "--run", tmp_path / "two", "--set", f"start={tmp_path / 'a'}"]
+def test_finish_writes_the_best_epoch_mixed_with_a_bundle(tmp_path: Path, scene_data: Path) -> None:
+    """A run that was cut off becomes a bundle without training; mixed wholly with an earlier
+    bundle it is that one again, weight by weight."""
+    common = ["--data", scene_data, "--size", 64, "--epochs", 1, "--limit", 4]
+    common += ["--set", "batch_size=2", "--set", "input_size=64", "--set", "pretrained=false"]
+    common += ["--set", "bottleneck=identity", "--set", "threads=1"]
+    run_train(*common, "--output", tmp_path / "a", "--run", tmp_path / "one")
+    further = [*common, "--run", tmp_path / "two", "--set", "seed=1"]
     with pytest.raises(UsageError, match="give --resume too"):
         run_train(*further, "--output", tmp_path / "b", "--finish")
-    run_train(*further, "--epochs", 1, "--output", tmp_path / "b")
-    ending = [*further, "--epochs", 1, "--resume", "--finish", "--output"]
+    run_train(*further, "--output", tmp_path / "b")
+    ending = [*further, "--resume", "--finish", "--output"]
     run_train(*ending, tmp_path / "c")
-    run_train(*ending, tmp_path / "d", "--start-share", 1)
+    run_train(*ending, tmp_path / "d", "--mix-with", tmp_path / "a", "--mix-share", 1)
     a, b, c, d = (load_file(tmp_path / name / WEIGHTS) for name in "abcd")
     for name, value in a.items():
         assert torch.equal(b[name], c[name]), name
-        if not value.is_floating_point():
-            continue  # counts of batches are the run's own
-        torch.testing.assert_close(value, d[name])
+        if value.is_floating_point():  # counts of batches are the run's own
+            torch.testing.assert_close(value, d[name])
     assert any(not torch.equal(a[name], b[name]) for name in a)
-    assert read_bundle(tmp_path / "d").manifest.provenance["start_share"] == 1
+    mixed_with = read_bundle(tmp_path / "d").manifest.provenance["mixed_with"]
+    assert mixed_with["share"] == 1
+    assert mixed_with["bundle_sha256"] == read_bundle(tmp_path / "a").sha256
 
 
 def run_train(*arguments: object) -> None:
