@@ -1,10 +1,9 @@
 """The network of a run, where its weights start, and mixtures of two networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import WEIGHTS, read_bundle
@@ -14,6 +13,8 @@ from qlumen.quantum.layer import QuantumLayer
 from qlumen.quantum.surrogate import check_table_size
 from qlumen.realtime.errors import TrainingError
 from qlumen.training.settings import TrainSettings
+
+SHARE_TOLERANCE = 1e-6
 
 
 def build_network(settings: TrainSettings) -> UNet:
@@ -57,23 +58,29 @@ def read_network(folder: Path, settings: TrainSettings) -> Origin:
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 
-def mixed(network: UNet, other: UNet, share: float) -> UNet:
-    """A network with weights `(1 - share) * network + share * other`, its means and variances too.
+def mixed(network: UNet, others: Sequence[tuple[UNet, float]]) -> UNet:
+    """A network whose weights, means and variances are weighted means: each other with its
+    share, `network` with the rest.
 
-    Between a network and what it was fine-tuned from, the mixture often keeps the skills of
-    both (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    Networks fine-tuned from one another average well, and the mean often keeps the skills of
+    all (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", "Model soups").
 
     Raises:
-        TrainingError: the two are not of one shape.
+        TrainingError: they are not of one shape, or the shares add up to more than 1.
     """
-    if network.config != other.config:
-        raise TrainingError(f"cannot mix {network.config} with {other.config}; they differ")
-    ours, theirs = network.state_dict(), other.state_dict()
+    rest = 1 - sum(share for _, share in others)
+    if rest < -SHARE_TOLERANCE:
+        raise TrainingError(f"the shares to mix in add up to {1 - rest:g}; they may reach 1")
+    weights = {
+        name: value * rest if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    for other, share in others:
+        if network.config != other.config:
+            raise TrainingError(f"cannot mix {network.config} with {other.config}; they differ")
+        for name, value in other.state_dict().items():
+            if value.is_floating_point():
+                weights[name] = weights[name] + share * value
     result = UNet(network.config)
-    result.load_state_dict(
-        {
-            name: torch.lerp(value, theirs[name], share) if value.is_floating_point() else value
-            for name, value in ours.items()
-        }
-    )
+    result.load_state_dict(weights)
     return result.eval()

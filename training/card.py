@@ -69,14 +69,29 @@ def _run(provenance: dict[str, Any]) -> str:
         f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
         f"{', '.join(f'{side}x{side}' for side in sides)}, batch {settings['batch_size']}, "
         f"{LOSSES[settings.get('loss', 'bce_dice')]}, AdamW with a one-cycle rate up to "
-        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. Kept: the "
-        f"averaged weights of epoch {provenance['best_epoch']}, validation Dice "
-        f"{provenance['best_validation_dice']} at 0.5, at the training size."
+        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. {_kept(provenance)}"
     )
     if mixed := provenance.get("mixed_with"):
-        text += f" Then {mixed['share']:.0%} of an earlier network's weights were mixed in: "
-        text += f"bundle {mixed['bundle_sha256'][:8]}."
+        text += f" Then the weights were mixed with {' and '.join(map(_part, mixed))}."
     return text
+
+
+def _part(row: dict[str, Any]) -> str:
+    kept = row.get("epoch_written", "best")
+    return (
+        f"{row['share']:.0%} of the bundle {row['bundle_sha256'][:8]} ({kept} epoch of the "
+        f"{row['settings']['epochs']} with a rate up to {row['settings']['rate']:g})"
+    )
+
+
+def _kept(provenance: dict[str, Any]) -> str:
+    best = (
+        f"epoch {provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
+        "at 0.5, at the training size"
+    )
+    if provenance.get("epoch_written") == "last":
+        return f"Kept: the averaged weights of the last epoch (best was {best})."
+    return f"Kept: the averaged weights of {best}."
 
 
 def _images(provenance: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from qlumen.training.build import bottleneck_config, mixed, read_network
 from qlumen.training.data import TRAINING, VALIDATION, Dataset, load_lesion_free, load_split
 from qlumen.training.finish import finish_bundle
 from qlumen.training.log import EpochReport
-from qlumen.training.loop import Trainer
+from qlumen.training.loop import BEST, EPOCHS, Trainer
 from qlumen.training.settings import TrainSettings
 
 SHOWN = ("dice", "iou", "with_findings")
@@ -28,11 +28,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
 @click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
-@click.option("--finish", is_flag=True,
-              help="With --resume: train no more, write the best epoch so far.")  # fmt: skip
-@click.option("--mix-with", type=PATH, help="A bundle whose weights are mixed into the result.")
-@click.option("--mix-share", type=click.FloatRange(0, 1), default=0.5, show_default=True,
-              help="Of that bundle's weights.")  # fmt: skip
+@click.option("--finish", type=click.Choice(EPOCHS),
+              help="With --resume: train no more, write that epoch.")  # fmt: skip
+@click.option("--mix-with", multiple=True, type=(PATH, click.FloatRange(0, 1)),
+              metavar="BUNDLE SHARE", help="Mix in so much of other weights.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
@@ -44,9 +43,8 @@ def command(
     output: Path,
     run_folder: Path,
     resume: bool,
-    finish: bool,
-    mix_with: Path | None,
-    mix_share: float,
+    finish: str | None,
+    mix_with: tuple[tuple[Path, float], ...],
     bottleneck: str,
     epochs: int | None,
     limit: int | None,
@@ -59,7 +57,7 @@ def command(
     settings = _settings(bottleneck, epochs, overrides)
     if finish and not resume:
         raise UsageError("--finish ends a run that was begun; give --resume too")
-    other = read_network(mix_with, settings) if mix_with else None
+    others = [(read_network(folder, settings), share) for folder, share in mix_with]
     check_replaceable(output)
     train = _training_images(data, limit, settings.lesion_free)
     trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
@@ -71,13 +69,14 @@ def command(
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("train", steps, "steps", console) as show:
         if finish:
-            network = trainer.best_network()
+            network = trainer.finished(finish)
         else:
             network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
     provenance = trainer.provenance()
-    if other:
-        network = mixed(network, other.network, mix_share)
-        provenance["mixed_with"] = {"share": mix_share, **other.provenance}
+    provenance["epoch_written"] = finish or BEST
+    if others:
+        network = mixed(network, [(other.network, share) for other, share in others])
+        provenance["mixed_with"] = [{"share": share, **o.provenance} for o, share in others]
     bundle = finish_bundle(
         output,
         network,

@@ -24,6 +24,7 @@ from qlumen.training.losses import LOSSES, dice_per_image, finds_something
 from qlumen.training.settings import TrainSettings
 
 CHECKPOINT = "checkpoint.pt"
+BEST, LAST = EPOCHS = ("best", "last")
 MAX_GRADIENT_NORM = 5.0
 WARM_UP_SHARE = 0.1
 """The share of all steps in which the one-cycle learning rate rises."""
@@ -79,19 +80,20 @@ class Trainer:
             self._save()
             append(self.folder / LOG, report)
             on_epoch(report)
-        return self.best_network()
+        return self.finished()
 
-    def best_network(self) -> UNet:
-        """The averaged weights of the best epoch so far.
+    def finished(self, epoch: str = BEST) -> UNet:
+        """The averaged weights of the best epoch so far, or of the last.
 
         Raises:
             TrainingError: no epoch is done.
         """
         if not self.best_weights:
             raise TrainingError("no epoch of this run is done; train one first")
-        best = build_network(self.settings.model_copy(update={"pretrained": False}))
-        best.load_state_dict(self.best_weights)
-        return best.eval()
+        network = build_network(self.settings.model_copy(update={"pretrained": False}))
+        last = self.averaged.module.state_dict()
+        network.load_state_dict(self.best_weights if epoch == BEST else last)
+        return network.eval()
 
     def has_checkpoint(self) -> bool:
         return (self.folder / CHECKPOINT).is_file()

@@ -125,7 +125,7 @@ def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> 
         (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
         (["--output", tmp_path / "b", "--set", "sides=[64, 70]"], "[70] are not multiples"),
         (["--output", tmp_path / "b", "--set", "loss=focal"], "loss"),
-        (["--output", tmp_path / "b", "--mix-with", tmp_path / "none"], "none"),
+        (["--output", tmp_path / "b", "--mix-with", tmp_path / "none", 0.5], "none"),
         (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
         (["--output", tmp_path / "b", "--set", "rate=[1"], "not valid YAML"),
         (["--output", tmp_path / "b", "--set", "bottleneck=foo"], "use one of vqc"),
@@ -264,18 +264,18 @@ def test_finish_writes_the_best_epoch_mixed_with_a_bundle(tmp_path: Path, scene_
     run_train(*common, "--output", tmp_path / "a", "--run", tmp_path / "one")
     further = [*common, "--run", tmp_path / "two", "--set", "seed=1"]
     with pytest.raises(UsageError, match="give --resume too"):
-        run_train(*further, "--output", tmp_path / "b", "--finish")
+        run_train(*further, "--output", tmp_path / "b", "--finish", "best")
     run_train(*further, "--output", tmp_path / "b")
-    ending = [*further, "--resume", "--finish", "--output"]
+    ending = [*further, "--resume", "--finish", "last", "--output"]
     run_train(*ending, tmp_path / "c")
-    run_train(*ending, tmp_path / "d", "--mix-with", tmp_path / "a", "--mix-share", 1)
+    run_train(*ending, tmp_path / "d", "--mix-with", tmp_path / "a", 1)
     a, b, c, d = (load_file(tmp_path / name / WEIGHTS) for name in "abcd")
     for name, value in a.items():
         assert torch.equal(b[name], c[name]), name
         if value.is_floating_point():  # counts of batches are the run's own
             torch.testing.assert_close(value, d[name])
     assert any(not torch.equal(a[name], b[name]) for name in a)
-    mixed_with = read_bundle(tmp_path / "d").manifest.provenance["mixed_with"]
+    (mixed_with,) = read_bundle(tmp_path / "d").manifest.provenance["mixed_with"]
     assert mixed_with["share"] == 1
     assert mixed_with["bundle_sha256"] == read_bundle(tmp_path / "a").sha256
 
@@ -331,17 +331,20 @@ def test_log_of_an_older_release_keeps_its_columns(tmp_path: Path) -> None:
     ]
 
 
-def test_mixture_is_between_its_two_networks() -> None:
-    """A quarter of the way, weight by weight; networks of two shapes are refused."""
-    one, two = (build_network(SMALL.model_copy(update={"seed": seed})) for seed in (0, 1))
-    for weight in two.parameters():
-        torch.nn.init.constant_(weight, 1.0)
-    a, b = one.state_dict(), mixed(one, two, 0.25).state_dict()
+def test_mixture_is_the_weighted_mean() -> None:
+    """Weight by weight; networks of two shapes and shares above 1 are refused."""
+    one, two, three = (build_network(SMALL) for _ in range(3))
+    for network, value in ((two, 1.0), (three, -2.0)):
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, value)
+    result = mixed(one, [(two, 0.25), (three, 0.5)]).state_dict()
     for name, weight in one.named_parameters():
-        torch.testing.assert_close(b[name], 0.75 * a[name] + 0.25 * torch.ones_like(weight))
+        torch.testing.assert_close(result[name], 0.25 * weight + 0.25 - 1.0)
     other = build_network(SMALL.model_copy(update={"bottleneck": "identity"}))
     with pytest.raises(TrainingError, match="cannot mix"):
-        mixed(one, other, 0.5)
+        mixed(one, [(other, 0.5)])
+    with pytest.raises(TrainingError, match=r"add up to 1\.2"):
+        mixed(one, [(two, 0.6), (three, 0.6)])
 
 
 @pytest.mark.data
