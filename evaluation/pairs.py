@@ -52,12 +52,24 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
     Raises:
         DatasetError: a file is no image, or the two sizes differ.
     """
-    image = _read(pair.image)
-    mask = _read(pair.mask).max(axis=2)
+    image = read_picture(pair.image)
+    mask = read_picture(pair.mask).max(axis=2)
     if image.shape[:2] != mask.shape:
         (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
         raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
     return image, (mask >= MASK_THRESHOLD).astype(np.uint8)
+
+
+def read_picture(path: Path) -> Image:
+    """`(H, W, 3) uint8` BGR.
+
+    Raises:
+        DatasetError: the file is missing or no image.
+    """
+    image = read_image(path)
+    if image is None:
+        raise DatasetError(f"{path} is missing or not a readable image")
+    return image
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -85,10 +97,3 @@ def _stem(entry: str) -> str:
     name = entry.rpartition("/")[2]
     path = Path(name)
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def _read(path: Path) -> Image:
-    image = read_image(path)
-    if image is None:
-        raise DatasetError(f"{path} is missing or not a readable image")
-    return image

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary
 from qlumen.evaluation.metrics import Scores, score
 from qlumen.evaluation.pairs import Pair, read_pair
+from qlumen.evaluation.strata import by_size
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.frames import Frame, FrameResult, Image, Mask, Segmentation
 from qlumen.realtime.geometry import Geometry
@@ -25,9 +28,16 @@ METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
+    """Attributes:
+    findings: their number. hits: findings against the boxes of the true mask's parts.
+    area_share: of the frame, covered by the true mask.
+    """
+
     name: str
     findings: int
     scores: Scores
+    hits: Hits
+    area_share: float
 
 
 def evaluate(
@@ -47,7 +57,9 @@ def evaluate(
     for frame, truth, segmentation in _segmented(pairs, segmenter):
         probability = _at_frame_size(segmentation, segmenter, frame)
         scores = score(segmentation.mask, truth, probability)
-        rows.append(ImageScores(frame.name, len(segmentation.findings), scores))
+        found = [finding.box for finding in segmentation.findings]
+        overlap = hits(found, lesion_boxes(truth))
+        rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
@@ -64,10 +76,35 @@ def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
     return result
 
 
+def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
+    """95% bootstrap intervals of the mean Dice and IoU."""
+    return {
+        metric: list(interval([getattr(row.scores, metric) for row in rows]))
+        for metric in ("dice", "iou")
+    }
+
+
 def report(rows: Sequence[ImageScores], about: dict[str, Any]) -> dict[str, Any]:
-    """What `--json` writes: `mean`, `images`, and what was run."""
-    images = [{"name": row.name, "findings": row.findings, **asdict(row.scores)} for row in rows]
-    return {**about, "count": len(rows), "mean": means(rows), "images": images}
+    """What `--json` writes: means, intervals, sizes, detection, each image, and what was run."""
+    images = [
+        {
+            "name": row.name,
+            "findings": row.findings,
+            **asdict(row.scores),
+            **asdict(row.hits),
+            "area_share": row.area_share,
+        }
+        for row in rows
+    ]
+    return {
+        **about,
+        "count": len(rows),
+        "mean": means(rows),
+        "interval_95": intervals(rows),
+        "by_size": by_size([r.area_share for r in rows], [r.scores.dice for r in rows]),
+        "detection": summary(row.hits for row in rows),
+        "images": images,
+    }
 
 
 def _segmented(

@@ -1,15 +1,18 @@
 """Random changes of a training image that leave its meaning as it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.training.artefacts import FloatImage, add_bubbles, add_comb, add_frame, add_highlights
+
 LESION_FREE_TRIES = 12
 LESION_FREE_SHIFT = 0.5
 """Of the centre, as a share of the result's side: far enough to leave the image's middle."""
-FloatImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,9 @@ class AugmentRanges:
     saturation: factor on the distance from grey.
     lesion_free_share: of results that show a part without lesion, where one can be found,
         zoomed in by a factor of `lesion_free_scale`.
+    paste_share: of images with a piece of another; see `mixing`.
+    colour_exchange_share: of images in the colours of another.
+    highlight_share, bubble_share, comb_share, frame_share: of results; see `artefacts`.
     """
 
     scale: tuple[float, float] = (0.7, 1.45)
@@ -42,9 +48,26 @@ class AugmentRanges:
     jpeg_quality: tuple[int, int] = (25, 85)
     lesion_free_share: float = 0.12
     lesion_free_scale: tuple[float, float] = (1.2, 2.4)
+    paste_share: float = 0.0
+    colour_exchange_share: float = 0.0
+    highlight_share: float = 0.0
+    bubble_share: float = 0.0
+    comb_share: float = 0.0
+    frame_share: float = 0.0
 
 
-DEFAULT_RANGES = AugmentRanges()
+PLAIN = AugmentRanges()
+ENDOSCOPIC = AugmentRanges(
+    scale=(0.6, 1.5),
+    lesion_free_share=0.15,
+    paste_share=0.25,
+    colour_exchange_share=0.25,
+    highlight_share=0.2,
+    bubble_share=0.1,
+    comb_share=0.08,
+    frame_share=0.2,
+)
+RANGES: Mapping[str, AugmentRanges] = MappingProxyType({"plain": PLAIN, "endoscopic": ENDOSCOPIC})
 
 
 def augment(
@@ -52,7 +75,7 @@ def augment(
     mask: NDArray[np.uint8],
     size: int,
     rng: np.random.Generator,
-    ranges: AugmentRanges = DEFAULT_RANGES,
+    ranges: AugmentRanges = PLAIN,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Rotate, scale, flip and shift image and mask together, then change the image's colours.
 
@@ -67,8 +90,9 @@ def augment(
     moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
     moved_mask = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST)
     coloured = _random_colour(moved.astype(np.float32), rng, ranges)
-    degraded = _random_degradation(coloured, rng, ranges)
-    return np.clip(np.rint(degraded), 0, 255).astype(np.uint8), moved_mask.astype(np.uint8)
+    marked, moved_mask = _random_artefacts(coloured, moved_mask.astype(np.uint8), rng, ranges)
+    degraded = _random_degradation(marked, rng, ranges)
+    return np.clip(np.rint(degraded), 0, 255).astype(np.uint8), moved_mask
 
 
 def _random_view(
@@ -114,6 +138,25 @@ def _random_colour(
     gamma = rng.uniform(*ranges.gamma)
     unit = np.clip(image, 0, 255) / np.float32(255)
     return np.asarray(np.float32(255) * unit ** np.float32(gamma), dtype=np.float32)
+
+
+def _random_artefacts(
+    image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator, ranges: AugmentRanges
+) -> tuple[FloatImage, NDArray[np.uint8]]:
+    if _happens(ranges.highlight_share, rng):
+        image = add_highlights(image, rng)
+    if _happens(ranges.bubble_share, rng):
+        image = add_bubbles(image, rng)
+    if _happens(ranges.comb_share, rng):
+        image = add_comb(image, rng)
+    if _happens(ranges.frame_share, rng):
+        image, mask = add_frame(image, mask, rng)
+    return image, mask
+
+
+def _happens(share: float, rng: np.random.Generator) -> bool:
+    """A share of zero draws nothing, so runs without an artefact stay as they were."""
+    return share > 0 and rng.random() < share
 
 
 def _random_degradation(

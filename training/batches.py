@@ -1,6 +1,6 @@
 """Batches of an epoch: a pure function of seed and epoch, made one ahead in a thread."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qlumen.networks.preprocessing import MEAN, STD
-from qlumen.training.augment import augment
+from qlumen.training.augment import PLAIN, AugmentRanges, augment
 from qlumen.training.data import Dataset
+from qlumen.training.mixing import mix
+
+SIDE = 1
+"""Sets the random numbers of a batch's side apart from those of its images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,18 +32,30 @@ class Batch:
 
 
 def training_batches(
-    data: Dataset, epoch: int, *, batch_size: int, size: int, seed: int
+    data: Dataset,
+    epoch: int,
+    *,
+    batch_size: int,
+    sizes: Sequence[int],
+    seed: int,
+    ranges: AugmentRanges = PLAIN,
 ) -> Iterator[Batch]:
-    """Yield shuffled, augmented batches; an incomplete last one is left out if there are others."""
+    """Yield shuffled, augmented batches; an incomplete last one is left out if there are others.
+
+    Args:
+        sizes: sides in pixels; each batch has one of them, drawn with equal chance.
+    """
     order = np.random.default_rng((seed, epoch)).permutation(len(data))
     count = max(1, len(data) // batch_size)
     parts = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
     def make(rows: NDArray[np.int64]) -> Batch:
+        side = int(np.random.default_rng((seed, epoch, int(rows[0]), SIDE)).choice(sizes))
         pairs = []
         for row in rows:
             rng = np.random.default_rng((seed, epoch, int(row)))
-            pairs.append(augment(data.images[row], data.masks[row], size, rng))
+            image, mask = mix(data, int(row), rng, ranges)
+            pairs.append(augment(image, mask, side, rng, ranges))
         images, masks = zip(*pairs, strict=True)
         return to_batch(tuple(data.names[row] for row in rows), np.stack(images), np.stack(masks))
 

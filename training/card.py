@@ -4,6 +4,12 @@ from typing import Any
 
 from qlumen.networks.bundle import Manifest
 
+HELD_OUT = "negatives_held_out"
+LOSSES = {
+    "bce_dice": "BCE + Dice",
+    "structure": "BCE weighted towards borders + Dice",
+    "tversky": "BCE + Tversky",
+}
 COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 
@@ -18,8 +24,8 @@ def render_card(manifest: Manifest) -> str:
                 _network(manifest),
                 _training(manifest.provenance),
                 _scores(manifest),
-                LIMITS,
-                TERMS,
+                _limits(manifest.provenance),
+                _terms(manifest.provenance),
             ]
         )
         + "\n"
@@ -58,16 +64,47 @@ def _training(provenance: dict[str, Any]) -> str:
 def _run(provenance: dict[str, Any]) -> str:
     settings = provenance["settings"]
     start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
-    return (
-        f"{provenance['train_images']} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split "
-        f"less {provenance['val_images']} for validation), {provenance['epochs_done']} of "
-        f"{settings['epochs']} epochs at "
-        f"{settings['input_size']}x{settings['input_size']}, batch {settings['batch_size']}, "
-        f"BCE + Dice, AdamW with a one-cycle rate up to {settings['rate']:g}, starting from "
-        f"{start}, seed {settings['seed']}. Kept: the averaged weights of epoch "
-        f"{provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
-        "at 0.5, at the training size."
+    sides = settings.get("sides") or [settings["input_size"]]
+    text = (
+        f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
+        f"{', '.join(f'{side}x{side}' for side in sides)}, batch {settings['batch_size']}, "
+        f"{LOSSES[settings.get('loss', 'bce_dice')]}, AdamW with a one-cycle rate up to "
+        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. {_kept(provenance)}"
     )
+    if mixed := provenance.get("mixed_with"):
+        text += f" Then the weights were mixed with {' and '.join(map(_part, mixed))}."
+    return text
+
+
+def _part(row: dict[str, Any]) -> str:
+    kept = row.get("epoch_written", "best")
+    return (
+        f"{row['share']:.0%} of the bundle {row['bundle_sha256'][:8]} ({kept} epoch of the "
+        f"{row['settings']['epochs']} with a rate up to {row['settings']['rate']:g})"
+    )
+
+
+def _kept(provenance: dict[str, Any]) -> str:
+    best = (
+        f"epoch {provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
+        "at 0.5, at the training size"
+    )
+    if provenance.get("epoch_written") == "last":
+        return f"Kept: the averaged weights of the last epoch (best was {best})."
+    return f"Kept: the averaged weights of {best}."
+
+
+def _images(provenance: dict[str, Any]) -> str:
+    settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
+    lesions = provenance["train_images"] - free
+    text = (
+        f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split less "
+        f"{provenance['val_images']} for validation)"
+    )
+    if times := int(settings.get("lesion_free", 0)):
+        often = "once" if times == 1 else f"{times} times"
+        text += f" and {free // times} pictures without lesion, each {often} an epoch"
+    return text
 
 
 def _scores(manifest: Manifest) -> str:
@@ -76,22 +113,52 @@ def _scores(manifest: Manifest) -> str:
     rows = [
         f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
         for split, row in manifest.metrics.items()
+        if "dice" in row
     ]
     note = (
         "Thresholds and epoch were chosen on `val`. The frames of `test_clinicdb` share sequences "
         "with training frames, so that row is optimistic."
     )
-    return "\n".join(["## Scores", "", head, rule, *rows, "", note])
+    paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
+    if negatives := manifest.metrics.get(HELD_OUT):
+        paragraphs.append(
+            f"Something is found in {negatives['with_findings']:.1%} of {negatives['images']} "
+            "pictures without lesion that were not trained on."
+        )
+    return "\n\n".join(paragraphs)
 
 
-LIMITS = """## Limits
+def _limits(provenance: dict[str, Any]) -> str:
+    seen = SAW_NEGATIVES if provenance.get("lesion_free_images") else SAW_NO_NEGATIVES
+    return f"## Limits\n\n{seen}\n{LIMITS}"
 
+
+SAW_NEGATIVES = """\
+Most pictures without a polyp that it was trained on are close views of mucosa, few are whole
+frames, and hardly any show instruments, stool or a blurred view: it still marks something on
+many frames of video without a polyp."""
+
+SAW_NO_NEGATIVES = """\
 Trained on pictures that all show a polyp: it has not learned what a colon without one looks
-like, and marks something on many such frames. Flat and small pale polyps are missed more
-often than others. Not tried on other endoscopes than those of the two data sets, on children,
-or on capsule endoscopy."""
+like, and marks something on many such frames."""
 
-TERMS = """## Terms of the data
+LIMITS = """\
+Polyps that cover less than 2% of the frame, and flat and pale ones, are missed more often than
+others. Not tried on other endoscopes than those of its data sets, on children, or on capsule
+endoscopy."""
 
+
+def _terms(provenance: dict[str, Any]) -> str:
+    paragraph = f"{TERMS}\n{NEGATIVES_TERMS}" if provenance.get("lesion_free_images") else TERMS
+    return f"## Terms of the data\n\n{paragraph}\n{WEIGHTS_TERMS}"
+
+
+TERMS = """\
 Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: research and
-education only (Bernal et al. 2015). The weights derive from both: research and education."""
+education only (Bernal et al. 2015)."""
+
+NEGATIVES_TERMS = """\
+Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops of mucosa:
+research and education."""
+
+WEIGHTS_TERMS = "The weights derive from these: research and education."

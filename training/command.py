@@ -12,11 +12,14 @@ from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import check_replaceable
 from qlumen.realtime.errors import ConfigError, UsageError
 from qlumen.realtime.progress import progress_bar
-from qlumen.training.data import TRAINING, VALIDATION, load_split
+from qlumen.training.build import bottleneck_config, mixed, read_network
+from qlumen.training.data import TRAINING, VALIDATION, Dataset, load_lesion_free, load_split
 from qlumen.training.finish import finish_bundle
-from qlumen.training.loop import EpochReport, Trainer, bottleneck_config
+from qlumen.training.log import EpochReport
+from qlumen.training.loop import BEST, EPOCHS, Trainer
 from qlumen.training.settings import TrainSettings
 
+SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)
 
 
@@ -25,6 +28,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
 @click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
+@click.option("--finish", type=click.Choice(EPOCHS),
+              help="With --resume: train no more, write that epoch.")  # fmt: skip
+@click.option("--mix-with", multiple=True, type=(PATH, click.FloatRange(0, 1)),
+              metavar="BUNDLE SHARE", help="Mix in so much of other weights.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
@@ -36,6 +43,8 @@ def command(
     output: Path,
     run_folder: Path,
     resume: bool,
+    finish: str | None,
+    mix_with: tuple[tuple[Path, float], ...],
     bottleneck: str,
     epochs: int | None,
     limit: int | None,
@@ -46,8 +55,11 @@ def command(
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     settings = _settings(bottleneck, epochs, overrides)
+    if finish and not resume:
+        raise UsageError("--finish ends a run that was begun; give --resume too")
+    others = [(read_network(folder, settings), share) for folder, share in mix_with]
     check_replaceable(output)
-    train = load_split(data, TRAINING, limit=limit)
+    train = _training_images(data, limit, settings.lesion_free)
     trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
     if resume:
         trainer.resume()
@@ -56,18 +68,32 @@ def command(
     console = Console()
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("train", steps, "steps", console) as show:
-        network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+        if finish:
+            network = trainer.finished(finish)
+        else:
+            network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+    provenance = trainer.provenance()
+    provenance["epoch_written"] = finish or BEST
+    if others:
+        network = mixed(network, [(other.network, share) for other, share in others])
+        provenance["mixed_with"] = [{"share": share, **o.provenance} for o, share in others]
     bundle = finish_bundle(
         output,
         network,
         name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
         size=size,
         data=data,
-        provenance=trainer.provenance(),
+        provenance=provenance,
     )
     for split, scores in bundle.manifest.metrics.items():
-        console.print(f"{split}: Dice {scores['dice']:.4f}", highlight=False)
+        shown = ", ".join(f"{key} {scores[key]:.4f}" for key in SHOWN if key in scores)
+        console.print(f"{split}: {shown}", highlight=False)
     console.print(f"wrote {output}", highlight=False)
+
+
+def _training_images(data: Path, limit: int | None, lesion_free: int) -> Dataset:
+    train = load_split(data, TRAINING, limit=limit)
+    return train.joined(load_lesion_free(data, limit=limit).repeated(lesion_free))
 
 
 def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:

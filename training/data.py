@@ -3,16 +3,21 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair
+from qlumen.evaluation.negatives import negative_files
+from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair, read_picture
 from qlumen.realtime.errors import DatasetError
 
+T = TypeVar("T")
 TRAINING = "train"
 VALIDATION = "val"
+NEGATIVES = "negatives"
+"""Folder of pictures without a lesion."""
 CACHED_SIZE_PX = 416
 """Side at which images are kept: above the training crop, so that zooming in stays sharp."""
 
@@ -32,6 +37,19 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    def joined(self, other: "Dataset") -> "Dataset":
+        """Both, this one first."""
+        return Dataset(
+            self.names + other.names,
+            np.concatenate([self.images, other.images]),
+            np.concatenate([self.masks, other.masks]),
+        )
+
+    def repeated(self, times: int) -> "Dataset":
+        """One after the other, so many times."""
+        rows = np.tile(np.arange(len(self)), times)
+        return Dataset(self.names * times, self.images[rows], self.masks[rows])
+
     def names_sha256(self) -> str:
         """Hash of which images these are, in order."""
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
@@ -48,9 +66,7 @@ def load_split(
     Raises:
         DatasetError: the list or one of its files is missing or unreadable.
     """
-    names = _names(root, split)
-    if limit and limit < len(names):
-        names = [names[i * len(names) // limit] for i in range(limit)]
+    names = _spread(_names(root, split), limit)
     images = np.empty((len(names), size, size, 3), np.uint8)
     masks = np.empty((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
@@ -59,6 +75,23 @@ def load_split(
         images[row] = _shrunk(image, size)
         masks[row] = _shrunk(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
+
+
+def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None = None) -> Dataset:
+    """Read the pictures without lesion that are trained on; named `negatives/stem`.
+
+    Args:
+        limit: take only so many, evenly spread.
+
+    Raises:
+        DatasetError: a file is unreadable.
+    """
+    files = _spread(negative_files(root / NEGATIVES, training=True), limit)
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    for row, file in enumerate(files):
+        images[row] = _shrunk(read_picture(file), size)
+    names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
+    return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 
 
 def split_pairs(root: Path, split: str) -> list[Pair]:
@@ -78,6 +111,12 @@ def resized(
     small = [cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in images]
     small_masks = [cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST) for mask in masks]
     return np.stack(small).astype(np.uint8), np.stack(small_masks).astype(np.uint8)
+
+
+def _spread(items: list[T], limit: int | None) -> list[T]:
+    if not limit or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def _names(root: Path, split: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
+from qlumen.evaluation.negatives import evaluate_negatives, negative_files, summary
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import (
     CARD,
@@ -22,8 +23,8 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.config import Settings
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.card import render_card
-from qlumen.training.data import VALIDATION, split_pairs
+from qlumen.training.card import HELD_OUT, render_card
+from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
 
 VERSION = "1"
 MEASURED_SPLITS = (VALIDATION, "test_kvasir", "test_clinicdb")
@@ -62,14 +63,19 @@ def finish_bundle(
 
 def _measured(manifest: Manifest, segmenter: Segmenter, data: Path) -> Manifest:
     """The manifest with thresholds and mean scores filled in."""
-    choice = choose_thresholds(split_pairs(data, VALIDATION), segmenter, MIN_AREA_FRACTION)
+    asked = negative_files(data / NEGATIVES, training=True)
+    pairs = split_pairs(data, VALIDATION)
+    choice = choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, asked)
     postprocess = Postprocessor(**choice.thresholds.model_dump())
     chosen = replace(segmenter, postprocess=postprocess)
-    metrics = {}
+    metrics: dict[str, Any] = {}
     for split in MEASURED_SPLITS:
         if (data / "splits" / f"{split}.txt").is_file():
             rows = evaluate(split_pairs(data, split), chosen)
             metrics[split] = {"images": len(rows), **_rounded(means(rows))}
+    if held_out := negative_files(data / NEGATIVES, training=False):
+        share = summary(evaluate_negatives(held_out, chosen))["with_findings"]
+        metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
     return manifest.model_copy(update={"thresholds": choice.thresholds, "metrics": metrics})
 
 

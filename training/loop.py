@@ -1,49 +1,33 @@
 """Training a network: epochs, validation, checkpoints, exact resume."""
 
-import csv
 import math
 import pickle
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from qlumen.networks.bottlenecks import BottleneckConfig
-from qlumen.networks.bundle import WEIGHTS, read_bundle
-from qlumen.networks.export import load_network, network_config
-from qlumen.networks.unet import NetworkConfig, UNet
-from qlumen.quantum.layer import QuantumLayer
-from qlumen.quantum.surrogate import check_table_size
+from qlumen.networks.unet import UNet
 from qlumen.realtime.errors import TrainingError
+from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
+from qlumen.training.build import build_network, read_network
 from qlumen.training.data import Dataset, resized
-from qlumen.training.losses import bce_dice, dice_per_image
+from qlumen.training.log import LOG, EpochReport, append
+from qlumen.training.losses import LOSSES, dice_per_image, finds_something
 from qlumen.training.settings import TrainSettings
 
 CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
+BEST, LAST = EPOCHS = ("best", "last")
 MAX_GRADIENT_NORM = 5.0
 WARM_UP_SHARE = 0.1
 """The share of all steps in which the one-cycle learning rate rises."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """Attributes:
-    epoch: 1-based. loss: mean over the epoch's steps.
-    dice: of the averaged weights on the validation images; `best` of all epochs so far.
-    """
-
-    epoch: int
-    loss: float
-    dice: float
-    best: float
-    seconds: float
 
 
 class Trainer:
@@ -59,8 +43,9 @@ class Trainer:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
+        self.loss = LOSSES[settings.loss]
         self.network = build_network(settings)
-        self.started_from = _start_from(self.network, settings.start) if settings.start else None
+        self.started_from = self._start(settings.start) if settings.start else None
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
@@ -89,13 +74,26 @@ class Trainer:
             if dice > self.best:
                 self.best, self.best_epoch = dice, self.epoch
                 self.best_weights = _copied(self.averaged.module)
-            report = EpochReport(self.epoch, loss, dice, self.best, time.monotonic() - started)
+            false_share = self.false_share()
+            seconds = time.monotonic() - started
+            report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share)
             self._save()
-            _append(self.folder / LOG, report)
+            append(self.folder / LOG, report)
             on_epoch(report)
-        best = build_network(self.settings)
-        best.load_state_dict(self.best_weights)
-        return best.eval()
+        return self.finished()
+
+    def finished(self, epoch: str = BEST) -> UNet:
+        """The averaged weights of the best epoch so far, or of the last.
+
+        Raises:
+            TrainingError: no epoch is done.
+        """
+        if not self.best_weights:
+            raise TrainingError("no epoch of this run is done; train one first")
+        network = build_network(self.settings.model_copy(update={"pretrained": False}))
+        last = self.averaged.module.state_dict()
+        network.load_state_dict(self.best_weights if epoch == BEST else last)
+        return network.eval()
 
     def has_checkpoint(self) -> bool:
         return (self.folder / CHECKPOINT).is_file()
@@ -106,6 +104,7 @@ class Trainer:
             "settings": self.settings.model_dump(mode="json", exclude={"start", "threads"}),
             "started_from": self.started_from,
             "train_images": len(self.train),
+            "lesion_free_images": int((~self.train.masks.any(axis=(1, 2))).sum()),
             "val_images": len(self.val),
             "epochs_done": self.epoch,
             "best_epoch": self.best_epoch,
@@ -135,16 +134,38 @@ class Trainer:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_weights = state["best_weights"]
 
-    @torch.no_grad()
     def validate(self) -> float:
         """Mean Dice of the averaged weights over the validation images."""
-        self.averaged.eval()
-        scores = []
-        for start in range(0, len(self.val), self.settings.batch_size):
-            batch = self._validation_batch(start)
-            logits = self._forward(self.averaged, batch.images)
-            scores.append(dice_per_image(logits, batch.masks))
+        scores = [
+            dice_per_image(*pair) for pair in self._predictions(self.val, np.arange(len(self.val)))
+        ]
         return float(torch.cat(scores).mean())
+
+    def false_share(self) -> float | None:
+        """Share of the training pictures without lesion in which something is found."""
+        rows = np.flatnonzero(~self.train.masks.any(axis=(1, 2)))
+        if not rows.size:
+            return None
+        found = [finds_something(logits) for logits, _ in self._predictions(self.train, rows)]
+        return float(torch.cat(found).float().mean())
+
+    @torch.no_grad()
+    def _predictions(
+        self, data: Dataset, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and masks of the averaged weights, a batch at a time."""
+        self.averaged.eval()
+        side, count = self.settings.input_size, self.settings.batch_size
+        for start in range(0, len(rows), count):
+            part = rows[start : start + count]
+            images, masks = resized(data.images[part], data.masks[part], side)
+            batch = to_batch(tuple(data.names[row] for row in part), images, masks)
+            yield self._forward(self.averaged, batch.images), batch.masks
+
+    def _start(self, folder: Path) -> dict[str, Any]:
+        origin = read_network(folder, self.settings)
+        self.network.load_state_dict(origin.network.state_dict())
+        return origin.provenance
 
     def _train_epoch(self, on_step: Callable[[int], None]) -> float:
         settings = self.settings
@@ -153,8 +174,9 @@ class Trainer:
             self.train,
             self.epoch,
             batch_size=settings.batch_size,
-            size=settings.input_size,
+            sizes=settings.sides or (settings.input_size,),
             seed=settings.seed,
+            ranges=RANGES[settings.augmentation],
         )
         losses = []
         for batch in batches:
@@ -163,7 +185,7 @@ class Trainer:
         return sum(losses) / len(losses)
 
     def _step(self, batch: Batch) -> float:
-        loss = bce_dice(self._forward(self.network, batch.images), batch.masks)
+        loss = self.loss(self._forward(self.network, batch.images), batch.masks)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -182,12 +204,6 @@ class Trainer:
         half = self.settings.precision == "bf16"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             return network(images).float()
-
-    def _validation_batch(self, start: int) -> Batch:
-        rows = slice(start, start + self.settings.batch_size)
-        side = self.settings.input_size
-        images, masks = resized(self.val.images[rows], self.val.masks[rows], side)
-        return to_batch(self.val.names[rows], images, masks)
 
     def _save(self) -> None:
         state = {
@@ -218,39 +234,12 @@ def _check_folder(folder: Path) -> None:
         raise TrainingError(f"the run's folder {folder}: {error.strerror}") from None
 
 
-def build_network(settings: TrainSettings) -> UNet:
-    """The network of a run, with ImageNet weights in the encoder if it starts from them."""
-    network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
-    if isinstance(core := network.bottleneck.core, QuantumLayer):
-        check_table_size(core.circuit)
-        core.method = settings.differentiation
-    if settings.pretrained:
-        network.encoder.load_imagenet()
-    return network
-
-
-def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
-    return BottleneckConfig(
-        settings.bottleneck, settings.qubits, settings.layers, settings.reuploading
-    )
-
-
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path} is damaged; start the run anew: {error}") from None
     return state
-
-
-def _start_from(network: UNet, folder: Path) -> dict[str, Any]:
-    """Load a bundle's weights, and say for the provenance which bundle and how it came to be."""
-    bundle = read_bundle(folder)
-    config = network_config(bundle.manifest.network)
-    if config != network.config:
-        raise TrainingError(f"{folder} holds {config}; this run trains {network.config}")
-    network.load_state_dict(load_network(folder / WEIGHTS, config).state_dict())
-    return {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance}
 
 
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
@@ -266,13 +255,3 @@ def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _append(path: Path, report: EpochReport) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["epoch", "loss", "dice", "best", "seconds"])
-        scores = [f"{value:.5f}" for value in (report.loss, report.dice, report.best)]
-        writer.writerow([report.epoch, *scores, f"{report.seconds:.1f}"])

@@ -16,11 +16,23 @@ class TrainSettings(BaseModel):
     epochs: int = Field(24, ge=1, description="passes over the training images")
     batch_size: int = Field(12, ge=1, description="images a step")
     input_size: int = Field(256, ge=32, multiple_of=32, description="side of a training crop, px")
+    sides: tuple[int, ...] = Field(
+        (), description="of training crops, px, one drawn for each batch; none: input_size"
+    )
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     encoder_rate: float = Field(4e-4, gt=0, description="peak learning rate of the encoder")
     rate: float = Field(1e-3, gt=0, description="peak learning rate of everything else")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's, decoupled")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="of the averaged weights, per step")
+    loss: Literal["bce_dice", "structure", "tversky"] = Field(
+        "bce_dice", description="structure weighs pixels near a border, tversky missed pixels more"
+    )
+    augmentation: Literal["plain", "endoscopic"] = Field(
+        "plain", description="endoscopic adds highlights, bubbles, combs, frames, mixed scenes"
+    )
+    lesion_free: int = Field(
+        0, ge=0, description="times an epoch shows each of the data's pictures without lesion"
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the forward pass; bf16 pays where the CPU has avx512_bf16"
     )
@@ -34,6 +46,13 @@ class TrainSettings(BaseModel):
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
     start: Path | None = Field(None, description="a bundle whose weights all parts start from")
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")
+
+    @field_validator("sides")
+    @classmethod
+    def _whole_strides(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
+        if wrong := [side for side in sides if side < 32 or side % 32]:
+            raise ValueError(f"{wrong} are not multiples of 32, from 32 on")
+        return sides
 
     @field_validator("bottleneck")
     @classmethod

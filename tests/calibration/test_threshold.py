@@ -1,19 +1,28 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qlumen.calibration.threshold import (
     DICE_FOR_FEWER_ALARMS,
+    DICE_FOR_NEGATIVES,
     HIGH_CANDIDATES,
     LOW_CANDIDATES,
+    NEGATIVES_WITH_FINDINGS,
+    Choice,
     choose_thresholds,
+    chosen,
 )
+from qlumen.evaluation.negatives import evaluate_negatives
 from qlumen.evaluation.pairs import find_pairs
 from qlumen.evaluation.run import evaluate, means
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import Thresholds, read_bundle, shipped_bundle
 from qlumen.realtime.config import load_settings
+from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
@@ -52,3 +61,54 @@ def test_choice_follows_its_rule(tmp_path: Path) -> None:
     assert choice.dice >= best - DICE_FOR_FEWER_ALARMS - 1e-9
     good = [key for key, value in dice.items() if value >= best - DICE_FOR_FEWER_ALARMS + 1e-9]
     assert chosen.high >= np.max([high for _, high in good])
+
+
+@st.composite
+def scored_choices(draw: st.DrawFn) -> list[Choice]:
+    """Some pairs of candidates with any scores."""
+    shares = st.sampled_from([0.0, 0.01, 0.05, 0.06, 0.2, 0.5])
+    rows = st.tuples(st.sampled_from(HIGH_CANDIDATES), st.floats(0.8, 0.82), shares)
+    return [
+        Choice(Thresholds(low=0.5, high=high, min_area_fraction=0), dice, share)
+        for high, dice, share in draw(st.lists(rows, min_size=1, max_size=12))
+    ]
+
+
+@given(scored_choices())
+def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
+    """No candidate that the stated rule prefers is left behind."""
+    got = chosen(choices)
+    floor = max(choice.dice for choice in choices) - DICE_FOR_NEGATIVES
+    assert got.dice >= floor
+    share = got.with_findings
+    assert share is not None
+    for other in choices:
+        assert other.with_findings is not None
+        if other.dice < floor:
+            continue
+        if share <= NEGATIVES_WITH_FINDINGS:
+            assert other.dice <= got.dice or other.with_findings > NEGATIVES_WITH_FINDINGS
+        else:
+            assert (other.with_findings, -other.dice) >= (share, -got.dice)
+
+
+def test_share_is_counted_on_the_pictures(tmp_path: Path) -> None:
+    """The chosen thresholds' share of lesion-free pictures is a recount with `evaluate`'s parts."""
+    source = SceneSource(SceneSettings(width=160, height=120, seed=3))
+    files = []
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for index in FRAMES:
+        frame = source.frame(index)
+        assert frame.truth is not None
+        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), frame.image)
+        cv2.imwrite(str(tmp_path / "masks" / f"{index}.png"), frame.truth * 255)
+        files.append(tmp_path / "images" / f"{index}.png")
+    bundle = read_bundle(shipped_bundle())
+    pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
+    segmenter = Segmenter.open(bundle, load_settings())
+    choice = choose_thresholds(pairs, segmenter, 0.001, files)
+    postprocess = Postprocessor(**choice.thresholds.model_dump())
+    rows = evaluate_negatives(files, replace(segmenter, postprocess=postprocess))
+    segmenter.close()
+    assert choice.with_findings == pytest.approx(np.mean([row.findings > 0 for row in rows]))

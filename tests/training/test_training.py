@@ -1,6 +1,8 @@
 import csv
-import math
+import hashlib
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,18 +12,31 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
-from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.errors import CircuitError, DatasetError, QlumenError, TrainingError
+from qlumen.evaluation.negatives import negative_files
+from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.realtime.errors import (
+    CircuitError,
+    DatasetError,
+    QlumenError,
+    TrainingError,
+    UsageError,
+)
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
+from qlumen.training.batches import training_batches
+from qlumen.training.build import build_network, mixed
 from qlumen.training.command import command
-from qlumen.training.data import Dataset, load_split
-from qlumen.training.loop import CHECKPOINT, LOG, Trainer
-from qlumen.training.losses import bce_dice, dice_per_image, soft_dice_loss
+from qlumen.training.data import Dataset, load_lesion_free, load_split
+from qlumen.training.log import LOG, EpochReport, append
+from qlumen.training.loop import CHECKPOINT, Trainer
 from qlumen.training.settings import TrainSettings
 
 SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, threads=1)
+FULL = SMALL.model_copy(
+    update={"loss": "structure", "augmentation": "endoscopic", "sides": (64, 96)}
+)
 
 
 @pytest.fixture(scope="session")
@@ -53,15 +68,16 @@ def val_set(scene_data: Path) -> Dataset:
     return load_split(scene_data, "val")
 
 
+@pytest.mark.parametrize("recipe", [SMALL, FULL], ids=["plain", "full"])
 def test_resumed_run_ends_with_the_same_weights(
-    tmp_path: Path, train_set: Dataset, val_set: Dataset
+    tmp_path: Path, train_set: Dataset, val_set: Dataset, recipe: TrainSettings
 ) -> None:
     """A run stopped after its first epoch and resumed equals one that went through."""
-    whole = Trainer(SMALL, tmp_path / "whole", train_set, val_set).run().state_dict()
-    stopped = Trainer(SMALL, tmp_path / "stopped", train_set, val_set)
+    whole = Trainer(recipe, tmp_path / "whole", train_set, val_set).run().state_dict()
+    stopped = Trainer(recipe, tmp_path / "stopped", train_set, val_set)
     with pytest.raises(KeyboardInterrupt):
         stopped.run(on_epoch=interrupt)
-    resumed = Trainer(SMALL, tmp_path / "stopped", train_set, val_set)
+    resumed = Trainer(recipe, tmp_path / "stopped", train_set, val_set)
     resumed.resume()
     assert resumed.epoch == 1
     for name, value in resumed.run().state_dict().items():
@@ -107,6 +123,9 @@ def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> 
         (["--output", tmp_path / "b", "--size", 100], "not a multiple of 32; use 96"),
         (["--output", tmp_path / "b", "--set", "rate=-1"], "rate"),
         (["--output", tmp_path / "b", "--set", "nonsense=1"], "nonsense"),
+        (["--output", tmp_path / "b", "--set", "sides=[64, 70]"], "[70] are not multiples"),
+        (["--output", tmp_path / "b", "--set", "loss=focal"], "loss"),
+        (["--output", tmp_path / "b", "--mix-with", tmp_path / "none", 0.5], "none"),
         (["--output", tmp_path / "b", "--set", "rate"], "key=value"),
         (["--output", tmp_path / "b", "--set", "rate=[1"], "not valid YAML"),
         (["--output", tmp_path / "b", "--set", "bottleneck=foo"], "use one of vqc"),
@@ -223,27 +242,6 @@ def test_image_and_mask_move_together(seed: int) -> None:
     assert np.mean(bright != moved_mask.astype(bool)) < 0.03
 
 
-def test_loss_on_worked_cases() -> None:
-    """Certain and right costs nothing; certain and wrong costs Dice 1 and the logit in BCE."""
-    mask = torch.zeros(1, 1, 8, 8)
-    mask[..., :4] = 1
-    right = (mask * 2 - 1) * 100
-    assert float(bce_dice(right, mask)) == pytest.approx(0, abs=1e-6)
-    assert float(bce_dice(-right, mask)) == pytest.approx(100 + 1 - 1 / 65, rel=1e-5)
-    half = torch.zeros(1, 1, 8, 8)
-    assert float(soft_dice_loss(half, mask)) == pytest.approx(1 - (32 + 1) / (64 + 1))
-
-
-def test_empty_mask_has_no_dice_term() -> None:
-    """Beside a picture without lesion the loss is cross-entropy, and Dice of the others only."""
-    masks = torch.zeros(2, 1, 8, 8)
-    masks[0, 0, :, :4] = 1
-    logits = torch.zeros(2, 1, 8, 8)
-    assert float(bce_dice(logits[1:], masks[1:])) == pytest.approx(math.log(2))
-    wanted = math.log(2) + float(soft_dice_loss(logits[:1], masks[:1]))
-    assert float(bce_dice(logits, masks)) == pytest.approx(wanted)
-
-
 def test_a_share_of_views_shows_no_lesion() -> None:
     """Asked to, the augmentation finds a part of the image without the lesion."""
     mask = np.zeros((100, 100), np.uint8)
@@ -257,10 +255,115 @@ def test_a_share_of_views_shows_no_lesion() -> None:
     assert np.mean(free) > 0.9
 
 
-def test_dice_per_image_on_worked_cases() -> None:
-    """Half overlap scores 0.5, two empty masks 1."""
-    masks = torch.zeros(2, 1, 4, 4)
-    masks[0, 0, :, :2] = 1
-    logits = torch.full((2, 1, 4, 4), -1.0)
-    logits[0, 0, :, 1:3] = 1
-    assert dice_per_image(logits, masks).tolist() == [0.5, 1.0]
+def test_finish_writes_the_best_epoch_mixed_with_a_bundle(tmp_path: Path, scene_data: Path) -> None:
+    """A run that was cut off becomes a bundle without training; mixed wholly with an earlier
+    bundle it is that one again, weight by weight."""
+    common = ["--data", scene_data, "--size", 64, "--epochs", 1, "--limit", 4]
+    common += ["--set", "batch_size=2", "--set", "input_size=64", "--set", "pretrained=false"]
+    common += ["--set", "bottleneck=identity", "--set", "threads=1"]
+    run_train(*common, "--output", tmp_path / "a", "--run", tmp_path / "one")
+    further = [*common, "--run", tmp_path / "two", "--set", "seed=1"]
+    with pytest.raises(UsageError, match="give --resume too"):
+        run_train(*further, "--output", tmp_path / "b", "--finish", "best")
+    run_train(*further, "--output", tmp_path / "b")
+    ending = [*further, "--resume", "--finish", "last", "--output"]
+    run_train(*ending, tmp_path / "c")
+    run_train(*ending, tmp_path / "d", "--mix-with", tmp_path / "a", 1)
+    a, b, c, d = (load_file(tmp_path / name / WEIGHTS) for name in "abcd")
+    for name, value in a.items():
+        assert torch.equal(b[name], c[name]), name
+        if value.is_floating_point():  # counts of batches are the run's own
+            torch.testing.assert_close(value, d[name])
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    (mixed_with,) = read_bundle(tmp_path / "d").manifest.provenance["mixed_with"]
+    assert mixed_with["share"] == 1
+    assert mixed_with["bundle_sha256"] == read_bundle(tmp_path / "a").sha256
+
+
+def run_train(*arguments: object) -> None:
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def test_lesion_free_pictures_join_the_training(tmp_path: Path, scene_data: Path) -> None:
+    """With the setting, one side of `negatives` trains with empty masks; the log tells the share
+    with findings; without it they are left out."""
+    root = tmp_path / "data"
+    shutil.copytree(scene_data, root)
+    (root / "negatives" / "plain").mkdir(parents=True)
+    for name in range(6):
+        picture = np.full((40, 50, 3), 40 * name, np.uint8)
+        cv2.imwrite(str(root / "negatives" / "plain" / f"{name}.jpg"), picture)
+    free = load_lesion_free(root, size=32)
+    train = load_split(root, "train", size=32).joined(free)
+    assert free.names == tuple(
+        f"negatives/{n}" for n in range(6) if hashlib.sha256(b"%d" % n).digest()[0] % 2 == 0
+    )
+    assert len(free) > 0
+    assert not free.masks.any()
+    one = SMALL.model_copy(update={"epochs": 1, "input_size": 32})
+    trainer = Trainer(one, tmp_path / "run", train, load_split(root, "val", size=32))
+    trainer.run()
+    with (tmp_path / "run" / LOG).open() as file:
+        rows = list(csv.DictReader(file))
+    assert 0 <= float(rows[0]["false_share"]) <= 1
+    assert trainer.provenance()["lesion_free_images"] == (~train.masks.any(axis=(1, 2))).sum()
+
+
+def test_batches_take_each_of_the_sides(train_set: Dataset) -> None:
+    """Every batch has one of the sides; all occur; the same epoch gives the same batches."""
+    make = partial(training_batches, train_set, batch_size=2, sizes=(32, 64), seed=3)
+    sides = [batch.images.shape[-1] for epoch in range(4) for batch in make(epoch)]
+    assert set(sides) == {32, 64}
+    for one, two in zip(make(1), make(1), strict=True):
+        assert torch.equal(one.images, two.images)
+        assert one.masks.shape[-2:] == one.images.shape[-2:]
+
+
+def test_log_of_an_older_release_keeps_its_columns(tmp_path: Path) -> None:
+    """Rows of a resumed run fit the header that is there."""
+    path = tmp_path / LOG
+    path.write_text("epoch,loss,dice,best,seconds\n1,0.5,0.6,0.6,9.0\n")
+    append(path, EpochReport(2, 0.4, 0.7, 0.7, 8.0, 0.25))
+    assert path.read_text().splitlines()[1:] == [
+        "1,0.5,0.6,0.6,9.0",
+        "2,0.40000,0.70000,0.70000,8.00000",
+    ]
+
+
+def test_mixture_is_the_weighted_mean() -> None:
+    """Weight by weight; networks of two shapes and shares above 1 are refused."""
+    one, two, three = (build_network(SMALL) for _ in range(3))
+    for network, value in ((two, 1.0), (three, -2.0)):
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, value)
+    result = mixed(one, [(two, 0.25), (three, 0.5)]).state_dict()
+    for name, weight in one.named_parameters():
+        torch.testing.assert_close(result[name], 0.25 * weight + 0.25 - 1.0)
+    other = build_network(SMALL.model_copy(update={"bottleneck": "identity"}))
+    with pytest.raises(TrainingError, match="cannot mix"):
+        mixed(one, [(other, 0.5)])
+    with pytest.raises(TrainingError, match=r"add up to 1\.2"):
+        mixed(one, [(two, 0.6), (three, 0.6)])
+
+
+@pytest.mark.data
+def test_no_crop_stands_on_both_sides(data_dir: Path) -> None:
+    """Fine structure of no scoring crop is that of a training crop; whole frames, which share
+    their devices' surround, are compared by eye."""
+    sides = [negative_files(data_dir / "negatives", training=side) for side in (True, False)]
+    assert [len(side) for side in sides] == [156, 156]
+    fine = [
+        np.stack([fine_structure(file) for file in side if "crops" in file.parent.name])
+        for side in sides
+    ]
+    assert np.max(fine[0] @ fine[1].T) < 0.3
+
+
+def fine_structure(file: Path) -> np.ndarray:
+    """Grey 64x64 without its coarse part, of mean 0 and length 1."""
+    grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    fine = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
+    fine -= fine.mean()
+    return fine / np.linalg.norm(fine)

@@ -1,0 +1,86 @@
+"""Findings on a clip against true boxes of some of its frames."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qlumen.evaluation.detection import Hits, hits, summary
+from qlumen.realtime.errors import DatasetError
+from qlumen.realtime.frames import Box
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sources.base import Source
+
+Boxes = dict[int, tuple[Box, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScores:
+    """Attributes:
+    frames, with_findings: of the whole clip, annotated or not.
+    boxed: hits of the frames that have boxes, by index from 0.
+    """
+
+    frames: int
+    with_findings: int
+    boxed: dict[int, Hits]
+
+
+def read_boxes(path: Path) -> Boxes:
+    """Read `{"boxes": {"INDEX": [[x0, y0, x1, y1], ...]}}`; indices from 0, pixels.
+
+    Raises:
+        DatasetError: it is missing, or of another form.
+    """
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))["boxes"]
+        return {int(index): tuple(_box(row) for row in rows) for index, rows in frames.items()}
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DatasetError(
+            f"{path} holds no true boxes; wanted is "
+            '{"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}, frames counted from 0'
+        ) from None
+
+
+def evaluate_clip(
+    source: Source,
+    segmenter: Segmenter,
+    boxes: Boxes,
+    on_frame: Callable[[int], None] = lambda done: None,
+) -> ClipScores:
+    """Score each frame by itself: no smoothing over time, no alarm hold.
+
+    Raises:
+        DatasetError: boxes stand on frames that the clip does not have.
+    """
+    frames = with_findings = 0
+    boxed = {}
+    for frame in source.frames():
+        segmentation = segmenter.finish(frame, segmenter.submit(frame.image).result())
+        with_findings += bool(segmentation.findings)
+        if true := boxes.get(frames):
+            boxed[frames] = hits([finding.box for finding in segmentation.findings], true)
+        frames += 1
+        on_frame(frames)
+    if beyond := sorted(index for index in boxes if not 0 <= index < frames):
+        raise DatasetError(f"boxes stand on frames {beyond}, and the clip has {frames}")
+    return ClipScores(frames, with_findings, boxed)
+
+
+def clip_report(scores: ClipScores) -> dict[str, Any]:
+    """What `--json` writes of a clip."""
+    rows = [{"frame": index, **asdict(row)} for index, row in scores.boxed.items()]
+    return {
+        "frames": scores.frames,
+        "frames_with_findings": scores.with_findings,
+        "boxed": summary(scores.boxed.values()) if rows else None,
+        "boxed_frames": rows,
+    }
+
+
+def _box(row: Any) -> Box:
+    x0, y0, x1, y1 = (int(value) for value in row)
+    return x0, y0, x1, y1

@@ -1,0 +1,123 @@
+"""Pictures without a lesion: which of them score, and what is found in them."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.pairs import read_picture
+from qlumen.realtime.engines.base import Ticket
+from qlumen.realtime.errors import DatasetError, UsageError
+from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sources.folder import image_files
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeScores:
+    """Of one picture without a lesion.
+
+    Attributes:
+        findings: all false. area_share: of the picture, covered by them.
+        largest_probability: of any pixel.
+    """
+
+    name: str
+    findings: int
+    area_share: float
+    largest_probability: float
+
+
+def is_training_negative(stem: str) -> bool:
+    """Whether a picture of this name is trained on; the others are only for scoring.
+
+    The first byte of the name's SHA-256 is even: about half, on any machine, whatever else
+    lies in the folder.
+    """
+    return hashlib.sha256(stem.encode()).digest()[0] % 2 == 0
+
+
+def negative_files(base: Path, *, training: bool | None = None) -> list[Path]:
+    """The pictures in a folder and the folders in it, by path; none if it does not exist.
+
+    Args:
+        training: only those that are trained on, or only the others.
+    """
+    if not base.is_dir():
+        return []
+    folders = [base, *(path for path in base.rglob("*") if path.is_dir())]
+    files = sorted(file for folder in folders for file in image_files(folder))
+    if training is None:
+        return files
+    return [file for file in files if is_training_negative(file.stem) == training]
+
+
+def find_negatives(base: Path, *, held_out: bool) -> list[Path]:
+    """The pictures to score.
+
+    Raises:
+        UsageError: no such folder. DatasetError: no picture in it.
+    """
+    if not base.is_dir():
+        raise UsageError(f"no folder {base}")
+    files = negative_files(base, training=False if held_out else None)
+    if not files:
+        raise DatasetError(f"no image to evaluate in {base}")
+    return files
+
+
+def evaluate_negatives(
+    files: Sequence[Path],
+    segmenter: Segmenter,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> list[NegativeScores]:
+    """Segment pictures in which there is nothing to find.
+
+    Raises:
+        DatasetError: a file cannot be read.
+    """
+    rows = []
+    for file, segmentation in _segmented(files, segmenter):
+        rows.append(
+            NegativeScores(
+                file.name,
+                len(segmentation.findings),
+                float(segmentation.mask.mean()),
+                float(segmentation.probability.max()),
+            )
+        )
+        on_image(len(rows))
+    return rows
+
+
+def summary(rows: Sequence[NegativeScores]) -> dict[str, float | list[float]]:
+    """Share of pictures with a finding, its 95% interval, findings a picture."""
+    hit = [float(row.findings > 0) for row in rows]
+    return {
+        "with_findings": sum(hit) / len(rows),
+        "with_findings_95": list(interval(hit)),
+        "findings_per_image": sum(row.findings for row in rows) / len(rows),
+    }
+
+
+def _segmented(files: Sequence[Path], segmenter: Segmenter) -> Iterator[tuple[Path, Segmentation]]:
+    """Read and submit pictures while the network works on those before."""
+    flying: deque[tuple[Path, tuple[int, int], Ticket]] = deque()
+    for file in files:
+        if len(flying) == segmenter.engine.requests:
+            yield _landed(segmenter, *flying.popleft())
+        image = read_picture(file)
+        size = (image.shape[1], image.shape[0])
+        flying.append((file, size, segmenter.submit(image)))
+    while flying:
+        yield _landed(segmenter, *flying.popleft())
+
+
+def _landed(
+    segmenter: Segmenter, file: Path, size: tuple[int, int], ticket: Ticket
+) -> tuple[Path, Segmentation]:
+    geometry = Geometry.of(size, segmenter.engine.output_size, segmenter.preprocess.fit)
+    return file, segmenter.postprocess(ticket.result(), geometry)

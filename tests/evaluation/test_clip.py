@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from qlumen.evaluation.clip import evaluate_clip, read_boxes
+from qlumen.evaluation.command import command
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.errors import DatasetError
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+FRAMES = 12
+SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    return Segmenter.open(read_bundle(shipped_bundle()), load_settings())
+
+
+def test_own_findings_as_boxes_are_all_hit(segmenter: Segmenter) -> None:
+    """Boxes taken from a run are all hit by the same run; moved away, none is."""
+    true = {}
+    for index, frame in enumerate(SceneSource(SCENE).frames()):
+        found = segmenter.finish(frame, segmenter.submit(frame.image).result()).findings
+        if found and index % 2:
+            true[index] = (found[0].box,)
+    assert true
+    same = evaluate_clip(SceneSource(SCENE), segmenter, true)
+    away = dict.fromkeys(true, ((500, 500, 510, 510),))
+    other = evaluate_clip(SceneSource(SCENE), segmenter, away)
+    segmenter.close()
+    assert same.frames == other.frames == FRAMES
+    assert same.with_findings == other.with_findings >= len(true)
+    assert set(same.boxed) == set(true)
+    assert all(row.hit == 1 for row in same.boxed.values())
+    assert all(row.hit == 0 and row.false_findings > 0 for row in other.boxed.values())
+
+
+def test_boxes_beyond_the_end_are_named(segmenter: Segmenter) -> None:
+    """Boxes of another clip do not count as missed."""
+    with pytest.raises(DatasetError, match=r"frames \[12, 40\], and the clip has 12"):
+        evaluate_clip(SceneSource(SCENE), segmenter, {40: ((0, 0, 1, 1),), 12: ()})
+    segmenter.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"boxes": {"a": []}}', '{"boxes": {"1": [[1, 2]]}}', '{"boxes": 3}']
+)
+def test_files_of_another_form_are_refused(tmp_path: Path, text: str) -> None:
+    """The wanted form is told."""
+    path = tmp_path / "b.json"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match="wanted is"):
+        read_boxes(path)
+
+
+@pytest.mark.data
+def test_clip_with_true_boxes(data_dir: Path, tmp_path: Path) -> None:
+    """The command's count of hits equals a recount from its rows; all 31 boxed frames count."""
+    clip = data_dir / "clips" / "ldpolypvideo_test101.mp4"
+    file = tmp_path / "r.json"
+    arguments = ["--clip", clip, "--boxes", clip.with_suffix(".boxes.json"), "--json", file]
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    content = json.loads(file.read_text())
+    assert content["frames"] == 181
+    assert len(content["boxed_frames"]) == 31
+    hit = np.sum([row["hit"] > 0 for row in content["boxed_frames"]])
+    assert content["boxed"]["frame_sensitivity"] == pytest.approx(hit / 31)
+    assert f"hits on {hit} of the 31 frames" in result.output.replace("\n", " ")

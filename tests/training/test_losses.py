@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from qlumen.training.losses import (
+    LOSSES,
+    bce_dice,
+    border_weights,
+    dice_per_image,
+    finds_something,
+    soft_dice_loss,
+    structure,
+    tversky,
+    tversky_loss,
+)
+
+
+def random_case(seed: int, side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    blobs = ndimage.gaussian_filter(rng.standard_normal((2, 1, side, side)), (0, 0, 4, 4))
+    masks = torch.from_numpy((blobs > 0.02).astype(np.float32))
+    return torch.from_numpy(rng.standard_normal((2, 1, side, side)).astype(np.float32)), masks
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=15)
+def test_border_weights_are_those_of_a_box_filter(seed: int) -> None:
+    """Compared with SciPy's mean over 31x31 with zeros outside."""
+    _, masks = random_case(seed)
+    means = ndimage.uniform_filter(masks.numpy().astype(float), (1, 1, 31, 31), mode="constant")
+    wanted = 1 + 5 * np.abs(means - masks.numpy())
+    np.testing.assert_allclose(border_weights(masks).numpy(), wanted, atol=1e-4)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=15)
+def test_structure_weighs_pixel_by_pixel(seed: int) -> None:
+    """The cross-entropy is the weighted mean of each image, in plain numpy; not the plain mean."""
+    logits, masks = random_case(seed)
+    x, y = logits.numpy().astype(float), masks.numpy().astype(float)
+    weights = border_weights(masks).numpy().astype(float)
+    entropy = np.logaddexp(0, x) - x * y
+    each = (entropy * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))
+    dice = float(structure(logits, masks)) - float(each.mean())
+    assert dice == pytest.approx(float(soft_dice_loss(logits, masks)), abs=1e-4)
+    assert abs(each.mean() - entropy.mean()) > 1e-5
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=15)
+def test_tversky_at_half_is_dice(seed: int) -> None:
+    """Dice weighs missed and false pixels alike (smoothing aside); more weight, more loss."""
+    logits, masks = random_case(seed)
+    half = float(tversky_loss(logits, masks, missed_weight=0.5))
+    assert half == pytest.approx(float(soft_dice_loss(logits, masks)), abs=2e-3)
+
+
+def test_tversky_punishes_missing_more_than_finding_too_much() -> None:
+    """Half of a lesion missed costs more than as many pixels found beside it."""
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 8:16] = 1
+    missed, false = torch.full((2, 1, 1, 32, 32), -20.0)
+    missed[..., 8:12] = 20
+    false[..., 8:20] = 20
+    area = 8 * 32
+    assert float(tversky_loss(missed, mask)) == pytest.approx(
+        1 - (area / 2 + 1) / (area / 2 + 0.7 * area / 2 + 1), abs=1e-4
+    )
+    assert float(tversky_loss(missed, mask)) > 1.5 * float(tversky_loss(false, mask))
+
+
+def test_loss_on_worked_cases() -> None:
+    """Certain and right costs nothing; certain and wrong costs Dice 1 and the logit in BCE."""
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1
+    right = (mask * 2 - 1) * 100
+    for loss in LOSSES.values():
+        assert float(loss(right, mask)) == pytest.approx(0, abs=1e-6)
+    for loss in (bce_dice, structure):
+        assert float(loss(-right, mask)) == pytest.approx(100 + 1 - 1 / 65, rel=1e-5)
+    half = torch.zeros(1, 1, 8, 8)
+    assert float(soft_dice_loss(half, mask)) == pytest.approx(1 - (32 + 1) / (64 + 1))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_lesion_free_picture_has_only_cross_entropy(name: str) -> None:
+    """Alone it costs the plain mean; beside a lesion it leaves that one's overlap term as it is."""
+    loss = LOSSES[name]
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[0, 0, :, :4] = 1
+    logits = torch.zeros(2, 1, 8, 8)
+    assert float(loss(logits[1:], masks[1:])) == pytest.approx(math.log(2))
+    both, one = float(loss(logits, masks)), float(loss(logits[:1], masks[:1]))
+    assert both == pytest.approx(one)
+    logits.requires_grad_()
+    loss(logits[1:], masks[1:]).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[1], torch.full((1, 8, 8), 0.5 / 64))
+
+
+@pytest.mark.parametrize("loss", [bce_dice, structure, tversky])
+def test_logits_of_half_size_are_interpolated(loss: object) -> None:
+    """The network's map is at stride 2; a constant one costs what a constant full one does."""
+    masks = torch.zeros(1, 1, 16, 16)
+    masks[..., :5] = 1
+    assert callable(loss)
+    small, full = loss(torch.ones(1, 1, 8, 8), masks), loss(torch.ones(1, 1, 16, 16), masks)
+    assert float(small) == pytest.approx(float(full))
+
+
+def test_dice_per_image_on_worked_cases() -> None:
+    """Half overlap scores 0.5, two empty masks 1."""
+    masks = torch.zeros(2, 1, 4, 4)
+    masks[0, 0, :, :2] = 1
+    logits = torch.full((2, 1, 4, 4), -1.0)
+    logits[0, 0, :, 1:3] = 1
+    assert dice_per_image(logits, masks).tolist() == [0.5, 1.0]
+
+
+def test_a_few_pixels_are_no_finding() -> None:
+    """Of 100x100 pixels, 4 are noise and 5 are found."""
+    logits = torch.full((2, 1, 100, 100), -1.0)
+    logits[0, 0, 0, :4] = 1
+    logits[1, 0, 0, :5] = 1
+    assert finds_something(logits).tolist() == [False, True]

@@ -1,0 +1,140 @@
+"""What endoscopes and their recorders add to a picture: highlights, bubbles, combs, frames."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatImage = NDArray[np.float32]
+MOST_HIGHLIGHTS = 24
+MOST_BUBBLES = 12
+LARGEST_COMB_SHIFT = 0.02
+"""Of the side: how far the scene moves between the two fields of a frame."""
+OCTAGON_CORNER = (0.12, 0.3)
+"""Of the side: what is cut off a corner."""
+LIT = 40.0
+"""Brightness, 0 to 255, from which a pixel shows the scene."""
+MARKS = "0123456789:/. CVPADNiseMxagel"
+
+
+def add_highlights(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Mirror reflections of the lamp: small bright ellipses near one another, soft at the rim."""
+    side = image.shape[0]
+    light = np.zeros(image.shape[:2], np.float32)
+    middle = rng.uniform(0.1, 0.9, 2) * side
+    for _ in range(rng.integers(2, MOST_HIGHLIGHTS)):
+        centre = middle + rng.normal(0, 0.12 * side, 2)
+        logs = rng.uniform(np.log(0.002), np.log(0.025), size=2)
+        axes = np.maximum(1, np.exp(logs) * side)
+        angle = rng.uniform(0, 180)
+        cv2.ellipse(light, _point(centre), _point(axes), angle, 0, 360, 1.0, cv2.FILLED)
+    light = _on_scene(cv2.GaussianBlur(light, (0, 0), rng.uniform(0.4, 1.5)), image)
+    white = rng.uniform(225, 255, 3).astype(np.float32)
+    return image + light * (white - image)
+
+
+def add_bubbles(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Bubbles of rinsing water: bright rims, a reflection in each, the scene seen through."""
+    side = image.shape[0]
+    light = np.zeros(image.shape[:2], np.float32)
+    middle = rng.uniform(0.1, 0.9, 2) * side
+    for _ in range(rng.integers(2, MOST_BUBBLES)):
+        centre = middle + rng.normal(0, 0.15 * side, 2)
+        radius = max(2, np.exp(rng.uniform(*np.log((0.006, 0.05)))) * side)
+        cv2.circle(light, _point(centre), round(radius), rng.uniform(0.3, 0.8), 1, cv2.LINE_AA)
+        spot = centre + rng.uniform(-0.4, 0.4, 2) * radius
+        cv2.circle(light, _point(spot), max(1, round(radius / 6)), 1.0, cv2.FILLED, cv2.LINE_AA)
+    light = _on_scene(cv2.GaussianBlur(light, (0, 0), 0.6), image)
+    return image + light * (np.float32(245) - image)
+
+
+def add_comb(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Interlaced video of a moving scene: every second row comes from a moment later."""
+    most = max(1, round(LARGEST_COMB_SHIFT * image.shape[0]))
+    shift = int(rng.integers(1, most + 1)) * int(rng.choice((-1, 1)))
+    combed = image.copy()
+    combed[1::2] = np.roll(image[1::2], shift, axis=1)
+    return combed
+
+
+def add_frame(
+    image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[FloatImage, NDArray[np.uint8]]:
+    """A dark surround with a hole of one of the usual shapes, burned-in marks, perhaps an inset.
+
+    Returns:
+        The picture, and the mask without what the surround covers.
+    """
+    hole = _hole(image.shape[0], rng)
+    dark = np.full(3, rng.uniform(0, 16), np.float32)
+    framed = np.where(hole[..., None], image, dark)
+    covered = hole.copy()
+    if rng.random() < 0.3:
+        _draw_inset(framed, covered, rng)
+    if rng.random() < 0.7:
+        _draw_marks(framed, rng)
+    return framed, np.where(covered, mask, np.uint8(0))
+
+
+def _hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    hole = np.zeros((side, side), np.uint8)
+    low = np.rint(rng.uniform(0, 0.15, 2) * side).astype(int)
+    high = np.rint((1 - rng.uniform(0, 0.08, 2)) * side).astype(int)
+    kind = rng.choice(("octagon", "circle", "square"))
+    if kind == "circle":
+        centre, axes = (low + high) / 2, (high - low) / 2 * rng.uniform(1, 1.15)
+        cv2.ellipse(hole, _point(centre), _point(axes), 0, 0, 360, 1, cv2.FILLED)
+    elif kind == "square":
+        hole[low[1] : high[1], low[0] : high[0]] = 1
+    else:
+        cut = rng.uniform(*OCTAGON_CORNER) * (high - low)
+        cv2.fillPoly(hole, [_octagon(low, high, cut)], 1)
+    return hole.astype(bool)
+
+
+def _octagon(
+    low: NDArray[np.int64], high: NDArray[np.int64], cut: NDArray[np.float64]
+) -> NDArray[np.int32]:
+    (x0, y0), (x1, y1), (dx, dy) = low, high, cut
+    corners = [
+        (x0 + dx, y0), (x1 - dx, y0), (x1, y0 + dy), (x1, y1 - dy),
+        (x1 - dx, y1), (x0 + dx, y1), (x0, y1 - dy), (x0, y0 + dy),
+    ]  # fmt: skip
+    return np.rint(corners).astype(np.int32)
+
+
+def _draw_inset(image: FloatImage, visible: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """The endoscope's position is shown as a line on a plain rectangle in a lower corner."""
+    side = image.shape[0]
+    width, height = np.rint(rng.uniform(0.2, 0.36, 2) * side).astype(int)
+    x0 = 0 if rng.random() < 0.8 else side - width
+    colour = (
+        (0.0, 0.0, 0.0) if rng.random() < 0.5 else tuple(rng.uniform((90, 110, 0), (160, 190, 60)))
+    )
+    cv2.rectangle(image, (x0, side - height), (x0 + width, side), colour, cv2.FILLED)
+    middle = np.array([x0 + width / 2, side - height / 2])
+    steps = middle + rng.normal(0, 0.03 * side, (8, 2)).cumsum(0)
+    inside = np.clip(steps, (x0 + 2, side - height + 2), (x0 + width - 3, side - 3))
+    cv2.polylines(image, [np.rint(inside).astype(np.int32)], False, (20.0, 20.0, 20.0), 1)
+    visible[side - height :, x0 : x0 + width] = False
+
+
+def _draw_marks(image: FloatImage, rng: np.random.Generator) -> None:
+    side = image.shape[0]
+    scale = rng.uniform(0.0007, 0.0013) * side
+    light = np.zeros(image.shape[:2], np.uint8)
+    x, y = int(rng.integers(0, max(1, side // 20))), int(rng.uniform(0.05, 0.4) * side)
+    for _ in range(rng.integers(2, 7)):
+        text = "".join(rng.choice(list(MARKS), size=rng.integers(3, 12)))
+        cv2.putText(light, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, 1)
+        y += round(scale * 36)
+    alpha = light[..., None] / np.float32(255)
+    image += alpha * (np.float32(rng.uniform(170, 255)) - image)
+
+
+def _on_scene(light: FloatImage, image: FloatImage) -> FloatImage:
+    """`(S, S, 1)`: nothing is reflected in the dark surround."""
+    return light[..., None] * np.clip(image.max(axis=2, keepdims=True) / LIT, 0, 1)
+
+
+def _point(xy: NDArray[np.float64]) -> tuple[int, int]:
+    return round(float(xy[0])), round(float(xy[1]))

@@ -1,0 +1,86 @@
+"""The network of a run, where its weights start, and mixtures of two networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.networks.export import load_network, network_config
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.quantum.layer import QuantumLayer
+from qlumen.quantum.surrogate import check_table_size
+from qlumen.realtime.errors import TrainingError
+from qlumen.training.settings import TrainSettings
+
+SHARE_TOLERANCE = 1e-6
+
+
+def build_network(settings: TrainSettings) -> UNet:
+    """The network of a run, with ImageNet weights in the encoder if it starts from them."""
+    network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
+    if isinstance(core := network.bottleneck.core, QuantumLayer):
+        check_table_size(core.circuit)
+        core.method = settings.differentiation
+    if settings.pretrained:
+        network.encoder.load_imagenet()
+    return network
+
+
+def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
+    return BottleneckConfig(
+        settings.bottleneck, settings.qubits, settings.layers, settings.reuploading
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A network out of a bundle, and for the provenance which bundle and how it came to be."""
+
+    network: UNet
+    provenance: dict[str, Any]
+
+
+def read_network(folder: Path, settings: TrainSettings) -> Origin:
+    """Read a bundle's network.
+
+    Raises:
+        TrainingError: it is of another shape than the settings' network.
+    """
+    bundle = read_bundle(folder)
+    config = network_config(bundle.manifest.network)
+    if config.bottleneck != bottleneck_config(settings):
+        raise TrainingError(
+            f"{folder} holds {config.bottleneck}; this run trains {bottleneck_config(settings)}"
+        )
+    network = load_network(folder / WEIGHTS, config).eval()
+    return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
+
+
+def mixed(network: UNet, others: Sequence[tuple[UNet, float]]) -> UNet:
+    """A network whose weights, means and variances are weighted means: each other with its
+    share, `network` with the rest.
+
+    Networks fine-tuned from one another average well, and the mean often keeps the skills of
+    all (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", "Model soups").
+
+    Raises:
+        TrainingError: they are not of one shape, or the shares add up to more than 1.
+    """
+    rest = 1 - sum(share for _, share in others)
+    if rest < -SHARE_TOLERANCE:
+        raise TrainingError(f"the shares to mix in add up to {1 - rest:g}; they may reach 1")
+    weights = {
+        name: value * rest if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    for other, share in others:
+        if network.config != other.config:
+            raise TrainingError(f"cannot mix {network.config} with {other.config}; they differ")
+        for name, value in other.state_dict().items():
+            if value.is_floating_point():
+                weights[name] = weights[name] + share * value
+    result = UNet(network.config)
+    result.load_state_dict(weights)
+    return result.eval()
