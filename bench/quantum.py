@@ -28,7 +28,7 @@ from qlumen.quantum.devices import Device
 from qlumen.quantum.layer import METHODS, QuantumLayer
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import sample_surrogate
-from qlumen.realtime.engines.openvino import OpenVinoEngine, cpu_options
+from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.training.losses import bce_dice
 
 from common import Row, interleaved_ms, parser, report
@@ -107,7 +107,9 @@ def compiled_surrogate(module: torch.nn.Module, angles: Array) -> Callable[[], A
     single = angles.astype(np.float32)
     example = torch.from_numpy(single)
     model = ov.convert_model(module, example_input=example, input=list(single.shape))
-    request = ov.compile_model(model, "CPU", cpu_options(1, "f32")).create_infer_request()
+    request = ov.compile_model(
+        model, "CPU", CpuOptions(threads=1).properties()
+    ).create_infer_request()
     request.set_input_tensor(ov.Tensor(single))
 
     def run() -> Array:

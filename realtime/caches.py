@@ -1,7 +1,14 @@
 """Where compiled things are kept between runs."""
 
+import hashlib
 import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+KEPT_CONTENTS = 8
+"""Folders of `content_folder` that are kept, the latest used."""
 
 
 def cache_folder(name: str) -> Path | None:
@@ -19,3 +26,33 @@ def cache_folder(name: str) -> Path | None:
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def content_folder(name: str, files: Sequence[Path]) -> Path | None:
+    """A folder in `cache_folder(name)` for what is made from these files, as they are now.
+
+    Other contents have another folder, whatever the files' names and dates. Folders that
+    were not used for long are removed. None where `cache_folder` has none.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    base = cache_folder(name)
+    if base is None:
+        return None
+    folder = base / digest.hexdigest()[:32]
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+        _prune(base)
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _prune(base: Path) -> None:
+    folders = [entry for entry in base.iterdir() if entry.is_dir()]
+    folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in folders[KEPT_CONTENTS:]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from qlumen.realtime.errors import ConfigError
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
 
 
 class Section(BaseModel):
@@ -28,6 +30,32 @@ class SourceSettings(Section):
         False, description="a folder's images follow each other in time (else unrelated stills)"
     )
     fps: float = Field(25.0, ge=0.01, le=1000, description="rate given to a folder's images, 1/s")
+    loop: bool = Field(False, description="live: a file or the scene begins anew at its end")
+    camera_size: str | None = Field(
+        None, pattern=r"^[1-9]\d*x[1-9]\d*$", description="asked of a camera, such as 1920x1080, px"
+    )
+    camera_fps: float | None = Field(
+        None, ge=0.01, le=1000, description="asked of a camera, frames per second"
+    )
+    camera_format: str | None = Field(
+        None, description="asked of a camera: a pixel format or codec, such as yuyv422 or mjpeg"
+    )
+    options: dict[str, str | int | float] = Field(
+        {}, description="live: further options for FFmpeg's input, by their names"
+    )
+
+
+class ReconnectSettings(Section):
+    """Of live cameras and streams."""
+
+    stall_s: float = Field(2.0, ge=0.1, le=600, description="without a picture: signal lost")
+    open_s: float = Field(
+        5.0, ge=0.1, le=600, description="from opening a source to its first picture, at most"
+    )
+    first_s: float = Field(0.5, ge=0.01, le=600, description="from the loss to the first attempt")
+    max_s: float = Field(
+        10.0, ge=0.01, le=600, description="between attempts, which double up to it, +-20%"
+    )
 
 
 class SceneSection(Section):
@@ -39,14 +67,81 @@ class SceneSection(Section):
     polyps: bool = Field(True, description="whether the colon has any")
 
 
+class PatternSection(Section):
+    width: int = Field(1920, ge=192, le=8192, description="of the test pattern, px")
+    height: int = Field(1080, ge=64, le=8192, description="of the test pattern, px")
+    fps: float = Field(25.0, ge=0.01, le=1000, description="frames per second")
+
+
 class ModelSettings(Section):
     bundle: Path | None = Field(None, description="a bundle's folder; none: the shipped one")
+
+
+class FieldSettings(Section):
+    """Of live video; `docs/quality.md` says more."""
+
+    every_s: float = Field(
+        1.0, ge=0, le=60, description="between two looks for the endoscope's visible field, s"
+    )
+    forget_s: float = Field(
+        30.0, gt=0, le=3600, description="a place stays field so long after it was last lit, s"
+    )
+    level: int = Field(
+        28, ge=1, le=255, description="of the brightest channel, from which a place is lit"
+    )
+    least_share: float = Field(
+        0.1, gt=0, le=1, description="of the frame that must be lit for a look to count"
+    )
+
+
+class QualitySettings(Section):
+    """Of live video; `docs/quality.md` says what the defaults rest on."""
+
+    hold_frames: int = Field(
+        3, ge=1, le=1000, description="a condition must hold so long before it is reported"
+    )
+    blurred_below: float = Field(
+        0.36, ge=0, le=10, description="fine over coarse detail; below: out of focus"
+    )
+    red_out_from: float = Field(
+        0.7, ge=0, le=1.01, description="deep red share of the field; from it: lens on the wall"
+    )
+    white_from: float = Field(
+        0.2, ge=0, le=1.01, description="white share of the field; from it: overexposed"
+    )
+    dark_below: float = Field(
+        60.0, ge=0, le=255, description="level of the brightest 5%; below: underexposed"
+    )
+    outside_below: float = Field(
+        0.1, ge=0, le=1, description="reddish share of the field; below: out of the body"
+    )
+    grey_from: float = Field(
+        0.3, ge=0, le=1.01, description="grey share of the field; from it: out of the body"
+    )
+
+
+class PrivacySettings(Section):
+    """Hidden in everything that is written or sent, not on the monitor."""
+
+    regions: tuple[tuple[Share, Share, Share, Share], ...] = Field(
+        (), description="blacked out: x0, y0, x1, y1 as shares of the frame's width and height"
+    )
+    outside_field: bool = Field(
+        False, description="black out all but the endoscope's visible field"
+    )
+    pixelate_outside_body: bool = Field(
+        True, description="make pictures from out of the body unrecognisable"
+    )
 
 
 class EngineSettings(Section):
     threads: int = Field(0, ge=0, le=256, description="of all inferences; 0: all cores")
     streams: int = Field(
-        2, ge=1, le=64, description="inferences side by side; 1 is soonest, 2 are more a second"
+        0,
+        ge=0,
+        le=64,
+        description="inferences side by side; 1 is soonest, 2 are more a second; "
+        "0: 1 on live video, else 2",
     )
     requests: int = Field(3, ge=1, le=64, description="frames in flight in the engine")
     precision: Literal["f32", "bf16"] = Field(
@@ -92,6 +187,29 @@ class PostprocessSettings(Section):
     )
 
 
+class TemporalSettings(Section):
+    """Of live video; `docs/temporal.md` says what the defaults rest on."""
+
+    smoothing: float = Field(
+        0.4, ge=0, lt=1, description="weight of the map 1/25 s before in the next one; 0: none"
+    )
+    hold_s: float = Field(
+        0.24, ge=0, le=10, description="seconds a finding must hold before its alarm begins"
+    )
+    release_s: float = Field(
+        0.4, ge=0, le=10, description="seconds without a finding after which an alarm ends"
+    )
+    gap_s: float = Field(
+        0.0, ge=0, le=10, description="the same before the alarm; 0: any miss starts anew"
+    )
+    min_overlap: float = Field(
+        0.1, gt=0, le=1, description="IoU of boxes from which a finding continues a track"
+    )
+    max_distance: float = Field(
+        1.0, ge=0, le=10, description="or: distance of the centres, in mean diagonals"
+    )
+
+
 class OverlaySettings(Section):
     line_bgr: tuple[Channel, Channel, Channel] = Field(
         (230, 230, 0), description="colour of outlines and fill: blue, green, red"
@@ -102,10 +220,30 @@ class OverlaySettings(Section):
 
 class RecorderSettings(Section):
     crf: int = Field(20, ge=0, le=51, description="x264 quality; lower is better and larger")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = (
-        Field("veryfast", description="x264's trade of time for size")
-    )
+    preset: Preset = Field("veryfast", description="x264's trade of time for size, in replay")
+    live_preset: Preset = Field("ultrafast", description="the same, on live video")
     threads: int = Field(0, ge=0, le=64, description="encoder threads; 0: one a core, up to 4")
+    fragment_s: float = Field(
+        0.5, ge=0.1, le=1, description="of live video that a killed process loses, s"
+    )
+
+
+class StreamSettings(Section):
+    crf: int = Field(23, ge=0, le=51, description="x264 quality; lower is better and larger")
+    preset: Preset = Field("ultrafast", description="x264's trade of time for size")
+    threads: int = Field(0, ge=0, le=64, description="encoder threads; 0: one a core, up to 4")
+    max_kbps: int = Field(8000, ge=100, le=1_000_000, description="limit of the rate, kbit/s")
+    keyframe_s: float = Field(
+        1.0, ge=0.1, le=10, description="between key frames: a new viewer's longest wait, s"
+    )
+    timeout_s: float = Field(
+        5.0, ge=0.5, le=60, description="without progress after which the stream is given up, s"
+    )
+
+
+class MonitorSettings(Section):
+    full_screen: bool = Field(False, description="how the window starts; the key f switches")
+    width_px: int = Field(1280, ge=64, le=16384, description="of the window at first, at most")
 
 
 class SnapshotSettings(Section):
@@ -116,17 +254,78 @@ class PipelineSettings(Section):
     queue_frames: int = Field(2, ge=1, le=64, description="frames waiting before each stage")
 
 
+class LiveSettings(Section):
+    mode: Literal["passthrough", "synchronous"] = Field(
+        "passthrough",
+        description="passthrough: each frame at once, with the newest findings moved to it; "
+        "synchronous: each frame with its own findings, the video late by the network",
+    )
+    wait_ms: float = Field(
+        100.0, gt=0, le=1000, description="synchronous: longest wait for a frame's findings"
+    )
+    max_age_ms: float = Field(
+        120.0, gt=0, le=2000, description="findings older than this are not shown; the AI is late"
+    )
+    no_signal_s: float = Field(
+        0.5, gt=0, le=60, description="without a frame for so long, the picture says no signal"
+    )
+    sink_frames: int = Field(
+        12, ge=1, le=250, description="frames that may wait for a slow output; more are dropped"
+    )
+    sink_close_s: float = Field(
+        5.0, gt=0, le=60, description="how long an output may take to finish at the end"
+    )
+
+
+class WatchdogSettings(Section):
+    hang_s: float = Field(
+        2.0, gt=0, le=60, description="a frame that takes the network longer counts as a hang"
+    )
+    deadline_ms: float = Field(
+        100.0, gt=0, le=2000, description="a frame that takes the network longer missed it"
+    )
+    late_frames: int = Field(
+        250, ge=0, description="missed one after the other, they restart the engine; 0: never"
+    )
+    first_s: float = Field(0.5, gt=0, le=60, description="pause before the first restart")
+    max_s: float = Field(30.0, gt=0, le=600, description="longest pause before a restart")
+    failures: int = Field(
+        5, ge=1, le=1000, description="after so many in a row the AI stays off until asked"
+    )
+    healthy_s: float = Field(
+        60.0, gt=0, le=3600, description="a run of this length ends a row of failures"
+    )
+
+
+class AlarmSettings(Section):
+    flash_s: float = Field(0.4, ge=0, le=5, description="frame around the picture on a new alarm")
+    command: tuple[str, ...] = Field(
+        (), description="program and arguments to run on a new alarm, such as a sound player"
+    )
+
+
 class Settings(Section):
     source: SourceSettings = SourceSettings()
+    reconnect: ReconnectSettings = ReconnectSettings()
     scene: SceneSection = SceneSection()
+    pattern: PatternSection = PatternSection()
     model: ModelSettings = ModelSettings()
+    field: FieldSettings = FieldSettings()
+    quality: QualitySettings = QualitySettings()
+    privacy: PrivacySettings = PrivacySettings()
     engine: EngineSettings = EngineSettings()
     quantum: QuantumSettings = QuantumSettings()
     postprocess: PostprocessSettings = PostprocessSettings()
+    temporal: TemporalSettings = TemporalSettings()
     overlay: OverlaySettings = OverlaySettings()
     recorder: RecorderSettings = RecorderSettings()
+    stream: StreamSettings = StreamSettings()
+    monitor: MonitorSettings = MonitorSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    live: LiveSettings = LiveSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    alarm: AlarmSettings = AlarmSettings()
 
     def sha256(self) -> str:
         """Hash of all values, defaults included, independent of how they were given."""

@@ -33,12 +33,26 @@ class Outputs:
 
 
 def check_outputs(inputs: Sequence[Path], outputs: Outputs) -> None:
-    """Raise UsageError for an output that cannot be written or would destroy an input.
+    """Raise UsageError for an output that cannot be written or would destroy an input."""
+    check_paths(inputs, list(outputs.files()), list(outputs.folders()))
+    if outputs.video and outputs.video.suffix.lower() not in VIDEO_SUFFIXES:
+        raise UsageError(f"--output {outputs.video} will be an MP4; give it the ending .mp4")
+
+
+def check_paths(
+    inputs: Sequence[Path],
+    files: Sequence[tuple[str, Path]],
+    folders: Sequence[tuple[str, Path]],
+) -> None:
+    """Raise UsageError for a file or folder to write that is none, or is an input.
 
     Files are compared by identity, so links count as what they lead to; a file that
     exists in an input folder is an input, too.
+
+    Args:
+        files, folders: each with the name of its option.
     """
-    named = [*outputs.files(), *outputs.folders()]
+    named = [*files, *folders]
     for index, (name, path) in enumerate(named):
         if not path.absolute().parent.is_dir():
             raise UsageError(f"{name} {path}: there is no folder {path.parent}; create it first")
@@ -48,14 +62,12 @@ def check_outputs(inputs: Sequence[Path], outputs: Outputs) -> None:
         for other, earlier in named[:index]:
             if _same(path, earlier):
                 raise UsageError(f"{name} and {other} are both {path}; choose another name")
-    for name, path in outputs.files():
+    for name, path in files:
         if path.is_dir():
             raise UsageError(f"{name} {path} is a folder; give the name of a file")
-    for name, path in outputs.folders():
+    for name, path in folders:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{name} {path} is a file; give the name of a folder")
-    if outputs.video and outputs.video.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UsageError(f"--output {outputs.video} will be an MP4; give it the ending .mp4")
 
 
 def _same(a: Path, b: Path) -> bool:
@@ -82,7 +94,8 @@ def open_sinks(
     if outputs.video:
         from qlumen.realtime.sinks.recorder import Recorder
 
-        add("recorder", Recorder(outputs.video, info, **settings.recorder.model_dump()))
+        encoding = settings.recorder.model_dump(include={"crf", "preset", "threads"})
+        add("recorder", Recorder(outputs.video, info, **encoding))
     if outputs.events:
         from qlumen.realtime.sinks.events import EventsWriter
 

@@ -1,7 +1,6 @@
 """Preprocessing, engine and post-processing of a bundle, as one step from frame to findings."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,13 +10,16 @@ from qlumen.quantum.devices import Device
 from qlumen.quantum.executors import SURROGATE, open_executor
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.engines.split import SplitEngine
 from qlumen.realtime.errors import BundleError
 from qlumen.realtime.frames import Frame, Image, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.preprocess import Preprocessor
+
+LIVE_STREAMS, STREAMS = 1, 2
+"""Inferences side by side: one has a frame's map soonest, two finish more frames a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Segmenter:
     postprocess: Postprocessor
 
     @classmethod
-    def open(cls, bundle: Bundle, settings: Settings) -> "Segmenter":
-        """Compile the bundle's network; `settings` may override its thresholds.
+    def open(cls, bundle: Bundle, settings: Settings, *, live: bool = False) -> "Segmenter":
+        """Compile the bundle's network; `settings` may override its thresholds. For `live`
+        video one frame's map comes as soon as it can, else as many a second as possible.
 
         Raises:
             EngineError: the network cannot be compiled here.
@@ -40,10 +43,8 @@ class Segmenter:
             ConfigError: thresholds that contradict each other.
         """
         spec = bundle.manifest.input
-        thresholds: dict[str, Any] = bundle.manifest.thresholds.model_dump()
-        thresholds |= settings.postprocess.model_dump(exclude_none=True)
-        postprocess = Postprocessor(**thresholds)
-        engine = _open_engine(bundle, settings)
+        postprocess = Postprocessor(**thresholds(bundle, settings))
+        engine = _open_engine(bundle, settings, live)
         if engine.input_size != (spec.width, spec.height):
             engine.close()
             raise BundleError(
@@ -51,6 +52,10 @@ class Segmenter:
                 f"takes {engine.input_size[0]}x{engine.input_size[1]}; export the bundle again"
             )
         return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
+
+    def with_thresholds(self, bundle: Bundle, settings: Settings) -> "Segmenter":
+        """The same engine with other thresholds. Raises ConfigError if they contradict."""
+        return replace(self, postprocess=Postprocessor(**thresholds(bundle, settings)))
 
     def submit(self, image: Image) -> Ticket:
         """Preprocess and start the network; waits when too many frames are in flight."""
@@ -75,11 +80,19 @@ class Segmenter:
         return Geometry.of(frame_size, self.engine.output_size, self.preprocess.fit)
 
 
-def _open_engine(bundle: Bundle, settings: Settings) -> Engine:
-    options = settings.engine.model_dump()
+def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:
+    """`low`, `high` and `min_area_fraction`: the bundle's own where the settings have none."""
+    own: dict[str, float] = bundle.manifest.thresholds.model_dump()
+    return own | settings.postprocess.model_dump(exclude_none=True)
+
+
+def _open_engine(bundle: Bundle, settings: Settings, live: bool) -> Engine:
+    chosen = settings.engine.model_dump()
+    chosen["streams"] = chosen["streams"] or (LIVE_STREAMS if live else STREAMS)
+    options = CpuOptions(**chosen)
     quantum = settings.quantum
     if quantum.executor == SURROGATE:
-        return OpenVinoEngine(bundle.model, **options)
+        return OpenVinoEngine(bundle.model, options)
     trained = read_circuit(bundle)
     device = Device(quantum.executor, quantum.shots, quantum.depolarizing, quantum.readout_error)
     executor = open_executor(
@@ -90,4 +103,4 @@ def _open_engine(bundle: Bundle, settings: Settings) -> Engine:
         memo_entries=quantum.memo_entries,
         workers=quantum.workers,
     )
-    return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, **options)
+    return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, options)

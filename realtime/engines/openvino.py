@@ -1,65 +1,76 @@
 """The default engine: OpenVINO on the CPU."""
 
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 import openvino as ov
 
-from qlumen.realtime.caches import cache_folder
+from qlumen.realtime.caches import content_folder
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
 
 
-class OpenVinoEngine(Engine):
-    """Compiles an OpenVINO model for latency.
+@dataclass(frozen=True, slots=True)
+class CpuOptions:
+    """How OpenVINO uses the processor.
 
     Requests in flight, more of them than streams, keep the cores busy while other stages
     work. One stream over all threads gives a frame its map soonest; two streams of half the
     threads finish more frames, since none waits for a core that decodes.
 
-    Args:
-        model: the `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+    Attributes:
         threads: of all inferences together; 0 takes all cores.
         streams: inferences that run side by side and share the threads.
         requests: frames that may be in flight.
         precision: `f32` or `bf16`, of the arithmetic.
+    """
+
+    threads: int = 0
+    streams: int = 1
+    requests: int = 2
+    precision: str = "f32"
+
+    def properties(self) -> dict[str, Any]:
+        """What `ov.Core.compile_model` takes."""
+        properties: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": self.streams,
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
+        if self.threads:
+            properties["INFERENCE_NUM_THREADS"] = self.threads
+        return properties
+
+
+class OpenVinoEngine(Engine):
+    """Compiles an OpenVINO model for latency.
+
+    Args:
+        model: the `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+        options: none: one stream over all cores.
 
     Raises:
         EngineError: the model cannot be read or compiled here.
     """
 
-    def __init__(
-        self,
-        model: Path,
-        *,
-        threads: int = 0,
-        streams: int = 1,
-        requests: int = 2,
-        precision: str = "f32",
-    ) -> None:
-        core = caching_core()
+    def __init__(self, model: Path, options: CpuOptions | None = None) -> None:
+        self._options = options = options or CpuOptions()
+        core = caching_core(model)
         try:
-            self._compiled = core.compile_model(
-                str(model), "CPU", cpu_options(threads, precision, streams)
-            )
+            compiled = core.compile_model(str(model), "CPU", options.properties())
         except RuntimeError as error:
             raise cannot_compile(model, error) from error
-        _, height, width, _ = self._compiled.input(0).shape
-        *_, rows, columns = self._compiled.output(0).shape
+        _, height, width, _ = compiled.input(0).shape
+        *_, rows, columns = compiled.output(0).shape
         self.input_size = (width, height)
         self.output_size = (columns, rows)
-        self.requests = requests
-        self._options = {
-            "threads": threads,
-            "streams": streams,
-            "requests": requests,
-            "precision": precision,
-        }
-        self._requests = [self._compiled.create_infer_request() for _ in range(requests)]
+        self.requests = options.requests
+        self._requests = [compiled.create_infer_request() for _ in range(self.requests)]
         self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for request in self._requests:
             self._free.put(request)
@@ -76,32 +87,45 @@ class OpenVinoEngine(Engine):
         return _Pending(request, image, self._free)
 
     def describe(self) -> dict[str, Any]:
-        return {"name": "openvino", "version": ov.__version__, "device": "CPU", **self._options}
+        return about("openvino", self._options)
 
     def close(self) -> None:
         for request in self._requests:
             request.wait()
         self._requests.clear()
+        drain(self._free)
 
 
-def caching_core() -> ov.Core:
-    """A core that keeps compiled networks in the user's cache folder."""
+def drain(free: SimpleQueue[Any]) -> None:
+    """Let go of all requests, and with them of the network and its threads: those that are
+    left when the interpreter ends can abort the process."""
+    with suppress(Empty):
+        while True:
+            free.get_nowait()
+
+
+def caching_core(model: Path) -> ov.Core:
+    """A core that keeps the compiled network in the user's cache folder.
+
+    OpenVINO takes a network for the one that it has in its cache if the `.xml` is the same,
+    whatever weights lie beside it. So each content has a folder of its own.
+
+    Raises:
+        EngineError: the model's files cannot be read.
+    """
     core = ov.Core()
-    if cache := cache_folder("openvino"):
+    try:
+        cache = content_folder("openvino", (model, model.with_suffix(".bin")))
+    except OSError as error:
+        raise EngineError(f"{error.filename} cannot be read: {error.strerror}") from error
+    if cache:
         core.set_property({"CACHE_DIR": str(cache)})
     return core
 
 
-def cpu_options(threads: int, precision: str, streams: int = 1) -> dict[str, Any]:
-    """`streams` share `threads` threads, 0: all cores; arithmetic in `precision`."""
-    options: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": streams,
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
-    return options
+def about(name: str, options: CpuOptions) -> dict[str, Any]:
+    """An engine's name, version, device and settings."""
+    return {"name": name, "version": ov.__version__, "device": "CPU", **asdict(options)}
 
 
 def cannot_compile(model: Path, error: RuntimeError) -> EngineError:

@@ -15,7 +15,7 @@ import openvino as ov
 from qlumen.networks.graph import cut_at_circuit
 from qlumen.quantum.executors import Executor
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.engines.openvino import caching_core, cannot_compile, cpu_options
+from qlumen.realtime.engines.openvino import CpuOptions, about, caching_core, cannot_compile, drain
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
 
@@ -27,7 +27,7 @@ class SplitEngine(Engine):
         model: the `.xml` of a bundle with a circuit.
         executor: what computes the circuit; closed with the engine.
         n_inputs: of the circuit.
-        threads, streams, requests, precision: as of `OpenVinoEngine`.
+        options: as of `OpenVinoEngine`.
 
     Raises:
         EngineError: the model cannot be read or compiled here.
@@ -39,33 +39,23 @@ class SplitEngine(Engine):
         model: Path,
         executor: Executor,
         n_inputs: int,
-        *,
-        threads: int = 0,
-        streams: int = 1,
-        requests: int = 2,
-        precision: str = "f32",
+        options: CpuOptions | None = None,
     ) -> None:
         self._executor, self._n_inputs = executor, n_inputs
-        options = cpu_options(threads, precision, streams)
-        core = caching_core()
+        self._options = options = options or CpuOptions()
+        core = caching_core(model)
         try:
             halves = cut_at_circuit(core.read_model(model))
-            head = core.compile_model(halves.head, "CPU", options)
-            tail = core.compile_model(halves.tail, "CPU", options)
+            head = core.compile_model(halves.head, "CPU", options.properties())
+            tail = core.compile_model(halves.tail, "CPU", options.properties())
         except RuntimeError as error:
             raise cannot_compile(model, error) from error
         _, height, width, _ = head.input(0).shape
         *_, rows, columns = tail.output(0).shape
         self.input_size, self.output_size = (width, height), (columns, rows)
-        self.requests = requests
-        self._options = {
-            "threads": threads,
-            "streams": streams,
-            "requests": requests,
-            "precision": precision,
-        }
+        self.requests = options.requests
         self._pairs = [
-            (head.create_infer_request(), tail.create_infer_request()) for _ in range(requests)
+            (head.create_infer_request(), tail.create_infer_request()) for _ in range(self.requests)
         ]
         self._free: SimpleQueue[tuple[ov.InferRequest, ov.InferRequest]] = SimpleQueue()
         for pair in self._pairs:
@@ -94,10 +84,7 @@ class SplitEngine(Engine):
 
     def describe(self) -> dict[str, Any]:
         return {
-            "name": "openvino-split",
-            "version": ov.__version__,
-            "device": "CPU",
-            **self._options,
+            **about("openvino-split", self._options),
             "quantum": self._executor.describe(),
         }
 
@@ -105,6 +92,7 @@ class SplitEngine(Engine):
         for head, _ in self._pairs:
             head.wait()
         self._pairs.clear()
+        drain(self._free)
         self._executor.close()
 
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,16 @@ def test_shipped_default_file_holds_the_defaults() -> None:
     assert load_settings(file) == Settings()
     written = yaml.safe_load(file.read_text())
     assert written == Settings().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)
+def test_shipped_files_are_valid_and_explain_every_line(file: Path) -> None:
+    """Each loads, and each of its keys has a comment beside it or on the next line."""
+    load_settings(file)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for line, below in pairwise([*lines, ""]):
+        if line.startswith("  ") and not line.lstrip().startswith("#"):
+            assert " # " in line or below.lstrip().startswith("#"), line
 
 
 def test_every_field_is_described() -> None:

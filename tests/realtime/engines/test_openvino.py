@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,13 +6,13 @@ import numpy as np
 import pytest
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.errors import EngineError
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OpenVinoEngine]:
-    with OpenVinoEngine(read_bundle(shipped_bundle()).model, requests=2) as engine:
+    with OpenVinoEngine(read_bundle(shipped_bundle()).model, CpuOptions(requests=2)) as engine:
         yield engine
 
 
@@ -66,6 +67,7 @@ def test_unreadable_model_is_an_engine_error(tmp_path: Path) -> None:
     """A file that OpenVINO cannot compile ends in one line."""
     model = tmp_path / "network.xml"
     model.write_text("<net/>")
+    model.with_suffix(".bin").write_bytes(b"")
     with pytest.raises(EngineError, match="cannot compile"):
         OpenVinoEngine(model)
 
@@ -75,3 +77,31 @@ def test_description_names_engine_and_settings(engine: OpenVinoEngine) -> None:
     about = engine.describe()
     assert about["name"] == "openvino"
     assert about["requests"] == 2
+
+
+def test_other_weights_are_never_answered_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New weights beside the same `.xml`, with the same date, give the new network's map: that of
+    a cache that has never seen the old one."""
+    given = read_bundle(shipped_bundle()).model
+    model = tmp_path / "m.xml"
+    weights = model.with_suffix(".bin")
+    model.write_bytes(given.read_bytes())
+    content = np.fromfile(given.with_suffix(".bin"), np.float16)
+    content.tofile(weights)
+    date = weights.stat()
+
+    def answer(cache: str) -> np.ndarray:
+        monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / cache))
+        with OpenVinoEngine(model) as engine:
+            return engine.infer(pictures(engine, 1)[0])
+
+    old = answer("a")
+    some = slice(len(content) // 3, 2 * len(content) // 3)  # in the midst of the convolutions
+    content[some] *= np.float16(0.5)
+    content.tofile(weights)
+    os.utime(weights, ns=(date.st_atime_ns, date.st_mtime_ns))
+    new = answer("a")
+    assert not np.array_equal(new, old)
+    np.testing.assert_array_equal(new, answer("b"))
