@@ -1,51 +1,70 @@
 """Memory of a long replay, sampled from outside: its peak, and whether it grows.
 
-    python bench/memory.py [--json FILE] [--frames N]
+    python bench/memory.py [--json FILE] [--frames N] [--source FILE]
 
-Replays the built-in scene at 1080p with recorder and events in a process of its own. Growth
-compares the medians of the second and the last tenth of the samples.
+Replays the built-in scene at 1080p, or FILE, with recorder and events in a process of its
+own. Growth compares the medians of the second and the last tenth of the samples, and fits a
+line to all but the first tenth. The last seconds, in which everything is closed, count only
+for the peak.
 """
 
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from common import parser, report
 
 SAMPLE_SECONDS = 0.5
+CLOSING_SAMPLES = 4
 MIB = 2**20
+SCENE = "scene"
+SCENE_SIZE_PX = 1920, 1080
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--frames", type=int, default=5000)
+    arguments.add_argument("--source", default=SCENE, help="a recording to replay instead")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        samples = resident_mib(replay_command(Path(folder), options.frames))
-    tenth = max(1, len(samples) // 10)
-    early = statistics.median(samples[tenth : 2 * tenth])
-    late = statistics.median(samples[-tenth:])
-    row = {
-        "name": "replay_recording_1080p",
-        "frames": options.frames,
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        samples = resident_mib(replay_command(options.source, folder, options.frames))
+        frames = json.loads((folder / "s.json").read_text(encoding="utf-8"))["frames"]
+    name = "replay_recording_" + ("1080p" if options.source == SCENE else "file")
+    row = {"name": name, "frames": frames, **figures(samples, frames)}
+    report([row], {"late_over_early": row["late_mib"] / row["early_mib"]}, options.json)
+
+
+def figures(samples: Sequence[float], frames: int) -> dict[str, float]:
+    """Peak, early and late memory in MiB, and the slope, over a run of so many frames."""
+    tenth, running = len(samples) // 10, samples[:-CLOSING_SAMPLES]
+    if tenth <= CLOSING_SAMPLES:
+        raise SystemExit(f"{frames} frames are too few to tell growth; take a longer run")
+    a_sample = np.polynomial.Polynomial.fit(range(tenth, len(running)), running[tenth:], 1)
+    return {
         "samples": len(samples),
         "peak_mib": max(samples),
-        "early_mib": early,
-        "late_mib": late,
+        "early_mib": statistics.median(running[tenth : 2 * tenth]),
+        "late_mib": statistics.median(running[-tenth:]),
+        "slope_mib_per_1000_frames": a_sample.deriv()(0) * len(samples) / frames * 1000,
     }
-    report([row], {"late_over_early": late / early}, options.json)
 
 
-def replay_command(folder: Path, frames: int) -> list[str]:
+def replay_command(source: str, folder: Path, frames: int) -> list[str]:
     code = "from qlumen.realtime.cli import main; main()"
-    settings = {"scene.width": 1920, "scene.height": 1080, "scene.frames": frames}
-    command = [sys.executable, "-c", code, "replay", "scene"]
+    width, height = SCENE_SIZE_PX
+    settings = {"scene.width": width, "scene.height": height, "scene.frames": frames}
+    command = [sys.executable, "-c", code, "replay", source, "--limit", str(frames)]
     command += ["--output", str(folder / "o.mp4"), "--events", str(folder / "e.jsonl")]
+    command += ["--json", str(folder / "s.json")]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
     return command

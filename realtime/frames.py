@@ -131,6 +131,7 @@ class LiveState:
         tracks: lesions followed at the annotated frame, with and without alarm.
         recording: whether a recording is being written.
         signal: False while the source delivers nothing; the picture is then the last one.
+        overlay: False while the findings are hidden on request.
     """
 
     ai: AiState
@@ -140,6 +141,7 @@ class LiveState:
     tracks: tuple[Track, ...]
     recording: bool
     signal: bool
+    overlay: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
 from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
 from qlumen.realtime.errors import ConfigError
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Box, Image, Mask, Segmentation
 
 CYAN_BGR = (230, 230, 0)
@@ -47,6 +48,7 @@ class Overlay:
         """
         _check_style(line_bgr, fill_alpha, line_width_px)
         self._line_width_px = line_width_px
+        self._pool = FramePool()
         self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
 
     def __call__(self, image: Image, segmentation: Segmentation) -> Image:
@@ -61,7 +63,8 @@ class Overlay:
             view = image.view()
             view.flags.writeable = False
             return view
-        drawn, parts = image.copy(order="C"), self._parts(segmentation)
+        drawn, parts = self._pool.take(image.shape), self._parts(segmentation)
+        np.copyto(drawn, image)
         for box in self._boxes(segmentation):
             blend_parts(drawn, parts, self._keep, self._add, *box)
         return drawn

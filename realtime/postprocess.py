@@ -26,6 +26,7 @@ from qlumen.kernels.morphology import fill_holes
 from qlumen.kernels.threshold import ROUNDING_SLACK, max_runs, threshold_runs
 from qlumen.kernels.upsample import pad_inner, reaches
 from qlumen.realtime.errors import ConfigError, EngineError
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Finding, Mask, Segmentation
 from qlumen.realtime.geometry import Geometry
 
@@ -54,6 +55,7 @@ class Postprocessor:
         self._low = np.float32(low)
         self._high = np.float32(high)
         self._min_area_fraction = min_area_fraction
+        self._masks = FramePool()
         self._scratch: _Scratch | None = None
 
     def __call__(self, probability: NDArray[np.float32], geometry: Geometry) -> Segmentation:
@@ -72,7 +74,8 @@ class Postprocessor:
             EngineError: if the map's size, type or layout is another.
         """
         _check_probability(probability, geometry)
-        mask = np.zeros((geometry.frame_h, geometry.frame_w), np.uint8)
+        mask = self._masks.take((geometry.frame_h, geometry.frame_w))
+        mask.fill(0)
         if not reaches(probability, *geometry.inner, self._high - ROUNDING_SLACK):
             return Segmentation(mask, (), probability)
         scratch = self._scratch_for(geometry)

@@ -2,13 +2,18 @@
 
 import urllib.request
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
-from qlumen.realtime.config import SceneSection, Settings
+from qlumen.realtime.config import PatternSection, SceneSection, Settings
 from qlumen.realtime.errors import UsageError
+from qlumen.realtime.sources.addresses import is_live
 from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.live import LiveSource
+from qlumen.realtime.sources.paced import PacedSource
 
 SCENE = "scene"
+PATTERN = "pattern"
 MAX_RATE_DENOMINATOR = 1001
 """Enough to find 30000/1001 behind 29.97."""
 
@@ -20,10 +25,9 @@ def open_source(location: str, settings: Settings) -> Source:
         UsageError: the name is empty.
         SourceError: it does not exist, or holds no picture.
     """
-    if not location:
-        raise UsageError("the source's name is empty; give a file, a folder, a URL or scene")
+    _check_named(location)
     if location == SCENE:
-        return _scene(settings.scene)
+        return _scene(settings.scene, settings.scene.frames)
     if Path(location).is_dir():
         from qlumen.realtime.sources.folder import FolderSource
 
@@ -36,6 +40,37 @@ def open_source(location: str, settings: Settings) -> Source:
     )
 
 
+def open_live_source(location: str, settings: Settings) -> LiveSource:
+    """Open a camera, a stream, or something that is played at its own rate.
+
+    `scene`, `pattern`, a folder's sequence of images and video files are played; with
+    `source.loop` a file, a folder and the scene have no end. Cameras and streams, as
+    `addresses.Address` names them, are received as they come.
+
+    Raises:
+        UsageError: the name is empty, or a folder's images are no sequence.
+        ConfigError: settings that the source cannot have.
+        SourceError: it does not exist, does not answer, or holds no picture.
+    """
+    _check_named(location)
+    if location == SCENE:
+        frames = None if settings.source.loop else settings.scene.frames
+        return PacedSource(partial(_scene, settings.scene, frames))
+    if location == PATTERN:
+        return PacedSource(partial(_pattern, settings.pattern))
+    path = Path(location)
+    if path.is_dir() and not settings.source.sequence:
+        raise UsageError(
+            f"{location} is a folder of single images; if they follow each other in time, "
+            "set source.sequence=true"
+        )
+    if path.is_dir() or path.is_file() or not is_live(location):
+        return PacedSource(partial(open_source, location, settings), loop=settings.source.loop)
+    from qlumen.realtime.sources.receive import ReceivedSource
+
+    return ReceivedSource(location, settings.source, settings.reconnect)
+
+
 def input_files(location: str, bundle: Path | None) -> list[Path]:
     """The files and folders that a replay reads, which no output may touch."""
     paths = [bundle] if bundle else []
@@ -46,7 +81,12 @@ def input_files(location: str, bundle: Path | None) -> list[Path]:
     return paths
 
 
-def _scene(section: SceneSection) -> Source:
+def _check_named(location: str) -> None:
+    if not location:
+        raise UsageError("the source's name is empty; give a file, a folder, a URL or scene")
+
+
+def _scene(section: SceneSection, frames: int | None) -> Source:
     from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
     return SceneSource(
@@ -54,11 +94,17 @@ def _scene(section: SceneSection) -> Source:
             width=section.width,
             height=section.height,
             fps=_rate(section.fps),
-            frame_count=section.frames,
+            frame_count=frames,
             seed=section.seed,
             polyps=section.polyps,
         )
     )
+
+
+def _pattern(section: PatternSection) -> Source:
+    from qlumen.realtime.sources.pattern import PatternSource
+
+    return PatternSource(section.width, section.height, _rate(section.fps))
 
 
 def _rate(fps: float) -> Fraction:

@@ -4,21 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from itertools import chain
 
 import av
 
 from qlumen.realtime.errors import NoFramesError, TruncatedError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.addresses import without_secrets
 from qlumen.realtime.sources.announced import Reading, frame_count, mean_rate
 from qlumen.realtime.sources.base import Source, SourceInfo
-from qlumen.realtime.sources.deinterlace import Deinterlacer
+from qlumen.realtime.sources.decoding import Decoding
 from qlumen.realtime.sources.opening import opened, video_stream
-from qlumen.realtime.sources.picture import Orientation, to_bgr, upright
-from qlumen.realtime.sources.timestamps import Timestamps
-
-ASSUMED_RATE = Fraction(25)  # for frames without time stamps in a stream without a rate
 
 
 class ContainerSource(Source):
@@ -49,10 +45,10 @@ class ContainerSource(Source):
 
     def __init__(self, location: str, *, hardware: str | None = None, threads: int = 0) -> None:
         self.drops = Counter()
-        self._location = location
+        self._location = without_secrets(location)
         self._container = opened(location, hardware)
         try:
-            self._stream = video_stream(self._container, location)
+            self._stream = video_stream(self._container, self._location)
             self._set_threads(threads)
             self.info = _describe(location, self._container, self._stream, hardware)
             self._start()
@@ -75,9 +71,6 @@ class ContainerSource(Source):
     def _start(self) -> None:
         """Decode the first frame, so that a video without one is known by now."""
         self._reading = Reading(self._container, self._stream)
-        self._deinterlacer = Deinterlacer()
-        rate = self.info.fps or ASSUMED_RATE
-        self._timestamps = Timestamps(1 / (rate * self._stream.time_base))
         self._stopped_by: av.error.FFmpegError | None = None
         self._decode_error: av.error.FFmpegError | None = None
         self._rest = self._frames()
@@ -90,11 +83,8 @@ class ContainerSource(Source):
 
     def _frames(self) -> Generator[Frame]:
         delivered = 0
-        orientation = Orientation()
-        for picture in self._pictures():
-            matrix = orientation.matrix(picture)
-            self._note_picture(picture, turned=matrix is not None)
-            image = upright(to_bgr(picture), matrix)
+        decoding = Decoding(self._stream, self.info.fps, self._note, self._failed)
+        for picture, image in decoding.pictures(self._packets()):
             now_ns = time.monotonic_ns()
             yield Frame(delivered, picture.pts, picture.time_base, image, now_ns)
             delivered += 1
@@ -103,14 +93,6 @@ class ContainerSource(Source):
         announced = self.info.frame_count
         if announced is not None and delivered < announced:
             self._note(f"{delivered} of about {announced} announced frames could be read")
-
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Decoded frames, stamped and progressive."""
-        for packet in self._packets():
-            for frame in self._decoded(packet):
-                self._stamp(frame)
-                yield from self._deinterlacer.feed(frame)
-        yield from self._deinterlacer.flush()
 
     def _packets(self) -> Iterator[av.Packet | None]:
         """The stream's packets; at the end one that makes the decoder give out the rest."""
@@ -124,31 +106,9 @@ class ContainerSource(Source):
             self._stopped_by = error
         yield None
 
-    def _decoded(self, packet: av.Packet | None) -> list[av.VideoFrame]:
-        try:
-            return self._stream.decode(packet)
-        except av.error.FFmpegError as error:
-            self._decode_error = error
-            self.drops["decode_error"] += 1
-            self._note("damaged: frames up to the next key frame may be missing, too")
-            return []
-
-    def _stamp(self, frame: av.VideoFrame) -> None:
-        frame.time_base = self._stream.time_base
-        frame.pts = self._timestamps.of(frame.pts, frame.dts)
-        if self._timestamps.estimated:
-            self._note("time stamps missing or out of order were estimated")
-
-    def _note_picture(self, picture: av.VideoFrame, *, turned: bool) -> None:
-        if turned:
-            self._note("turned upright, as the recording asks")
-        if picture.is_corrupt:
-            self._note("some frames are damaged and shown as far as they could be decoded")
-        if self._deinterlacer.frames:
-            self._note("interlaced frames deinterlaced")
-        depth = picture.format.components[0].bits
-        if depth > 8:
-            self._note(f"{depth} bits a channel reduced to 8")
+    def _failed(self, error: av.error.FFmpegError) -> None:
+        self._decode_error = error
+        self.drops["decode_error"] += 1
 
     def _note(self, text: str) -> None:
         if text not in self.info.notes:
@@ -179,7 +139,7 @@ def _describe(
     hardware: str | None,
 ) -> SourceInfo:
     return SourceInfo(
-        name=location,
+        name=without_secrets(location),
         width=None,
         height=None,
         fps=mean_rate(stream),

@@ -8,6 +8,8 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.stream import Disposition
 
 from qlumen.realtime.errors import ConfigError, NotAVideoError, SourceError, SourceNotFoundError
+from qlumen.realtime.sources.addresses import Address, without_secrets
+from qlumen.realtime.sources.relay import Relay
 
 NETWORK_TIMEOUT_SECONDS = 10.0
 TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg plays text files, too
@@ -35,6 +37,44 @@ def opened(location: str, hardware: str | None = None) -> av.container.InputCont
     return _open_on(hardware, location, path)
 
 
+def opened_live(
+    address: Address,
+    hardware: str | None,
+    open_s: float,
+    read_s: float,
+    relay: Relay | None = None,
+) -> av.container.InputContainer:
+    """Open a camera or a stream, with its streams found.
+
+    Args:
+        hardware: see `opened`.
+        open_s: seconds to wait for a connection, and again for what is in it.
+        read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`.
+        relay: read this instead of the address.
+
+    Raises:
+        SourceError, ConfigError: as `opened`.
+    """
+    if hardware is not None:
+        _check_hardware(hardware)
+    try:
+        return av.open(
+            relay or address.name,
+            format=address.format,
+            options=dict(address.options),
+            timeout=(open_s, read_s),
+            hwaccel=HWAccel(hardware, allow_software_fallback=False) if hardware else None,
+        )
+    except av.error.FFmpegError as error:
+        if relay is not None and (reason := relay.reason()):
+            raise SourceError(
+                f"{address.shown} cannot be opened: {without_secrets(reason)}"
+            ) from error
+        raise _explained(address.shown, None, error, open_s) from error
+    except RuntimeError as error:
+        raise _not_on(hardware, address.shown, error) from error
+
+
 def video_stream(
     container: av.container.InputContainer, location: str
 ) -> av.video.stream.VideoStream:
@@ -51,6 +91,12 @@ def video_stream(
         )
     best = container.streams.best("video")
     return best if best in streams else streams[0]
+
+
+def no_answer(location: str, seconds: float) -> SourceError:
+    return SourceError(
+        f"{location} did not answer within {seconds:g} s; check address, network and sender"
+    )
 
 
 def _check_hardware(hardware: str) -> None:
@@ -91,16 +137,25 @@ def _open_on(hardware: str, location: str, path: Path | None) -> av.container.In
     try:
         return _open(location, path, HWAccel(hardware, allow_software_fallback=False))
     except (av.error.FFmpegError, RuntimeError) as error:
-        raise SourceError(
-            f"{location} cannot be decoded on {hardware} here ({error}); "
-            "leave the hardware setting out to decode on the processor"
-        ) from error
+        raise _not_on(hardware, location, error) from error
 
 
-def _explained(location: str, path: Path | None, error: av.error.FFmpegError) -> SourceError:
+def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{location} cannot be decoded on {hardware} here ({error}); "
+        "leave the hardware setting out to decode on the processor"
+    )
+
+
+def _explained(
+    location: str,
+    path: Path | None,
+    error: av.error.FFmpegError,
+    timeout_s: float = NETWORK_TIMEOUT_SECONDS,
+) -> SourceError:
+    location = without_secrets(location)
     if isinstance(error, av.error.ExitError):
-        seconds = f"{NETWORK_TIMEOUT_SECONDS:.0f} s"
-        return SourceError(f"{location} did not answer within {seconds}; check address and network")
+        return no_answer(location, timeout_s)
     if path is None or error.errno in errno.errorcode:
         return SourceError(f"{location} cannot be opened: {error.strerror}")
     reason = _logged_reason(path) or error.strerror

@@ -6,6 +6,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Colorspace
 
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
 
 SPC_UNSPECIFIED = 2  # ITU-T H.273, MatrixCoefficients
@@ -13,8 +14,8 @@ HD_WIDTH_PX = 1280
 SD_HEIGHT_PX = 576
 
 
-def to_bgr(frame: av.VideoFrame) -> Image:
-    """The frame's pixels as contiguous `(H, W, 3) uint8` BGR, as stored (not turned).
+def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
+    """The frame's pixels in an array of `pool`, `(H, W, 3) uint8` BGR, as stored (not turned).
 
     Colour range and matrix are those that the frame is flagged with. Without a flag the
     matrix is BT.709 for pictures wider than 1279 or higher than 576 pixels and BT.601
@@ -25,7 +26,9 @@ def to_bgr(frame: av.VideoFrame) -> Image:
     guess = Colorspace.ITU709 if _is_hd(frame) else Colorspace.ITU601
     matrix = guess if frame.colorspace == SPC_UNSPECIFIED else None
     pixels = frame.to_ndarray(format="bgr24", src_colorspace=matrix, threads=1)
-    return np.ascontiguousarray(pixels)
+    image = pool.take(pixels.shape)
+    np.copyto(image, pixels)
+    return image
 
 
 def upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
@@ -59,7 +62,7 @@ class Orientation:
         """a, b, c, d of the frame's display matrix; None for the identity."""
         if frame.rotation != self._rotation:
             self._rotation = frame.rotation
-            self._matrix = _display_matrix(frame)
+            self._matrix = _display_matrix(frame.reformat(8, 8, "gray"))  # kept alive by the cycle
         return self._matrix
 
 

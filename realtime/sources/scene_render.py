@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qlumen.kernels.scene import SURFACE_FIELDS, clear, draw, project, ray_table
 from qlumen.kernels.scene_light import exposure, lamps_at, shade
 from qlumen.kernels.scene_sensor import cut_out, finish
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image, Mask
 from qlumen.realtime.sources.scene_camera import View
 from qlumen.realtime.sources.scene_field import make_field
@@ -56,6 +57,7 @@ class Renderer:
         self._middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
         self._rays = ray_table(rows, columns, self._focal, self._middle)
         self._scratch = threading.local()
+        self._images, self._masks = FramePool(), FramePool()
 
     def render(self, second: float, index: int) -> tuple[Image, Mask]:
         """`(H, W, 3) uint8` BGR and `(H, W) uint8`, 1 where a polyp is seen; `index` chooses
@@ -121,16 +123,17 @@ class Renderer:
     def _finished(self, image: Image, index: int) -> Image:
         """At full size, with grain, on black."""
         field = self._field
-        whole = np.empty((*self._shape, 3), np.uint8)
+        whole = self._images.take((*self._shape, 3))
         box = whole[field.top : field.top + field.height, field.left : field.left + field.width]
-        box[:] = _enlarged(image, field.width, field.height)
+        _enlarged(image, field.width, field.height, box)
         top, left = np.random.default_rng(index).integers(0, GRAIN_SIZE, 2)
         finish(whole, field.spans, self._world.grain, top, left)
         return whole
 
     def _truth(self, cover: Mask, polyps_drawn: bool) -> Mask:
         field = self._field
-        truth = np.zeros(self._shape, np.uint8)
+        truth = self._masks.take(self._shape)
+        truth.fill(0)
         if polyps_drawn:
             whole = _enlarged(cover, field.width, field.height)
             cut_out(whole, field.spans, field.left, field.top, truth)
@@ -153,6 +156,6 @@ def _line(motion: NDArray[np.float64], lag: float) -> NDArray[np.float32]:
     return kernel
 
 
-def _enlarged(image: Image, width: int, height: int) -> Image:
-    enlarged: Image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+def _enlarged(image: Image, width: int, height: int, into: Image | None = None) -> Image:
+    enlarged: Image = cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
     return enlarged

@@ -88,6 +88,17 @@ def test_automatic_line_width_goes_with_the_height(height: int, line: int) -> No
     assert np.count_nonzero((drawn[:, 20] == CYAN_BGR).all(axis=1)) == line
 
 
+def test_drawn_frames_stay_as_they_are() -> None:
+    """A drawn frame that a sink keeps is not touched by the next ones."""
+    overlay, mask = Overlay(), np.zeros((20, 30), np.uint8)
+    mask[5:15, 5:15] = 1
+    found = segmentation(mask)
+    images = [picture(mask.shape, seed) for seed in range(4)]
+    drawn = [overlay(image, found) for image in images]
+    for image, kept in zip(images, drawn, strict=True):
+        np.testing.assert_array_equal(kept, Overlay()(image, found))
+
+
 def test_settings_out_of_bounds_are_refused() -> None:
     """Each bad setting is named with its bounds."""
     with pytest.raises(ConfigError, match="line_bgr is"):

@@ -92,6 +92,21 @@ def test_earlier_frames_leave_no_trace(frames: list[tuple[Geometry, int]]) -> No
         assert [f.score for f in first.findings] == [f.score for f in second.findings]
 
 
+def test_masks_that_are_kept_stay_and_dropped_ones_are_cleared() -> None:
+    """Frame after frame of one size: each mask is that of its own map alone."""
+    post = Postprocessor(low=0.5, high=0.5, min_area_fraction=0)
+    geometry = Geometry.of((8, 8), (8, 8), "stretch")
+    maps = [np.zeros((8, 8), np.float32) for _ in range(8)]
+    for row, probability in enumerate(maps):
+        probability[row] = 1
+    kept = [post(probability, geometry) for probability in maps[:3]]
+    for probability in maps[3:]:  # the one before last has been dropped by then
+        kept[-1] = post(probability, geometry)
+        np.testing.assert_array_equal(kept[-1].mask, probability)
+    for probability, result in zip(maps[:2], kept, strict=False):
+        np.testing.assert_array_equal(result.mask, probability)
+
+
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
 def test_full_hd_noise_agrees_with_scipy(fit: Fit) -> None:
     """On a whole noisy frame the mask is SciPy's: label, hysteresis, hole filling."""

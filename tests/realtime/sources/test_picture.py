@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.sources.picture import to_bgr, upright
 
 RED_BLUE = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}  # BT.709, BT.601
@@ -35,7 +36,7 @@ def yuv_of(bgr: tuple[int, int, int], matrix: int, full: bool) -> tuple[int, int
 
 
 def assert_close(frame: av.VideoFrame, bgr: tuple[int, int, int]) -> None:
-    image = to_bgr(frame)
+    image = to_bgr(frame, FramePool())
     assert image.shape == (frame.height, frame.width, 3)
     rounding = 2  # of the YUV levels, in levels of blue
     assert np.abs(image.astype(int) - bgr).max() <= FAST_PATH_LEVELS + rounding
@@ -61,6 +62,22 @@ def test_without_a_flag_the_size_decides(size: tuple[int, int], matrix: int) -> 
     frame = flat_frame(yuv_of(bgr, matrix, full=False), size)
     assert frame.colorspace == UNFLAGGED
     assert_close(frame, bgr)
+
+
+def test_pictures_keep_their_pixels_while_held() -> None:
+    """Of frames of any width, from one pool: none is written over, and a dropped one's
+    array takes the next."""
+    pool, levels = FramePool(), (40, 120, 200)
+    for width in (16, 15):
+        frames = [flat_frame((level, 128, 128), (width, 16)) for level in levels]
+        first, second = to_bgr(frames[0], pool), to_bgr(frames[1], pool)
+        kept, place = first.copy(), second.ctypes.data
+        del second
+        third = to_bgr(frames[2], pool)
+        assert third.ctypes.data == place
+        np.testing.assert_array_equal(first, kept)
+        np.testing.assert_array_equal(third, to_bgr(frames[2], FramePool()))
+        assert third.min() > first.max()
 
 
 def mapped(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
