@@ -1,0 +1,211 @@
+"""How well motion is estimated, and what it costs: sizes and methods side by side.
+
+    python bench/motion.py [--json FILE] [--seeds N] [--every N]
+
+On the built-in scene at 1080p the true mask of a frame is moved to a later one and compared
+with the truth there (IoU), beside not moving it. On the real clips it is how much of the
+change between two pictures remains when one is warped to the other.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from statistics import fmean
+
+import clips
+import cv2
+import numpy as np
+
+from qlumen.kernels.flow import reduce_green
+from qlumen.realtime.frames import Frame, Image, Mask, Segmentation
+from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch, moved
+from qlumen.realtime.postprocess import Postprocessor
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+from common import Row, interleaved_ms, parser, report
+
+WIDTH, HEIGHT = 1920, 1080
+SCENE_FRAMES = 250
+LAGS = (1, 2, 3)
+LEAST_AREA_PX = 4000
+CLIP_EVERY = 5
+ROUNDS = 40
+OURS, STILL = f"ours_{THUMBNAIL_PX}", "not_moved"
+
+Estimate = Callable[[Thumbnail, Thumbnail], Flow]
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seeds", type=int, default=4, help="scenes")
+    arguments.add_argument("--every", type=int, default=12, help="take each n-th frame")
+    options = arguments.parse_args()
+    methods = candidates()
+    rows: list[Row] = []
+    overlaps = scene_overlaps(methods, range(options.seeds), options.every)
+    rest = photometric(methods)
+    times = flow_times(methods)
+    for name in [STILL, *methods]:
+        row: dict[str, str | float] = {"name": name}
+        row |= {f"iou_lag_{lag}": fmean(overlaps[name, lag]) for lag in LAGS}
+        row |= {f"grey_levels_{clip}": fmean(rest[name, clip]) for clip in clip_names(rest)}
+        row["flow_ms_min"] = min(times[name]) if name in times else 0.0
+        rows.append(row)
+    rows.append({"name": "pairs", "scene": len(overlaps[STILL, 1])})
+    costs = step_times()
+    rows += [{"name": name, "ms_min": min(ms)} for name, ms in costs.items()]
+    report(rows, ratios(overlaps, costs), options.json)
+
+
+def candidates() -> dict[str, tuple[int, Estimate]]:
+    """By name: the width of the thumbnails, and what makes a flow of two."""
+    presets = {
+        "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+        "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+        "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+    }
+    found: dict[str, tuple[int, Estimate]] = {OURS: (THUMBNAIL_PX, Motion().flow)}
+    found |= {f"ours_{width}": (width, Motion().flow) for width in (160, 240)}
+    for name, preset in presets.items():
+        for width in (120, 160, 240):
+            search = cv2.DISOpticalFlow.create(preset)
+            found[f"dis_{name}_{width}"] = width, partial(_searched, search)
+    found["farneback_160"] = 160, _farneback
+    found["one_shift_160"] = 160, _one_shift
+    return found
+
+
+def _searched(search: cv2.DISOpticalFlow, earlier: Thumbnail, later: Thumbnail) -> Flow:
+    return search.calc(earlier, later, None)
+
+
+def _farneback(earlier: Thumbnail, later: Thumbnail) -> Flow:
+    return cv2.calcOpticalFlowFarneback(earlier, later, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+
+
+def _one_shift(earlier: Thumbnail, later: Thumbnail) -> Flow:
+    """The same displacement everywhere, by phase correlation."""
+    shift, _ = cv2.phaseCorrelate(earlier.astype(np.float32), later.astype(np.float32))
+    return np.full((*earlier.shape, 2), shift, np.float32)
+
+
+def scene_overlaps(
+    methods: Mapping[str, tuple[int, Estimate]], seeds: Sequence[int], every: int
+) -> dict[tuple[str, int], list[float]]:
+    """IoU of the moved and the true mask, for each method and lag."""
+    overlaps: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for earlier, later, lag in scene_pairs(seeds, every):
+        before, truth = segmentation_of(earlier.truth), later.truth
+        overlaps[STILL, lag].append(iou(before.mask, truth))
+        for name, (width, estimate) in methods.items():
+            flow = estimate(reduced(earlier.image, width), reduced(later.image, width))
+            overlaps[name, lag].append(iou(moved(before, flow).mask, truth))
+    return overlaps
+
+
+def scene_pairs(seeds: Sequence[int], every: int) -> Iterator[tuple[Frame, Frame, int]]:
+    """Frames that both show a polyp, 1 to 3 frames of 1/25 s apart."""
+    for seed in seeds:
+        scene = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT, seed=seed))
+        for index in range(0, SCENE_FRAMES - max(LAGS), every):
+            earlier = scene.frame(index)
+            if earlier.truth.sum() < LEAST_AREA_PX:
+                continue
+            for lag in LAGS:
+                later = scene.frame(index + lag)
+                if later.truth.sum() >= LEAST_AREA_PX:
+                    yield earlier, later, lag
+
+
+def segmentation_of(mask: Mask) -> Segmentation:
+    """The mask's own components as findings, holes filled."""
+    size = mask.shape[::-1]
+    post = Postprocessor(low=0.5, high=0.5, min_area_fraction=0)
+    return post(mask.astype(np.float32), Geometry.of(size, size, "stretch"))
+
+
+def reduced(image: Image, width: int) -> Thumbnail:
+    small = np.empty((round(image.shape[0] * width / image.shape[1]), width), np.uint8)
+    reduce_green(image, small)
+    return small
+
+
+def iou(a: Mask, b: Mask) -> float:
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
+
+
+def photometric(methods: Mapping[str, tuple[int, Estimate]]) -> dict[tuple[str, str], list[float]]:
+    """Grey levels that remain between consecutive frames of real clips, at 160 px of width."""
+    rest: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for clip in clips.real_clips(clips.data_folder()):
+        for index in range(0, len(clip.images) - 1, CLIP_EVERY):
+            earlier, later = clip.images[index : index + 2]
+            pair = reduced(earlier, THUMBNAIL_PX), reduced(later, THUMBNAIL_PX)
+            still = np.zeros((*pair[0].shape, 2), np.float32)
+            rest[STILL, clip.name].append(mismatch(*pair, still))
+            for name, (width, estimate) in methods.items():
+                flow = estimate(reduced(earlier, width), reduced(later, width))
+                flow = cv2.resize(flow, pair[0].shape[::-1]) * np.float32(THUMBNAIL_PX / width)
+                rest[name, clip.name].append(mismatch(*pair, flow))
+    return rest
+
+
+def clip_names(rest: Mapping[tuple[str, str], list[float]]) -> list[str]:
+    return list(dict.fromkeys(clip for _, clip in rest))
+
+
+def flow_times(methods: Mapping[str, tuple[int, Estimate]]) -> dict[str, list[float]]:
+    """Milliseconds of each flow, on one thread."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    earlier, later = two_frames()
+    calls = {
+        name: partial(estimate, reduced(earlier.image, width), reduced(later.image, width))
+        for name, (width, estimate) in methods.items()
+    }
+    times = interleaved_ms(calls, ROUNDS)
+    cv2.setNumThreads(threads)
+    return times
+
+
+def step_times() -> dict[str, list[float]]:
+    """Of our steps at 1080p, beside OpenCV's reduction; the flow also on all threads."""
+    motion, (earlier, later) = Motion(), two_frames()
+    pair = motion.reduce(earlier.image), motion.reduce(later.image)
+    flow, before = motion.flow(*pair), segmentation_of(earlier.truth)
+    size = pair[0].shape[::-1]
+    area = cv2.INTER_AREA
+    return interleaved_ms(
+        {
+            "reduce": lambda: motion.reduce(earlier.image),
+            "opencv_area": lambda: cv2.resize(earlier.image, size, interpolation=area),
+            "flow_all_threads": lambda: motion.flow(*pair),
+            f"moved_{len(before.findings)}_findings": lambda: moved(before, flow),
+            "mismatch": lambda: mismatch(*pair, flow),
+        },
+        ROUNDS,
+    )
+
+
+def two_frames() -> tuple[Frame, Frame]:
+    scene = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT))
+    return scene.frame(60), scene.frame(61)
+
+
+def ratios(
+    overlaps: Mapping[tuple[str, int], list[float]], costs: Mapping[str, list[float]]
+) -> dict[str, float]:
+    """What is wrong after moving over what is wrong without, and reduction against OpenCV's."""
+    wrong = {key: 1 - fmean(values) for key, values in overlaps.items()}
+    found = {
+        f"error_moved_over_not_moved_lag_{lag}": wrong[OURS, lag] / wrong[STILL, lag]
+        for lag in LAGS
+    }
+    found["reduce_over_opencv_area"] = min(costs["reduce"]) / min(costs["opencv_area"])
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""What smoothing and the alarm hold do to real material: the table of `docs/temporal.md`.
+
+    python bench/temporal.py [--json FILE] [--write] [--sweep] [--set KEY=VALUE]
+
+The bundle judges every frame of the clips once; then the variants run on the same maps.
+`--write` puts the figures into the page, `--sweep` tries other limits than the settings' own.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+
+import clips
+import numpy as np
+from clips import Clip
+from numpy.typing import NDArray
+
+from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.realtime.config import TemporalSettings, load_settings
+from qlumen.realtime.frames import Finding, Mask, Segmentation
+from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.smoothing import WHOLE_FRAME, Smoother
+from qlumen.realtime.tracks import Tracker, shown
+
+from common import Row, parser, report
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "temporal.md"
+BEGIN, END = "<!-- figures of bench/temporal.py -->", "<!-- end of figures -->"
+OFF: Mapping[str, float] = {"hold_s": 0.0, "release_s": 0.0, "gap_s": 0.0}
+NEITHER, SMOOTHING, HOLD, BOTH = "neither", "smoothing", "alarm hold", "both"
+SWEEP: Mapping[str, Sequence[float]] = {
+    "smoothing": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "hold_s": (0.0, 0.12, 0.24, 0.4),
+    "release_s": (0.0, 0.12, 0.24, 0.4, 0.6),
+    "gap_s": (0.0, 0.04, 0.08),
+    "min_overlap": (0.01, 0.1, 0.3, 0.5),
+    "max_distance": (0.0, 0.5, 1.0, 1.5),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A clip without its pictures: the network's maps, and the motion up to each frame.
+
+    Attributes:
+        flows: None at the first frame and at cuts.
+        motion: median of the mean displacement from frame to frame, share of the width.
+    """
+
+    clip: Clip
+    size: tuple[int, int]
+    maps: list[NDArray[np.float32]]
+    flows: list[Flow | None]
+    motion: float
+
+
+@dataclass(slots=True)
+class Score:
+    """Of one variant on one clip. A frame is a hit if the centre of a finding that is shown
+    lies on a true polyp.
+
+    Attributes:
+        changes: 1 - IoU of each mask shown and the one before, moved; where both are empty
+            there is none.
+        first_s, found_s: of the first frame with a polyp, and of the first hit.
+    """
+
+    frames: int = 0
+    alarms: int = 0
+    shown: int = 0
+    positive: int = 0
+    hits: int = 0
+    first_s: float | None = None
+    found_s: float | None = None
+    changes: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
+    arguments.add_argument("--sweep", action="store_true", help="also try other limits")
+    arguments.add_argument("--set", action="append", default=[], help="one setting")
+    options = arguments.parse_args()
+    settings = load_settings(None, options.set)
+    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    segmenter = Segmenter.open(bundle, settings)
+    judged = [judge(clip, segmenter) for clip in clips.all_clips(clips.data_folder())]
+    rows = compared(variants(settings.temporal), judged, segmenter)
+    report(rows, ratios(rows), options.json)
+    if options.write:
+        write(rows, bundle, settings.temporal)
+    if options.sweep:
+        report(compared(swept(settings.temporal), judged, segmenter), {}, None)
+    segmenter.close()
+
+
+def variants(settings: TemporalSettings) -> dict[str, TemporalSettings]:
+    still = settings.model_copy(update={"smoothing": 0.0})
+    return {
+        NEITHER: still.model_copy(update=OFF),
+        SMOOTHING: settings.model_copy(update=OFF),
+        HOLD: still,
+        BOTH: settings,
+    }
+
+
+def swept(settings: TemporalSettings) -> dict[str, TemporalSettings]:
+    return {
+        f"{key} {value}": settings.model_copy(update={key: value})
+        for key, values in SWEEP.items()
+        for value in values
+    }
+
+
+def judge(clip: Clip, segmenter: Segmenter) -> Judged:
+    """Run the network on all frames, and estimate the motion between them."""
+    motion, maps, waiting = Motion(), [], []
+    for image in clip.images:
+        waiting.append(segmenter.submit(image))
+        if len(waiting) == segmenter.engine.requests:
+            maps.append(waiting.pop(0).result())
+    maps += [ticket.result() for ticket in waiting]
+    small = [motion.reduce(image) for image in clip.images]
+    flows: list[Flow | None] = [None]
+    for earlier, later in itertools.pairwise(small):
+        flow = motion.flow(earlier, later)
+        cut = mismatch(earlier, later, flow) >= CUT_GREY_LEVELS
+        flows.append(None if cut else flow)
+    far = [float(np.linalg.norm(flow, axis=-1).mean()) for flow in flows if flow is not None]
+    height, width = clip.images[0].shape[:2]
+    share = float(np.median(far)) / small[0].shape[1]
+    return Judged(replace(clip, images=[]), (width, height), maps, flows, share)
+
+
+def compared(
+    chosen: Mapping[str, TemporalSettings], judged: Sequence[Judged], segmenter: Segmenter
+) -> list[Row]:
+    """A row for each group of clips and variant."""
+    groups: dict[str, list[Judged]] = {}
+    for one in judged:
+        groups.setdefault(one.clip.group, []).append(one)
+    return [
+        row_of(group, name, [(one, run(one, settings, segmenter)) for one in members])
+        for group, members in groups.items()
+        for name, settings in chosen.items()
+    ]
+
+
+def run(judged: Judged, settings: TemporalSettings, segmenter: Segmenter) -> Score:
+    """Take the maps of a clip through smoothing, post-processing and tracks, and score it."""
+    map_h, map_w = judged.maps[0].shape
+    geometry = Geometry.of(judged.size, (map_w, map_h), segmenter.preprocess.fit)
+    limits = settings.model_dump(exclude={"smoothing"})
+    smoother, tracker, score = Smoother(settings.smoothing), Tracker(**limits), Score()
+    before: Segmentation | None = None
+    for index, (probability, flow) in enumerate(zip(judged.maps, judged.flows, strict=True)):
+        time_s, elapsed_s = index / judged.clip.fps, 1 / judged.clip.fps
+        smoothed = smoother(probability, flow, WHOLE_FRAME, elapsed_s)
+        found = segmenter.postprocess(smoothed, geometry)
+        tracks = tracker.update(found.findings, time_s, flow, judged.size)
+        now = shown(tracks, found)
+        score.alarms += sum(track.new for track in tracks)
+        count(score, judged.clip, index, now)
+        if before is not None and flow is not None:
+            compare(score, moved(before, flow).mask, now.mask)
+        before = now
+    return score
+
+
+def count(score: Score, clip: Clip, index: int, now: Segmentation) -> None:
+    score.frames += 1
+    score.shown += bool(now.findings)
+    truth, followed = clip.truth[index], clip.followed[index]
+    if truth is not None and truth.any():
+        score.positive += 1
+        score.hits += hits(now.findings, truth)
+    if followed is None or not followed.any():
+        return
+    if score.first_s is None:
+        score.first_s = index / clip.fps
+    if score.found_s is None and hits(now.findings, followed):
+        score.found_s = index / clip.fps
+
+
+def hits(findings: Sequence[Finding], truth: Mask) -> bool:
+    boxes = (finding.box for finding in findings)
+    return any(truth[(y0 + y1) // 2, (x0 + x1) // 2] for x0, y0, x1, y1 in boxes)
+
+
+def compare(score: Score, expected: Mask, now: Mask) -> None:
+    union = np.count_nonzero(expected | now)
+    if union:
+        score.changes.append(1 - np.count_nonzero(expected & now) / union)
+
+
+def row_of(group: str, variant: str, scored: Sequence[tuple[Judged, Score]]) -> Row:
+    """Means over frames, but for the delay: over the clips in which the polyp was hit."""
+    scores = [score for _, score in scored]
+    minutes = sum(one.clip.seconds for one, _ in scored) / 60
+    positive = sum(score.positive for score in scores)
+    row: dict[str, str | int | float] = {
+        "group": group,
+        "variant": variant,
+        "motion": fmean(one.motion for one, _ in scored),
+        "flicker": fmean(itertools.chain.from_iterable(score.changes for score in scores)),
+        "alarms_per_min": sum(score.alarms for score in scores) / minutes,
+        "frames_shown": sum(score.shown for score in scores) / sum(s.frames for s in scores),
+    }
+    if positive:
+        row["sensitivity"] = sum(score.hits for score in scores) / positive
+        row["positive_frames"] = positive
+        row["clips"] = sum(score.first_s is not None for score in scores)
+        row["clips_found"] = sum(score.found_s is not None for score in scores)
+        row["delay_s"] = fmean(delays(scores)) if row["clips_found"] else float("nan")
+    return row
+
+
+def delays(scores: Sequence[Score]) -> Iterator[float]:
+    for score in scores:
+        if score.first_s is not None and score.found_s is not None:
+            yield score.found_s - score.first_s
+
+
+def ratios(rows: Sequence[Row]) -> dict[str, float]:
+    """Of both together to neither."""
+    found = {(row["group"], row["variant"]): row for row in rows}
+    return {
+        f"{key}_both_over_neither, {group}": float(row[key]) / float(found[group, NEITHER][key])
+        for (group, variant), row in found.items()
+        for key in ("flicker", "alarms_per_min", "sensitivity")
+        if variant == BOTH and key in row
+    }
+
+
+def write(rows: Sequence[Row], bundle: Bundle, settings: TemporalSettings) -> None:
+    """Put the figures between the page's two marks."""
+    values = ", ".join(f"`{key}` {value}" for key, value in settings.model_dump().items())
+    manifest = bundle.manifest
+    about = f"Bundle {manifest.name} ({bundle.sha256[:12]}), settings {values}."
+    text = "\n\n".join([BEGIN, about, table(rows), END])
+    page = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    if not pattern.search(page):
+        raise SystemExit(f"{PAGE} lacks the marks {BEGIN} and {END}; put them in")
+    PAGE.write_text(pattern.sub(lambda _: text, page), encoding="utf-8")
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = [
+        "| | | flicker | sensitivity | alarms a minute | frames with a finding | first hit after |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        first = f"{row['group']} ({row['motion']:.1%})" if row["variant"] == NEITHER else ""
+        hit = found = ""
+        if "sensitivity" in row:
+            hit = f"{row['sensitivity']:.1%}"
+            found = f"{row['delay_s']:.2f} s ({row['clips_found']} of {row['clips']} clips)"
+        cells = [
+            first, row["variant"], f"{row['flicker']:.3f}", hit,
+            f"{row['alarms_per_min']:.1f}", f"{row['frames_shown']:.1%}", found,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

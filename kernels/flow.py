@@ -1,0 +1,177 @@
+"""Dense motion between two small pictures, applied to borders and to maps.
+
+A flow is `(h, w, 2) float32`: for each pixel of the earlier picture its displacement x, y to
+the later one, in pixels of that size. Pixel centres lie at half coordinates: position X of
+an axis of N pixels falls on (X + 1/2) * n / N - 1/2 of one of n pixels. Between pixels a
+flow is interpolated, beyond the edge it is that of the edge.
+"""
+
+import math
+
+import numpy as np
+
+from qlumen.kernels.jit import fast_kernel, kernel
+
+GREEN = 1
+SAMPLES = 4
+"""Per cell and axis: 16 pixels of a cell are enough to quieten the sensor's noise."""
+
+
+@kernel
+def reduce_green(image, small):
+    """Average 16 evenly spread green values of each cell, rounded half up.
+
+    Args:
+        image: `(H, W, 3) uint8`.
+        small: out, `(h, w) uint8`.
+    """
+    height, width = small.shape
+    columns = np.empty(width * SAMPLES, np.int64)
+    for i in range(columns.size):
+        columns[i] = (2 * i + 1) * image.shape[1] // (2 * columns.size)
+    total = np.empty(width, np.int32)
+    for y in range(height):
+        total[:] = 0
+        for sample in range(SAMPLES):
+            row = (2 * (y * SAMPLES + sample) + 1) * image.shape[0] // (2 * height * SAMPLES)
+            _add_row(image[row], columns, total)
+        for x in range(width):
+            small[y, x] = (2 * total[x] + SAMPLES**2) // (2 * SAMPLES**2)
+
+
+@kernel
+def _add_row(row, columns, total):
+    for x in range(total.size):
+        for sample in range(SAMPLES):
+            total[x] += row[columns[x * SAMPLES + sample], GREEN]
+
+
+@kernel
+def move_border(points, flow, width, height, step, moved):
+    """Displace a closed border of a picture by the flow of a smaller one.
+
+    Points are added so that neighbours lie at most `step` apart, and results are rounded
+    half up, so that no motion gives points of the same border.
+
+    Args:
+        points: `(N, 2) int32`, x and y, joined by level, upright or 45-degree lines, as
+            `qlumen.kernels.contours.trace_border` gives them.
+        flow: `(h, w, 2) float32`.
+        width, height: of the picture, pixels.
+        step: pixels, at least 1.
+        moved: out, `(M, 2) int32`, see `border_room`.
+
+    Returns:
+        The number of points written.
+    """
+    count = 0
+    for i in range(points.shape[0]):
+        x, y = points[i]
+        next_x, next_y = points[(i + 1) % points.shape[0]]
+        steps = max(abs(next_x - x), abs(next_y - y), 1)
+        step_x, step_y = (next_x - x) // steps, (next_y - y) // steps
+        for done in range(0, steps, step):
+            here_x, here_y = x + done * step_x, y + done * step_y
+            moved[count, 0], moved[count, 1] = _displaced(here_x, here_y, flow, width, height)
+            count += 1
+    return count
+
+
+@kernel
+def border_room(points, step):
+    """The number of points that `move_border` writes."""
+    count = 0
+    for i in range(points.shape[0]):
+        x, y = points[i]
+        next_x, next_y = points[(i + 1) % points.shape[0]]
+        steps = max(abs(next_x - x), abs(next_y - y), 1)
+        count += (steps + step - 1) // step
+    return count
+
+
+@kernel
+def _displaced(x, y, flow, width, height):
+    scale_x, scale_y = width / flow.shape[1], height / flow.shape[0]
+    dx, dy = _sample(flow, (x + 0.5) / scale_x - 0.5, (y + 0.5) / scale_y - 0.5)
+    return math.floor(x + dx * scale_x + 0.5), math.floor(y + dy * scale_y + 0.5)
+
+
+@kernel
+def _sample(flow, x, y):
+    """Bilinear; the edge's value beyond the edge."""
+    height, width = flow.shape[:2]
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    left, top = int(x), int(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    u, v = x - left, y - top
+    a, b = (1 - u) * (1 - v), u * (1 - v)
+    c, d = (1 - u) * v, u * v
+    dx = a * flow[top, left, 0] + b * flow[top, right, 0]
+    dx += c * flow[bottom, left, 0] + d * flow[bottom, right, 0]
+    dy = a * flow[top, left, 1] + b * flow[top, right, 1]
+    dy += c * flow[bottom, left, 1] + d * flow[bottom, right, 1]
+    return dx, dy
+
+
+@kernel
+def reverse_flow(flow, rounds, back):
+    """From the later picture's pixels to where they were: back(p) = -flow(p + back(p)).
+
+    Solved by `rounds` fixed-point steps from 0, which converge where the flow stretches the
+    picture by less than its own size.
+
+    Args:
+        flow: `(h, w, 2) float32`.
+        rounds: number of steps, from 1.
+        back: out, `(h, w, 2) float32`.
+    """
+    for y in range(flow.shape[0]):
+        for x in range(flow.shape[1]):
+            back_x, back_y = -flow[y, x, 0], -flow[y, x, 1]
+            for _ in range(rounds - 1):
+                dx, dy = _sample(flow, x + back_x, y + back_y)
+                back_x, back_y = -dx, -dy
+            back[y, x, 0], back[y, x, 1] = back_x, back_y
+
+
+@fast_kernel
+def mix_moved(past, past_region, now, region, back, weight, mixed):
+    """Mix a map with the one before, taken from where each pixel was.
+
+    A pixel that came from outside of the map before keeps its new value.
+
+    Args:
+        past, now: `(H, W) float32`.
+        past_region, region: `(4,) float64`, x0, y0, x1, y1 of these maps within their frame,
+            as shares of its size.
+        back: `(h, w, 2) float32`, from `reverse_flow`, of the picture of the whole frame.
+        weight: of the past, 0 to 1.
+        mixed: out, `(H, W) float32`.
+    """
+    height, width = now.shape
+    small_h, small_w = back.shape[:2]
+    to_x = width / (past_region[2] - past_region[0])
+    to_y = height / (past_region[3] - past_region[1])
+    for y in range(height):
+        frame_y = region[1] + (y + 0.5) / height * (region[3] - region[1])
+        for x in range(width):
+            frame_x = region[0] + (x + 0.5) / width * (region[2] - region[0])
+            dx, dy = _sample(back, frame_x * small_w - 0.5, frame_y * small_h - 0.5)
+            from_x = (frame_x + dx / small_w - past_region[0]) * to_x - 0.5
+            from_y = (frame_y + dy / small_h - past_region[1]) * to_y - 0.5
+            value = now[y, x]
+            if -0.5 <= from_x <= width - 0.5 and -0.5 <= from_y <= height - 0.5:
+                value += weight * (_value(past, from_x, from_y) - value)
+            mixed[y, x] = value
+
+
+@fast_kernel
+def _value(values, x, y):
+    height, width = values.shape
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    left, top = int(x), int(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    u, v = x - left, y - top
+    upper = values[top, left] + u * (values[top, right] - values[top, left])
+    lower = values[bottom, left] + u * (values[bottom, right] - values[bottom, left])
+    return upper + v * (lower - upper)
