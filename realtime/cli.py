@@ -26,6 +26,7 @@ COMMANDS = {
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
+    "verify": Entry("qlumen.realtime.verify", "Check that an events file is whole."),
 }
 
 

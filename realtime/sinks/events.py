@@ -1,67 +1,156 @@
-"""One line of JSON a frame: what was found, where, and how long it took."""
+"""A line of JSON a frame and a note: what was found, where, when, and how long it took."""
 
-import json
 import math
+import os
 import stat
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import Finding, FrameResult
+import numpy as np
+
+from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.realtime.frames import Finding, FrameResult, LiveState, Track
 from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.chain import START, hash_of, link
+from qlumen.realtime.sinks.chaincheck import Account, Damage, check_chain
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ModuleNotFoundError:  # not on Windows
+    fcntl = None
 
 TIME_DIGITS = 6
 SCORE_DIGITS = 4
 STAGE_DIGITS = 3
+OWN_KEYS = frozenset(("event", "at", "previous", "sha256"))
 
 
 class EventsWriter(Sink):
     """JSON Lines (UTF-8), a line a frame, each written out at once: a killed process
-    loses at most the line it was writing.
+    loses at most the line it was writing. Every line carries the hash of the one before
+    (`chain`), and `last_hash` is that of the newest; `qlumen verify` reads them back.
 
-    A line has `frame` (0-based), `time_s`, `findings` (list of `box` [x0, y0, x1, y1] in
-    px, `score`, `area_px`, `contour` [[x, y], ...] in px), `stages_ms`, and `name` where
-    the source is one of single images. Figures that are not finite become null.
+    A frame's line has `frame` (0-based), `time_s`, `findings` (list of `box`
+    [x0, y0, x1, y1] in px, `score`, `area_px`, `contour` [[x, y], ...] in px),
+    `stages_ms`, and `name` where the source is one of single images. On live video it
+    also has `ai`, `annotated_frame`, `annotation_age_ms`, `condition`, `signal`,
+    `overlay` and `tracks` (list of `number`, `box`, `score`, `alarm`, `new`, `since_s`).
+    A note's line has `event`, `at` (wall clock, ISO 8601, UTC) and what it is given.
+    Figures that are not finite become null.
 
-    A file that exists is emptied when the first frame comes, not before.
+    Args:
+        path: a file, or a stream such as `/dev/stdout`.
+        append: add to a file that exists, whose lines are checked first; a last line that
+            was cut by a kill is moved into a note `recovered`. Otherwise such a file is
+            emptied when the first frame comes, not before.
 
     Raises:
         SinkError: the file cannot be opened, or not written to.
+        UsageError: the file to add to is damaged, or another session adds to it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        self.last_hash = START
         self._path = Path(path)
-        self._started = False
+        self._lock = threading.Lock()
+        self._started = append
         try:
+            if append and self._path.is_file():
+                self._resume(check_chain(self._path))
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise self._error(error) from error
+        if append:
+            self._claim()
 
     def write(self, result: FrameResult) -> None:
-        line = json.dumps(event(result), allow_nan=False, separators=(",", ":")) + "\n"
-        try:
-            self._start()
-            self._append(line.encode())
-        except OSError as error:
-            raise self._error(error) from error
+        self._add(event(result))
+
+    def note(self, kind: str, /, **fields: object) -> None:
+        """Add a line on something that happened; from any thread.
+
+        Raises:
+            SinkError: it cannot be written.
+            ValueError: a field has the name of one of the line's own keys (`OWN_KEYS`).
+        """
+        self._add(_note(kind, fields))
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            self._file.close()
+
+    def _add(self, content: Mapping[str, object]) -> None:
+        with self._lock:
+            if self._file.closed:
+                raise SinkError(f"events file {self._path} is closed")
+            line = link(content, self.last_hash)
+            try:
+                self._start()
+                self._append(line + b"\n")
+            except OSError as error:
+                raise self._error(error) from error
+            self.last_hash = hash_of(line)
+
+    def _claim(self) -> None:
+        """Keep other processes from adding to the file: two would break each other's chain."""
+        if fcntl is None or not self._is_regular():
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise UsageError(
+                f"events file {self._path} is being written by another session; choose another name"
+            ) from error
 
     def _start(self) -> None:
-        if not self._started and stat.S_ISREG(self._path.stat().st_mode):
+        if not self._started and self._is_regular():
             self._file.truncate(0)
         self._started = True
 
     def _append(self, line: bytes) -> None:
-        while line:  # a disk that is almost full takes a part of it first
-            line = line[self._file.write(line) :]
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:  # a disk that is almost full takes a part of it first
+                line = line[self._file.write(line) :]
+        except OSError:
+            if self._is_regular():
+                with suppress(OSError):
+                    self._file.truncate(size)
+            raise
+
+    def _is_regular(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+
+    def _resume(self, account: Account) -> None:
+        self.last_hash = account.last
+        if account.fault is None:
+            return
+        if account.fault.damage is not Damage.CUT:
+            raise UsageError(
+                f"events file {self._path} is damaged, nothing can be added: {account.fault}; "
+                "move it away or choose another name"
+            )
+        with self._path.open("r+b") as file:
+            file.seek(account.whole_bytes)
+            text = file.read().decode(errors="backslashreplace")
+            line = link(_note("recovered", {"cut_line": text}), self.last_hash)
+            file.seek(account.whole_bytes)
+            file.write(line + b"\n")
+            file.truncate()
+        self.last_hash = hash_of(line)
 
     def _error(self, error: OSError) -> SinkError:
         return SinkError(f"events file {self._path} cannot be written: {error.strerror}")
 
 
 def event(result: FrameResult) -> dict[str, object]:
-    """The line's content, in plain Python types."""
+    """The content of a frame's line, in plain Python types."""
     frame = result.frame
     line: dict[str, object] = {
         "frame": int(frame.index),
@@ -73,7 +162,7 @@ def event(result: FrameResult) -> dict[str, object]:
     line["stages_ms"] = {
         stage: _rounded(ms, STAGE_DIGITS) for stage, ms in result.stages_ms.items()
     }
-    return line
+    return line | _live(result.live) if result.live else line
 
 
 def _finding(finding: Finding) -> dict[str, object]:
@@ -83,6 +172,52 @@ def _finding(finding: Finding) -> dict[str, object]:
         "area_px": int(finding.area_px),
         "contour": finding.contour.tolist(),
     }
+
+
+def _live(live: LiveState) -> dict[str, object]:
+    age_ms = live.annotation_age_ms
+    return {
+        "ai": live.ai,
+        "annotated_frame": None if live.annotated_frame is None else int(live.annotated_frame),
+        "annotation_age_ms": None if age_ms is None else _rounded(age_ms, STAGE_DIGITS),
+        "condition": live.condition,
+        "signal": bool(live.signal),
+        "overlay": bool(live.overlay),
+        "tracks": [_track(track) for track in live.tracks],
+    }
+
+
+def _track(track: Track) -> dict[str, object]:
+    return {
+        "number": int(track.number),
+        "box": [int(edge) for edge in track.finding.box],
+        "score": _rounded(track.finding.score, SCORE_DIGITS),
+        "alarm": bool(track.alarm),
+        "new": bool(track.new),
+        "since_s": _rounded(track.since_s, TIME_DIGITS),
+    }
+
+
+def _note(kind: str, fields: Mapping[str, object]) -> dict[str, object]:
+    if taken := OWN_KEYS.intersection(fields):
+        raise ValueError(f"a note has its own {', '.join(sorted(taken))}; rename the field")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"event": kind, "at": now, **{name: _plain(value) for name, value in fields.items()}}
+
+
+def _plain(value: object) -> object:
+    """As JSON can hold it; what it does not know becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
 
 
 def _rounded(figure: float, digits: int) -> float | None:

@@ -1,58 +1,124 @@
-"""H.264 in MP4, from images with time stamps."""
+"""H.264 from images with time stamps, into a container that an open file takes."""
 
 import os
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Protocol
 
 import av
 
 from qlumen.realtime.frames import Image
 from qlumen.realtime.sinks.yuv import pad_to_even, to_i420
 
-KEYFRAME_SECONDS = 2  # the most that a killed process loses, and how finely players seek
+KEYFRAME_SECONDS = 2.0  # how finely players seek
 MAX_KEYFRAME_FRAMES = 250
 MAX_AUTO_THREADS = 4  # each thread of x264 holds frames: 64 of them would hold 200 MB
+BUFFER_SECONDS = 0.5  # over which a rate limit holds
+MICROSECONDS = 1_000_000
+MILLISECONDS = 1000
 SPC_BT709 = PRI_BT709 = TRC_BT709 = 1  # ITU-T H.273
 RANGE_LIMITED = 1  # libavutil, AVCOL_RANGE_MPEG
 
 
+class Writable(Protocol):
+    def write(self, data: bytes, /) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How x264 encodes.
+
+    Attributes:
+        crf: quality, 0 (lossless) to 51; 18 and less looks lossless.
+        preset: trade of time for size, `ultrafast` to `placebo`.
+        threads: 0 for one a core, `MAX_AUTO_THREADS` at most.
+        low_latency: each picture leaves the encoder before the next comes, at the price
+            of larger files (no look-ahead, no B-frames).
+        max_kbps: limit of the rate, kbit/s; None for none.
+        keyframe_seconds: largest distance of key frames.
+    """
+
+    crf: int
+    preset: str
+    threads: int = 0
+    low_latency: bool = False
+    max_kbps: int | None = None
+    keyframe_seconds: float = KEYFRAME_SECONDS
+
+    def options(self, rate: Fraction) -> dict[str, str]:
+        gap = min(MAX_KEYFRAME_FRAMES, max(1, round(self.keyframe_seconds * rate)))
+        options = {"crf": str(self.crf), "preset": self.preset, "g": str(gap)}
+        if self.low_latency:
+            options["tune"] = "zerolatency"
+        if self.max_kbps:
+            options["maxrate"] = f"{self.max_kbps}k"
+            options["bufsize"] = f"{round(self.max_kbps * BUFFER_SECONDS)}k"
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class Muxing:
+    """The container's format and options, by FFmpeg's names."""
+
+    format: str
+    options: dict[str, str]
+
+    @classmethod
+    def mp4(cls, time_base: Fraction, fragment_s: float | None = None) -> "Muxing":
+        """Playable fragments while it grows, an ordinary MP4 once finished.
+
+        A fragment ends before each key frame, or after `fragment_s` seconds.
+        """
+        # In milliseconds, the default, the time of the first frame would be rounded.
+        options = {"movie_timescale": str(time_base.denominator)}
+        flags = "hybrid_fragmented+delay_moov"
+        if fragment_s is None:
+            return cls("mp4", options | {"movflags": f"{flags}+frag_keyframe"})
+        duration = str(round(fragment_s * MICROSECONDS))
+        return cls("mp4", options | {"movflags": flags, "frag_duration": duration})
+
+    @classmethod
+    def matroska(cls, fragment_s: float) -> "Muxing":
+        """Playable while it grows, cluster by cluster; times are in whole milliseconds."""
+        limit = str(round(fragment_s * MILLISECONDS))
+        return cls("matroska", {"cluster_time_limit": limit})
+
+
 class H264Writer:
-    """Encodes with libx264 into an open file: playable fragments while it grows, an
-    ordinary MP4 once `finish` was called.
+    """Encodes with libx264 into an open file. `finish` completes the container.
 
     BT.709, limited range, flagged so. Odd sides are made even by repeating the last row
-    or column. Errors are `OSError` (of the file) and `av.error.FFmpegError`.
+    or column. What a fragment holds is written when the fragment is complete. Errors are
+    those of the file and `av.error.FFmpegError`.
 
     Args:
-        file: binary and seekable; stays the caller's to close.
+        file: binary; stays the caller's to close.
+        muxing: the container; MP4 and Matroska ask for a file that can seek.
         size: width and height of all images, in pixels.
-        time_base: seconds per unit of `pts`; kept exactly.
+        time_base: seconds per unit of `pts`.
         rate: mean frames per second, for the encoder's rate control.
-        crf, preset: of x264.
-        threads: 0 for one a core, `MAX_AUTO_THREADS` at most.
     """
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: Writable,
+        muxing: Muxing,
+        encoding: Encoding,
         size: tuple[int, int],
         time_base: Fraction,
         rate: Fraction,
-        *,
-        crf: int,
-        preset: str,
-        threads: int,
     ) -> None:
         self._time_base = time_base
-        muxing = _muxing(time_base)
-        self._container = av.open(file, "w", format="mp4", container_options=muxing)
-        options = {"crf": str(crf), "preset": preset, "g": str(_keyframe_gap(rate))}
-        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
+        options = {"flush_packets": "1", **muxing.options}
+        self._container = av.open(file, "w", format=muxing.format, container_options=options)
+        self._stream = self._container.add_stream(
+            "libx264", rate=rate, options=encoding.options(rate)
+        )
         self._stream.width, self._stream.height = padded(size)
         self._stream.pix_fmt = "yuv420p"
         codec = self._stream.codec_context
         codec.time_base = time_base
-        codec.thread_count = threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
+        codec.thread_count = encoding.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
         codec.colorspace, codec.color_range = SPC_BT709, RANGE_LIMITED
         codec.color_primaries, codec.color_trc = PRI_BT709, TRC_BT709
         codec.open()
@@ -80,15 +146,3 @@ class H264Writer:
 def padded(size: tuple[int, int]) -> tuple[int, int]:
     """Width and height rounded up to even numbers."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
-
-
-def _keyframe_gap(rate: Fraction) -> int:
-    return min(MAX_KEYFRAME_FRAMES, max(1, round(KEYFRAME_SECONDS * rate)))
-
-
-def _muxing(time_base: Fraction) -> dict[str, str]:
-    return {
-        "movflags": "hybrid_fragmented+frag_keyframe+delay_moov",
-        # In milliseconds, the default, the time of the first frame would be rounded.
-        "movie_timescale": str(time_base.denominator),
-    }

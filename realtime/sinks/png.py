@@ -35,9 +35,9 @@ class PngFolder:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise SinkError(f"no permission to write into {self.path}; choose another folder")
 
-    def write(self, frame: Frame, image: NDArray[np.uint8]) -> Path:
-        """Store `(H, W)` or `(H, W, 3) uint8` BGR; returns where."""
-        path = self.path / self._name(frame)
+    def write(self, frame: Frame, image: NDArray[np.uint8], name: str | None = None) -> Path:
+        """Store `(H, W)` or `(H, W, 3) uint8` BGR, as `name` if given; returns where."""
+        path = self.path / (name or self._name(frame))
         part = path.with_name(f".{path.name}.part")
         # cv2.imwrite reports neither a full disk nor a name it cannot open.
         encoded = cv2.imencode(".png", image)[1]

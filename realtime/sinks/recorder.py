@@ -1,44 +1,134 @@
-"""The video with the overlay, as a file."""
+"""The video with the overlay, as a file: of a replay, and of a live session."""
 
 import os
+from abc import abstractmethod
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import Frame, FrameResult, Image
+from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.realtime.frames import FrameResult, Image
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.h264 import H264Writer, padded
-from qlumen.realtime.sinks.yuv import fit
+from qlumen.realtime.sinks.encoderinput import EncoderInput
+from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
 from qlumen.realtime.sources.base import SourceInfo
 
 ASSUMED_RATE = Fraction(25)
 MAX_RATE_DENOMINATOR = 1_000_000
-MAX_SIDE_PX = 16384
+FRAGMENT_S = 0.5
 
 
-class Recorder(Sink):
-    """H.264 in MP4 with the source's own time stamps, exactly; no audio.
+class VideoFile(Sink):
+    """H.264 with the source's own time stamps; no audio.
+
+    The first frame gives the size. Odd sides are made even by repeating the last row or
+    column; for other sizes and bad time stamps see `EncoderInput`. `notes` says what was
+    changed. Colours are BT.709, limited range. Without any frame no file is made.
+    """
+
+    def __init__(self, path: Path, info: SourceInfo, encoding: Encoding) -> None:
+        self.notes: list[str] = []
+        self._path = Path(path).resolve()
+        self._rate = mean_rate(info)
+        self._encoding = encoding
+        self._input: EncoderInput | None = None
+        self._writer: H264Writer | None = None
+        self._whole_bytes = 0
+        self._file = self._claim()
+
+    @property
+    def rescaled(self) -> int:
+        return self._input.rescaled if self._input else 0
+
+    @property
+    def nudged(self) -> int:
+        return self._input.nudged if self._input else 0
+
+    def write(self, result: FrameResult) -> None:
+        image = self._image(result)
+        try:
+            if self._input is None or self._writer is None:
+                self._input = EncoderInput(result.frame, image, self.notes)
+                self._writer = self._started(self._input)
+            self._writer.write(self._input.sized(image), self._input.pts(result.frame))
+            self._file.flush()
+            self._whole_bytes = self._file.tell()
+        except (OSError, av.error.FFmpegError) as error:
+            self._abandon()
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        if self._writer is None:
+            self._abandon()
+        else:
+            self._finish(self._writer)
+
+    @abstractmethod
+    def _claim(self) -> BinaryIO:
+        """Open the file that grows, without touching an older one."""
+
+    @abstractmethod
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        """The container to write."""
+
+    @abstractmethod
+    def _growing(self) -> Path:
+        """The file that grows."""
+
+    def _image(self, result: FrameResult) -> Image:
+        return result.frame.image if result.drawn is None else result.drawn
+
+    def _started(self, given: EncoderInput) -> H264Writer:
+        muxing = self._muxing(given.time_base)
+        return H264Writer(
+            self._file, muxing, self._encoding, given.size, given.time_base, self._rate
+        )
+
+    def _finish(self, writer: H264Writer) -> None:
+        try:
+            writer.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._growing().replace(self._path)
+        except (OSError, av.error.FFmpegError) as error:
+            self._abandon()
+            raise self._error(error) from error
+
+    def _abandon(self) -> None:
+        """Leave the whole fragments: half a one or half an index would spoil the file."""
+        with suppress(OSError):
+            self._file.close()
+        if self._writer is not None:
+            self._writer.abandon()
+        with suppress(OSError):
+            os.truncate(self._growing(), self._whole_bytes)
+        if not self._whole_bytes:
+            self._growing().unlink(missing_ok=True)
+
+    def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
+        growing = self._growing()
+        kept = f"; what was recorded so far is in {growing}" if growing.exists() else ""
+        return SinkError(f"recording {self._path} cannot be written: {error.strerror}{kept}")
+
+
+class Recorder(VideoFile):
+    """MP4 with exact time stamps, of a replay.
 
     The file grows as `.NAME.part` beside `path` and takes its name when it is closed, so
     a file that had the name before is given up for a complete one only. When the process
     is killed or the disk is full, the part stays there, playable up to the last fragment
-    (2 seconds), until the next recording of that name. Without any frame no file is made.
-
-    The first frame gives the size. Odd sides are made even by repeating the last row or
-    column; frames of another size are scaled to fit between black bars (`rescaled`
-    counts them). A time stamp that does not come after the one before is moved to the
-    next tick (`nudged` counts them); where the first is negative, all are moved to start
-    at 0. `notes` says what was changed. Colours are BT.709, limited range.
+    (2 seconds), until the next recording of that name.
 
     Args:
         path: the file to write.
         info: of the source; its mean rate guides the encoder's rate control.
-        crf: quality, 0 (lossless) to 51; 18 and less looks lossless.
-        preset: x264's trade of time for size, `ultrafast` to `placebo`.
-        threads: encoder threads; 0 for one a core, 4 at most.
+        crf, preset, threads: see `Encoding`.
 
     Raises:
         SinkError: the file cannot be made, or not be written to (a full disk).
@@ -55,110 +145,94 @@ class Recorder(Sink):
         preset: str = "veryfast",
         threads: int = 0,
     ) -> None:
-        self.rescaled = 0
-        self.nudged = 0
-        self.notes: list[str] = []
-        self._path = Path(path).resolve()
-        self._part = self._path.with_name(f".{self._path.name}.part")
-        self._rate = (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
-        self._crf, self._preset, self._threads = crf, preset, threads
-        self._writer: H264Writer | None = None
-        self._claim()
+        super().__init__(path, info, Encoding(crf, preset, threads))
 
-    def write(self, result: FrameResult) -> None:
-        image = result.frame.image if result.drawn is None else result.drawn
-        try:
-            if self._writer is None:
-                self._writer = self._started(result.frame, image)
-            self._writer.write(self._sized(image), self._pts(result.frame))
-        except (OSError, av.error.FFmpegError) as error:
-            self._abandon()
-            raise self._error(error) from error
-
-    def close(self) -> None:
-        if self._file.closed:
-            return
-        if self._writer is None:
-            self._abandon()
-        else:
-            self._finish(self._writer)
-
-    def _claim(self) -> None:
-        """Make sure that the file can be written, without touching an older one."""
-        if not self._path.parent.is_dir():
-            raise SinkError(f"no folder {self._path.parent} for {self._path.name}; create it first")
+    def _claim(self) -> BinaryIO:
+        check_place(self._path)
         if self._path.exists() and not self._path.is_file():
             raise SinkError(f"{self._path} is not a regular file; choose another name")
-        if "libx264" not in av.codecs_available:
-            raise SinkError("this FFmpeg has no libx264; install PyAV's own build: pip install av")
         try:
-            self._file = self._part.open("wb")
+            return self._growing().open("wb")
         except OSError as error:
             raise self._error(error) from error
 
-    def _started(self, frame: Frame, image: Image) -> H264Writer:
-        self._size = width, height = image.shape[1], image.shape[0]
-        if max(self._size) > MAX_SIDE_PX:
-            raise SinkError(
-                f"frames of {width}x{height} are too large to record; x264 takes sides of up to "
-                f"{MAX_SIDE_PX} px: leave out the recording or scale the source down"
-            )
-        self._time_base = frame.time_base
-        self._shift = max(0, -frame.pts)
-        self._last_pts = self._shift + frame.pts - 1
-        if self._shift:
-            self.notes.append("time stamps moved to start at 0: MP4 has no negative ones")
-        if padded(self._size) != self._size:
-            even = "{}x{}".format(*padded(self._size))
-            self.notes.append(f"odd size {width}x{height} padded to {even}")
-        return H264Writer(
-            self._file,
-            self._size,
-            self._time_base,
-            self._rate,
-            crf=self._crf,
-            preset=self._preset,
-            threads=self._threads,
-        )
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        return Muxing.mp4(time_base)
 
-    def _sized(self, image: Image) -> Image:
-        if (image.shape[1], image.shape[0]) == self._size:
-            return image
-        if not self.rescaled:
-            self.notes.append("frames of another size scaled to that of the first")
-        self.rescaled += 1
-        return fit(image, self._size)
+    def _growing(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.part")
 
-    def _pts(self, frame: Frame) -> int:
-        pts = round(frame.pts * frame.time_base / self._time_base) + self._shift
-        if pts <= self._last_pts:
-            if not self.nudged:
-                self.notes.append("time stamps that did not increase moved to the next tick")
-            self.nudged += 1
-            pts = self._last_pts + 1
-        self._last_pts = pts
-        return pts
 
-    def _finish(self, writer: H264Writer) -> None:
+class LiveRecorder(VideoFile):
+    """Fragmented MP4 or Matroska of a live session, written under its own name.
+
+    Each fragment goes to the operating system at once, so a killed process leaves a file
+    that plays and lacks one fragment at most; so does a full disk. A regular close makes
+    it a whole file that players can seek in. Time stamps are exact in MP4, where
+    they are in microseconds but for gaps of over 35 minutes (2^31 us), which close up;
+    in Matroska they are in whole milliseconds.
+
+    Args:
+        path: ends in `.mp4` or `.mkv`; must not exist.
+        info: of the source; its mean rate guides the encoder's rate control.
+        clean: record the frames as they were grabbed, without the overlay.
+        crf, preset, threads: see `Encoding`.
+        fragment_s: seconds of video in a fragment.
+
+    Raises:
+        UsageError: the file exists, or its ending is another.
+        SinkError: the file cannot be made, or not be written to (a full disk).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: SourceInfo,
+        *,
+        clean: bool = False,
+        crf: int = 20,
+        preset: str = "ultrafast",
+        threads: int = 0,
+        fragment_s: float = FRAGMENT_S,
+    ) -> None:
+        self.wants_overlay = not clean
+        self._clean = clean
+        self._fragment_s = fragment_s
+        super().__init__(path, info, Encoding(crf, preset, threads, low_latency=True))
+
+    def _claim(self) -> BinaryIO:
+        if self._path.suffix.lower() not in (".mp4", ".mkv"):
+            raise UsageError(f"recording {self._path} has to end in .mp4 or .mkv; rename it")
+        check_place(self._path)
         try:
-            writer.finish()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self._path)
-        except (OSError, av.error.FFmpegError) as error:
-            self._abandon()
+            return self._path.open("xb")
+        except FileExistsError as error:
+            raise UsageError(
+                f"recording {self._path} exists and is kept; choose another name"
+            ) from error
+        except OSError as error:
             raise self._error(error) from error
 
-    def _abandon(self) -> None:
-        """Leave the part as it is: an index that does not fit would spoil it."""
-        with suppress(OSError):
-            self._file.close()
-        if self._writer is not None:
-            self._writer.abandon()
-        if self._part.stat().st_size == 0:
-            self._part.unlink()
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        if self._path.suffix.lower() == ".mkv":
+            return Muxing.matroska(self._fragment_s)
+        return Muxing.mp4(time_base, self._fragment_s)
 
-    def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
-        kept = f"; what was recorded so far is in {self._part}" if self._part.exists() else ""
-        return SinkError(f"recording {self._path} cannot be written: {error.strerror}{kept}")
+    def _growing(self) -> Path:
+        return self._path
+
+    def _image(self, result: FrameResult) -> Image:
+        return result.frame.image if self._clean else super()._image(result)
+
+
+def mean_rate(info: SourceInfo) -> Fraction:
+    """Frames per second for an encoder, guessed where the source does not know it."""
+    return (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
+
+
+def check_place(path: Path) -> None:
+    """Raise SinkError where no recording can be made at all."""
+    if not path.parent.is_dir():
+        raise SinkError(f"no folder {path.parent} for {path.name}; create it first")
+    if "libx264" not in av.codecs_available:
+        raise SinkError("this FFmpeg has no libx264; install PyAV's own build: pip install av")

@@ -1,5 +1,7 @@
 """Pictures of the frames with the overlay drawn."""
 
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from qlumen.realtime.errors import ConfigError
@@ -31,6 +33,48 @@ class Snapshots(Sink):
             return
         drawn = result.frame.image if result.drawn is None else result.drawn
         self._folder.write(result.frame, drawn)
+
+    def close(self) -> None:
+        pass
+
+
+class SnapshotOnRequest(Sink):
+    """A PNG file of the frame that comes after each `request`, for live video.
+
+    Named after the wall clock (UTC) and the frame, so that no session replaces what
+    another stored: `20260131T141502.250Z_frame_000123.png`, and the same with `_clean`
+    for the frame without overlay.
+
+    Args:
+        folder: created unless it exists; its parent must.
+        clean: also store the frame as it was grabbed.
+
+    Raises:
+        SinkError: the folder cannot be made, or a picture not written.
+    """
+
+    wants_overlay = True
+
+    def __init__(self, folder: Path, *, clean: bool = False) -> None:
+        self._clean = clean
+        self._folder = PngFolder(folder)
+        self._requested = threading.Event()
+
+    def request(self) -> None:
+        """Store the next frame; from any thread."""
+        self._requested.set()
+
+    def write(self, result: FrameResult) -> None:
+        if not self._requested.is_set():
+            return
+        self._requested.clear()
+        frame = result.frame
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        name = f"{now}Z_frame_{frame.index:06d}"
+        drawn = frame.image if result.drawn is None else result.drawn
+        self._folder.write(frame, drawn, f"{name}.png")
+        if self._clean:
+            self._folder.write(frame, frame.image, f"{name}_clean.png")
 
     def close(self) -> None:
         pass

@@ -2,17 +2,21 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import Finding, FrameResult
+from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.realtime.frames import AiState, Condition, Finding, FrameResult, LiveState, Track
+from qlumen.realtime.sinks.chaincheck import Damage, check_chain
 from qlumen.realtime.sinks.events import EventsWriter, event
 
 from media import pictures, result_of, run_with_full_disk, start_python
@@ -33,7 +37,7 @@ def some_result(index: int = 0, **changes: Any) -> FrameResult:
 
 
 def test_a_line_by_hand(tmp_path: Path) -> None:
-    """The whole text of a line, worked out by hand."""
+    """The whole text of a line, worked out by hand; the hash as sha256sum prints it."""
     result = some_result(
         7,
         pts=1001,
@@ -45,7 +49,9 @@ def test_a_line_by_hand(tmp_path: Path) -> None:
         writer.write(result)
     assert (tmp_path / "e.jsonl").read_text() == (
         '{"frame":7,"time_s":0.033367,"findings":[{"box":[3,4,9,10],"score":0.8765,"area_px":36,'
-        '"contour":[[3,4],[8,4],[8,9],[3,9]]}],"stages_ms":{"decode":2.346,"inference":13.0}}\n'
+        '"contour":[[3,4],[8,4],[8,9],[3,9]]}],"stages_ms":{"decode":2.346,"inference":13.0},'
+        '"previous":"0000000000000000000000000000000000000000000000000000000000000000",'
+        '"sha256":"75257e71c28a8c32e2a0ad5069f7b99e5cb5ee6c83711c5b27e03d66ae547a23"}\n'
     )
 
 
@@ -124,7 +130,7 @@ with EventsWriter(Path("/dev/stdout")) as writer:
 
 
 def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
-    """The error names the file; all lines that fit can be read."""
+    """The error names the file; all lines that fit are there, none is cut."""
     code = """
 from pathlib import Path
 from media import pictures, result_of
@@ -140,6 +146,149 @@ except SinkError as error:
     path = tmp_path / "e.jsonl"
     failed, message = run_with_full_disk(code, 10_000, path).split(" ", 1)
     assert message == f"events file {path} cannot be written: File too large\n"
-    whole, _, rest = path.read_text().rpartition("\n")
-    assert [json.loads(line)["frame"] for line in whole.splitlines()] == [*range(int(failed))]
-    assert len(rest) < 100
+    assert [line["frame"] for line in lines_of(path)] == [*range(int(failed))]
+    assert check_chain(path).fault is None
+
+
+def test_live_lines_tell_the_state() -> None:
+    """Beside the replay's keys: the AI, the annotation's frame and age, condition, tracks."""
+    track = Track(number=3, finding=POLYP, since_s=1.23456789, alarm=True, new=False)
+    live = LiveState(AiState.LATE, 4, 51.23456, Condition.BLURRED, (track,), True, False)
+    result = replace(some_result(7, findings=(POLYP,)), live=live)
+    line = json.loads(json.dumps(event(result)))
+    assert set(line) - set(event(some_result(7))) == {
+        "ai", "annotated_frame", "annotation_age_ms", "condition", "signal", "tracks"
+    }  # fmt: skip
+    assert (line["ai"], line["condition"], line["signal"]) == ("late", "blurred", False)
+    assert (line["annotated_frame"], line["annotation_age_ms"]) == (4, 51.235)
+    assert line["tracks"] == [
+        {"number": 3, "box": [3, 4, 9, 10], "score": 0.8765, "alarm": True, "new": False,
+         "since_s": 1.234568}
+    ]  # fmt: skip
+    without = replace(live, annotated_frame=None, annotation_age_ms=None, tracks=())
+    line = event(replace(result, live=without))
+    assert (line["annotated_frame"], line["annotation_age_ms"]) == (None, None)
+
+
+def test_notes_hold_what_they_are_given(tmp_path: Path) -> None:
+    """A kind, the wall clock in UTC, and fields of any plain type, not finite ones as null."""
+    before = datetime.now(UTC)
+    with EventsWriter(tmp_path / "e.jsonl") as writer:
+        writer.note(
+            "mark",
+            session_s=1.5,
+            frame=np.int64(3),
+            kind=AiState.ON,
+            path=tmp_path,
+            gaps=[np.float32("nan"), {"s": math.inf, 2: None}],
+        )
+    line = lines_of(tmp_path / "e.jsonl")[0]
+    at = datetime.fromisoformat(line.pop("at"))
+    assert before - timedelta(milliseconds=1) <= at <= datetime.now(UTC)
+    assert {key: line[key] for key in list(line)[:-2]} == {
+        "event": "mark", "session_s": 1.5, "frame": 3, "kind": "on", "path": str(tmp_path),
+        "gaps": [None, {"s": None, "2": None}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["event", "at", "previous", "sha256"])
+def test_notes_keep_the_chain_their_own(name: str, tmp_path: Path) -> None:
+    """A field that would stand for one of the line's own keys is refused."""
+    with (
+        EventsWriter(tmp_path / "e.jsonl") as writer,
+        pytest.raises(ValueError, match=f"its own {name}; rename"),
+    ):
+        writer.note("mark", **{name: 1})
+
+
+def test_notes_come_from_any_thread(tmp_path: Path) -> None:
+    """While frames are written, four threads add notes: all are there, in one chain."""
+
+    def add(number: int) -> None:
+        for index in range(100):
+            writer.note("mark", thread=number, index=index)
+
+    path = tmp_path / "e.jsonl"
+    with EventsWriter(path) as writer, ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(add, number) for number in range(4)]
+        for index in range(200):
+            writer.write(some_result(index))
+        assert [task.result() for task in done] == [None] * 4
+    account = check_chain(path)
+    assert (account.fault, account.frames, account.notes) == (None, 200, 400)
+    assert account.last == writer.last_hash
+    for number in range(4):
+        mine = [line["index"] for line in lines_of(path) if line.get("thread") == number]
+        assert mine == [*range(100)]
+
+
+def test_a_later_session_goes_on(tmp_path: Path) -> None:
+    """With `append` nothing is lost, and the chain runs through both sessions."""
+    path = tmp_path / "e.jsonl"
+    for session in range(3):
+        with EventsWriter(path, append=True) as writer:
+            writer.note("started", session=session)
+            writer.write(some_result(session))
+    account = check_chain(path)
+    assert (account.fault, account.lines) == (None, 6)
+    assert [line["session"] for line in lines_of(path)[::2]] == [0, 1, 2]
+
+
+def test_nothing_is_added_to_a_damaged_file(tmp_path: Path) -> None:
+    """The line that was changed is named, and the file stays as it is."""
+    path = tmp_path / "e.jsonl"
+    with EventsWriter(path) as writer:
+        for index in range(4):
+            writer.write(some_result(index))
+    damaged = path.read_bytes().replace(b'"frame":2', b'"frame":9')
+    path.write_bytes(damaged)
+    with pytest.raises(UsageError, match="line 3 was changed; move it away or choose another name"):
+        EventsWriter(path, append=True)
+    assert path.read_bytes() == damaged
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_cut_line_becomes_a_note(tmp_path: Path, data: st.DataObject) -> None:
+    """Wherever a kill cut the file: whole lines stay, the rest is told, the chain is whole."""
+    path = tmp_path / "e.jsonl"
+    with EventsWriter(path) as writer:
+        for index in range(2):
+            writer.write(some_result(index, name="Größe"))
+    whole = path.read_bytes()
+    end = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:end])
+    with EventsWriter(path, append=True) as writer:
+        writer.write(some_result(7))
+    kept = whole[:end].splitlines(keepends=True)
+    cut = kept.pop() if kept and not kept[-1].endswith(b"\n") else b""
+    assert path.read_bytes().startswith(b"".join(kept))
+    added = lines_of(path)[len(kept) :]
+    assert [line["cut_line"] for line in added[:-1]] == ([cut.decode()] if cut else [])
+    assert [line["event"] for line in added[:-1]] == ["recovered"] * bool(cut)
+    assert added[-1]["frame"] == 7
+    assert check_chain(path).fault is None
+
+
+def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
+    """After SIGKILL in the midst of writing, every line that was reported is there, whole."""
+    code = """
+from pathlib import Path
+from media import pictures, result_of
+from qlumen.realtime.sinks.events import EventsWriter
+writer = EventsWriter(Path(sys.argv[1]), append=True)
+for index in range(10**6):
+    writer.write(result_of(pictures(1)[0], index))
+    print(index, flush=True)
+"""
+    path = tmp_path / "e.jsonl"
+    process = start_python(code, path)
+    for line in process.stdout:
+        if line == "100\n":
+            break
+    process.kill()
+    reported = int(("100\n" + process.stdout.read()).split()[-1])
+    process.communicate()
+    account = check_chain(path)
+    assert account.fault is None or account.fault.damage is Damage.CUT
+    assert account.frames - reported in (1, 2)

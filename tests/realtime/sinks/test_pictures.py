@@ -1,5 +1,7 @@
 """Snapshots and masks as PNG files."""
 
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ from qlumen.realtime.errors import ConfigError, SinkError
 from qlumen.realtime.frames import Image
 from qlumen.realtime.sinks.masks import MaskWriter
 from qlumen.realtime.sinks.null import NullSink
-from qlumen.realtime.sinks.snapshots import Snapshots
+from qlumen.realtime.sinks.snapshots import SnapshotOnRequest, Snapshots
 
 from media import pictures, result_of, run_with_full_disk
 
@@ -104,7 +106,7 @@ from pathlib import Path
 import numpy as np
 from media import result_of
 from qlumen.realtime.errors import SinkError
-from qlumen.realtime.sinks.snapshots import Snapshots
+from qlumen.realtime.sinks.snapshots import SnapshotOnRequest, Snapshots
 sink = Snapshots(Path(sys.argv[1]))
 sink.write(result_of(np.zeros((48, 64, 3), np.uint8), 0))
 try:
@@ -126,3 +128,45 @@ def test_the_null_sink_takes_all(tmp_path: Path) -> None:
     sink.close()
     assert sink.frames == 3
     assert not sink.wants_overlay
+
+
+def test_a_snapshot_is_the_frame_after_the_request(tmp_path: Path) -> None:
+    """One for each request, however often it was made; the drawn picture, and the clean one."""
+    frames, drawn = pictures(8), pictures(8)[::-1]
+    before = datetime.now(UTC)
+    with SnapshotOnRequest(tmp_path / "shots", clean=True) as sink:
+        assert sink.wants_overlay
+        for index in range(8):
+            if index in (2, 5):
+                sink.request()
+                sink.request()
+            sink.write(result_of(frames[index], index, drawn=drawn[index]))
+    stored = {name.split("Z_")[1]: name for name in names_in(tmp_path / "shots")}
+    assert sorted(stored) == [
+        f"frame_{name}.png" for name in ("000002", "000002_clean", "000005", "000005_clean")
+    ]
+    for index in (2, 5):
+        name = stored[f"frame_{index:06d}.png"]
+        np.testing.assert_array_equal(read(tmp_path / "shots" / name), drawn[index])
+        clean = stored[f"frame_{index:06d}_clean.png"]
+        np.testing.assert_array_equal(read(tmp_path / "shots" / clean), frames[index])
+        at = datetime.strptime(name.split("Z_")[0], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        assert before - timedelta(milliseconds=1) <= at <= datetime.now(UTC)
+
+
+def test_requests_come_from_any_thread(tmp_path: Path) -> None:
+    """Asked for while frames are written, the picture is one of the next; without, none is."""
+    with SnapshotOnRequest(tmp_path / "shots") as sink:
+        for index in range(50):
+            sink.write(result_of(pictures(1)[0], index))
+        assert not names_in(tmp_path / "shots")
+        asking = threading.Thread(target=sink.request)
+        asking.start()
+        index = 50
+        while not names_in(tmp_path / "shots"):
+            sink.write(result_of(pictures(1)[0], index))
+            index += 1
+        asking.join()
+        sink.write(result_of(pictures(1)[0], index))
+    (name,) = names_in(tmp_path / "shots")
+    assert name.endswith(f"frame_{index - 1:06d}.png")

@@ -1,0 +1,237 @@
+"""The live picture over the network."""
+
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import av
+
+from qlumen.realtime.errors import MissingExtraError, SinkError, UsageError
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.encoderinput import EncoderInput
+from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
+from qlumen.realtime.sinks.recorder import mean_rate
+from qlumen.realtime.sources.base import SourceInfo
+
+UDP_PAYLOAD_BYTES = 1316  # seven packets of MPEG-TS, below the usual Ethernet limit
+PROGRESS_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """FFmpeg's format and options; `external` where PyAV's FFmpeg lacks the protocol."""
+
+    format: str
+    options: dict[str, str]
+    external: bool = False
+
+
+_TRANSPORT_STREAM = {"pkt_size": str(UDP_PAYLOAD_BYTES), "flush_packets": "1"}
+_RTMP = _Protocol("flv", {"flvflags": "no_duration_filesize", "flush_packets": "1"})
+PROTOCOLS = {
+    "rtmp": _RTMP,
+    "rtmps": _RTMP,
+    "rtsp": _Protocol("rtsp", {"rtsp_transport": "tcp"}),
+    "srt": _Protocol("mpegts", _TRANSPORT_STREAM, external=True),
+    "udp": _Protocol("mpegts", _TRANSPORT_STREAM),
+}
+
+
+class Streamer(Sink):
+    """H.264 of low latency: FLV to `rtmp://` and `rtmps://`, MPEG-TS to `srt://` and
+    `udp://`, and `rtsp://` to a server that takes it (interleaved in TCP).
+
+    Frames are encoded here and sent by a process of its own, so that a dead network
+    holds up `write` and `close` for `timeout_s` at most; then, or when the other side
+    refuses or ends, a `SinkError` is raised. The connection is made at the first frame.
+    For frames of another size and bad time stamps see `EncoderInput`.
+
+    Args:
+        url: where to; may carry FFmpeg's options of the protocol as its query.
+        info: of the source; its mean rate guides the encoder's rate control.
+        crf, preset, threads: see `Encoding`.
+        max_kbps: limit of the rate, kbit/s.
+        keyframe_s: seconds between key frames, at most: how long a viewer who comes in
+            waits for the picture.
+        timeout_s: the longest wait for the network, seconds.
+
+    Raises:
+        UsageError: a protocol that is not in `PROTOCOLS`.
+        MissingExtraError: `srt://` without the program `ffmpeg`.
+        SinkError: the network does not take the stream.
+    """
+
+    wants_overlay = True
+
+    def __init__(
+        self,
+        url: str,
+        info: SourceInfo,
+        *,
+        crf: int = 23,
+        preset: str = "ultrafast",
+        threads: int = 0,
+        max_kbps: int = 8000,
+        keyframe_s: float = 1.0,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.notes: list[str] = []
+        self._name = _without_secrets(url)
+        self._rate = mean_rate(info)
+        self._encoding = Encoding(
+            crf, preset, threads, low_latency=True, max_kbps=max_kbps, keyframe_seconds=keyframe_s
+        )
+        self._input: EncoderInput | None = None
+        self._writer: H264Writer | None = None
+        self._relay = _Relay(_command(url, timeout_s), timeout_s)
+
+    def write(self, result: FrameResult) -> None:
+        image = result.frame.image if result.drawn is None else result.drawn
+        try:
+            if self._input is None or self._writer is None:
+                self._input = EncoderInput(result.frame, image, self.notes)
+                self._writer = self._started(self._input)
+            self._writer.write(self._input.sized(image), self._input.pts(result.frame))
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        if self._relay.closed:
+            return
+        try:
+            if self._writer is not None:
+                self._writer.finish()
+            self._relay.finish(expect_success=self._writer is not None)
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._error(error) from error
+        finally:
+            self._relay.kill()
+
+    def _started(self, given: EncoderInput) -> H264Writer:
+        muxing = Muxing("nut", {})
+        return H264Writer(
+            self._relay, muxing, self._encoding, given.size, given.time_base, self._rate
+        )
+
+    def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
+        self._relay.kill()
+        if self._writer is not None:
+            with suppress(OSError, av.error.FFmpegError):
+                self._writer.abandon()
+        reason = self._relay.last_words or error.strerror or str(error)
+        return SinkError(f"stream to {self._name} ended: {reason}")
+
+
+class _Relay:
+    """The sending process, as a file that takes bytes.
+
+    It prints something whenever it has sent something, errors apart. `last_words` is the
+    last line of these, known once it was killed.
+    """
+
+    def __init__(self, command: list[str], timeout_s: float) -> None:
+        self.closed = False
+        self.last_words = ""
+        self._timeout_s = timeout_s
+        self._waiting_since: float | None = None
+        self._progress, progress = os.pipe()
+        os.set_blocking(self._progress, False)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by kill
+        self._socket, other = socket.socketpair()
+        self._socket.settimeout(timeout_s)
+        with other, os.fdopen(progress, "wb"):
+            self._process = subprocess.Popen(
+                command,
+                stdin=other.fileno(),
+                stdout=progress,
+                stderr=self._log,
+                start_new_session=True,  # Ctrl-C is for this process, which ends it in order
+            )
+
+    def write(self, data: bytes) -> int:
+        """Raises OSError: the process sends nothing in time, or has ended."""
+        now = time.monotonic()
+        if self._waiting_since is None or self._has_sent():
+            self._waiting_since = now
+        elif now > self._waiting_since + self._timeout_s:
+            raise TimeoutError(f"nothing could be sent for {self._timeout_s} s")
+        self._socket.sendall(data)
+        return len(data)
+
+    def finish(self, *, expect_success: bool) -> None:
+        """Let it send the rest. Raises OSError: it took too long, or could not."""
+        self._socket.close()
+        try:
+            code = self._process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError("the rest was not taken in time") from error
+        if code and expect_success:
+            raise ConnectionError(f"the sending process ended with code {code}")
+
+    def kill(self) -> None:
+        """End it at once; may be called twice."""
+        if self.closed:
+            return
+        self.closed = True
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._progress)
+        with self._log:
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").split("\n")
+        self.last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _has_sent(self) -> bool:
+        try:
+            return bool(os.read(self._progress, PROGRESS_BYTES))
+        except BlockingIOError:
+            return False
+
+
+def _command(url: str, timeout_s: float) -> list[str]:
+    scheme = urlsplit(url).scheme.lower()
+    protocol = PROTOCOLS.get(scheme)
+    if protocol is None:
+        known = ", ".join(f"{name}://" for name in PROTOCOLS)
+        raise UsageError(f"cannot stream to {_without_secrets(url)}; wanted one of {known}")
+    if protocol.external:
+        return _external(scheme, protocol, url)
+    options = [f"{name}={value}" for name, value in protocol.options.items()]
+    program = [sys.executable, "-m", "qlumen.realtime.sinks.relay"]
+    return [*program, str(math.ceil(2 * timeout_s)), protocol.format, url, *options]
+
+
+def _external(scheme: str, protocol: _Protocol, url: str) -> list[str]:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise MissingExtraError(
+            f"streaming to {scheme}:// needs the program ffmpeg; install it with your system's "
+            "packages (Debian: apt install ffmpeg)"
+        )
+    reading = ["-f", "nut", "-probesize", "32", "-analyzeduration", "0"]
+    options = [part for name, value in protocol.options.items() for part in (f"-{name}", value)]
+    return [
+        program,
+        *("-hide_banner", "-loglevel", "error", "-nostdin"),
+        *("-progress", "pipe:1", "-stats_period", "0.2"),
+        *reading,
+        *("-i", "pipe:0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0"),
+        *options,
+        *("-f", protocol.format, url),
+    ]
+
+
+def _without_secrets(url: str) -> str:
+    """Scheme and host: path, query and user often hold a stream's key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

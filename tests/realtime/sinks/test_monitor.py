@@ -1,0 +1,217 @@
+"""The window on a real screen: its picture, its keys, its end."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.sinks.monitor import Monitor, fitted
+
+from media import start_python
+from screen import SIZE, Screen, missing_programs, screen
+
+TITLE = "qlumen live"
+SHOW = """
+import time
+import cv2  # before PyAV, which media imports
+import numpy as np
+from media import result_of
+from qlumen.realtime.controls import Action
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.sinks.monitor import Monitor
+
+image = np.full((180, 320, 3), (30, 60, 200), np.uint8)
+image[:, 160:] = (200, 120, 30)
+running = True
+
+def act(action):
+    global running
+    print(action.value, flush=True)
+    running = action is not Action.QUIT
+
+full_screen, idle = "full" in sys.argv, "idle" in sys.argv
+monitor = Monitor("qlumen live", full_screen=full_screen, on_action=act)
+index = 0
+try:
+    while running:
+        if not idle or not index:
+            monitor.write(result_of(np.zeros_like(image), index, drawn=image))
+        else:
+            monitor.idle()
+        index += 1
+        time.sleep(0.02)
+except SinkError as error:
+    print(error, flush=True)
+monitor.close()
+monitor.close()
+sys.stdin.readline()  # the process lives on: only the window has to be gone
+print("after", flush=True)
+"""
+
+
+Show = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def shown(desk: Screen) -> Iterator[Show]:
+    """Starts a process that shows frames, and ends it where the test did not."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> "subprocess.Popen[str]":
+            process = start_python(SHOW, *arguments)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Screen]:
+    """A screen; with a window manager where the test says which."""
+    manager = getattr(request, "param", None)
+    wanted = ("Xvfb", "xdotool", "ffmpeg", *([manager] if manager else []))
+    if reason := missing_programs(*wanted):
+        pytest.skip(reason)
+    with screen(window_manager=manager) as made:
+        monkeypatch.setenv("DISPLAY", made.name)
+        yield made
+
+
+@pytest.mark.parametrize("mode", ["frames", "idle"])
+def test_keys_become_actions(mode: str, desk: Screen, shown: Show) -> None:
+    """Each key, in order, with frames coming or not; others do nothing; q ends it."""
+    process = shown(mode)
+    window = desk.window(TITLE)
+    pressed = {
+        "space": "toggle_overlay", "plus": "threshold_up", "equal": "threshold_up",
+        "minus": "threshold_down", "KP_Add": "threshold_up", "KP_Subtract": "threshold_down",
+        "s": "snapshot", "m": "mark", "r": "restart_ai", "x": None, "F5": None, "Up": None,
+        "udiaeresis": None, "M": "mark", "q": "quit",
+    }  # fmt: skip
+    desk.press(window, *pressed)
+    output, _ = process.communicate("\n", timeout=30)
+    assert output.split() == [*filter(None, pressed.values()), "after"]
+
+
+def test_escape_quits_and_takes_the_window_away(desk: Screen, shown: Show) -> None:
+    """The window is gone while its process lives on."""
+    process = shown()
+    desk.press(desk.window(TITLE), "Escape")
+    assert process.stdout.readline() == "quit\n"
+    desk.wait_for_no(TITLE)
+    assert process.poll() is None
+    assert process.communicate("\n", timeout=30)[0] == "after\n"
+
+
+@pytest.mark.parametrize("mode", ["frames", "idle"])
+def test_a_closed_window_is_told_and_stays_closed(mode: str, desk: Screen, shown: Show) -> None:
+    """Closed by its button, the next call raises, and no new window comes up."""
+    process = shown(mode)
+    desk.close(desk.window(TITLE))
+    assert "window was closed" in process.stdout.readline()
+    desk.wait_for_no(TITLE)
+    assert process.communicate("\n", timeout=30)[0] == "after\n"
+    assert process.returncode == 0
+
+
+def test_the_picture_is_the_drawn_one(desk: Screen, shown: Show) -> None:
+    """Left and right halves have their colours, at the frame's own size or smaller."""
+    process = shown()
+    window = desk.window(TITLE)
+    assert desk.size(window) == (320, 180)
+    desk.press(window, "m")  # its answer comes after pictures were shown
+    assert process.stdout.readline() == "mark\n"
+    picture = desk.picture()
+    assert np.abs(picture[90, 80].astype(int) - (30, 60, 200)).max() <= 1
+    assert np.abs(picture[90, 240].astype(int) - (200, 120, 30)).max() <= 1
+    desk.press(window, "q")
+    process.communicate("\n", timeout=30)
+
+
+@pytest.mark.parametrize("desk", ["openbox"], indirect=True)
+@pytest.mark.parametrize("mode", ["full", "key"])
+def test_full_screen_is_black_around_the_picture(mode: str, desk: Screen, shown: Show) -> None:
+    """Asked for at the start or with f: the whole screen, proportions kept, bars black."""
+    process = shown(mode)
+    window = desk.window(TITLE)
+    if mode == "key":
+        desk.press(window, "f")
+    desk.wait_for_size(window, SIZE)
+    desk.press(window, "m")
+    assert process.stdout.readline() == "mark\n"
+    picture = desk.picture()
+    height = SIZE[0] * 180 // 320
+    top = (SIZE[1] - height) // 2
+    assert picture[: top - 2].max() == 0
+    assert picture[top + height + 2 :].max() == 0
+    assert (picture[top + 2 : top + height - 2].max(axis=2) > 100).all()
+    desk.press(window, "f")
+    desk.wait_for_size(window, (320, 180))
+    desk.press(window, "q")
+    process.communicate("\n", timeout=30)
+
+
+@pytest.mark.parametrize("name", [None, ":4321"])
+def test_without_a_screen_there_is_an_error(
+    name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No DISPLAY, or one that no server listens on: an error in a line, and no crash."""
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    if name:
+        monkeypatch.setenv("DISPLAY", name)
+    with pytest.raises(SinkError, match="no window can be opened here") as caught:
+        Monitor(TITLE, full_screen=False, on_action=print)
+    assert "\n" not in str(caught.value)
+    assert "leave out --monitor" in str(caught.value)
+
+
+def test_a_window_that_would_hang_is_refused(desk: Screen) -> None:
+    """With PyAV imported before OpenCV, there is an answer within bounded time: a window
+    where the two get along, else an error that says what to do."""
+    code = """
+import av
+import cv2
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.sinks import monitor
+from qlumen.realtime.sinks.monitor import Monitor
+monitor.PROBE_TIMEOUT_S = 3
+try:
+    Monitor("qlumen live", full_screen=False, on_action=print).close()
+except SinkError as error:
+    print(error)
+"""
+    output, _ = start_python(code).communicate(timeout=30)
+    assert not output or "import cv2 before av" in output
+
+
+@given(*[st.integers(1, 60)] * 2, *[st.integers(1, 400)] * 2)
+def test_the_picture_fits_between_bars(
+    width: int, height: int, window_width: int, window_height: int
+) -> None:
+    """It fills the window one way, has its own proportions and stands in the middle."""
+    image = np.full((height, width, 3), 255, np.uint8)
+    shown = fitted(image, window_width, window_height)
+    assert shown.shape == (window_height, window_width, 3)
+    rows, columns = np.nonzero(shown[..., 0])
+    inner_height, inner_width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert (shown == 255).sum() == 3 * inner_height * inner_width
+    assert inner_width == window_width or inner_height == window_height
+    scale = min(window_width / width, window_height / height)
+    assert abs(inner_width - width * scale) <= 1
+    assert abs(inner_height - height * scale) <= 1
+    assert abs(rows[0] - (window_height - 1 - rows[-1])) <= 1
+    assert abs(columns[0] - (window_width - 1 - columns[-1])) <= 1
+
+
+def test_a_window_without_area_gets_the_frame() -> None:
+    """Before it is laid out, or minimised, nothing is scaled."""
+    image = np.full((48, 64, 3), 255, np.uint8)
+    assert fitted(image, 0, 0) is image
+    assert fitted(image, 64, 48) is image
