@@ -42,14 +42,22 @@ def interleaved_ms(
     return times
 
 
-def report(rows: Sequence[Row], ratios: Mapping[str, float], file: Path | None) -> None:
-    """Print rows and ratios; write them with the machine's description to `file`, if given."""
+def report(
+    rows: Sequence[Row],
+    ratios: Mapping[str, float],
+    file: Path | None,
+    figures: Mapping[str, float] | None = None,
+) -> None:
+    """Print rows, ratios and single figures; write them with the machine's description to
+    `file`, if given."""
     for row in rows:
         print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
-    for name, ratio in ratios.items():
-        print(f"{name}: {ratio:.3g}")
+    for name, value in {**ratios, **(figures or {})}.items():
+        print(f"{name}: {value:.3g}")
     if file is not None:
         content = {"machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
+        if figures:
+            content["figures"] = dict(figures)
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -15,24 +15,21 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from classic_unet import ClassicUNet
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Ticket
-from qlumen.realtime.frames import FrameResult, Image, Segmentation
+from qlumen.realtime.frames import Image
 from qlumen.realtime.outputs import Outputs
 from qlumen.realtime.replay import replay
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.container import ContainerSource
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
 from common import parser, report
+from recording import record_scene
 
-WIDTH, HEIGHT = 1920, 1080
 EAGER_FRAMES = 5
 PICTURES = 32
 
@@ -54,16 +51,6 @@ def main() -> None:
         "eager_unet_over_engine": by_name["eager_classic_unet"]["ms"] / engine["ms"],
     }
     report(rows, ratios, options.json)
-
-
-def record_scene(path: Path, frames: int) -> Path:
-    """Encode the scene, without overlay, as a 1080p recording."""
-    source = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT, frame_count=frames))
-    empty = Segmentation(np.zeros((HEIGHT, WIDTH), np.uint8), (), np.zeros((1, 1), np.float32))
-    with Recorder(path, source.info) as recorder:
-        for frame in source.frames():
-            recorder.write(FrameResult(frame, empty, frame.image))
-    return path
 
 
 def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The bounded queue between two stages."""
+"""The bounded queues between stages: one that makes its producer wait, one that drops."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -53,3 +53,42 @@ class StageQueue(Generic[T]):
             self._open = False
             self._changed.notify_all()
             return dropped
+
+
+class DroppingQueue(Generic[T]):
+    """A bounded first-in first-out queue whose producer never waits: the oldest item gives
+    way to the newest. With a capacity of 1 it holds the newest item only.
+    """
+
+    def __init__(self, capacity: int = 1) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._open = True
+        self._changed = Condition()
+
+    @property
+    def ended(self) -> bool:
+        """Closed, and nothing left to take."""
+        with self._changed:
+            return not self._open and not self._items
+
+    def put(self, item: T) -> T | None:
+        """Append `item` and return what gave way to it; a closed queue returns `item` itself."""
+        with self._changed:
+            if not self._open:
+                return item
+            dropped = self._items.popleft() if len(self._items) == self._capacity else None
+            self._items.append(item)
+            self._changed.notify()
+            return dropped
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The oldest item; None when none came in time, or the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or not self._open, timeout_s)
+            return self._items.popleft() if self._items else None
+
+    def close(self) -> None:
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()

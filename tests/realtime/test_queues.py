@@ -2,7 +2,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from qlumen.realtime.queues import StageQueue
+from qlumen.realtime.queues import DroppingQueue, StageQueue
 
 
 def test_all_items_arrive_in_order_through_a_small_queue() -> None:
@@ -65,3 +65,34 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 5
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def test_a_dropping_queue_never_waits_and_keeps_the_newest() -> None:
+    """Of five items in a queue of two, the last two are left, and each drop is handed back."""
+    queue: DroppingQueue[int] = DroppingQueue(2)
+    assert [queue.put(item) for item in range(5)] == [None, None, 0, 1, 2]
+    assert [queue.get(0), queue.get(0), queue.get(0)] == [3, 4, None]
+
+
+def test_a_closed_dropping_queue_delivers_what_it_holds_and_refuses_more() -> None:
+    """A refused item comes back, so that it can be counted."""
+    queue: DroppingQueue[int] = DroppingQueue(3)
+    queue.put(1)
+    queue.close()
+    assert queue.put(2) == 2
+    assert not queue.ended
+    assert (queue.get(), queue.get(), queue.ended) == (1, None, True)
+
+
+def test_a_waiting_taker_wakes_when_an_item_comes_or_the_queue_closes() -> None:
+    """Neither needs the time-out to pass."""
+    queue: DroppingQueue[int] = DroppingQueue()
+    taken: list[int | None] = []
+    taker = threading.Thread(target=lambda: taken.extend([queue.get(60), queue.get(60)]))
+    taker.start()
+    queue.put(7)
+    wait_until(lambda: taken == [] or taken == [7])
+    time.sleep(0.02)
+    queue.close()
+    taker.join(10)
+    assert taken == [7, None]

@@ -1,0 +1,144 @@
+"""Live overlay at 1080p and 25 frames/s, recording: delays, ages, drops, processor, memory.
+
+    python bench/live.py [--json FILE] [--seconds N] [--clip FILE] [--set KEY=VALUE ...]
+
+Runs `qlumen live` in a process of its own on a looped recording (of the built-in scene,
+unless --clip names one), with recorder and events, and watches its memory and processor
+time from outside. `raw_delay` runs from a frame complete in memory until every output has
+it, drawn; `annotation_age` from the grab of the frame that the findings were made on until
+they are handed out on a later one.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common import parser, report
+from recording import record_scene
+
+CLIP_FRAMES = 500
+SAMPLE_SECONDS = 0.5
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Attributes:
+    seconds: since the process was started. threads, files: open in it.
+    """
+
+    seconds: float
+    rss_mib: float
+    cpu_seconds: float
+    threads: int
+    files: int
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=180.0)
+    arguments.add_argument("--clip", type=Path, help="a 1080p recording at 25 frames/s")
+    arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen live")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip = options.clip or record_scene(folder / "scene.mp4", CLIP_FRAMES)
+        summary_file = folder / "summary.json"
+        command = live_command(clip, folder, summary_file, options.seconds, options.set)
+        samples = watched(command)
+        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+        recording = (folder / "live.mp4").stat().st_size / MIB
+    running = [sample for sample in samples if sample.seconds > samples[-1].seconds / 3]
+    figures = figures_of(summary, samples)
+    stages = [{"name": stage, **row} for stage, row in summary["stages_ms"].items()]
+    row = {
+        "name": "live_recording_1080p25",
+        "seconds": summary["seconds"],
+        "arrived": summary["arrived"],
+        "shown": summary["shown"],
+        "missed_deadlines": summary["missed_deadlines"],
+        **{f"dropped_{cause}": count for cause, count in summary["drops"].items()},
+        "cpu_share_of_machine": cpu_share(running),
+        "rss_mib_at_third": rss_near(samples, 1 / 3),
+        "rss_mib_at_end": rss_near(samples, 1),
+        "threads_growth": running[-1].threads - running[0].threads,
+        "files_growth": running[-1].files - running[0].files,
+        "recording_mib": recording,
+    }
+    report([row, *stages], {}, options.json, figures)
+
+
+def live_command(
+    clip: Path, folder: Path, summary: Path, seconds: float, overrides: list[str]
+) -> list[str]:
+    code = "from qlumen.realtime.cli import main; main()"
+    command = [sys.executable, "-c", code, "live", str(clip), "--loop"]
+    command += ["--record", str(folder / "live.mp4"), "--events", str(folder / "events.jsonl")]
+    command += ["--json", str(summary), "--seconds", str(seconds)]
+    for override in overrides:
+        command += ["--set", override]
+    return command
+
+
+def watched(command: list[str]) -> list[Sample]:
+    """Run the command and sample it until it ends."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    watching, samples = psutil.Process(process.pid), []
+    while process.poll() is None:
+        with watching.oneshot():
+            cpu = watching.cpu_times()
+            samples.append(
+                Sample(
+                    time.monotonic() - started,
+                    watching.memory_info().rss / MIB,
+                    cpu.user + cpu.system,
+                    watching.num_threads(),
+                    watching.num_fds(),
+                )
+            )
+        time.sleep(SAMPLE_SECONDS)
+    if process.returncode:
+        raise SystemExit(f"qlumen live ended with {process.returncode}")
+    while samples and samples[-1].rss_mib < samples[len(samples) // 2].rss_mib / 2:
+        samples.pop()  # the process was being taken apart
+    return samples
+
+
+def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, float]:
+    raw, age = summary["raw_delay_ms"], summary["annotation_age_ms"]
+    return {
+        "raw_delay_ms_p50": raw["p50"],
+        "raw_delay_ms_p99": raw["p99"],
+        "annotation_age_ms_p50": age["p50"],
+        "annotation_age_ms_p99": age["p99"],
+        "shown_share": summary["shown"] / summary["arrived"],
+        "fresh_share": summary["fresh"] / summary["shown"],
+        "rss_growth": rss_near(samples, 1) / rss_near(samples, 1 / 3),
+    }
+
+
+def rss_near(samples: list[Sample], share: float) -> float:
+    """Median memory around this share of the time: a tenth of the samples, before the end."""
+    width = max(1, len(samples) // 10)
+    end = min(len(samples), max(width, round(share * len(samples))))
+    return statistics.median(sample.rss_mib for sample in samples[end - width : end])
+
+
+def cpu_share(samples: list[Sample]) -> float:
+    """Of all cores."""
+    first, last = samples[0], samples[-1]
+    used = last.cpu_seconds - first.cpu_seconds
+    return used / (last.seconds - first.seconds) / psutil.cpu_count()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+"""Live video. OpenCV is imported before PyAV: both bring parts of libxcb under the same names,
+and a window opens only with OpenCV's."""
+
+import cv2  # noqa: F401

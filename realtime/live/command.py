@@ -1,0 +1,129 @@
+"""`qlumen live`: video shown as it arrives, with the findings on it."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.exits import INTERRUPTED
+from qlumen.realtime.jsonfile import write_json
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.summary import print_summary
+from qlumen.realtime.outputs import check_paths
+from qlumen.realtime.sources.choose import input_files
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("live")
+@click.argument("source")
+@click.option("--monitor", is_flag=True, help="Show a window; see the keys in the guide.")
+@click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
+@click.option("--record-clean", type=PATH, help="The video without overlay, a new file.")
+@click.option("--stream", metavar="URL", help="Send the overlay to rtmp, srt, udp or rtsp.")
+@click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
+@click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
+              "of the one before; an existing file is continued.")  # fmt: skip
+@click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
+@click.option("--loop", is_flag=True, help="Play a file again and again.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def command(
+    source: str,
+    monitor: bool,
+    record: Path | None,
+    record_clean: Path | None,
+    stream: str | None,
+    snapshots: Path | None,
+    events: Path | None,
+    json_file: Path | None,
+    seconds: float | None,
+    loop: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> int:
+    """Draw the findings on live video.
+
+    SOURCE is a camera or capture card, a network stream, a file played at its own rate,
+    `scene`, the built-in synthetic colon, or `pattern`, a test picture. SIGHUP reads the
+    configuration again; Ctrl-C ends the session.
+    """
+    overrides += ("source.loop=true",) if loop else ()
+    settings = load_settings(config, overrides)
+    outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor)
+    inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
+    check_paths(inputs, list(outputs.files()), list(outputs.folders()))
+    steering = _Steering(config, overrides)
+    try:
+        with (
+            steering.by_signals(),
+            LiveSession(source, outputs, settings, Console(stderr=True)) as session,
+        ):
+            steering.session = session
+            summary = session.run(seconds)
+    except _Stopped:
+        return 0
+    try:
+        print_summary(summary, Console())
+    finally:
+        if json_file:
+            write_json(json_file, summary.as_json())
+    if summary.error:
+        click.echo(f"qlumen: {summary.error}", err=True)
+    return _left_with(1 if summary.error else 0)
+
+
+def _left_with(code: int) -> int:
+    """The exit code; where a thread hangs in foreign code, end here: the interpreter would take
+    apart under its feet what it uses, and crash."""
+    if any(thread.name.startswith("qlumen-") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM before the session began."""
+
+
+class _Steering:
+    """Ctrl-C and SIGTERM end the session, a second one at once; SIGHUP reads the settings."""
+
+    def __init__(self, config: Path | None, overrides: tuple[str, ...]) -> None:
+        self._config, self._overrides = config, overrides
+        self._stopping = False
+        self.session: LiveSession | None = None
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = self._reload
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self._stopping:
+            os._exit(INTERRUPTED)
+        self._stopping = True
+        if self.session is None:
+            raise _Stopped
+        self.session.stop()
+
+    def _reload(self, number: int, frame: object) -> None:
+        if self.session is not None:
+            self.session.reload(lambda: load_settings(self._config, self._overrides))

@@ -1,0 +1,88 @@
+"""What may change while live video runs, and the log of each change."""
+
+from collections.abc import Callable
+
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.controls import Action
+from qlumen.realtime.errors import ConfigError
+from qlumen.realtime.postprocess import Postprocessor
+from qlumen.realtime.segmenter import thresholds
+
+THRESHOLD_STEP = 0.05
+LIVE_SECTIONS = ("overlay", "postprocess", "temporal", "live", "alarm")
+"""Settings that take effect at once; the others need a restart."""
+FIXED_KEYS = frozenset({"live.sink_frames"})
+"""Of these sections, what does not."""
+Note = Callable[..., None]
+
+
+class Control:
+    """Holds the settings in force. They are replaced as a whole, so that a thread that asks
+    for them sees either the old or the new ones.
+
+    Args:
+        note: writes an event: kind and fields.
+        on_action: what the pipeline does for an action, by action; those it does not name
+            change what is kept here.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        note: Note,
+        on_action: dict[Action, Callable[[], None]],
+    ) -> None:
+        self._bundle, self._settings, self._note = bundle, settings, note
+        self._on_action = on_action
+        self.overlay_visible = True
+
+    def settings(self) -> Settings:
+        return self._settings
+
+    def act(self, action: Action) -> None:
+        """Do what a key or a browser asks for. Safe in any thread."""
+        if action is Action.TOGGLE_OVERLAY:
+            self.overlay_visible = not self.overlay_visible
+            self._note("action", action=action.value, overlay=self.overlay_visible)
+        elif action in (Action.THRESHOLD_UP, Action.THRESHOLD_DOWN):
+            self._move_threshold(
+                THRESHOLD_STEP if action is Action.THRESHOLD_UP else -THRESHOLD_STEP
+            )
+        else:
+            self._note("action", action=action.value)
+            self._on_action[action]()
+
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """Take over what may change; say what may not. Bad settings change nothing."""
+        try:
+            given = read()
+            Postprocessor(**thresholds(self._bundle, given))
+        except ConfigError as error:
+            self._note("settings_refused", reason=str(error))
+            return
+        old, new = self._settings.model_dump(mode="json"), given.model_dump(mode="json")
+        changed = {
+            f"{section}.{key}": value
+            for section, keys in new.items()
+            for key, value in keys.items()
+            if value != old[section][key]
+        }
+        now = {
+            key: value
+            for key, value in changed.items()
+            if key.split(".")[0] in LIVE_SECTIONS and key not in FIXED_KEYS
+        }
+        update = {section: getattr(given, section) for section in LIVE_SECTIONS}
+        self._settings = self._settings.model_copy(update=update)
+        self._note("settings", changed=now, need_restart=sorted(changed.keys() - now.keys()))
+
+    def _move_threshold(self, step: float) -> None:
+        """Shift the probability that a finding must reach, the lower one no higher than it."""
+        current = thresholds(self._bundle, self._settings)
+        high = round(min(0.95, max(0.05, current["high"] + step)), 2)
+        low = min(current["low"], high)
+        section = self._settings.postprocess.model_copy(update={"high": high, "low": low})
+        self._settings = self._settings.model_copy(update={"postprocess": section})
+        self._note("action", action="threshold", high=high, low=low)

@@ -1,0 +1,185 @@
+"""The raw path: each frame goes out at once, with what is known by then drawn on it."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from qlumen.realtime.config import Settings
+from qlumen.realtime.frame_pool import FramePool
+from qlumen.realtime.frames import (
+    AiState,
+    Condition,
+    Finding,
+    Frame,
+    FrameResult,
+    Image,
+    LiveState,
+    Segmentation,
+)
+from qlumen.realtime.latency import LatencyRecorder, milliseconds
+from qlumen.realtime.live.annotation import Annotation, Board
+from qlumen.realtime.live.annotator import NO_MAP, empty
+from qlumen.realtime.live.control import Control
+from qlumen.realtime.live.marks import draw_marks
+from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
+from qlumen.realtime.overlay import Overlay
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Display:
+    """Draws frames; to be used by one thread.
+
+    Args:
+        board: where the model's annotations are found.
+        ai_runs: whether the model is there at all.
+        recording: whether a recording is being written.
+        note: writes an event: kind and fields.
+        on_alarm: called with the number of a track whose alarm is new.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        control: Control,
+        latency: LatencyRecorder,
+        *,
+        ai_runs: Callable[[], bool],
+        recording: Callable[[], bool],
+        on_alarm: Callable[[int], None],
+        note: Callable[..., None],
+    ) -> None:
+        self._board, self._control, self._latency = board, control, latency
+        self._ai_runs, self._recording, self._on_alarm = ai_runs, recording, on_alarm
+        self._note = note
+        self._failed = False
+        self._settings = control.settings()
+        self._overlay = _overlay(self._settings)
+        self._motion = Motion()
+        self._pool = FramePool()
+        self._alarmed: set[int] = set()
+        self._flash_until_ns = 0
+
+    def warm_up(self, frame_size: tuple[int, int]) -> None:
+        """Compile and allocate everything by drawing a made-up finding."""
+        width, height = frame_size
+        x, y = width // 2, height // 2
+        made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
+        black = np.zeros((height, width, 3), np.uint8)
+        thumbnail = self._motion.reduce(black)
+        still = self._motion.flow(thumbnail, thumbnail)
+        mask = filled([made_up], frame_size)
+        mismatch(thumbnail, thumbnail, still)
+        self._overlay(black, moved(Segmentation(mask, (made_up,), NO_MAP), still))
+
+    def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
+        """As `draw`; if that fails, the frame as it is: the video must go on."""
+        try:
+            result = self.draw(frame, signal=signal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told once
+            if not self._failed:
+                self._note("display_failed", reason=f"{type(error).__name__}: {error}")
+            self._failed = True
+            state = LiveState(
+                AiState.OFF, None, None, Condition.CLEAR, (), self._recording(), signal
+            )
+            return FrameResult(frame, _nothing(frame.size), frame.image, {}, state)
+        self._failed = False
+        return result
+
+    def draw(self, frame: Frame, *, signal: bool = True) -> FrameResult:
+        """The frame with findings and marks. Without `signal`, the last frame once more."""
+        started_ns = time.monotonic_ns()
+        settings = self._follow_settings()
+        annotation = self._annotation(frame, settings) if signal else None
+        waited_ns = time.monotonic_ns()
+        state = self._state(frame, annotation, settings, signal)
+        shown = annotation if self._control.overlay_visible else None
+        segmentation = self._moved(shown, frame) if shown else _nothing(frame.size)
+        moved_ns = time.monotonic_ns()
+        drawn = self._overlay(frame.image, segmentation)
+        drawn = drawn if drawn.flags.writeable else self._copied(drawn)
+        draw_marks(drawn, state, flash=self._flashes(annotation, settings))
+        spans = {
+            "wait": waited_ns - started_ns,
+            "move": moved_ns - waited_ns,
+            "draw": time.monotonic_ns() - moved_ns,
+        }
+        for stage, span_ns in spans.items():
+            self._latency.add(stage, span_ns)
+        return FrameResult(frame, segmentation, drawn, milliseconds(spans), state)
+
+    def _follow_settings(self) -> Settings:
+        settings = self._control.settings()
+        if settings.overlay != self._settings.overlay:
+            self._overlay = _overlay(settings)
+        self._settings = settings
+        return settings
+
+    def _annotation(self, frame: Frame, settings: Settings) -> Annotation | None:
+        """The newest one that may be shown on this frame."""
+        live = settings.live
+        wait_s = live.wait_ms / 1000 if live.mode == "synchronous" and self._ai_runs() else 0.0
+        annotation = self._board.at(frame.index, wait_s)
+        if annotation is None or not annotation.fits(frame) or not self._ai_runs():
+            return None
+        return annotation if _age_ms(annotation) <= live.max_age_ms else None
+
+    def _state(
+        self, frame: Frame, annotation: Annotation | None, settings: Settings, signal: bool
+    ) -> LiveState:
+        ai = AiState.OFF if not self._ai_runs() else AiState.ON if annotation else AiState.LATE
+        return LiveState(
+            ai,
+            annotation.frame_index if annotation else None,
+            _age_ms(annotation) if annotation else None,
+            annotation.condition if annotation else Condition.CLEAR,
+            annotation.tracks if annotation else (),
+            self._recording(),
+            signal,
+            self._control.overlay_visible,
+        )
+
+    def _moved(self, annotation: Annotation, frame: Frame) -> Segmentation:
+        """The findings where they are now; none on another scene."""
+        segmentation = annotation.segmentation
+        if not segmentation.findings or annotation.frame_index == frame.index:
+            return segmentation
+        thumbnail = self._motion.reduce(frame.image)
+        flow = self._motion.flow(annotation.thumbnail, thumbnail)
+        if mismatch(annotation.thumbnail, thumbnail, flow) >= CUT_GREY_LEVELS:
+            return _nothing(frame.size)
+        return moved(segmentation, flow)
+
+    def _copied(self, image: Image) -> Image:
+        copy = self._pool.take(image.shape)
+        np.copyto(copy, image)
+        return copy
+
+    def _flashes(self, annotation: Annotation | None, settings: Settings) -> bool:
+        now_ns = time.monotonic_ns()
+        visible = annotation is not None and self._control.overlay_visible
+        for track in annotation.tracks if annotation and visible else ():
+            if track.alarm and track.number not in self._alarmed:
+                self._alarmed.add(track.number)
+                self._flash_until_ns = now_ns + round(settings.alarm.flash_s * NS_PER_S)
+                self._on_alarm(track.number)
+        return now_ns < self._flash_until_ns
+
+
+def _overlay(settings: Settings) -> Overlay:
+    return Overlay(**settings.overlay.model_dump())
+
+
+def _age_ms(annotation: Annotation) -> float:
+    return (time.monotonic_ns() - annotation.grabbed_ns) / NS_PER_MS
+
+
+@lru_cache(maxsize=2)
+def _nothing(frame_size: tuple[int, int]) -> Segmentation:
+    segmentation = empty(frame_size)
+    segmentation.mask.flags.writeable = False
+    return segmentation

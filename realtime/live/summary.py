@@ -1,0 +1,149 @@
+"""The account of a live session: as JSON for machines, as a table for people."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.latency import LatencyRecorder, LatencySummary
+from qlumen.realtime.live.outputs import Outlets
+from qlumen.realtime.live.pipeline import LiveOutcome, LivePipeline
+from qlumen.realtime.live.tally import ANNOTATION_AGE, RAW_DELAY
+from qlumen.realtime.live.watchdog import Watchdog
+from qlumen.realtime.sources.live import LiveSource
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSummary:
+    """Attributes:
+    arrived: frames that the source delivered; shown: those handed to every output.
+    fresh: shown with findings of their own or of the frame before.
+    no_signal: pictures shown while the source delivered nothing.
+    late_source: frames that a played source made too late. damaged: frames with missing data.
+    states: shown frames by the state of the AI: on, late, off.
+    raw_delay_ms: from a frame complete in memory to all outputs having it, drawn.
+    annotation_age_ms: from the grab of the annotated frame until its findings are shown.
+    drops: frames by what lost them. written: frames by output.
+    missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
+    cpu_seconds: of the whole process while the session ran.
+    realtime: whether grabber and display had real-time priority.
+    events_sha256: hash of the last line of the events, for `qlumen verify --last`.
+    """
+
+    source: str
+    seconds: float
+    arrived: int
+    shown: int
+    fresh: int
+    no_signal: int
+    late_source: int
+    damaged: int
+    states: dict[str, int]
+    raw_delay_ms: LatencySummary | None
+    annotation_age_ms: LatencySummary | None
+    stages_ms: dict[str, LatencySummary]
+    drops: dict[str, int]
+    written: dict[str, int]
+    missed_deadlines: int
+    ai_restarts: int
+    cpu_seconds: float
+    error: str | None
+    notes: list[str]
+    engine: dict[str, Any]
+    bundle: dict[str, str]
+    config_sha256: str
+    realtime: bool
+    events_sha256: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(
+    outcome: LiveOutcome,
+    cpu_seconds: float,
+    source: LiveSource,
+    pipeline: LivePipeline,
+    latency: LatencyRecorder,
+    outlets: Outlets,
+    watchdog: Watchdog,
+    bundle: Bundle,
+    settings: Settings,
+) -> LiveSummary:
+    """Put together what the parts of an ended session say of it."""
+    stages, tally = latency.summary(), pipeline.tally
+    drops = Counter(source.drops) + tally.drops
+    for outlet in outlets.everything():
+        drops.update(outlet.drops)
+    notes = [*source.info.notes]
+    for runner in outlets.runners:
+        notes.extend(runner.notes)
+    return LiveSummary(
+        source=source.info.name,
+        seconds=round(outcome.seconds, 3),
+        arrived=outcome.arrived,
+        shown=tally.shown,
+        fresh=tally.fresh,
+        no_signal=tally.no_signal,
+        late_source=source.late,
+        damaged=source.damaged,
+        states={state.value: count for state, count in tally.states.items()},
+        raw_delay_ms=stages.pop(RAW_DELAY, None),
+        annotation_age_ms=stages.pop(ANNOTATION_AGE, None),
+        stages_ms=stages,
+        drops={cause: count for cause, count in drops.items() if count},
+        written={outlet.name: outlet.written for outlet in outlets.everything()},
+        missed_deadlines=watchdog.missed_deadlines,
+        ai_restarts=watchdog.restarts,
+        cpu_seconds=round(cpu_seconds, 3),
+        error=outcome.error or _lost(outlets),
+        notes=notes,
+        engine=dict(watchdog.engine),
+        bundle={
+            "name": bundle.manifest.name,
+            "version": bundle.manifest.version,
+            "sha256": bundle.sha256,
+        },
+        config_sha256=settings.sha256(),
+        realtime=pipeline.realtime,
+    )
+
+
+def _lost(outlets: Outlets) -> str | None:
+    """What to end with an error for: a recording, stream or log that is not whole."""
+    lost = [runner.name for runner in outlets.runners if not runner.attached]
+    return f"lost on the way: {', '.join(lost)}" if lost else None
+
+
+def print_summary(summary: LiveSummary, console: Console) -> None:
+    """The latency table, then one line each on frames, drops and notes."""
+    console.print(_table(summary))
+    rate = summary.shown / summary.seconds if summary.seconds else 0.0
+    lines = [
+        f"{summary.shown} of {summary.arrived} frames shown in {summary.seconds:.1f} s, "
+        f"{rate:.1f} frames/s, {summary.fresh} with fresh findings; "
+        f"AI restarted {summary.ai_restarts} times",
+        *(f"dropped: {count} by {cause}" for cause, count in summary.drops.items()),
+        *(f"note: {note}" for note in summary.notes),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(summary: LiveSummary) -> Table:
+    table = Table(title="latency, ms")
+    table.add_column("stage")
+    for column in ("p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    rows = {**summary.stages_ms}
+    if summary.raw_delay_ms:
+        rows["raw delay"] = summary.raw_delay_ms
+    if summary.annotation_age_ms:
+        rows["annotation age"] = summary.annotation_age_ms
+    for name, row in rows.items():
+        table.add_row(name, *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99, row.max)))
+    return table

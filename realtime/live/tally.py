@@ -1,0 +1,39 @@
+"""What a live session counted: frames, delays, ages, and what was dropped why."""
+
+from collections import Counter
+
+from qlumen.realtime.frames import AiState, FrameResult
+from qlumen.realtime.latency import LatencyRecorder
+
+RAW_DELAY = "raw_delay"
+"""From a frame complete in memory until it is handed to every output, drawn."""
+ANNOTATION_AGE = "annotation_age"
+"""From the grab of the frame that the findings were made on until they are handed out."""
+NS_PER_MS = 1_000_000
+
+
+class Tally:
+    """Filled by the thread that shows the video."""
+
+    def __init__(self, latency: LatencyRecorder) -> None:
+        self._latency = latency
+        self.shown = 0
+        self.fresh = 0
+        self.no_signal = 0
+        self.states: Counter[AiState] = Counter()
+        self.drops: Counter[str] = Counter()
+
+    def count(self, result: FrameResult, handed_over_ns: int) -> None:
+        """A frame went out. Fresh: its findings are its own or those of the frame before."""
+        live = result.live
+        assert live is not None
+        if not live.signal:
+            self.no_signal += 1
+            return
+        self.shown += 1
+        self.states[live.ai] += 1
+        self._latency.add(RAW_DELAY, handed_over_ns - result.frame.grabbed_ns)
+        if live.annotated_frame is None or live.annotation_age_ms is None:
+            return
+        self.fresh += live.annotated_frame >= result.frame.index - 1
+        self._latency.add(ANNOTATION_AGE, round(live.annotation_age_ms * NS_PER_MS))

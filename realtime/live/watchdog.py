@@ -1,0 +1,239 @@
+"""Keeps the model's path alive without ever holding up the video.
+
+A worker thread takes the newest frame, annotates it and publishes what it found. One that
+fails, hangs or is late too often is given up and replaced after a pause that doubles; after
+a row of failures the model stays off until somebody asks for it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from qlumen.realtime.config import WatchdogSettings
+from qlumen.realtime.errors import EngineError, QlumenError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.live.annotation import Annotation
+from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.priority import MODEL_NICENESS, lower_priority
+from qlumen.realtime.queues import DroppingQueue
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+LOOK_SECONDS = 0.05
+OPENING_SECONDS = 120.0
+"""A first start compiles network and kernels: tens of seconds on a slow machine."""
+
+OpenAnnotator = Callable[[], Annotator]
+Note = Callable[..., None]
+
+
+class ModelState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+
+
+class Watchdog:
+    """Runs annotators, one at a time, until it is closed.
+
+    Args:
+        open_annotator: makes one, warmed up; called in the thread that will use it.
+        inbox: where the newest frame is; shared by all workers.
+        publish: takes each annotation, in the worker's thread.
+        note: writes an event: kind and fields.
+    """
+
+    def __init__(
+        self,
+        open_annotator: OpenAnnotator,
+        inbox: DroppingQueue[Frame],
+        publish: Callable[[Annotation], None],
+        note: Note,
+        settings: WatchdogSettings,
+    ) -> None:
+        self._open, self._inbox, self._publish = open_annotator, inbox, publish
+        self._note, self._settings = note, settings
+        self._stopping = threading.Event()
+        self._asked = threading.Event()
+        self._state = ModelState.STARTING
+        self._failed_in_a_row = 0
+        self.restarts = 0
+        self.missed_deadlines = 0
+        self.engine: dict[str, object] = {}
+        self._thread = threading.Thread(target=self._keep_alive, name="qlumen-watchdog")
+
+    @property
+    def running(self) -> bool:
+        return self._state is ModelState.RUNNING
+
+    @property
+    def state(self) -> ModelState:
+        return self._state
+
+    def start(self) -> None:
+        """Open the first annotator and wait until it runs.
+
+        Raises:
+            QlumenError: it cannot be made: a fault of settings or bundle, not of the day.
+        """
+        self._worker = self._new_worker()
+        self._worker.opened.wait(OPENING_SECONDS)
+        if not self._worker.ready:
+            raise self._worker.error or EngineError(
+                f"the engine did not start within {OPENING_SECONDS:.0f} s"
+            )
+        self._runs()
+        self._thread.start()
+
+    def restart(self) -> None:
+        """Start anew at once, also when the model has been given up; not while it starts."""
+        if self._state is not ModelState.STARTING:
+            self._asked.set()
+
+    def close(self) -> None:
+        """End the workers; one that hangs is left behind."""
+        self._stopping.set()
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._worker.give_up()
+        self._wait_for(self._worker)
+
+    def _keep_alive(self) -> None:
+        while not self._stopping.is_set():
+            reason = self._watch(self._worker)
+            self.missed_deadlines += self._worker.missed
+            if self._stopping.is_set():
+                return
+            self._worker.give_up()
+            self._wait_for(self._worker)
+            if reason is not None:
+                self._failed_in_a_row += 1
+                self._pause(reason)
+            if self._stopping.is_set():
+                return
+            self._asked.clear()
+            self.restarts += 1
+            self._state = ModelState.STARTING
+            self._worker = self._new_worker()
+
+    def _wait_for(self, worker: "_Worker") -> None:
+        """Let a worker that was given up end, but for no longer than a frame may take it."""
+        worker.ended.wait(self._settings.hang_s)
+
+    def _watch(self, worker: "_Worker") -> str | None:
+        """Return why the worker must be replaced; None if that was asked for."""
+        while not self._asked.is_set():
+            if worker.ready and self._state is ModelState.STARTING:
+                self._runs()
+                self._note("ai_running", restarts=self.restarts)
+            if worker.age_s() > self._settings.healthy_s:
+                self._failed_in_a_row = 0
+            if reason := worker.complaint(self._settings):
+                return reason
+            worker.ended.wait(LOOK_SECONDS)
+        return None
+
+    def _pause(self, reason: str) -> None:
+        """Wait before the next attempt: longer each time, or until asked."""
+        settings = self._settings
+        if self._failed_in_a_row >= settings.failures:
+            self._state = ModelState.OFF
+            self._note("ai_off", reason=reason, failures=self._failed_in_a_row)
+            self._asked.wait()
+            self._failed_in_a_row = 0
+            return
+        self._state = ModelState.PAUSED
+        pause_s = min(settings.max_s, settings.first_s * 2 ** (self._failed_in_a_row - 1))
+        self._note("ai_failed", reason=reason, restart_in_s=pause_s)
+        self._asked.wait(pause_s)
+
+    def _runs(self) -> None:
+        self.engine = self._worker.engine
+        self._state = ModelState.RUNNING
+
+    def _new_worker(self) -> "_Worker":
+        return _Worker(self._open, self._inbox, self._publish, self._settings.deadline_ms)
+
+
+class _Worker:
+    """A thread with an annotator of its own. Given up, it ends as soon as it can."""
+
+    def __init__(
+        self,
+        open_annotator: OpenAnnotator,
+        inbox: DroppingQueue[Frame],
+        publish: Callable[[Annotation], None],
+        deadline_ms: float,
+    ) -> None:
+        self._open, self._inbox, self._publish = open_annotator, inbox, publish
+        self._deadline_ns = deadline_ms * NS_PER_MS
+        self._given_up = False
+        self._started_ns = time.monotonic_ns()
+        self._busy_since_ns = 0
+        self._missed_in_a_row = 0
+        self.missed = 0
+        self.ready = False
+        self.error: QlumenError | None = None
+        self.engine: dict[str, object] = {}
+        self.opened, self.ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name="qlumen-model", daemon=True).start()
+
+    def give_up(self) -> None:
+        self._given_up = True
+
+    def age_s(self) -> float:
+        return (time.monotonic_ns() - self._started_ns) / NS_PER_S
+
+    def complaint(self, settings: WatchdogSettings) -> str | None:
+        """What is wrong with it, if anything."""
+        if self.ended.is_set():
+            return str(self.error or "the thread ended")
+        if self.hangs(settings.hang_s):
+            limit_s = settings.hang_s if self.ready else OPENING_SECONDS
+            return f"hangs: no answer within {limit_s:g} s"
+        if settings.late_frames and self._missed_in_a_row >= settings.late_frames:
+            return f"late: {self._missed_in_a_row} frames took over {settings.deadline_ms:g} ms"
+        return None
+
+    def hangs(self, limit_s: float) -> bool:
+        """Whether a frame, or the opening, takes longer than it ever should."""
+        if not self.ready:
+            return self.age_s() > OPENING_SECONDS
+        since_ns = self._busy_since_ns
+        return since_ns > 0 and time.monotonic_ns() - since_ns > limit_s * NS_PER_S
+
+    def _run(self) -> None:
+        try:
+            lower_priority(MODEL_NICENESS)
+            with self._open() as annotator:
+                self.engine = annotator.engine
+                self.ready = True
+                self.opened.set()
+                self._annotate(annotator)
+        except QlumenError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the video must go on
+            self.error = EngineError(f"{type(error).__name__}: {error}")
+        finally:
+            self.opened.set()
+            self.ended.set()
+
+    def _annotate(self, annotator: Annotator) -> None:
+        while not self._given_up:
+            frame = self._inbox.get(LOOK_SECONDS)
+            if frame is None:
+                continue
+            self._busy_since_ns = started_ns = time.monotonic_ns()
+            annotation = annotator(frame)
+            self._busy_since_ns = 0
+            self._count(time.monotonic_ns() - started_ns)
+            if not self._given_up:
+                self._publish(annotation)
+
+    def _count(self, took_ns: int) -> None:
+        late = took_ns > self._deadline_ns
+        self._missed_in_a_row = self._missed_in_a_row + 1 if late else 0
+        self.missed += late

@@ -1,0 +1,212 @@
+"""What is drawn on a live frame: nothing beside markers and plates, and nothing out of date."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.controls import Action
+from qlumen.realtime.frames import AiState, Condition, Finding, Frame, Segmentation, Track
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.annotation import Annotation, Board
+from qlumen.realtime.live.annotator import NO_MAP
+from qlumen.realtime.live.control import Control
+from qlumen.realtime.live.display import Display
+from qlumen.realtime.live.marks import draw_marks
+from qlumen.realtime.motion import Motion
+from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    """Frames of the scene with a polyp in view, 40 ms apart."""
+    scene = SceneSource(SceneSettings(width=320, height=240, seed=1))
+    found = next(i for i in range(0, 250, 5) if polyp_px(scene.frame(i)) > 400)
+    now_ns = time.monotonic_ns
+    return [replace(scene.frame(found + i), index=i, grabbed_ns=now_ns()) for i in range(4)]
+
+
+def polyp_px(frame: Frame) -> int:
+    return 0 if frame.truth is None else int(frame.truth.sum())
+
+
+def with_live(**changes: object) -> Settings:
+    live = Settings().live.model_copy(update=changes)
+    return Settings().model_copy(update={"live": live})
+
+
+class Room:
+    """A display and what it needs, without any thread."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.alarms: list[int] = []
+        self.ai_runs = True
+        self.board = Board()
+        bundle = read_bundle(shipped_bundle())
+        settings = settings or with_live(max_age_ms=2000.0)  # the machine may be slow
+        self.control = Control(bundle, settings, lambda kind, **fields: None, {})
+        self.display = Display(
+            self.board,
+            self.control,
+            LatencyRecorder(),
+            ai_runs=lambda: self.ai_runs,
+            recording=lambda: True,
+            on_alarm=self.alarms.append,
+            note=lambda kind, **fields: None,
+        )
+
+
+def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
+    """An annotation that finds the true polyps of a frame."""
+    assert frame.truth is not None
+    pieces, _ = cv2.findContours(frame.truth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    findings = []
+    for piece in pieces:
+        x, y, w, h = cv2.boundingRect(piece)
+        contour = piece.reshape(-1, 2).astype(np.int32)
+        findings.append(Finding((x, y, x + w, y + h), 0.9, int(frame.truth.sum()), contour))
+    mask = np.zeros_like(frame.truth)
+    cv2.fillPoly(mask, [finding.contour for finding in findings], 1)
+    tracks = tuple(
+        Track(number, finding, 0.0, alarm=True, new=False)
+        for number, finding in enumerate(findings, 1)
+    )
+    return Annotation(
+        frame.index,
+        time.monotonic_ns() - round(age_s * 1e9),
+        frame.size,
+        Motion().reduce(frame.image),
+        Segmentation(mask, tuple(findings), NO_MAP),
+        tracks,
+        Condition.CLEAR,
+    )
+
+
+def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) -> None:
+    """Bit for bit, on a frame with moved findings, a flash, the recording's mark and an age."""
+    room = Room()
+    room.board.publish(annotated(frames[0]))
+    for frame in frames[1:]:
+        result = room.display.draw(frame)
+        assert result.drawn is not None
+        assert result.live is not None
+        assert result.segmentation.findings
+        allowed = Overlay().marker_mask(result.segmentation) > 0
+        for x0, y0, x1, y1 in draw_marks(frame.image.copy(), result.live, flash=True):
+            allowed[y0:y1, x0:x1] = True
+        assert np.array_equal(result.drawn[~allowed], frame.image[~allowed])
+        assert not np.array_equal(result.drawn, frame.image)
+        assert 0.05 < allowed.mean() < 0.9
+
+
+def test_findings_on_their_own_frame_are_not_moved(frames: list[Frame]) -> None:
+    """The annotation's own frame shows its mask as it is."""
+    room = Room()
+    annotation = annotated(frames[0])
+    room.board.publish(annotation)
+    assert room.display.draw(frames[0]).segmentation is annotation.segmentation
+
+
+def test_old_findings_are_not_shown_and_the_state_says_late(frames: list[Frame]) -> None:
+    """Beyond the bound the picture is shown without them."""
+    room = Room()
+    room.board.publish(annotated(frames[0], age_s=3.0))
+    result = room.display.draw(frames[1])
+    assert result.live is not None
+    assert result.segmentation.findings == ()
+    assert result.live.ai is AiState.LATE
+    assert result.live.annotated_frame is None
+
+
+Change = Callable[[Room, Frame], Frame]
+
+
+def other_size(room: Room, frame: Frame) -> Frame:
+    return replace(frame, image=frame.image[:200].copy())
+
+
+def ai_off(room: Room, frame: Frame) -> Frame:
+    room.ai_runs = False
+    return frame
+
+
+def overlay_off(room: Room, frame: Frame) -> Frame:
+    room.control.act(Action.TOGGLE_OVERLAY)
+    return frame
+
+
+def cleared(room: Room, frame: Frame) -> Frame:
+    room.board.clear()
+    return frame
+
+
+def cut(room: Room, frame: Frame) -> Frame:
+    return replace(frame, image=np.random.default_rng(0).permutation(frame.image, axis=0))
+
+
+@pytest.mark.parametrize("change", [other_size, ai_off, overlay_off, cleared, cut])
+def test_findings_that_do_not_belong_to_the_picture_are_not_shown(
+    frames: list[Frame], change: Change
+) -> None:
+    """After a change of size, with the AI off, the overlay off, the signal lost between, or a
+    cut to another scene."""
+    room = Room()
+    room.board.publish(annotated(frames[0]))
+    assert room.display.draw(frames[1]).segmentation.findings
+    assert room.display.draw(change(room, frames[2])).segmentation.findings == ()
+
+
+def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
+    """However many frames show it."""
+    room = Room()
+    annotation = annotated(frames[0])
+    room.board.publish(annotation)
+    for frame in frames:
+        room.display.draw(frame)
+    assert room.alarms == [track.number for track in annotation.tracks]
+
+
+def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
+    """No findings on it, and other pixels than with a signal."""
+    room = Room()
+    room.board.publish(annotated(frames[0]))
+    result = room.display.draw(frames[1], signal=False)
+    assert result.live is not None
+    assert not result.live.signal
+    assert result.segmentation.findings == ()
+    assert result.drawn is not None
+    assert not np.array_equal(result.drawn, frames[1].image)
+
+
+def test_a_new_style_is_used_at_once(frames: list[Frame]) -> None:
+    """Reloaded settings change the next frame."""
+    room = Room()
+    room.board.publish(annotated(frames[0]))
+    before = room.display.draw(frames[0]).drawn
+    red = Settings().overlay.model_copy(update={"line_bgr": (0, 0, 255)})
+    room.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
+    assert before is not None
+    assert not np.array_equal(room.display.draw(frames[0]).drawn, before)
+
+
+def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame]) -> None:
+    """Published 50 ms later by another thread, they are on their own frame, unmoved."""
+    room = Room(with_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
+    annotation = annotated(frames[2])
+    threading.Timer(0.05, room.board.publish, [annotation]).start()
+    assert room.display.draw(frames[2]).segmentation is annotation.segmentation
+
+
+def test_synchronous_mode_goes_on_without_findings_after_its_wait(frames: list[Frame]) -> None:
+    """A model that does not answer delays the video by the bound, and not for ever."""
+    room = Room(with_live(mode="synchronous", wait_ms=30.0))
+    result = room.display.draw(frames[0])
+    assert result.live is not None
+    assert result.live.ai is AiState.LATE

@@ -1,0 +1,121 @@
+"""Faults around a running session, with real senders and a real screen: the video goes on,
+the recording plays, the log verifies, and what was lost is told."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qlumen.realtime.live.outputs import TITLE
+from qlumen.realtime.sinks.chaincheck import check_chain
+
+from live_process import (
+    events,
+    frame_lines,
+    kinds,
+    started,
+    wait_for_event,
+    wait_for_frames,
+    wait_until,
+)
+from media import read_video
+from screen import missing_programs, screen
+from senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
+
+QUICK = ("reconnect.stall_s=1", "reconnect.first_s=0.1", "reconnect.max_s=0.4")
+SILENT_S = 1.0
+
+
+def end_in_order(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """SIGTERM, then everything must be whole."""
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    check_left(folder)
+
+
+def check_left(folder: Path) -> None:
+    """The log verifies, its frames count up without a gap, and the recording plays in order."""
+    assert check_chain(folder / "e.jsonl").fault is None
+    indices = [line["frame"] for line in frame_lines(folder)]
+    assert indices == list(range(len(indices)))
+    seconds, _ = read_video(folder / "o.mp4")
+    assert seconds == sorted(seconds)
+    assert len(seconds) > 5
+
+
+@needs_ffmpeg
+def test_a_sender_that_dies_and_comes_back_with_another_size(tmp_path: Path) -> None:
+    """The loss, the return and the new size are in the log; the recording has the pause, with
+    the last picture held in it."""
+    url = f"udp://{LOOPBACK}:{free_port()}"
+    first = pattern_clip(tmp_path / "a.mp4", 100)
+    second = pattern_clip(tmp_path / "b.mp4", 100, (160, 128))
+    with ffmpeg_sender(first, url + "?pkt_size=1316", "-f", "mpegts"):
+        process = started(tmp_path, url, settings=QUICK)
+        wait_for_frames(tmp_path, 20)
+    wait_for_event(tmp_path, "signal_lost")
+    lost_at = len(frame_lines(tmp_path))
+    with ffmpeg_sender(second, url + "?pkt_size=1316", "-f", "mpegts"):
+        wait_for_event(tmp_path, "signal_back")
+        wait_for_frames(tmp_path, lost_at + 20)
+        end_in_order(process, tmp_path)
+    sizes = [(event["width"], event["height"]) for event in events(tmp_path, "format")]
+    assert sizes == [(352, 288), (160, 128)]
+    gap_s = events(tmp_path, "signal_back")[0]["gap_s"]
+    assert gap_s > SILENT_S
+    seconds, pictures = read_video(tmp_path / "o.mp4")
+    assert float(seconds[-1]) > gap_s
+    assert all(picture.shape == pictures[0].shape for picture in pictures)
+
+
+def test_a_closed_window_costs_the_window_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording goes on, and the log says that the monitor is gone."""
+    if reason := missing_programs("Xvfb", "xdotool", "ffmpeg"):
+        pytest.skip(reason)
+    with screen() as desk:
+        monkeypatch.setenv("DISPLAY", desk.name)
+        process = started(tmp_path, "scene", "--monitor")
+        wait_for_frames(tmp_path, 20)
+        desk.close(desk.window(TITLE))
+        wait_for_event(tmp_path, "sink_detached")
+        wait_for_frames(tmp_path, len(frame_lines(tmp_path)) + 20)
+        end_in_order(process, tmp_path)
+    assert events(tmp_path, "sink_detached")[0]["sink"] == "monitor"
+
+
+def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlay, threshold, mark and snapshot are done and logged; q ends the session."""
+    if reason := missing_programs("Xvfb", "xdotool", "ffmpeg"):
+        pytest.skip(reason)
+    with screen() as desk:
+        monkeypatch.setenv("DISPLAY", desk.name)
+        process = started(tmp_path, "scene", "--monitor", "--snapshots", str(tmp_path / "p"))
+        wait_for_frames(tmp_path, 20)
+        window = desk.window(TITLE)
+        for count, key in enumerate(("space", "minus", "m", "s"), 1):
+            desk.press(window, key)
+            wait_until(lambda n=count: kinds(tmp_path).count("action") >= n, f"{key} did nothing")
+        wait_until(lambda: any((tmp_path / "p").glob("*.png")), "no snapshot")
+        desk.press(window, "q")
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    check_left(tmp_path)
+    actions = [event["action"] for event in events(tmp_path, "action")]
+    assert actions == ["toggle_overlay", "threshold", "mark", "snapshot", "quit"]
+
+
+@needs_ffmpeg
+def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
+    """Nobody listens: the stream is detached and tried again, the recording is whole."""
+    url = f"rtmp://{LOOPBACK}:{free_port()}/live/room"
+    process = started(tmp_path, "scene", "--stream", url)
+    wait_for_event(tmp_path, "sink_detached")
+    wait_for_frames(tmp_path, len(frame_lines(tmp_path)) + 25)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    check_left(tmp_path)
+    assert {event["sink"] for event in events(tmp_path, "sink_detached")} == {"stream"}

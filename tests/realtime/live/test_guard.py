@@ -1,0 +1,137 @@
+"""Nothing that writes or sends receives a picture that was not masked."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.frames import FrameResult, Image
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.guard import PrivacyGuard
+from qlumen.realtime.live.outlets import Outlet, OutletRunner
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.privacy import Privacy
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+from live_process import SMALL_SCENE
+from media import read_video, result_of
+
+CORNER = ["privacy.regions=[[0, 0, 0.25, 0.5]]", "privacy.pixelate_outside_body=false"]
+
+
+class Kept(Sink):
+    def __init__(self) -> None:
+        self.images: list[Image] = []
+
+    def write(self, result: FrameResult) -> None:
+        self.images += [result.frame.image, *([] if result.drawn is None else [result.drawn])]
+
+    def close(self) -> None:
+        pass
+
+
+def note(kind: str, **fields: Any) -> None:
+    """Nobody reads it here."""
+
+
+def guarded(
+    privacy: Privacy | None = None, overrides: Sequence[str] = CORNER
+) -> tuple[PrivacyGuard, OutletRunner, Kept]:
+    settings = load_settings(None, overrides)
+    kept = Kept()
+    runner = OutletRunner(Outlet("out", lambda: kept, 50), LatencyRecorder(), note)
+    runner.start()
+    chosen = privacy or Privacy(**settings.privacy.model_dump())
+    return PrivacyGuard(chosen, settings, [runner]), runner, kept
+
+
+def test_picture_and_drawing_are_both_masked() -> None:
+    """Of each, the region is black and the rest is as it was."""
+    guard, runner, kept = guarded()
+    image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
+    drawn = np.flipud(image).copy()
+    guard.write(result_of(image, drawn=drawn))
+    runner.close(30)
+    assert len(kept.images) == 2
+    for given, got in zip((image, drawn), kept.images, strict=True):
+        assert not got[:60, :40].any()
+        assert np.array_equal(got[:, 40:], given[:, 40:])
+        assert np.array_equal(got[60:], given[60:])
+
+
+def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
+    """A grey room with lettering after the scene: no frame of it comes out as it was."""
+    privacy = Privacy(regions=(), outside_field=False, pixelate_outside_body=True)
+    guard, runner, kept = guarded(privacy)
+    scene = SceneSource(SceneSettings(width=160, height=120))
+    room = np.full((120, 160, 3), 140, np.uint8)
+    room[40:80:3, 30:130:2] = (220, 215, 210)
+    for index in range(3):
+        guard.write(result_of(scene.frame(index).image, index))
+    for index in range(3, 6):
+        guard.write(result_of(room, index))
+    runner.close(30)
+    inside, outside = kept.images[:3], kept.images[3:]
+    assert all(np.array_equal(got, scene.frame(index).image) for index, got in enumerate(inside))
+    assert len(outside) == 3
+    assert not any(np.array_equal(got, room) for got in outside)
+
+
+def test_nothing_is_let_through_until_a_field_is_seen() -> None:
+    """A dark picture with a name on it, before the endoscope's light: black. With the field in
+    view the picture inside of it is let through."""
+    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
+    name = np.zeros((120, 160, 3), np.uint8)
+    name[10:14, 5:40:2] = 255
+    scene = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
+    guard.write(result_of(name, 0, drawn=name))
+    guard.write(result_of(scene, 50))
+    runner.close(30)
+    assert not kept.images[0].any()
+    assert not kept.images[1].any()
+    assert np.array_equal(kept.images[2][50:70, 60:100], scene[50:70, 60:100])
+
+
+def test_a_guard_that_fails_lets_nothing_through() -> None:
+    """It is detached as any sink; what it guards gets no further picture."""
+
+    class Broken(Privacy):
+        def __call__(self, *_: object) -> Image:
+            raise SinkError("made to fail")
+
+    broken = Broken(regions=(), outside_field=True, pixelate_outside_body=True)
+    guard, runner, kept = guarded(broken)
+    told = threading.Event()
+
+    def note_it(kind: str, **fields: Any) -> None:
+        if kind == "sink_detached":
+            told.set()
+
+    outer = OutletRunner(Outlet("privacy", lambda: guard, 4), LatencyRecorder(), note_it)
+    outer.start()
+    outer.put(result_of(np.zeros((8, 8, 3), np.uint8)))
+    assert told.wait(30)
+    outer.close(30)
+    runner.close(30)
+    assert kept.images == []
+
+
+def test_recordings_of_a_session_are_masked(tmp_path: Path) -> None:
+    """With overlay and without: the region is black in every decoded frame."""
+    settings = load_settings(None, [*SMALL_SCENE, "scene.frames=15", *CORNER])
+    outputs = LiveOutputs(record=tmp_path / "o.mp4", record_clean=tmp_path / "c.mp4")
+    with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
+        session.run()
+    for name in ("o.mp4", "c.mp4"):
+        _, pictures = read_video(tmp_path / name)
+        assert len(pictures) > 5
+        for picture in pictures:
+            assert picture[30:112, 4:72].max() < 16  # below the AI's plate, beside the soft edge
+            assert picture[120:, 80:].max() > 60

@@ -1,0 +1,293 @@
+"""Whole sessions on real parts: the video goes on whatever fails, and what is left is whole."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import cv2
+import pytest
+from rich.console import Console
+
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.controls import Action
+from qlumen.realtime.errors import BundleError, EngineError, UsageError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.live.annotation import Annotation
+from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.summary import LiveSummary
+from qlumen.realtime.sinks.chaincheck import check_chain
+
+from live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
+from media import pictures, read_video, start_python, write_video
+
+SMALL = [*SMALL_SCENE, "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
+FRAMES = 60
+Fault = Callable[[Frame], None]
+
+
+def session(
+    outputs: LiveOutputs, fault: Fault | None = None, frames: int = FRAMES, *more: str
+) -> LiveSession:
+    """On the scene; the model does `fault` before each frame."""
+
+    class Faulty(Annotator):
+        def __call__(self, frame: Frame) -> Annotation:
+            if fault:
+                fault(frame)
+            return super().__call__(frame)
+
+    settings = load_settings(None, [*SMALL, f"scene.frames={frames}", *more])
+    return LiveSession("scene", outputs, settings, Console(quiet=True), Faulty)
+
+
+def check_whole(summary: LiveSummary, folder: Path, frames: int = FRAMES) -> None:
+    """Every frame was shown, recorded and written down, and the chain verifies."""
+    assert (summary.arrived, summary.shown) == (frames, frames)
+    seconds, _ = read_video(folder / "o.mp4")
+    events = lines(folder / "e.jsonl")
+    shown = [line["frame"] for line in events if "frame" in line and "event" not in line]
+    assert len(seconds) == summary.written["recorder"]
+    assert shown == list(range(frames))
+    assert check_chain(folder / "e.jsonl").fault is None
+    assert seconds == sorted(seconds)
+
+
+def outputs_in(folder: Path) -> LiveOutputs:
+    return LiveOutputs(record=folder / "o.mp4", events=folder / "e.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def steady() -> Iterator[None]:
+    """A session makes the interpreter switch threads sooner; other tests do not need that."""
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_every_frame_is_shown_recorded_and_written_down(tmp_path: Path) -> None:
+    """At the source's rate, with findings on it, and an account that adds up."""
+    with session(outputs_in(tmp_path)) as running:
+        summary = running.run()
+    check_whole(summary, tmp_path)
+    assert summary.error is None
+    assert summary.ai_restarts == 0
+    assert summary.raw_delay_ms is not None
+    assert summary.raw_delay_ms.count == FRAMES
+    judged = summary.stages_ms["quality"].count
+    assert judged + summary.drops.get("model_busy", 0) <= FRAMES
+    assert kinds(tmp_path)[0] == "start"
+    assert kinds(tmp_path)[-1] == "stop"
+    assert summary.seconds > 0.9 * FRAMES / 25
+
+
+def test_a_session_ends_after_its_time(tmp_path: Path) -> None:
+    """An endless scene is ended in order."""
+    with session(outputs_in(tmp_path), None, 10_000) as running:
+        summary = running.run(seconds=1.0)
+    check_whole(summary, tmp_path, summary.shown)
+    assert 10 < summary.shown < 100
+
+
+def raising(frame: Frame) -> None:
+    if frame.index % 10 == 5:
+        raise EngineError("made to raise")
+
+
+def slow(frame: Frame) -> None:
+    time.sleep(0.25)
+
+
+def hanging() -> Fault:
+    hung = count()
+
+    def fault(frame: Frame) -> None:
+        if frame.index > 5 and next(hung) == 0:
+            threading.Event().wait(4)
+
+    return fault
+
+
+@pytest.mark.parametrize("fault", [raising, slow, hanging()], ids=["raises", "slow", "hangs"])
+def test_video_goes_on_whatever_the_model_does(tmp_path: Path, fault: Fault) -> None:
+    """No frame is lost while it raises, is slow or hangs; the picture's state says so."""
+    with session(outputs_in(tmp_path), fault, 125) as running:
+        summary = running.run()
+    check_whole(summary, tmp_path, 125)
+    assert summary.states.get("late", 0) + summary.states.get("off", 0) > 0
+    if fault is not slow:
+        assert summary.ai_restarts >= 1
+        assert "ai_failed" in kinds(tmp_path)
+        assert "ai_running" in kinds(tmp_path)
+
+
+def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None:
+    """After two failures it is off; the key brings it back, and both are written down."""
+    broken = threading.Event()
+    broken.set()
+
+    def fault(frame: Frame) -> None:
+        if broken.is_set():
+            raise EngineError("made to raise")
+
+    with session(outputs_in(tmp_path), fault, 200, "watchdog.failures=2") as running:
+
+        def repair() -> None:
+            while "ai_off" not in kinds(tmp_path):
+                time.sleep(0.05)
+            broken.clear()
+            running.control.act(Action.RESTART_AI)
+
+        threading.Thread(target=repair, daemon=True).start()
+        summary = running.run()
+    check_whole(summary, tmp_path, 200)
+    assert summary.states["off"] > 0
+    after = kinds(tmp_path)[kinds(tmp_path).index("ai_off") :]
+    assert after[:3] == ["ai_off", "action", "ai_running"]
+
+
+def test_nothing_is_started_when_something_asked_for_is_wrong(tmp_path: Path) -> None:
+    """A recording that exists is kept; a bundle that is none ends the session before it began."""
+    existing = tmp_path / "o.mp4"
+    existing.write_bytes(b"precious")
+    with pytest.raises(UsageError, match="exists"):
+        session(outputs_in(tmp_path))
+    assert existing.read_bytes() == b"precious"
+    with pytest.raises(BundleError):
+        session(LiveOutputs(), None, 5, f"model.bundle={tmp_path}")
+
+
+def test_a_full_disk_costs_the_recording_and_nothing_else(tmp_path: Path) -> None:
+    """The recorder is detached, every frame is shown, what is on disk plays, the end says so."""
+    code = f"""
+import json
+from pathlib import Path
+from rich.console import Console
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.session import LiveSession
+more = ["scene.frames=100", "recorder.crf=0", "watchdog.hang_s=30"]
+settings = load_settings(None, {SMALL!r} + more)
+folder = Path(sys.argv[1])
+outputs = LiveOutputs(record=folder / "o.mp4", events=folder / "e.jsonl")
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing then fails as on a full disk
+with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    print(json.dumps(session.run().as_json()))
+"""
+    output, errors = start_python(code, tmp_path).communicate(timeout=120)
+    assert not errors, errors
+    summary = json.loads(output)
+    assert (summary["arrived"], summary["shown"]) == (100, 100)
+    assert summary["drops"]["recorder_detached"] == 1
+    assert "recorder" in summary["error"]
+    assert len(read_video(tmp_path / "o.mp4")[0]) > 5
+    assert "sink_detached" in kinds(tmp_path)
+    assert check_chain(tmp_path / "e.jsonl").fault is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit code 0, a whole recording, a verified log that ends with `stop`."""
+    process = started(tmp_path)
+    wait_for_frames(tmp_path, 30)
+    process.send_signal(number)
+    assert process.wait(60) == 0, process.stderr and process.stderr.read()
+    assert check_chain(tmp_path / "e.jsonl").fault is None
+    assert kinds(tmp_path)[-1] == "stop"
+    assert len(read_video(tmp_path / "o.mp4")[0]) >= 25
+
+
+def test_a_killed_session_leaves_all_but_its_last_second(tmp_path: Path) -> None:
+    """The recording plays, and lacks less than a second of what the log has."""
+    process = started(tmp_path)
+    wait_for_frames(tmp_path, 75)
+    process.kill()
+    process.wait(60)
+    content = (tmp_path / "e.jsonl").read_bytes()
+    whole = content[: content.rindex(b"\n")].splitlines()
+    logged = [json.loads(line) for line in whole]
+    last_s = max(line["time_s"] for line in logged if "frame" in line and "time_s" in line)
+    seconds, _ = read_video(tmp_path / "o.mp4")
+    assert float(seconds[-1]) > last_s - 1.0
+
+
+def test_a_log_is_continued_by_the_next_session(tmp_path: Path) -> None:
+    """One chain over both sessions."""
+    for name in ("a.mp4", "b.mp4"):
+        outputs = LiveOutputs(record=tmp_path / name, events=tmp_path / "e.jsonl")
+        with session(outputs, None, 10) as running:
+            running.run()
+    assert check_chain(tmp_path / "e.jsonl").fault is None
+    assert kinds(tmp_path).count("start") == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")
+def test_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
+    """A changed alarm hold is in force and in the log without a restart."""
+    config = tmp_path / "c.yaml"
+    config.write_text("temporal: {hold_s: 0.1}\n")
+    process = started(tmp_path, "scene", "--config", str(config))
+    wait_for_frames(tmp_path, 10)
+    config.write_text("temporal: {hold_s: 0.7}\n")
+    os.kill(process.pid, signal.SIGHUP)
+    wait_for_frames(tmp_path, 30)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    changes = [line for line in lines(tmp_path / "e.jsonl") if line.get("event") == "settings"]
+    assert changes[0]["changed"] == {"temporal.hold_s": 0.7}
+
+
+def test_a_change_of_size_in_mid_stream_is_survived(tmp_path: Path) -> None:
+    """Two sizes in one folder's sequence: both are shown, and the log says when."""
+    for index, size in enumerate([(64, 48)] * 15 + [(96, 64)] * 15):
+        cv2.imwrite(str(tmp_path / f"{index:03}.png"), pictures(1, *size)[0])
+    (tmp_path / "out").mkdir()
+    settings = load_settings(None, ["source.sequence=true"])
+    with LiveSession(
+        str(tmp_path), outputs_in(tmp_path / "out"), settings, Console(quiet=True)
+    ) as running:
+        summary = running.run()
+    check_whole(summary, tmp_path / "out", 30)
+    formats = [line for line in lines(tmp_path / "out/e.jsonl") if line.get("event") == "format"]
+    assert [(f["frame"], f["width"]) for f in formats] == [(0, 64), (15, 96)]
+
+
+def test_a_file_is_played_at_its_own_rate(tmp_path: Path) -> None:
+    """25 frames at 25 a second take a second."""
+    clip = write_video(tmp_path / "c.mp4", pictures(25))
+    with LiveSession(str(clip), LiveOutputs(), Settings(), Console(quiet=True)) as running:
+        summary = running.run()
+    assert summary.shown == 25
+    assert 0.9 < summary.seconds < 10
+
+
+def test_track_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    """No number is used twice in a session, although the model was replaced in between."""
+    fault_at = iter([30])
+
+    def fault(frame: Frame) -> None:
+        if frame.index >= 30 and next(fault_at, None) is not None:
+            raise EngineError("made to raise")
+
+    outputs = outputs_in(tmp_path)
+    with session(outputs, fault, 100, "postprocess.low=0.02", "postprocess.high=0.02") as running:
+        running.run()
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for line in lines(tmp_path / "e.jsonl"):
+        for track in line.get("tracks", []):
+            first.setdefault(track["number"], line["frame"])
+            last[track["number"]] = line["frame"]
+    restarted = next(
+        i for i, line in enumerate(lines(tmp_path / "e.jsonl")) if line.get("event") == "ai_failed"
+    )
+    assert all(first[n] > restarted - 10 or last[n] < restarted + 10 for n in first)

@@ -1,0 +1,194 @@
+"""Whatever the model does, it is replaced, given up or asked for again; frames go on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings, WatchdogSettings
+from qlumen.realtime.errors import BundleError, EngineError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.annotation import Annotation
+from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.watchdog import ModelState, Watchdog
+from qlumen.realtime.queues import DroppingQueue
+
+QUICK = {"hang_s": 3.0, "first_s": 0.01, "max_s": 0.02, "healthy_s": 3600.0}
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+Fault = Callable[[Frame], None]
+
+
+class Faulty(Annotator):
+    """The real one, on the shipped bundle, that does `fault` before each frame."""
+
+    def __init__(self, fault: Fault) -> None:
+        bundle = read_bundle(shipped_bundle())
+        settings = Settings()
+        super().__init__(bundle, lambda: settings, LatencyRecorder(), count(1))
+        self._fault = fault
+
+    def __call__(self, frame: Frame) -> Annotation:
+        self._fault(frame)
+        return super().__call__(frame)
+
+
+class Bench:
+    """A watchdog with what it needs around it, fed by `feed`."""
+
+    def __init__(self, faults: list[Fault], **settings: Any) -> None:
+        self.inbox: DroppingQueue[Frame] = DroppingQueue()
+        self.published: list[int] = []
+        self.notes: list[tuple[str, dict[str, Any]]] = []
+        self.opened = 0
+        self._faults = faults
+        self.watchdog = Watchdog(
+            self._open,
+            self.inbox,
+            lambda annotation: self.published.append(annotation.frame_index),
+            lambda kind, **fields: self.notes.append((kind, fields)),
+            WatchdogSettings(**(QUICK | settings)),
+        )
+
+    def _open(self) -> Annotator:
+        fault = self._faults[min(self.opened, len(self._faults) - 1)]
+        self.opened += 1
+        return Faulty(fault)
+
+    def feed_until(self, holds: Callable[[], bool]) -> None:
+        for index in range(6000):
+            if holds():
+                return
+            self.inbox.put(Frame(index, index, Fraction(1, 25), IMAGE, time.monotonic_ns()))
+            time.sleep(0.01)
+        raise AssertionError(f"it never came true; notes: {self.notes}")
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.notes]
+
+
+@contextmanager
+def running(faults: list[Fault], **settings: Any) -> Iterator[Bench]:
+    bench = Bench(faults, **settings)
+    bench.watchdog.start()
+    try:
+        yield bench
+    finally:
+        bench.watchdog.close()
+
+
+def fine(frame: Frame) -> None:
+    """No fault."""
+
+
+def raise_on(*indices: int) -> Fault:
+    def fault(frame: Frame) -> None:
+        if not indices or frame.index in indices:
+            raise EngineError("made to raise")
+
+    return fault
+
+
+def test_a_healthy_model_publishes_and_is_never_replaced() -> None:
+    """In order, and only once opened."""
+    with running([fine]) as bench:
+        bench.feed_until(lambda: len(bench.published) >= 5)
+        assert bench.watchdog.running
+        assert bench.opened == 1
+    assert bench.published == sorted(bench.published)
+    assert bench.notes == []
+
+
+@pytest.mark.parametrize("error", [EngineError("made to raise"), ZeroDivisionError("a bug")])
+def test_an_exception_is_told_and_the_model_replaced(error: Exception) -> None:
+    """Annotations come again after it, from a new one."""
+
+    def fault(frame: Frame) -> None:
+        raise error
+
+    with running([fault, fine]) as bench:
+        bench.feed_until(lambda: len(bench.published) >= 3 and len(bench.notes) >= 2)
+        assert bench.kinds() == ["ai_failed", "ai_running"]
+        assert str(error) in bench.notes[0][1]["reason"]
+        assert bench.watchdog.restarts == 1
+
+
+def test_a_hang_is_noticed_and_what_hung_never_publishes() -> None:
+    """The one that hangs is left behind; when it comes back, its annotation is thrown away."""
+    release = threading.Event()
+    hung: list[int] = []
+
+    def hang(frame: Frame) -> None:
+        hung.append(frame.index)
+        release.wait(60)
+
+    with running([hang, fine]) as bench:
+        bench.feed_until(lambda: len(bench.published) >= 3)
+        assert "hangs" in bench.notes[0][1]["reason"]
+        release.set()
+        bench.feed_until(lambda: len(bench.published) >= 6)
+    assert len(hung) == 1
+    assert hung[0] not in bench.published
+
+
+def test_repeated_lateness_restarts_and_single_lateness_does_not() -> None:
+    """Five late ones in a row do; then a model that is in time stays."""
+
+    def slow(frame: Frame) -> None:
+        time.sleep(0.06)
+
+    with running([slow, fine], deadline_ms=50, late_frames=5) as bench:
+        bench.feed_until(lambda: "ai_running" in bench.kinds())
+        assert "late: 5 frames" in bench.notes[0][1]["reason"]
+        assert len(bench.published) >= 4, "late annotations are still published"
+
+
+def test_after_a_row_of_failures_the_model_stays_off_until_asked() -> None:
+    """Three failures, then off; a restart that is asked for brings it back."""
+    with running([raise_on(), raise_on(), raise_on(), fine], failures=3) as bench:
+        bench.feed_until(lambda: bench.watchdog.state is ModelState.OFF)
+        assert bench.kinds() == ["ai_failed", "ai_running", "ai_failed", "ai_running", "ai_off"]
+        opened = bench.opened
+        for _ in range(20):
+            bench.inbox.put(Frame(0, 0, Fraction(1, 25), IMAGE, 0))
+            time.sleep(0.005)
+        assert bench.opened == opened
+        assert not bench.watchdog.running
+        bench.watchdog.restart()
+        bench.feed_until(lambda: len(bench.published) >= 1 and bench.watchdog.running)
+
+
+def test_the_pause_between_restarts_doubles_up_to_its_limit() -> None:
+    """0.01, 0.02 and then 0.02 seconds, as the settings say."""
+    with running([raise_on()], failures=4) as bench:
+        bench.feed_until(lambda: bench.watchdog.state is ModelState.OFF)
+    pauses = [f["restart_in_s"] for kind, f in bench.notes if kind == "ai_failed"]
+    assert pauses == [0.01, 0.02, 0.02]
+
+
+def test_a_model_that_cannot_be_opened_at_first_is_an_error() -> None:
+    """A wrong bundle ends the command before any picture is shown."""
+
+    class Broken(Bench):
+        def _open(self) -> Annotator:
+            raise BundleError("no such bundle")
+
+    with pytest.raises(BundleError, match="no such bundle"):
+        Broken([fine]).watchdog.start()
+
+
+def test_closing_during_a_pause_or_a_hang_does_not_wait_for_it() -> None:
+    """An hour's pause and an endless hang both end with the session."""
+    release = threading.Event()
+    for fault in (raise_on(), lambda frame: release.wait(60) and None):
+        with running([fault], first_s=60, max_s=600, hang_s=3.0) as bench:
+            bench.feed_until(lambda: "ai_failed" in bench.kinds())
+    release.set()
