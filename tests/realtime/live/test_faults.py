@@ -1,6 +1,7 @@
 """Faults around a running session, with real senders and a real screen: the video goes on,
 the recording plays, the log verifies, and what was lost is told."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -119,3 +120,41 @@ def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
     process.communicate(timeout=120)
     check_left(tmp_path)
     assert {event["sink"] for event in events(tmp_path, "sink_detached")} == {"stream"}
+
+
+def test_a_log_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
+    """Nobody reads the pipe that the events go to: every frame is recorded, and the session
+    ends when it should."""
+    pipe = tmp_path / "e.jsonl"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)
+    try:
+        process = started(tmp_path, "scene", "--seconds", "8", settings=("live.sink_close_s=1",))
+        process.communicate(timeout=120)
+    finally:
+        os.close(held)
+    seconds, _ = read_video(tmp_path / "o.mp4")
+    assert float(seconds[-1]) > 7
+
+
+def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
+    """With both ends of standard error gone the session goes on to its end, and all is whole."""
+    process = started(tmp_path, "scene", "--seconds", "4")
+    assert process.stderr is not None
+    process.stderr.close()
+    wait_for_event(tmp_path, "stop")
+    process.wait(120)
+    assert process.returncode == 0
+    check_left(tmp_path)
+    assert events(tmp_path, "stop")[0]["frames"] > 80
+
+
+def test_a_signal_before_the_session_has_begun_leaves_no_file(tmp_path: Path) -> None:
+    """Whatever was opened by then is taken back, and the same command can be given again."""
+    process = started(tmp_path)
+    wait_until(lambda: (tmp_path / "o.mp4").exists(), "the recording was not opened")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    if not (tmp_path / "e.jsonl").read_bytes():
+        assert not (tmp_path / "o.mp4").exists()
