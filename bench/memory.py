@@ -48,14 +48,21 @@ def figures(samples: Sequence[float], frames: int) -> dict[str, float]:
     tenth, running = len(samples) // 10, samples[:-CLOSING_SAMPLES]
     if tenth <= CLOSING_SAMPLES:
         raise SystemExit(f"{frames} frames are too few to tell growth; take a longer run")
-    a_sample = np.polynomial.Polynomial.fit(range(tenth, len(running)), running[tenth:], 1)
+    per_1000 = len(samples) / frames * 1000
     return {
         "samples": len(samples),
         "peak_mib": max(samples),
         "early_mib": statistics.median(running[tenth : 2 * tenth]),
         "late_mib": statistics.median(running[-tenth:]),
-        "slope_mib_per_1000_frames": a_sample.deriv()(0) * len(samples) / frames * 1000,
+        "slope_mib_per_1000_frames": slope(running[tenth:]) * per_1000,
+        "second_half_slope_mib_per_1000_frames": slope(running[len(running) // 2 :]) * per_1000,
     }
+
+
+def slope(samples: Sequence[float]) -> float:
+    """Least squares, a sample."""
+    fit = np.polynomial.Polynomial.fit(range(len(samples)), samples, 1)
+    return float(fit.convert().coef[1])
 
 
 def replay_command(source: str, folder: Path, frames: int) -> list[str]:
