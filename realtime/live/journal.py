@@ -7,10 +7,12 @@ of the two has a thread and a queue.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Full, Queue
 
 from rich.console import Console
 
+from qlumen.realtime.closing import Closing
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.sinks.events import EventsWriter
 
@@ -27,7 +29,7 @@ LOOK_SECONDS = 0.01
 Told = tuple[str, dict[str, object]]
 
 
-class Journal:
+class Journal(Closing):
     """Called with an event's kind and fields, by any thread; returns at once and never raises.
     Events beyond `MAX_WAITING` for a file that hangs are lost."""
 
@@ -53,6 +55,11 @@ class Journal:
             if post is not None:
                 post.flush(timeout_s)
 
+    def close(self) -> None:
+        for post in (self._file, self._terminal):
+            if post is not None:
+                post.close()
+
     def _write(self, told: Told) -> None:
         kind, fields = told
         assert self._events is not None
@@ -69,15 +76,17 @@ class _Post:
 
     def __init__(self, name: str, handle: Callable[[Told], None]) -> None:
         self._handle = handle
-        self._waiting: Queue[Told] = Queue(MAX_WAITING)
+        self._waiting: Queue[Told | None] = Queue(MAX_WAITING)
         self._works = True
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def put(self, told: Told) -> None:
-        try:
+    def put(self, told: Told | None) -> None:
+        with suppress(Full):
             self._waiting.put_nowait(told)
-        except Full:
-            return
+
+    def close(self) -> None:
+        """End the thread when it has handled what waits."""
+        self.put(None)
 
     def flush(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -87,6 +96,8 @@ class _Post:
     def _run(self) -> None:
         while self._works:
             told = self._waiting.get()
+            if told is None:
+                return
             try:
                 self._handle(told)
             except (SinkError, OSError, ValueError, SystemExit):

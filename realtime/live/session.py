@@ -123,7 +123,7 @@ class LiveSession(Closing):
     ) -> None:
         self._source = stack.enter_context(open_live_source(location, settings))
         events = EventsWriter(outputs.events, append=True) if outputs.events else None
-        self._note = Journal(events, console)
+        self._note = stack.enter_context(Journal(events, console))
         self._alarm_command = stack.enter_context(AlarmCommand(self._note))
         self.control = Control(self._bundle, settings, self._note, self._actions())
         info = self._source.info

@@ -69,8 +69,10 @@ def make(segmenter: Segmenter, source: Source, *sinks: Sink) -> Pipeline:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     """However a run ends, its threads have ended too."""
+    before = set(threading.enumerate())
     yield
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("qlumen-")]
+    left = set(threading.enumerate()) - before
+    assert not [thread.name for thread in left if thread.name.startswith("qlumen-")]
 
 
 def test_every_sink_receives_every_frame_in_order(segmenter: Segmenter) -> None:

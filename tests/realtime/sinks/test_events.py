@@ -157,7 +157,8 @@ def test_live_lines_tell_the_state() -> None:
     result = replace(some_result(7, findings=(POLYP,)), live=live)
     line = json.loads(json.dumps(event(result)))
     assert set(line) - set(event(some_result(7))) == {
-        "ai", "annotated_frame", "annotation_age_ms", "condition", "signal", "tracks"
+        "ai", "annotated_frame", "annotation_age_ms", "condition", "overlay", "signal",
+        "tracks",
     }  # fmt: skip
     assert (line["ai"], line["condition"], line["signal"]) == ("late", "blurred", False)
     assert (line["annotated_frame"], line["annotation_age_ms"]) == (4, 51.235)
