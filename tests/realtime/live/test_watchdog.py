@@ -192,3 +192,14 @@ def test_closing_during_a_pause_or_a_hang_does_not_wait_for_it() -> None:
         with running([fault], first_s=60, max_s=600, hang_s=3.0) as bench:
             bench.feed_until(lambda: "ai_failed" in bench.kinds())
     release.set()
+
+
+def test_a_key_that_is_held_down_restarts_once_at_a_time() -> None:
+    """Requests while a model starts are none: fifty of them make two starts at most."""
+    with running([fine]) as bench:
+        bench.feed_until(lambda: len(bench.published) >= 1)
+        for _ in range(50):
+            bench.watchdog.restart()
+            time.sleep(0.001)
+        bench.feed_until(lambda: bench.watchdog.running and bench.watchdog.restarts >= 1)
+        assert bench.opened <= 3

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -293,3 +294,18 @@ for index in range(10**6):
     account = check_chain(path)
     assert account.fault is None or account.fault.damage is Damage.CUT
     assert account.frames - reported in (1, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_a_log_has_one_writer(tmp_path: Path) -> None:
+    """A second session on the same file is refused while the first one writes, and not after."""
+    path = tmp_path / "e.jsonl"
+    with EventsWriter(path, append=True) as first:
+        first.note("first")
+        with pytest.raises(UsageError, match="another session"):
+            EventsWriter(path, append=True)
+        first.note("second")
+    with EventsWriter(path, append=True) as next_one:
+        next_one.note("third")
+    assert check_chain(path).fault is None
+    assert [line["event"] for line in lines_of(path)] == ["first", "second", "third"]

@@ -1,0 +1,79 @@
+"""The alarm's program is run once at a time, never waited for, and never outlives the session."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from qlumen.realtime.live.alarm import AlarmCommand
+
+from live_process import wait_until
+
+SLEEP = "import time; time.sleep(60)"
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, kind: str, **fields: object) -> None:
+        self.lines.append((kind, fields))
+
+
+def test_the_program_is_run(tmp_path: Path) -> None:
+    """With its arguments, and without an event when it ends well."""
+    file, journal = tmp_path / "rung", Journal()
+    with AlarmCommand(journal) as alarm:
+        alarm.run([sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", str(file)])
+        wait_until(file.exists, "it was not run")
+    assert journal.lines == []
+
+
+def test_alarms_while_it_runs_start_no_second_one(tmp_path: Path) -> None:
+    """Ten alarms at once, one line in the file; and the call returns at once."""
+    file = tmp_path / "rung"
+    code = f"open({str(file)!r}, 'a').write('x'); {SLEEP}"
+    started = time.monotonic()
+    with AlarmCommand(Journal()) as alarm:
+        for _ in range(10):
+            alarm.run([sys.executable, "-c", code])
+        assert time.monotonic() - started < 30
+        wait_until(lambda: file.exists() and file.read_text() != "", "it was not run")
+        assert file.read_text() == "x"
+
+
+def test_it_is_ended_with_the_session(tmp_path: Path) -> None:
+    """No process of it is left."""
+    file = tmp_path / "pid"
+    code = f"import os; open({str(file)!r}, 'w').write(str(os.getpid())); {SLEEP}"
+    with AlarmCommand(Journal()) as alarm:
+        alarm.run([sys.executable, "-c", code])
+        wait_until(lambda: file.exists() and file.read_text() != "", "it was not run")
+    number = file.read_text()
+    wait_until(lambda: not alive(number), "it outlived the session")
+
+
+def alive(number: str) -> bool:
+    return subprocess.run(["ps", "-p", number], capture_output=True, check=False).returncode == 0
+
+
+def test_a_program_that_cannot_be_run_or_fails_becomes_an_event() -> None:
+    """The video does not care."""
+    journal = Journal()
+    with AlarmCommand(journal) as alarm:
+        alarm.run(["/no/such/program"])
+        wait_until(lambda: len(journal.lines) == 1, "nothing was told")
+        wait_until(lambda: not alarm._busy.locked(), "it never ended")
+        alarm.run([sys.executable, "-c", "raise SystemExit(3)"])
+        wait_until(lambda: len(journal.lines) == 2, "nothing was told")
+    assert [kind for kind, _ in journal.lines] == ["alarm_command_failed"] * 2
+    assert journal.lines[1][1]["reason"] == "exit code 3"
+
+
+def test_no_program_is_no_alarm() -> None:
+    """The default: nothing happens."""
+    journal = Journal()
+    with AlarmCommand(journal) as alarm:
+        alarm.run(())
+    assert journal.lines == []
