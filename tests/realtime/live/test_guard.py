@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from qlumen.realtime.config import load_settings
@@ -97,6 +98,28 @@ def test_nothing_is_let_through_until_a_field_is_seen() -> None:
     assert not kept.images[0].any()
     assert not kept.images[1].any()
     assert np.array_equal(kept.images[2][50:70, 60:100], scene[50:70, 60:100])
+
+
+@pytest.mark.parametrize("level_bgr", [(200, 60, 20), (150, 150, 150)], ids=["blue", "grey"])
+def test_a_screen_that_was_full_does_not_count_as_field_afterwards(
+    level_bgr: tuple[int, int, int],
+) -> None:
+    """A second of a full screen, then the endoscope's picture with a name beside the field: the
+    name is on no picture that is written."""
+    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
+    full = np.full((240, 320, 3), level_bgr, np.uint8)
+    scene = SceneSource(SceneSettings(width=320, height=240))
+    for index in range(25):
+        guard.write(result_of(full, index))
+    for index in range(25, 50):
+        named = scene.frame(index).image.copy()
+        named[6:16:2, 2:30:2] = 255
+        guard.write(result_of(named, index))
+    runner.close(30)
+    after = kept.images[25:]
+    assert len(after) == 25
+    assert all(not picture[:20, :32].any() for picture in after)
+    assert after[-1][100:140, 140:180].any()
 
 
 def test_a_guard_that_fails_lets_nothing_through() -> None:
