@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from qlumen.realtime.config import load_settings
+from qlumen.realtime.errors import QlumenError
 from qlumen.realtime.exits import INTERRUPTED
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.live.outputs import LiveOutputs
@@ -71,7 +72,10 @@ def command(
             steering.session = session
             summary = session.run(seconds)
     except _Stopped:
-        return 0
+        return _left_with(0)
+    except QlumenError as error:
+        click.echo(f"qlumen: {error}", err=True)
+        return _left_with(error.exit_code)
     try:
         print_summary(summary, Console())
     finally:

@@ -49,6 +49,7 @@ class Bench:
         self.published: list[int] = []
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.opened = 0
+        self._indices = count()
         self._faults = faults
         self.watchdog = Watchdog(
             self._open,
@@ -64,9 +65,10 @@ class Bench:
         return Faulty(fault)
 
     def feed_until(self, holds: Callable[[], bool]) -> None:
-        for index in range(6000):
+        for _ in range(6000):
             if holds():
                 return
+            index = next(self._indices)
             self.inbox.put(Frame(index, index, Fraction(1, 25), IMAGE, time.monotonic_ns()))
             time.sleep(0.01)
         raise AssertionError(f"it never came true; notes: {self.notes}")
