@@ -4,16 +4,22 @@ A picture is made in one thread, read in others, and dropped by whichever is las
 to the allocator each time, pictures leave gaps between what else lives there, and memory
 grows for minutes; given back to the system, they cost a page fault every 4 KiB when they are
 next written to (1080p: 6,000 a frame, 12 ms). Kept here, they cost neither.
+
+As many as a busy moment needs are made at the start: made one by one, whenever there were
+never before so many on their way at once, they would let memory grow for minutes.
 """
 
+import math
 import sys
 import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
-IDLE_BYTES = 64 << 20
-"""Kept for use again, at most; ten pictures of 1080p."""
+PREPARED = 12
+"""Pictures on their way at once in a replay whose queues are full."""
+IDLE_BYTES = 72 << 20
+"""Kept for use again, and prepared, at most; twelve pictures of 1080p."""
 
 
 class FramePool:
@@ -25,11 +31,13 @@ class FramePool:
     written over. Code that keeps a bare address without a reference is on its own.
 
     Args:
+        prepared: arrays that are made and written to when a shape is first asked for, as far
+            as `idle_bytes` goes.
         idle_bytes: free arrays beyond this are dropped.
     """
 
-    def __init__(self, idle_bytes: int = IDLE_BYTES) -> None:
-        self._idle_bytes = idle_bytes
+    def __init__(self, prepared: int = PREPARED, idle_bytes: int = IDLE_BYTES) -> None:
+        self._prepared, self._idle_bytes = prepared, idle_bytes
         self._owners: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
@@ -40,8 +48,7 @@ class FramePool:
         """
         with self._lock:
             if not (self._owners and self._owners[0].shape == shape):
-                self._owners = [np.empty(shape, np.uint8)]
-                return self._owners[0].view()
+                self._owners = self._made(shape)
             free = self._free()
             if not free:
                 self._owners.append(np.empty(shape, np.uint8))
@@ -49,6 +56,11 @@ class FramePool:
             taken = self._owners[free[0]].view()
             self._drop(free[1:])
             return taken
+
+    def _made(self, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
+        """The prepared arrays. Filled, because the system gives memory when it is written to."""
+        count = min(self._prepared, self._idle_bytes // max(1, math.prod(shape)))
+        return [np.full(shape, 0, np.uint8) for _ in range(max(1, count))]
 
     def _free(self) -> list[int]:
         count = len(self._owners)

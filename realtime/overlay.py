@@ -51,20 +51,25 @@ class Overlay:
         self._pool = FramePool()
         self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
 
-    def __call__(self, image: Image, segmentation: Segmentation) -> Image:
+    def __call__(
+        self, image: Image, segmentation: Segmentation, *, writeable: bool = False
+    ) -> Image:
         """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
 
         Pixels where `marker_mask` is 0 keep their bits. With no finding nothing is
-        copied: the result is then a read-only view of `image`. Raises ValueError if image
-        and mask differ in size.
+        copied, unless the result is to be `writeable`: it is then a read-only view of
+        `image`. Raises ValueError if image and mask differ in size.
         """
         _check_image(image, segmentation.mask)
-        if not segmentation.findings:
+        if not (segmentation.findings or writeable):
             view = image.view()
             view.flags.writeable = False
             return view
-        drawn, parts = self._pool.take(image.shape), self._parts(segmentation)
+        drawn = self._pool.take(image.shape)
         np.copyto(drawn, image)
+        if not segmentation.findings:
+            return drawn
+        parts = self._parts(segmentation)
         for box in self._boxes(segmentation):
             blend_parts(drawn, parts, self._keep, self._add, *box)
         return drawn

@@ -7,14 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from qlumen.realtime.config import Settings
-from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import (
     AiState,
     Condition,
     Finding,
     Frame,
     FrameResult,
-    Image,
     LiveState,
     Segmentation,
 )
@@ -59,7 +57,6 @@ class Display:
         self._settings = control.settings()
         self._overlay = _overlay(self._settings)
         self._motion = Motion()
-        self._pool = FramePool()
         self._alarmed: set[int] = set()
         self._flash_until_ns = 0
 
@@ -100,8 +97,7 @@ class Display:
         shown = annotation if self._control.overlay_visible else None
         segmentation = self._moved(shown, frame) if shown else _nothing(frame.size)
         moved_ns = time.monotonic_ns()
-        drawn = self._overlay(frame.image, segmentation)
-        drawn = drawn if drawn.flags.writeable else self._copied(drawn)
+        drawn = self._overlay(frame.image, segmentation, writeable=True)
         draw_marks(drawn, state, flash=self._flashes(annotation, settings))
         spans = {
             "wait": waited_ns - started_ns,
@@ -153,11 +149,6 @@ class Display:
         if mismatch(annotation.thumbnail, thumbnail, flow) >= CUT_GREY_LEVELS:
             return _nothing(frame.size)
         return moved(segmentation, flow)
-
-    def _copied(self, image: Image) -> Image:
-        copy = self._pool.take(image.shape)
-        np.copyto(copy, image)
-        return copy
 
     def _flashes(self, annotation: Annotation | None, settings: Settings) -> bool:
         now_ns = time.monotonic_ns()

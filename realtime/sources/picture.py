@@ -25,9 +25,9 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     """
     guess = Colorspace.ITU709 if _is_hd(frame) else Colorspace.ITU601
     matrix = guess if frame.colorspace == SPC_UNSPECIFIED else None
-    pixels = frame.to_ndarray(format="bgr24", src_colorspace=matrix, threads=1)
-    image = pool.take(pixels.shape)
-    np.copyto(image, pixels)
+    packed = frame.reformat(format="bgr24", src_colorspace=matrix, threads=1)
+    image = pool.take((packed.height, packed.width, 3))
+    np.copyto(image, _pixels(packed))
     return image
 
 
@@ -76,6 +76,13 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
 
 def _is_hd(frame: av.VideoFrame) -> bool:
     return bool(frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX)
+
+
+def _pixels(packed: av.VideoFrame) -> Image:
+    """The pixels of a `bgr24` frame where FFmpeg keeps them, rows apart as it likes."""
+    plane = packed.planes[0]
+    rows: Image = np.frombuffer(plane, np.uint8).reshape(packed.height, plane.line_size)
+    return rows[:, : 3 * packed.width].reshape(packed.height, packed.width, 3)
 
 
 def _mirror(image: Image, *, across: bool, down: bool) -> Image:

@@ -1,8 +1,10 @@
 """Nothing that somebody still reads is handed out again; nothing else is made anew."""
 
 import threading
+import tracemalloc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -28,6 +30,16 @@ def owner(array: np.ndarray) -> weakref.ref:
     return weakref.ref(array.base)
 
 
+@contextmanager
+def traced_bytes() -> Iterator[Callable[[], int]]:
+    """What Python and NumPy have allocated since the beginning, and not given back."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
 def test_array_is_uint8_contiguous_and_writable() -> None:
     """What comes out is like a fresh array, whatever was done to the last holder's view."""
     pool = FramePool()
@@ -40,12 +52,12 @@ def test_array_is_uint8_contiguous_and_writable() -> None:
         del array
 
 
-@given(STEPS)
-def test_held_arrays_are_apart_and_no_more_are_made_than_were_held_at_once(
-    steps: list[int | None],
+@given(STEPS, st.integers(0, 4))
+def test_held_arrays_are_apart_and_no_more_are_used_than_were_held_at_once(
+    steps: list[int | None], prepared: int
 ) -> None:
     """However takes and drops follow each other, all held arrays keep what was written."""
-    pool, held, seen, most = FramePool(), [], set(), 0
+    pool, held, seen, most = FramePool(prepared), [], set(), 0
     for number, step in enumerate(steps):
         if step is None:
             array = pool.take(SHAPE)
@@ -58,6 +70,20 @@ def test_held_arrays_are_apart_and_no_more_are_made_than_were_held_at_once(
         most = max(most, len(held))
         assert all((array == written).all() for written, array in held)
     assert len(seen) == most
+
+
+@pytest.mark.parametrize(("idle_pictures", "made"), [(9, 5), (3, 3), (0, 1)])
+def test_prepared_arrays_are_made_with_the_first(idle_pictures: int, made: int) -> None:
+    """Those after it cost no memory until more are held at once than were prepared."""
+    shape, picture = (100, 100, 3), 30_000
+    pool = FramePool(prepared=5, idle_bytes=idle_pictures * picture)
+    with traced_bytes() as bytes_now:
+        held = [pool.take(shape)]
+        assert bytes_now() // picture == made
+        held += [pool.take(shape) for _ in range(made - 1)]
+        assert bytes_now() // picture == made
+        held.append(pool.take(shape))
+        assert bytes_now() // picture == made + 1
 
 
 HOLDERS: dict[str, Callable[[np.ndarray], object]] = {
@@ -128,7 +154,7 @@ def test_another_shape_drops_what_is_free_and_leaves_what_is_held() -> None:
 
 def test_free_arrays_beyond_the_bound_are_dropped() -> None:
     """After a burst of six only the one in use and the two that may be idle stay."""
-    pool = FramePool(idle_bytes=2 * 72)
+    pool = FramePool(prepared=1, idle_bytes=2 * 72)
     taken = [pool.take(SHAPE) for _ in range(6)]
     owners = [owner(array) for array in taken]
     taken.clear()

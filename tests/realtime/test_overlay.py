@@ -70,6 +70,16 @@ def test_nothing_found_gives_a_read_only_view() -> None:
     assert image.flags.writeable
 
 
+def test_nothing_found_gives_a_copy_to_who_wants_to_write() -> None:
+    """Marks may then be drawn on it without touching the frame."""
+    image = picture((4, 6), 1)
+    before = image.copy()
+    drawn = Overlay()(image, segmentation(np.zeros((4, 6), np.uint8)), writeable=True)
+    np.testing.assert_array_equal(drawn, before)
+    drawn[:] = 0
+    np.testing.assert_array_equal(image, before)
+
+
 def test_frames_in_other_memory_layouts() -> None:
     """A flipped view of a frame is drawn on like a plain copy of it."""
     image, mask = picture((20, 30), 2), np.zeros((20, 30), np.uint8)
