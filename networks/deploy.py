@@ -4,9 +4,12 @@ Engines that compile torch networks build on it; nothing here is needed to run t
 form that lies in the bundle.
 """
 
+from itertools import pairwise
+
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
 from qlumen.networks.circuit import read_circuit
@@ -24,6 +27,14 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 
 
+class Clamp(nn.Module):
+    """ReLU6 as an operation of its own: exporters widen `hardtanh` of half precision to single
+    and back, which parts it from its convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.clamp(x, 0, 6)
+
+
 class SinglePrecision(nn.Module):
     """Computes `inner` in single precision, whatever the network around it computes in."""
 
@@ -38,8 +49,8 @@ class SinglePrecision(nn.Module):
 def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`, in evaluation mode.
 
-    The convolutions compute in `precision`, the circuit's tables and the sigmoid always in
-    single precision.
+    The convolutions compute in `precision`, batch norms folded into them; the circuit's tables
+    and the sigmoid always in single precision.
 
     Raises:
         BundleError: the bundle holds no torch weights, as a quantised one, or others than its
@@ -54,6 +65,7 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
             f"({reason}); run it with engine.name=openvino, or use the bundle it was made from"
         ) from None
     dtype = DTYPES[precision]
+    _simplify(network)
     network.to(dtype)
     if bundle.manifest.quantum is not None:
         core = freeze(stored_surrogate(bundle))
@@ -61,10 +73,29 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     return Deployed(network, dtype).eval().requires_grad_(False)
 
 
-def exported_program(network: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram:
-    """`network` of `deployed_network` as a graph of one static shape, width and height in px."""
+def _simplify(network: nn.Module) -> None:
+    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i, (first, second) in enumerate(pairwise(list(module))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                module[i], module[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+            if isinstance(second, nn.ReLU6):
+                module[i + 1] = Clamp()
+
+
+def exported_program(
+    network: nn.Module, size: tuple[int, int], device: torch.device | None = None
+) -> torch.export.ExportedProgram:
+    """`network` of `deployed_network` as a graph of one static shape.
+
+    Args:
+        size: width and height of the input in px.
+        device: where `network` lies; none: the CPU.
+    """
     width, height = size
-    example = torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    example = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
     return torch.export.export(network, (example,), strict=False)
 
 

@@ -3,6 +3,7 @@
 OpenVINO is always there; the library of another engine is imported when it is opened.
 """
 
+import logging
 from importlib.util import find_spec
 
 from qlumen.networks.bundle import Bundle
@@ -15,7 +16,7 @@ from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
 from qlumen.realtime.engines.split import SplitEngine
-from qlumen.realtime.errors import ConfigError, MissingExtraError
+from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
 
 LIVE_STREAMS, STREAMS = 1, 2
 """Inferences side by side: one has a frame's map soonest, two finish more frames a second."""
@@ -27,6 +28,7 @@ REQUIRED: dict[Name, tuple[str, ...]] = {
     "tensorrt": ("torch", "torch_tensorrt"),
 }
 """Packages that an engine imports."""
+log = logging.getLogger(__name__)
 
 
 def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> Engine:
@@ -82,9 +84,34 @@ def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:
         from qlumen.realtime.engines.torch import open_torch
 
         return open_torch(bundle, chosen)
+    return _open_tensorrt(bundle, chosen)
+
+
+def _open_tensorrt(bundle: Bundle, chosen: EngineSettings) -> Engine:
+    """TensorRT; where it fails torch on CUDA, and where that fails OpenVINO on the CPU."""
     from qlumen.realtime.engines.tensorrt import open_tensorrt
 
-    return open_tensorrt(bundle, chosen)
+    try:
+        return open_tensorrt(bundle, chosen)
+    except EngineError as error:
+        return _instead_of_tensorrt(bundle, chosen, str(error))
+
+
+def _instead_of_tensorrt(bundle: Bundle, chosen: EngineSettings, failure: str) -> Engine:
+    from qlumen.realtime.engines.cuda import open_cuda
+
+    engine: Engine
+    try:
+        engine = open_cuda(bundle, chosen, chosen.device or "cuda")
+        failures = [failure]
+    except EngineError as error:
+        precision = "f32" if chosen.precision == "f16" else chosen.precision
+        on_cpu = chosen.model_copy(update={"device": None, "precision": precision})
+        engine = _open_openvino(bundle, on_cpu)
+        failures = [failure, str(error)]
+    engine.reason = f"instead of tensorrt: {'; '.join(dict.fromkeys(failures))}"
+    log.warning("%s runs %s", engine.describe()["name"], engine.reason)
+    return engine
 
 
 def _check(name: Name, chosen: EngineSettings) -> None:

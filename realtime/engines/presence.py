@@ -87,9 +87,8 @@ def parse_gpus(answer: str) -> tuple[Gpu, ...]:
 def _openvino() -> Presence:
     import openvino as ov
 
-    return Presence(
-        "openvino", True, f"{ov.__version__} on {', '.join(ov.Core().available_devices)}"
-    )
+    release = ov.__version__.partition("-")[0]
+    return Presence("openvino", True, f"{release} on {', '.join(ov.Core().available_devices)}")
 
 
 def _onnxruntime() -> Presence:
