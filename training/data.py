@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qlumen.evaluation.negatives import negative_files
 from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair, read_picture
 from qlumen.realtime.errors import DatasetError
+from qlumen.training.settings import TrainSettings
 
 T = TypeVar("T")
 TRAINING = "train"
@@ -53,6 +54,24 @@ class Dataset:
     def names_sha256(self) -> str:
         """Hash of which images these are, in order."""
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+
+def training_data(
+    root: Path, settings: TrainSettings, limit: int | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """The images that a run trains on, and those that it validates on, if any.
+
+    Args:
+        limit: take only so many of each kind, evenly spread over their lists.
+
+    Raises:
+        DatasetError: a list or an image is missing or unreadable.
+    """
+    train, val = (load_split(root, split, limit=limit) for split in (TRAINING, VALIDATION))
+    free = load_lesion_free(root, limit=limit).repeated(settings.lesion_free)
+    if settings.train_on == "all":
+        return train.joined(val).joined(free), None
+    return train.joined(free), val
 
 
 def load_split(
