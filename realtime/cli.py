@@ -21,6 +21,7 @@ class Entry:
 
 
 COMMANDS = {
+    "ablate": Entry("qlumen.evaluation.ablation.command", "Compare bottlenecks by training each."),
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),

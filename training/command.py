@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -17,7 +16,7 @@ from qlumen.training.data import VALIDATION, training_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport
 from qlumen.training.loop import BEST, EPOCHS, Trainer
-from qlumen.training.settings import TrainSettings
+from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
 
 SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)
@@ -125,22 +124,10 @@ def _origin(given: tuple[float, float] | None, fixed: Thresholds | None) -> str:
 
 
 def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:
-    values: dict[str, Any] = {"bottleneck": bottleneck}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override!r} is not of the form key=value")
-        try:
-            values[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    values: dict[str, Any] = {"bottleneck": bottleneck, **read_overrides(overrides)}
     if epochs:
         values["epochs"] = epochs
-    try:
-        return TrainSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"training setting {first['loc'][0]}: {first['msg']}") from None
+    return checked_settings(values)
 
 
 def _print(report: EpochReport, epochs: int, console: Console) -> None:

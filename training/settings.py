@@ -1,11 +1,21 @@
 """Settings of a training run; unknown keys are refused."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.realtime.errors import ConfigError
 
 
 class TrainSettings(BaseModel):
@@ -79,3 +89,31 @@ class TrainSettings(BaseModel):
         if name not in BOTTLENECKS:
             raise ValueError(f"{name!r} is unknown; use one of {', '.join(BOTTLENECKS)}")
         return name
+
+
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of `KEY=VALUE` texts, each value in YAML.
+
+    Raises:
+        ConfigError: a text has another form.
+    """
+    values = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r} is not of the form key=value")
+        try:
+            values[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    return values
+
+
+def checked_settings(values: Mapping[str, Any]) -> TrainSettings:
+    """Settings from values; ConfigError names the first that cannot be."""
+    try:
+        return TrainSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = first["loc"][0] if first["loc"] else "settings"
+        raise ConfigError(f"training setting {where}: {first['msg']}") from None

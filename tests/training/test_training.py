@@ -23,7 +23,6 @@ from qlumen.realtime.errors import (
     TrainingError,
     UsageError,
 )
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mixed
@@ -37,25 +36,6 @@ SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, t
 FULL = SMALL.model_copy(
     update={"loss": "structure", "augmentation": "endoscopic", "sides": (64, 96)}
 )
-
-
-@pytest.fixture(scope="session")
-def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of the scene in the layout of the real data."""
-    root = tmp_path_factory.mktemp("scene-data")
-    for part in ("scene/images", "scene/masks", "splits"):
-        (root / part).mkdir(parents=True)
-    source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
-    names = []
-    for index in range(0, 240, 20):
-        frame = source.frame(index)
-        assert frame.truth is not None
-        cv2.imwrite(str(root / f"scene/images/{index}.jpg"), frame.image)
-        cv2.imwrite(str(root / f"scene/masks/{index}.png"), frame.truth * 255)
-        names.append(f"scene/{index}")
-    (root / "splits/train.txt").write_text("\n".join(names[:8]))
-    (root / "splits/val.txt").write_text("\n".join(names[8:]))
-    return root
 
 
 @pytest.fixture(scope="session")
