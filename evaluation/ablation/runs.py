@@ -25,6 +25,7 @@ from qlumen.training.data import NEGATIVES, Dataset, split_pairs, training_data
 from qlumen.training.finish import MEASURED_SPLITS, MIN_AREA_FRACTION
 from qlumen.training.log import LOG, EpochReport
 from qlumen.training.loop import LAST, Trainer
+from qlumen.training.settings import TrainSettings
 
 RESULT = "result.json"
 BUNDLE = "bundle"
@@ -67,13 +68,13 @@ def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
         return None
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        made = {**result["settings"], "limit": result["limit"]}
+        made = _identity(TrainSettings.model_validate(result["settings"]), result["limit"])
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"{path} is damaged: {error}; delete it to score the run anew"
         ) from None
-    wanted = _identity(plan, key)
-    if differing := sorted(name for name in wanted if made.get(name) != wanted[name]):
+    wanted = _identity(plan.settings(key), plan.limit)
+    if differing := sorted(name for name in wanted if made[name] != wanted[name]):
         raise TrainingError(
             f"{path} was made with other settings: {', '.join(differing)}; name another --output"
         )
@@ -95,7 +96,7 @@ def complete(plan: Plan, key: RunKey, images: Images, watch: Watch) -> dict[str,
     trainer.run(watch.on_step, watch.on_epoch)
     network = trainer.finished(LAST)
     sets = _scored(folder / BUNDLE, network, trainer, images)
-    identity = _identity(plan, key)
+    identity = _identity(trainer.settings, plan.limit)
     result = {
         "bottleneck": key.bottleneck,
         "seed": key.seed,
@@ -140,9 +141,9 @@ def parameters(network: UNet) -> dict[str, int]:
     }
 
 
-def _identity(plan: Plan, key: RunKey) -> dict[str, Any]:
-    settings = plan.settings(key).model_dump(mode="json", exclude={"start", "threads"})
-    return {**settings, "limit": plan.limit}
+def _identity(settings: TrainSettings, limit: int | None) -> dict[str, Any]:
+    """What a result must agree in with the plan; a setting that came later has its default."""
+    return {**settings.model_dump(mode="json", exclude={"start", "threads"}), "limit": limit}
 
 
 def _cost(log: Path) -> dict[str, float]:
