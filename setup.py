@@ -55,6 +55,7 @@ TRAIN = [
     "onnxscript>=0.5",
     "torch>=2.9",
 ]
+ONNXRUNTIME = ["onnxruntime>=1.20"]
 GPU = [
     "nvidia-modelopt",
     "pennylane-lightning-gpu>=0.45",
@@ -83,6 +84,11 @@ setup(
         "qlumen.models": ["*/*"],
     },
     install_requires=BASE,
-    extras_require={"train": TRAIN, "gpu": GPU, "dev": TRAIN + DEV},
+    extras_require={
+        "train": TRAIN,
+        "gpu": GPU,
+        "onnxruntime": ONNXRUNTIME,
+        "dev": TRAIN + ONNXRUNTIME + DEV,
+    },
     entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )

@@ -47,15 +47,21 @@ FEW_CHECK_INPUTS = 50
 
 
 class Deployed(nn.Module):
-    """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`."""
+    """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`.
 
-    def __init__(self, network: UNet) -> None:
+    Args:
+        precision: what `network` takes and gives.
+    """
+
+    def __init__(self, network: UNet, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.precision = network, precision
 
     def forward(self, image: Tensor) -> Tensor:
-        rgb = image.permute(0, 3, 1, 2).float().flip(1)
-        return torch.sigmoid(self.network((rgb - MEAN) / STD))
+        # Converted first: TensorRT takes bytes as an input, and nothing else of them.
+        rgb = image.float().permute(0, 3, 1, 2).flip(1)
+        logits = self.network(((rgb - MEAN) / STD).to(self.precision))
+        return torch.sigmoid(logits.float())
 
 
 def write_bundle(

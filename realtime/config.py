@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qlumen.networks.precision import Precision
 from qlumen.realtime.errors import ConfigError
 
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -135,6 +136,20 @@ class PrivacySettings(Section):
 
 
 class EngineSettings(Section):
+    """`docs/engines.md` says more; `qlumen doctor` what `auto` chooses here."""
+
+    name: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt"] = Field(
+        "auto", description="what runs the network; auto: the best that is here"
+    )
+    device: str | None = Field(
+        None,
+        pattern=r"^(cpu|gpu(\.\d+)?|npu|cuda(:\d+)?)$",
+        description="cpu; gpu or npu: OpenVINO's; cuda: of the other engines; none: the best",
+    )
+    model: Path | None = Field(
+        None, description="onnxruntime: a file of `qlumen export`; none: made from the bundle"
+    )
+    compile: bool = Field(False, description="torch: by torch.compile, which takes minutes")
     threads: int = Field(0, ge=0, le=256, description="of all inferences; 0: all cores")
     streams: int = Field(
         0,
@@ -144,8 +159,8 @@ class EngineSettings(Section):
         "0: 1 on live video, else 2",
     )
     requests: int = Field(3, ge=1, le=64, description="frames in flight in the engine")
-    precision: Literal["f32", "bf16"] = Field(
-        "f32", description="of the arithmetic; bf16 only where the CPU has it"
+    precision: Precision = Field(
+        "f32", description="of the arithmetic; bf16 where the CPU has it, f16 on GPUs"
     )
 
 

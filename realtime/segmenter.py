@@ -5,21 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qlumen.networks.bundle import Bundle
-from qlumen.networks.circuit import read_circuit
-from qlumen.quantum.devices import Device
-from qlumen.quantum.executors import SURROGATE, open_executor
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
-from qlumen.realtime.engines.split import SplitEngine
+from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.errors import BundleError
 from qlumen.realtime.frames import Frame, Image, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.preprocess import Preprocessor
-
-LIVE_STREAMS, STREAMS = 1, 2
-"""Inferences side by side: one has a frame's map soonest, two finish more frames a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +30,15 @@ class Segmenter:
 
         Raises:
             EngineError: the network cannot be compiled here.
-            MissingExtraError: the device that should run the circuit is not there.
-            BundleError: there is no circuit that could run live.
-            CircuitError: the device does not take it.
-            ConfigError: thresholds that contradict each other.
+            MissingExtraError: the engine's library, or the device that should run the circuit,
+                is not there.
+            BundleError: there is nothing in it that the engine could run.
+            CircuitError: the device does not take the circuit.
+            ConfigError: settings that contradict each other.
         """
         spec = bundle.manifest.input
         postprocess = Postprocessor(**thresholds(bundle, settings))
-        engine = _open_engine(bundle, settings, live)
+        engine = open_engine(bundle, settings, live=live)
         if engine.input_size != (spec.width, spec.height):
             engine.close()
             raise BundleError(
@@ -84,23 +78,3 @@ def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:
     """`low`, `high` and `min_area_fraction`: the bundle's own where the settings have none."""
     own: dict[str, float] = bundle.manifest.thresholds.model_dump()
     return own | settings.postprocess.model_dump(exclude_none=True)
-
-
-def _open_engine(bundle: Bundle, settings: Settings, live: bool) -> Engine:
-    chosen = settings.engine.model_dump()
-    chosen["streams"] = chosen["streams"] or (LIVE_STREAMS if live else STREAMS)
-    options = CpuOptions(**chosen)
-    quantum = settings.quantum
-    if quantum.executor == SURROGATE:
-        return OpenVinoEngine(bundle.model, options)
-    trained = read_circuit(bundle)
-    device = Device(quantum.executor, quantum.shots, quantum.depolarizing, quantum.readout_error)
-    executor = open_executor(
-        trained.circuit,
-        trained.weights,
-        device,
-        memo_step=quantum.memo_step,
-        memo_entries=quantum.memo_entries,
-        workers=quantum.workers,
-    )
-    return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, options)

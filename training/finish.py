@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qlumen.calibration.measure import MEASURED_SPLITS, TEST_SPLITS, measure
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.evaluation.negatives import evaluate_negatives, negative_files, summary
-from qlumen.evaluation.run import evaluate, means
+from qlumen.evaluation.negatives import negative_files
 from qlumen.networks.bundle import (
     CARD,
     Bundle,
@@ -23,11 +23,10 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.config import Settings
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.card import HELD_OUT, render_card
+from qlumen.training.card import render_card
 from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
 
 VERSION = "1"
-MEASURED_SPLITS = (VALIDATION, "test_kvasir", "test_clinicdb")
 MIN_AREA_FRACTION = 0.0005
 """About 1,000 pixels of a 1080p frame: less is noise more often than a polyp."""
 
@@ -82,16 +81,8 @@ def _measured(
 ) -> Manifest:
     """The manifest with thresholds and mean scores filled in."""
     chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
-    metrics: dict[str, Any] = {}
-    for split in MEASURED_SPLITS:
-        if split == VALIDATION and _trained_on_validation(manifest.provenance):
-            continue
-        if (data / "splits" / f"{split}.txt").is_file():
-            rows = evaluate(split_pairs(data, split), chosen)
-            metrics[split] = {"images": len(rows), **_rounded(means(rows))}
-    if held_out := negative_files(data / NEGATIVES, training=False):
-        share = summary(evaluate_negatives(held_out, chosen))["with_findings"]
-        metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
+    splits = TEST_SPLITS if _trained_on_validation(manifest.provenance) else MEASURED_SPLITS
+    metrics = measure(chosen, data, splits)
     return manifest.model_copy(update={"thresholds": thresholds, "metrics": metrics})
 
 
@@ -101,7 +92,3 @@ def _trained_on_validation(provenance: Mapping[str, Any]) -> bool:
     return provenance.get("settings", {}).get("train_on") == "all" or any(
         _trained_on_validation(run) for run in before if run
     )
-
-
-def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {key: None if value is None else round(value, 4) for key, value in mean.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from qlumen.calibration.measure import MEASURED_SPLITS
 from qlumen.evaluation.ablation.plan import Plan, RunKey
 from qlumen.evaluation.negatives import evaluate_negatives, negative_files
 from qlumen.evaluation.run import evaluate
@@ -22,7 +23,7 @@ from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.training.build import bottleneck_config
 from qlumen.training.data import NEGATIVES, Dataset, split_pairs, training_data
-from qlumen.training.finish import MEASURED_SPLITS, MIN_AREA_FRACTION
+from qlumen.training.finish import MIN_AREA_FRACTION
 from qlumen.training.log import LOG, EpochReport
 from qlumen.training.loop import LAST, Trainer
 from qlumen.training.settings import TrainSettings

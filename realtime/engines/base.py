@@ -31,18 +31,20 @@ class Engine(Closing, ABC):
     Attributes:
         input_size, output_size: width and height in pixels.
         requests: frames that may be in flight; `submit` waits when there are more.
+        reason: why this engine was chosen, where it was not asked for.
     """
 
     input_size: tuple[int, int]
     output_size: tuple[int, int]
     requests: int
+    reason: str = ""
 
     @abstractmethod
     def submit(self, image: Image) -> Ticket:
         """Start on `(H, W, 3) uint8` BGR at `input_size`; the array must not change meanwhile.
 
         Raises:
-            EngineError: the image has another shape, type or layout.
+            EngineError: the image has another shape, type or layout, or the engine is closed.
         """
 
     def infer(self, image: Image) -> Probability:
@@ -56,13 +58,21 @@ class Engine(Closing, ABC):
         for _ in range(runs):
             self.infer(black)
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Name, versions and settings, for summaries."""
+        """Name, version, device and settings, for summaries; `reason` where there is one."""
+        return self._about() | ({"reason": self.reason} if self.reason else {})
+
+    @abstractmethod
+    def _about(self) -> dict[str, Any]:
+        """`describe` without the reason."""
 
     @abstractmethod
     def close(self) -> None:
         """Wait for what is in flight and release the network; may be called twice."""
+
+    def closed_error(self) -> EngineError:
+        """For `submit` after `close`."""
+        return EngineError("the engine is closed; open another one")
 
     def check_input(self, image: Image) -> None:
         """Raise EngineError unless `image` is what `submit` takes."""

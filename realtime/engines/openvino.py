@@ -1,4 +1,4 @@
-"""The default engine: OpenVINO on the CPU."""
+"""The default engine: OpenVINO on the CPU, or on a GPU or NPU that it knows."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +14,8 @@ from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
 
+CPU = "CPU"
+
 
 @dataclass(frozen=True, slots=True)
 class CpuOptions:
@@ -27,7 +29,8 @@ class CpuOptions:
         threads: of all inferences together; 0 takes all cores.
         streams: inferences that run side by side and share the threads.
         requests: frames that may be in flight.
-        precision: `f32` or `bf16`, of the arithmetic.
+        precision: `f32`, `bf16` or `f16`, of the arithmetic. A quantised network computes in
+            eight bits where its graph says so, and in this elsewhere.
     """
 
     threads: int = 0
@@ -35,14 +38,14 @@ class CpuOptions:
     requests: int = 2
     precision: str = "f32"
 
-    def properties(self) -> dict[str, Any]:
-        """What `ov.Core.compile_model` takes."""
+    def properties(self, device: str = CPU) -> dict[str, Any]:
+        """What `ov.Core.compile_model` takes; threads are a matter of the CPU alone."""
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": self.streams,
             "INFERENCE_PRECISION_HINT": self.precision,
         }
-        if self.threads:
+        if self.threads and device == CPU:
             properties["INFERENCE_NUM_THREADS"] = self.threads
         return properties
 
@@ -53,16 +56,19 @@ class OpenVinoEngine(Engine):
     Args:
         model: the `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
         options: none: one stream over all cores.
+        device: `CPU`, `GPU`, `GPU.1` or `NPU`.
 
     Raises:
-        EngineError: the model cannot be read or compiled here.
+        EngineError: the model cannot be read or compiled here, or there is no such device.
     """
 
-    def __init__(self, model: Path, options: CpuOptions | None = None) -> None:
+    def __init__(self, model: Path, options: CpuOptions | None = None, device: str = CPU) -> None:
         self._options = options = options or CpuOptions()
+        self._device = device
         core = caching_core(model)
+        _check_device(core, device)
         try:
-            compiled = core.compile_model(str(model), "CPU", options.properties())
+            compiled = core.compile_model(str(model), device, options.properties(device))
         except RuntimeError as error:
             raise cannot_compile(model, error) from error
         _, height, width, _ = compiled.input(0).shape
@@ -77,6 +83,8 @@ class OpenVinoEngine(Engine):
 
     def submit(self, image: Image) -> Ticket:
         self.check_input(image)
+        if not self._requests:
+            raise self.closed_error()
         request = self._free.get()
         try:
             request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
@@ -86,8 +94,8 @@ class OpenVinoEngine(Engine):
             raise EngineError(f"OpenVINO does not take a frame: {error}") from error
         return _Pending(request, image, self._free)
 
-    def describe(self) -> dict[str, Any]:
-        return about("openvino", self._options)
+    def _about(self) -> dict[str, Any]:
+        return about("openvino", self._options, self._device)
 
     def close(self) -> None:
         for request in self._requests:
@@ -123,9 +131,24 @@ def caching_core(model: Path) -> ov.Core:
     return core
 
 
-def about(name: str, options: CpuOptions) -> dict[str, Any]:
+def about(name: str, options: CpuOptions, device: str = CPU) -> dict[str, Any]:
     """An engine's name, version, device and settings."""
-    return {"name": name, "version": ov.__version__, "device": "CPU", **asdict(options)}
+    return {"name": name, "version": ov.__version__, "device": device, **asdict(options)}
+
+
+def devices() -> dict[str, str]:
+    """The devices that OpenVINO finds here, with their full names."""
+    core = ov.Core()
+    return {name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}
+
+
+def _check_device(core: ov.Core, device: str) -> None:
+    found = core.available_devices
+    if device.partition(".")[0] not in {name.partition(".")[0] for name in found}:
+        raise EngineError(
+            f"OpenVINO finds no {device} here, but {', '.join(found)}; set engine.device to one "
+            "of these, or install the device's driver"
+        )
 
 
 def cannot_compile(model: Path, error: RuntimeError) -> EngineError:

@@ -63,6 +63,8 @@ class SplitEngine(Engine):
 
     def submit(self, image: Image) -> Ticket:
         self.check_input(image)
+        if not self._pairs:
+            raise self.closed_error()
         pair = self._free.get()
         pair[0].set_input_tensor(ov.Tensor(image[None], shared_memory=True))
         pair[0].start_async()
@@ -82,7 +84,7 @@ class SplitEngine(Engine):
         """Let the next frame have the requests."""
         self._free.put(pair)
 
-    def describe(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
         return {
             **about("openvino-split", self._options),
             "quantum": self._executor.describe(),

@@ -1,0 +1,116 @@
+"""The torch form of a bundle as it is deployed: its circuit as tables, its precision in the graph.
+
+Engines that compile torch networks build on it; nothing here is needed to run the compiled
+form that lies in the bundle.
+"""
+
+from itertools import pairwise
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
+from qlumen.networks.circuit import read_circuit
+from qlumen.networks.export import Deployed, load_network, network_config
+from qlumen.networks.precision import Precision
+from qlumen.quantum.devices import Device
+from qlumen.quantum.modules import freeze
+from qlumen.quantum.surrogate import Surrogate
+from qlumen.realtime.errors import BundleError
+
+DTYPES: dict[Precision, torch.dtype] = {
+    "f32": torch.float32,
+    "bf16": torch.bfloat16,
+    "f16": torch.float16,
+}
+
+
+class Clamp(nn.Module):
+    """ReLU6 as an operation of its own: exporters widen `hardtanh` of half precision to single
+    and back, which parts it from its convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.clamp(x, 0, 6)
+
+
+class SinglePrecision(nn.Module):
+    """Computes `inner` in single precision, whatever the network around it computes in."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.float()).to(x.dtype)
+
+
+def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
+    """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`, in evaluation mode.
+
+    The convolutions compute in `precision`, batch norms folded into them; the circuit's tables
+    and the sigmoid always in single precision.
+
+    Raises:
+        BundleError: the bundle holds no torch weights, as a quantised one, or others than its
+            manifest says.
+    """
+    try:
+        network = load_network(bundle.folder / WEIGHTS, network_config(bundle.manifest.network))
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"{bundle.folder} holds no torch weights of the network that its manifest names "
+            f"({reason}); run it with engine.name=openvino, or use the bundle it was made from"
+        ) from None
+    dtype = DTYPES[precision]
+    _simplify(network)
+    network.to(dtype)
+    if bundle.manifest.quantum is not None:
+        core = freeze(stored_surrogate(bundle))
+        network.bottleneck.core = core if dtype == torch.float32 else SinglePrecision(core)
+    return Deployed(network, dtype).eval().requires_grad_(False)
+
+
+def _simplify(network: nn.Module) -> None:
+    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i, (first, second) in enumerate(pairwise(list(module))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                module[i], module[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+            if isinstance(second, nn.ReLU6):
+                module[i + 1] = Clamp()
+
+
+def exported_program(
+    network: nn.Module, size: tuple[int, int], device: torch.device | None = None
+) -> torch.export.ExportedProgram:
+    """`network` of `deployed_network` as a graph of one static shape.
+
+    Args:
+        size: width and height of the input in px.
+        device: where `network` lies; none: the CPU.
+    """
+    width, height = size
+    example = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
+    return torch.export.export(network, (example,), strict=False)
+
+
+def stored_surrogate(bundle: Bundle) -> Surrogate:
+    """The tables that a bundle with a circuit holds; BundleError if it has none."""
+    circuit = read_circuit(bundle).circuit
+    record = bundle.manifest.quantum
+    if record is None:
+        raise BundleError(f"{bundle.folder} holds no circuit")
+    with safe_open(bundle.folder / TABLES, framework="numpy") as file:
+        tables = tuple(file.get_tensor(f"table.{i}") for i in range(len(record.table_shapes)))
+    return Surrogate(
+        circuit,
+        tables,
+        record.circuit_runs,
+        Device(record.device, record.shots),
+        record.standard_error,
+    )

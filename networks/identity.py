@@ -1,0 +1,33 @@
+"""Which network a bundle holds, whatever its name, thresholds and papers are. Needs no torch."""
+
+import hashlib
+import json
+
+from safetensors import SafetensorError, safe_open
+
+from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
+
+A_WEIGHT = "head.weight"
+"""Every network of `networks/unet.py` has it."""
+
+
+def network_sha256(bundle: Bundle) -> str:
+    """Hash of all that what is made from a bundle's weights depends on: these, its tables, its
+    architecture, its input's size."""
+    manifest = bundle.manifest
+    parts = {
+        "files": [manifest.files.get(name) for name in (WEIGHTS, TABLES)],
+        "network": manifest.network,
+        "input": manifest.input.model_dump(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def has_torch_weights(bundle: Bundle) -> bool:
+    """Whether other engines than OpenVINO can be given the network: a quantised bundle may
+    hold it in its compiled form alone."""
+    try:
+        with safe_open(bundle.folder / WEIGHTS, framework="numpy") as file:
+            return A_WEIGHT in file.keys()  # noqa: SIM118 -- no mapping
+    except (OSError, SafetensorError):
+        return False

@@ -1,0 +1,66 @@
+"""A bundle's network as ONNX and as torch-export, made with torch from its weights."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from qlumen.networks.bundle import Bundle
+from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.formats import origin
+from qlumen.networks.precision import Precision
+
+INPUT, OUTPUT = "image", "map"
+
+
+def write_onnx(bundle: Bundle, path: Path, precision: Precision = "f32") -> None:
+    """One file, weights included; input `image (1, H, W, 3) uint8`, output `map` as the engines'.
+
+    Raises:
+        BundleError: the bundle holds no torch weights.
+        ImportError: without `onnx` or `onnxscript`.
+        OSError: the file cannot be written.
+    """
+    network = deployed_network(bundle, precision)
+    program = exported_program(network, _size(bundle))
+    with _quiet():
+        made = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+        )
+    if made is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    made.model.metadata_props.update(origin(bundle, precision))
+    made.save(path)
+
+
+def write_torch_export(bundle: Bundle, path: Path, precision: Precision = "f32") -> None:
+    """What `torch.export.load` reads: the graph of one static shape, weights included.
+
+    Raises:
+        BundleError: the bundle holds no torch weights.
+        OSError: the file cannot be written.
+    """
+    network = deployed_network(bundle, precision)
+    program = exported_program(network, _size(bundle))
+    torch.export.save(program, path, extra_files=origin(bundle, precision))
+
+
+def _size(bundle: Bundle) -> tuple[int, int]:
+    return bundle.manifest.input.width, bundle.manifest.input.height
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on libraries that are not wanted here."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)

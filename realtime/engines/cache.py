@@ -1,0 +1,114 @@
+"""Compiled engines on disk: used again only where everything they depend on is the same.
+
+    {"key": {...}, "sha256": "..."}     the header, a line of JSON
+    ...                                 the engine's bytes
+
+A file that is damaged, or was made for something else under the same name, is not used, and
+written anew.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qlumen.realtime.caches import cache_folder
+
+KEPT_ENGINES = 8
+"""Files that are kept, the latest used."""
+HEADER_BYTES = 65536
+"""At most, of the header."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """All that a compiled engine depends on.
+
+    Attributes:
+        network_sha256: of weights, tables and architecture.
+        shape: of the input.
+        gpu, driver: names and version.
+        libraries: with their versions.
+    """
+
+    network_sha256: str
+    precision: str
+    shape: tuple[int, ...]
+    gpu: str
+    driver: str
+    libraries: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def file_name(self) -> str:
+        return f"{hashlib.sha256(self.text().encode()).hexdigest()[:32]}.engine"
+
+
+class EngineCache:
+    """Keeps engines in the user's cache folder `name`; without one, keeps nothing and says so."""
+
+    def __init__(self, name: str) -> None:
+        self._folder = cache_folder(name)
+        if self._folder is None:
+            log.warning(
+                "no cache folder can be written: the engine is built at each start; set "
+                "QLUMEN_CACHE to a folder that can"
+            )
+
+    def load(self, key: EngineKey) -> bytes | None:
+        """The engine of `key`; none where there is none that is whole."""
+        path = self._path(key)
+        if path is None or not path.exists():
+            return None
+        try:
+            content = path.read_bytes()
+            engine = _checked(content, key)
+            os.utime(path)
+        except (OSError, ValueError) as error:
+            log.warning("%s is not used, the engine is built again: %s", path, error)
+            return None
+        return engine
+
+    def store(self, key: EngineKey, engine: bytes) -> None:
+        """Keep `engine`; where that fails, say so and go on."""
+        path = self._path(key)
+        if path is None:
+            return
+        header = {"key": json.loads(key.text()), "sha256": hashlib.sha256(engine).hexdigest()}
+        part = path.with_name(f".{os.getpid()}-{path.name}")
+        try:
+            part.write_bytes(json.dumps(header).encode() + b"\n" + engine)
+            part.replace(path)
+            self._prune()
+        except OSError as error:
+            log.warning("the engine cannot be kept: %s: %s", path, error.strerror)
+
+    def _path(self, key: EngineKey) -> Path | None:
+        return self._folder / key.file_name() if self._folder else None
+
+    def _prune(self) -> None:
+        assert self._folder is not None
+        files = sorted(self._folder.glob("*.engine"), key=lambda p: p.stat().st_mtime)
+        for old in files[:-KEPT_ENGINES]:
+            old.unlink(missing_ok=True)
+
+
+def _checked(content: bytes, key: EngineKey) -> bytes:
+    """The engine in a file's content; ValueError if it is damaged or another's."""
+    header, newline, engine = content.partition(b"\n")
+    if not newline or len(header) > HEADER_BYTES:
+        raise ValueError("it has no header")
+    try:
+        values = json.loads(header)
+        found, digest = values["key"], values["sha256"]
+    except (ValueError, TypeError, KeyError):
+        raise ValueError("its header cannot be read") from None
+    if found != json.loads(key.text()):
+        raise ValueError("it was made for something else")
+    if digest != hashlib.sha256(engine).hexdigest():
+        raise ValueError("it is damaged")
+    return engine

@@ -1,0 +1,162 @@
+"""The best engine that is here, and opening the one that is wanted.
+
+OpenVINO is always there; the library of another engine is imported when it is opened.
+"""
+
+import logging
+from importlib.util import find_spec
+
+from qlumen.networks.bundle import Bundle
+from qlumen.networks.circuit import read_circuit
+from qlumen.networks.identity import has_torch_weights
+from qlumen.quantum.devices import Device
+from qlumen.quantum.executors import SURROGATE, open_executor
+from qlumen.realtime.config import EngineSettings, Settings
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
+from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
+from qlumen.realtime.engines.split import SplitEngine
+from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+
+LIVE_STREAMS, STREAMS = 1, 2
+"""Inferences side by side: one has a frame's map soonest, two finish more frames a second."""
+
+REQUIRED: dict[Name, tuple[str, ...]] = {
+    "openvino": (),
+    "onnxruntime": ("onnxruntime",),
+    "torch": ("torch",),
+    "tensorrt": ("torch", "torch_tensorrt"),
+}
+"""Packages that an engine imports."""
+log = logging.getLogger(__name__)
+
+
+def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> Engine:
+    """The engine that `settings.engine` names, or the best that is here, with the network of
+    `bundle` compiled. For `live` video one frame's map comes as soon as it can, else as many a
+    second as possible.
+
+    Raises:
+        EngineError: the network cannot be compiled here.
+        MissingExtraError: the library of the engine that is named, or the device that should
+            run the circuit, is not there.
+        BundleError: the bundle holds nothing that the engine that is named could run.
+        CircuitError: the device does not take the circuit.
+        ConfigError: settings that contradict each other.
+    """
+    wanted = settings.engine
+    streams = wanted.streams or (LIVE_STREAMS if live else STREAMS)
+    chosen = wanted.model_copy(update={"streams": streams})
+    if settings.quantum.executor != SURROGATE:
+        return _open_split(bundle, settings, chosen)
+    if wanted.name != "auto":
+        return _open(wanted.name, bundle, chosen)
+    name, reason = best_engine(bundle, wanted)
+    engine = _open(name, bundle, chosen)
+    engine.reason = "; ".join(part for part in (reason, engine.reason) if part)
+    return engine
+
+
+def best_engine(bundle: Bundle, settings: EngineSettings) -> tuple[Name, str]:
+    """What `auto` takes, and why."""
+    if settings.device and not settings.device.startswith("cuda"):
+        return "openvino", f"engine.device is {settings.device}"
+    if not nvidia_gpus():
+        return "openvino", "no NVIDIA GPU here, and on a CPU it is the fastest"
+    if not has_torch_weights(bundle):
+        return "openvino", "the bundle holds its network in OpenVINO's form alone"
+    names: tuple[Name, ...] = ("tensorrt", "torch")
+    for name in names:
+        if presence(name).usable:
+            return name, "an NVIDIA GPU is here"
+    return "openvino", f"an NVIDIA GPU is here, but nothing that uses it: {COMMANDS['tensorrt']}"
+
+
+def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:
+    if name == "openvino":
+        return _open_openvino(bundle, chosen)
+    _check(name, chosen)
+    if name == "onnxruntime":
+        from qlumen.realtime.engines.onnxruntime import open_onnxruntime
+
+        return open_onnxruntime(bundle, chosen)
+    if name == "torch":
+        from qlumen.realtime.engines.torch import open_torch
+
+        return open_torch(bundle, chosen)
+    return _open_tensorrt(bundle, chosen)
+
+
+def _open_tensorrt(bundle: Bundle, chosen: EngineSettings) -> Engine:
+    """TensorRT; where it fails torch on CUDA, and where that fails OpenVINO on the CPU."""
+    from qlumen.realtime.engines.tensorrt import open_tensorrt
+
+    try:
+        return open_tensorrt(bundle, chosen)
+    except EngineError as error:
+        return _instead_of_tensorrt(bundle, chosen, str(error))
+
+
+def _instead_of_tensorrt(bundle: Bundle, chosen: EngineSettings, failure: str) -> Engine:
+    from qlumen.realtime.engines.cuda import open_cuda
+
+    engine: Engine
+    try:
+        engine = open_cuda(bundle, chosen, chosen.device or "cuda")
+        failures = [failure]
+    except EngineError as error:
+        precision = "f32" if chosen.precision == "f16" else chosen.precision
+        on_cpu = chosen.model_copy(update={"device": None, "precision": precision})
+        engine = _open_openvino(bundle, on_cpu)
+        failures = [failure, str(error)]
+    engine.reason = f"instead of tensorrt: {'; '.join(dict.fromkeys(failures))}"
+    log.warning("%s runs %s", engine.describe()["name"], engine.reason)
+    return engine
+
+
+def _check(name: Name, chosen: EngineSettings) -> None:
+    """Raise for an engine whose library is missing, or a device that it cannot have."""
+    packages = REQUIRED[name]
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise MissingExtraError(
+            f"engine.name={name} needs {missing[0].replace('_', '-')}: {COMMANDS[name]}"
+        )
+    if chosen.device and not chosen.device.startswith(("cpu", "cuda")):
+        raise ConfigError(
+            f"engine.device={chosen.device} is OpenVINO's; {name} takes cpu, cuda, or null"
+        )
+
+
+def _open_openvino(bundle: Bundle, chosen: EngineSettings) -> Engine:
+    device = chosen.device or "cpu"
+    if device.startswith("cuda"):
+        raise ConfigError(
+            f"engine.device={device} is not OpenVINO's; use cpu, gpu or npu, or set engine.name "
+            "to tensorrt, torch or onnxruntime"
+        )
+    return OpenVinoEngine(bundle.model, _cpu_options(chosen), device.upper())
+
+
+def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> Engine:
+    if chosen.name not in ("auto", "openvino") or chosen.device not in (None, "cpu"):
+        raise ConfigError(
+            f"quantum.executor={settings.quantum.executor} runs with engine.name=openvino on the "
+            f"cpu alone, got {chosen.name} on {chosen.device}; or use quantum.executor=surrogate"
+        )
+    quantum = settings.quantum
+    trained = read_circuit(bundle)
+    device = Device(quantum.executor, quantum.shots, quantum.depolarizing, quantum.readout_error)
+    executor = open_executor(
+        trained.circuit,
+        trained.weights,
+        device,
+        memo_step=quantum.memo_step,
+        memo_entries=quantum.memo_entries,
+        workers=quantum.workers,
+    )
+    return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, _cpu_options(chosen))
+
+
+def _cpu_options(chosen: EngineSettings) -> CpuOptions:
+    return CpuOptions(chosen.threads, chosen.streams, chosen.requests, chosen.precision)

@@ -1,0 +1,209 @@
+"""ONNX Runtime: on the CPU, and on NVIDIA GPUs where its CUDA or TensorRT provider is there.
+
+It takes a file of `qlumen export --format onnx`, or makes one from the bundle with torch at
+the first use and keeps it in the user's cache.
+"""
+
+import logging
+import os
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
+from qlumen.networks.formats import NETWORK_KEY, PRECISION_KEY
+from qlumen.networks.identity import network_sha256
+from qlumen.networks.precision import Precision
+from qlumen.realtime.caches import content_folder
+from qlumen.realtime.config import EngineSettings
+from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.engines.workers import WorkerEngine
+from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.realtime.frames import Image
+
+CPU_PROVIDERS = ("CPUExecutionProvider",)
+GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+"""The best first."""
+FAILURES = (
+    state.EPFail,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NoModel,
+    state.NoSuchFile,
+    state.NotImplemented,
+    state.RuntimeException,
+)
+"""What ONNX Runtime raises: they have no base class but Exception."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """Attributes:
+    device: `cpu`, or `cuda` for the TensorRT or CUDA provider.
+    threads: of all inferences together; 0 takes all cores.
+    streams: inferences that run side by side and share the threads.
+    requests: frames that may be in flight.
+    """
+
+    device: str = "cpu"
+    threads: int = 0
+    streams: int = 1
+    requests: int = 2
+
+
+class OnnxRuntimeEngine(WorkerEngine):
+    """Runs an ONNX file.
+
+    Args:
+        model: input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+
+    Raises:
+        EngineError: the file cannot be read, or is no such network, or the device is not here.
+    """
+
+    def __init__(self, model: Path, options: OnnxOptions | None = None) -> None:
+        self._options = options = options or OnnxOptions()
+        self._session = session = _session(model, options)
+        self._input = session.get_inputs()[0].name
+        input_size, output_size = _sizes(model, session)
+        self.origin: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        super().__init__(
+            input_size, output_size, streams=options.streams, requests=options.requests
+        )
+
+    def _compute(self, image: Image) -> Probability:
+        try:
+            (map_,) = self._session.run(None, {self._input: image[None]})
+        except FAILURES as error:
+            raise EngineError(f"ONNX Runtime failed on a frame: {error}") from error
+        return np.array(map_[0, 0], dtype=np.float32)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "name": "onnxruntime",
+            "version": ort.__version__,
+            "providers": self._session.get_providers(),
+            "precision": self.origin.get(PRECISION_KEY, "unknown"),
+            **asdict(self._options),
+        }
+
+
+def open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> OnnxRuntimeEngine:
+    """The engine as the settings want it, on a GPU where its provider is there.
+
+    Raises:
+        ConfigError: a precision that its device has not.
+        MissingExtraError: as `onnx_file`.
+        EngineError: as `OnnxRuntimeEngine` and `onnx_file`, or the file is another network's.
+        BundleError: the bundle holds no torch weights.
+    """
+    on_gpu = any(name in ort.get_available_providers() for name in GPU_PROVIDERS)
+    device = (settings.device or ("cuda" if on_gpu else "cpu")).partition(":")[0]
+    if settings.precision != "f32" and (device, settings.precision) != ("cuda", "f16"):
+        raise ConfigError(
+            f"engine.precision={settings.precision} is not for onnxruntime on {device}; use f32"
+        )
+    model = settings.model or onnx_file(bundle, settings.precision)
+    options = OnnxOptions(device, settings.threads, settings.streams, settings.requests)
+    engine = OnnxRuntimeEngine(model, options)
+    try:
+        check_origin(engine, model, bundle)
+    except EngineError:
+        engine.close()
+        raise
+    return engine
+
+
+def check_origin(engine: OnnxRuntimeEngine, model: Path, bundle: Bundle) -> None:
+    """Raise EngineError unless the file was made from the network of `bundle`."""
+    found = engine.origin.get(NETWORK_KEY, "none")
+    wanted = network_sha256(bundle)
+    if found != wanted:
+        raise EngineError(
+            f"{model} was made from another network ({found[:12]}) than {bundle.folder} holds "
+            f"({wanted[:12]}); write it again: "
+            f"qlumen export --format onnx --bundle {bundle.folder} --output FILE"
+        )
+
+
+def onnx_file(bundle: Bundle, precision: Precision = "f32") -> Path:
+    """The bundle's network as ONNX, made at the first use.
+
+    Raises:
+        MissingExtraError: it is not in the cache, and cannot be made without torch and onnx.
+        EngineError: there is no folder to keep it in.
+        BundleError: the bundle holds no torch weights.
+    """
+    names = [name for name in (WEIGHTS, TABLES) if name in bundle.manifest.files]
+    folder = content_folder("onnx", [bundle.folder / name for name in names])
+    if folder is None:
+        raise EngineError(
+            "there is no cache folder to keep the network as ONNX in; set QLUMEN_CACHE to a "
+            "folder that can be written, or engine.model to a file that qlumen export wrote"
+        )
+    path = folder / f"{network_sha256(bundle)[:16]}-{precision}.onnx"
+    if not path.exists():
+        _make(bundle, path, precision)
+    return path
+
+
+def _make(bundle: Bundle, path: Path, precision: Precision) -> None:
+    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"the network as ONNX is not there yet, and making it needs {missing[0]}: "
+            "pip install 'qlumen[train]'; or, where that is installed, qlumen export --format "
+            "onnx --bundle DIR --output FILE, and here --set engine.model=FILE"
+        )
+    from qlumen.networks.torch_formats import write_onnx
+
+    log.info("making %s", path)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    write_onnx(bundle, part, precision)
+    part.replace(path)
+
+
+def _session(model: Path, options: OnnxOptions) -> ort.InferenceSession:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    cores = options.threads or os.cpu_count() or 1
+    settings.intra_op_num_threads = max(1, cores // options.streams)
+    try:
+        return ort.InferenceSession(str(model), settings, providers=_providers(options.device))
+    except FAILURES as error:
+        reason = " ".join(str(error).split())
+        raise EngineError(f"ONNX Runtime cannot load {model}: {reason}") from error
+
+
+def _providers(device: str) -> list[str]:
+    if device == "cpu":
+        return list(CPU_PROVIDERS)
+    found = [name for name in GPU_PROVIDERS if name in ort.get_available_providers()]
+    if not found:
+        raise EngineError(
+            f"this ONNX Runtime has {', '.join(ort.get_available_providers())}, none for cuda; "
+            "pip install onnxruntime-gpu in its place, or set engine.device=cpu"
+        )
+    return [*found, *CPU_PROVIDERS]
+
+
+def _sizes(model: Path, session: ort.InferenceSession) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of input and output."""
+    takes, gives = session.get_inputs(), session.get_outputs()
+    if len(takes) == len(gives) == 1 and takes[0].type == "tensor(uint8)":
+        match takes[0].shape, gives[0].shape:
+            case [1, int(height), int(width), 3], [1, 1, int(rows), int(columns)]:
+                return (width, height), (columns, rows)
+    found = "; ".join(f"{port.name} {port.shape} {port.type}" for port in (*takes, *gives))
+    raise EngineError(
+        f"{model} has {found}; want one input (1, H, W, 3) uint8 and one output (1, 1, h, w): "
+        "write it with qlumen export --format onnx"
+    )

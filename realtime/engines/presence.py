@@ -1,0 +1,137 @@
+"""Which engines are here. A library is imported only to ask it for devices, torch only where
+there is a GPU it could have."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+Name = Literal["openvino", "onnxruntime", "torch", "tensorrt"]
+NAMES: tuple[Name, ...] = get_args(Name)
+COMMANDS = {
+    "openvino": "pip install qlumen",
+    "onnxruntime": "pip install 'qlumen[onnxruntime]'",
+    "torch": "pip install 'qlumen[train]'",
+    "tensorrt": "pip install 'qlumen[gpu]'",
+}
+"""What adds an engine."""
+QUERY_SECONDS = 10
+"""A driver that answers no sooner does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """An engine and whether it can run here.
+
+    Attributes:
+        detail: version and devices, or what is missing.
+        command: what adds it; empty where nothing is missing or no command helps.
+    """
+
+    name: Name
+    usable: bool
+    detail: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """An NVIDIA GPU whose driver answers; `memory_mib` is all it has."""
+
+    name: str
+    driver: str
+    memory_mib: int
+
+
+def engines_here() -> tuple[Presence, ...]:
+    """All engines, usable or not."""
+    return tuple(presence(name) for name in NAMES)
+
+
+def presence(name: Name) -> Presence:
+    """Whether an engine can run here, and on what."""
+    if name == "openvino":
+        return _openvino()
+    if name == "onnxruntime":
+        return _onnxruntime()
+    return _torch() if name == "torch" else _tensorrt()
+
+
+def nvidia_gpus() -> tuple[Gpu, ...]:
+    """What `nvidia-smi` knows of; empty where it is not there or fails."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    query = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            query, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return parse_gpus(done.stdout)
+
+
+def parse_gpus(answer: str) -> tuple[Gpu, ...]:
+    """Lines such as `NVIDIA RTX A2000, 550.54.15, 6138 MiB`; others are left out."""
+    found = []
+    for line in answer.splitlines():
+        match [part.strip() for part in line.rsplit(",", 2)]:
+            case [name, driver, memory] if memory.removesuffix(" MiB").isdigit():
+                found.append(Gpu(name, driver, int(memory.removesuffix(" MiB"))))
+    return tuple(found)
+
+
+def _openvino() -> Presence:
+    import openvino as ov
+
+    release = ov.__version__.partition("-")[0]
+    return Presence("openvino", True, f"{release} on {', '.join(ov.Core().available_devices)}")
+
+
+def _onnxruntime() -> Presence:
+    if find_spec("onnxruntime") is None:
+        return _missing("onnxruntime", "onnxruntime is not installed")
+    import onnxruntime as ort
+
+    providers = (name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
+    return Presence("onnxruntime", True, f"{ort.__version__} with {', '.join(providers)}")
+
+
+def _torch() -> Presence:
+    found = _version("torch")
+    if found is None:
+        return _missing("torch", "torch is not installed")
+    devices = ", ".join(["cpu", *_cuda_devices()])
+    return Presence("torch", True, f"{found} on {devices}")
+
+
+def _tensorrt() -> Presence:
+    found = _version("torch-tensorrt")
+    if found is None:
+        return _missing("tensorrt", "torch-tensorrt is not installed")
+    if not _cuda_devices():
+        return Presence("tensorrt", False, f"torch-tensorrt {found}, but torch has no CUDA device")
+    return Presence("tensorrt", True, f"torch-tensorrt {found} on {', '.join(_cuda_devices())}")
+
+
+def _cuda_devices() -> list[str]:
+    """The GPUs that the installed torch can use."""
+    if not nvidia_gpus() or find_spec("torch") is None:
+        return []
+    from qlumen.realtime.engines.cuda import device_names
+
+    return device_names()
+
+
+def _missing(name: Name, detail: str) -> Presence:
+    return Presence(name, False, detail, COMMANDS[name])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

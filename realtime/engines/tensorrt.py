@@ -1,0 +1,164 @@
+"""TensorRT through Torch-TensorRT: one static shape, strongly typed, kept on disk.
+
+    bundle -> torch network -> torch.export -> TensorRT engine -> cache -> CUDA graph
+
+Torch-TensorRT 2.14 takes each operation's precision from the graph, so half precision is
+written into the network before it is exported.
+"""
+
+import logging
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from qlumen.networks.bundle import Bundle
+from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.identity import network_sha256
+from qlumen.networks.precision import Precision
+from qlumen.realtime.config import EngineSettings
+from qlumen.realtime.engines.cache import EngineCache, EngineKey
+from qlumen.realtime.engines.cuda import CudaEngine, check_cuda
+from qlumen.realtime.engines.presence import nvidia_gpus
+from qlumen.realtime.errors import EngineError
+
+INPUT, OUTPUT = "image", "map"
+"""Names of the engine's bindings."""
+LIBRARIES = ("qlumen", "torch", "torch-tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt")
+"""Whose versions an engine depends on; TensorRT's own goes by the name of its CUDA."""
+log = logging.getLogger(__name__)
+
+
+class Library(Protocol):
+    """The two calls that need TensorRT. Both raise EngineError where it fails."""
+
+    def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+        """A serialised engine for inputs like `example`."""
+
+    def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """What runs a serialised engine."""
+
+
+def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
+    """The engine as the settings want it, built now if the cache has none for it.
+
+    Raises:
+        EngineError: there is no such GPU, TensorRT's libraries are missing, or they fail.
+        BundleError: the bundle holds no torch weights.
+    """
+    device = check_cuda(settings.device or "cuda")
+    run = compiled_network(
+        bundle, settings.precision, engine_key(bundle, settings.precision, device),
+        EngineCache("tensorrt"), TorchTensorRt(), device,
+    )  # fmt: skip
+    spec = bundle.manifest.input
+    about = {"name": "tensorrt", "precision": settings.precision, **dict(_versions())}
+    return CudaEngine(
+        run, (spec.width, spec.height), device, requests=settings.requests, about=about
+    )
+
+
+def compiled_network(
+    bundle: Bundle,
+    precision: Precision,
+    key: EngineKey,
+    cache: EngineCache,
+    library: Library,
+    device: torch.device,
+) -> Callable[[Tensor], Tensor]:
+    """The bundle's network as an engine on `device`: from the cache if it is there and loads.
+
+    Raises:
+        EngineError: `library` fails to build it, or to load what it has just built.
+        BundleError: the bundle holds no torch weights.
+    """
+    kept = cache.load(key)
+    if kept is not None:
+        try:
+            return library.load(kept, device)
+        except EngineError as error:
+            log.warning("the engine in the cache does not load, it is built again: %s", error)
+    spec = bundle.manifest.input
+    network = deployed_network(bundle, precision).to(device)
+    program = exported_program(network, (spec.width, spec.height), device)
+    example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
+    log.info("building the TensorRT engine, which takes minutes")
+    built = library.build(program, example)
+    cache.store(key, built)
+    return library.load(built, device)
+
+
+def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> EngineKey:
+    """What an engine of `bundle` for the GPU `device` depends on."""
+    spec = bundle.manifest.input
+    drivers = sorted({gpu.driver for gpu in nvidia_gpus()})
+    return EngineKey(
+        network_sha256=network_sha256(bundle),
+        precision=precision,
+        shape=(1, spec.height, spec.width, 3),
+        gpu=torch.cuda.get_device_name(device),
+        driver=", ".join(drivers) or "unknown",
+        libraries=_versions(),
+    )
+
+
+class TorchTensorRt:
+    """Torch-TensorRT's dynamo front end and its runtime."""
+
+    def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+        library = _imported()
+        try:
+            engine: bytes = library.dynamo.convert_exported_program_to_serialized_trt_engine(
+                program,
+                arg_inputs=(example,),
+                device=example.device,
+                arg_input_binding_names=(INPUT,),
+                output_binding_names=OUTPUT,
+            )
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise _failed("build the engine", error) from error
+        return engine
+
+    def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+        library = _imported()
+        try:
+            with torch.cuda.device(device):
+                run: Callable[[Tensor], Tensor] = library.runtime.TorchTensorRTModule(
+                    engine, input_binding_names=[INPUT], output_binding_names=[OUTPUT]
+                )
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise _failed("load the engine", error) from error
+        return run
+
+
+def _imported() -> Any:
+    """`torch_tensorrt`; EngineError where it, or TensorRT beneath it, does not load."""
+    if find_spec("tensorrt") is None:
+        raise EngineError("TensorRT's Python package is missing: pip install 'qlumen[gpu]'")
+    try:
+        import torch_tensorrt
+    except Exception as error:
+        # Where TensorRT does not load it raises Exception itself, and nothing narrower.
+        known = isinstance(error, (ImportError, OSError, RuntimeError, AssertionError))
+        if not known and type(error) is not Exception:
+            raise
+        raise _failed("import", error) from error
+    return torch_tensorrt
+
+
+def _failed(what: str, error: Exception) -> EngineError:
+    lines = str(error).strip().splitlines()
+    return EngineError(f"TensorRT cannot {what}: {lines[0] if lines else type(error).__name__}")
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""Torch on the CPU: eager, the reference of all engines, or compiled by `torch.compile`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from qlumen.networks.bundle import Bundle
+from qlumen.networks.deploy import deployed_network
+from qlumen.networks.precision import Precision
+from qlumen.realtime.config import EngineSettings
+from qlumen.realtime.engines.base import Engine, Probability
+from qlumen.realtime.engines.cuda import compiled, open_cuda
+from qlumen.realtime.engines.workers import WorkerEngine
+from qlumen.realtime.errors import EngineError
+from qlumen.realtime.frames import Image
+
+
+@dataclass(frozen=True, slots=True)
+class TorchOptions:
+    """Attributes:
+    precision: of the convolutions.
+    compile: by `torch.compile`, which needs a C++ compiler and takes a minute or more.
+    threads: of an inference; 0 takes all cores.
+    streams: inferences side by side.
+    requests: frames that may be in flight.
+    """
+
+    precision: Precision = "f32"
+    compile: bool = False
+    threads: int = 0
+    streams: int = 1
+    requests: int = 2
+
+
+def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
+    """The engine as the settings want it, on a GPU where torch has one.
+
+    Raises:
+        EngineError: torch has no such device, or fails on it.
+        BundleError: the bundle holds no torch weights.
+    """
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu":
+        return open_cuda(bundle, settings, device)
+    return TorchEngine(
+        bundle,
+        TorchOptions(
+            settings.precision,
+            settings.compile,
+            settings.threads,
+            settings.streams,
+            settings.requests,
+        ),
+    )
+
+
+class TorchEngine(WorkerEngine):
+    """Runs the torch network of a bundle.
+
+    Raises:
+        BundleError: it holds no torch weights.
+        EngineError: `torch.compile` fails here.
+    """
+
+    def __init__(self, bundle: Bundle, options: TorchOptions | None = None) -> None:
+        self._options = options = options or TorchOptions()
+        spec = bundle.manifest.input
+        network = deployed_network(bundle, options.precision)
+        threads = max(1, (options.threads or torch.get_num_threads()) // options.streams)
+        self._run = compiled(network) if options.compile else network
+        example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+        rows, columns = self._map(example).shape
+        super().__init__(
+            (spec.width, spec.height),
+            (columns, rows),
+            streams=options.streams,
+            requests=options.requests,
+            prepare=lambda: torch.set_num_threads(threads),
+        )
+
+    def _compute(self, image: Image) -> Probability:
+        return np.array(self._map(torch.from_numpy(image)[None]).numpy())
+
+    def _map(self, image: torch.Tensor) -> torch.Tensor:
+        try:
+            with torch.inference_mode():
+                return self._run(image)[0, 0]
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise EngineError(f"torch failed on a frame: {reason}") from error
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "name": "torch",
+            "version": torch.__version__,
+            "device": "cpu",
+            **asdict(self._options),
+        }
