@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import click
+from rich.console import Console
 
+from qlumen.calibration.int8 import make_int8
+from qlumen.calibration.pictures import PICTURES
+from qlumen.calibration.printing import print_int8
 from qlumen.calibration.quantum import calibrate, check_writable, write_calibration
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
@@ -41,3 +45,46 @@ def quantum(
         write_json(json_file, summary)
     for name, value in summary.items():
         click.echo(f"{name}: {value}")
+
+
+@command.command("int8")
+@click.option("--bundle", "folder", type=PATH, help="An FP32 bundle; none: the shipped one.")
+@click.option("--output", type=PATH, required=True, help="Folder for the INT8 bundle.")
+@click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
+@click.option("--pictures", type=click.IntRange(min=1), default=PICTURES, show_default=True,
+              help="Of the training side, to take the ranges from.")  # fmt: skip
+@click.option("--test-sets", is_flag=True, help="Report on the test splits, too.")
+@click.option("--force", is_flag=True, help="Write it whatever it loses.")
+@click.option("--json", "json_file", type=PATH, help="The report.")
+def int8(
+    folder: Path | None,
+    output: Path,
+    data: Path,
+    pictures: int,
+    test_sets: bool,
+    force: bool,
+    json_file: Path | None,
+) -> None:
+    """Quantise a bundle's network, but for its circuit, and compare the two.
+
+    Where validation loses too much, the layers that disturb the map most stay in FP32. A
+    bundle that loses more than 0.003 Dice on a set is not written.
+    """
+    folder = folder or shipped_bundle()
+    check_outputs([folder], Outputs(json=json_file))
+    console = Console()
+    bundle = make_int8(
+        read_bundle(folder),
+        output,
+        data,
+        pictures=pictures,
+        test_splits=test_sets,
+        force=force,
+        say=lambda line: console.print(line, highlight=False),
+    )
+    record = bundle.manifest.quantised
+    assert record is not None
+    if json_file:
+        write_json(json_file, record.model_dump(mode="json"))
+    print_int8(record, console)
+    console.print(f"wrote {output}", highlight=False)

@@ -1,6 +1,6 @@
 """`qlumen evaluate`: the network's scores on images with masks, without lesions, or on a clip."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,15 +10,24 @@ import click
 from rich.console import Console
 
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
-from qlumen.evaluation.negatives import evaluate_negatives, find_negatives, summary
-from qlumen.evaluation.pairs import find_pairs
-from qlumen.evaluation.printing import print_clip, print_images, print_negatives
+from qlumen.evaluation.negatives import (
+    NegativeScores,
+    evaluate_negatives,
+    find_negatives,
+    negative_files,
+    summary,
+)
+from qlumen.evaluation.options import Given, check_options, check_written
+from qlumen.evaluation.pairs import Pair, find_pairs
+from qlumen.evaluation.pictures import draw
+from qlumen.evaluation.pixels import Pixels
+from qlumen.evaluation.printing import print_clip, print_images, print_negatives, print_sets
 from qlumen.evaluation.run import evaluate, report
+from qlumen.evaluation.splits import NEGATIVES, scored_splits, split_pairs
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.jsonfile import write_json
-from qlumen.realtime.outputs import Outputs, check_outputs
 from qlumen.realtime.progress import progress_bar
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
@@ -26,59 +35,39 @@ from qlumen.realtime.sources.choose import open_source
 PATH = click.Path(path_type=Path)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The options that say what is scored; three sets of them make sense."""
-
-    images: Path | None
-    masks: Path | None
-    listing: Path | None
-    negatives: bool
-    held_out: bool
-    clip: Path | None
-    boxes: Path | None
-    save_masks: Path | None
-
-    def paths(self) -> list[Path]:
-        named = (self.images, self.masks, self.listing, self.clip, self.boxes)
-        return [path for path in named if path]
-
-
 @click.command("evaluate")
 @click.option("--images", type=PATH, help="Folder of images.")
 @click.option("--masks", type=PATH, help="Folder of masks with the same stems.")
 @click.option("--list", "listing", type=PATH, help="Text file: the stems to take, one a line.")
+@click.option("--data", type=PATH, help="Folder with splits/ and images: all sets in one table.")
+@click.option("--split", multiple=True, metavar="NAME", help="Of --data; none: all but train.")
 @click.option("--negatives", is_flag=True, help="The images, in subfolders too, show no lesion.")
 @click.option("--held-out", is_flag=True, help="Without those that `qlumen train` may train on.")
 @click.option("--clip", type=PATH, help="A video, with --boxes.")
 @click.option("--boxes", type=PATH, help='JSON: {"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}.')
 @click.option("--json", "json_file", type=PATH, help="Means and per-image scores.")
 @click.option("--save-masks", type=PATH, help="Folder for the masks found, PNG, 0 and 255.")
+@click.option("--plots", type=PATH, help="Folder for plots: precision-recall, thresholds, ECE.")
+@click.option("--worst", type=PATH, help="PNG of the 16 images with the lowest Dice.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
     json_file: Path | None, config: Path | None, overrides: tuple[str, ...], **options: Any
 ) -> None:
-    """Score the network on images with masks, at the masks' own size; or on images without
-    lesions (--negatives); or on a clip with true boxes of some frames (--clip, --boxes).
+    """Score the network on images with masks, at the masks' own size; or on all sets of a data
+    folder (--data); or on images without lesions (--negatives); or on a clip with true boxes of
+    some frames (--clip, --boxes).
 
     Engine and post-processing are those of replay.
     """
     given = Given(**options)
-    _check(given)
+    check_options(given)
     settings = load_settings(config, overrides)
     inputs = [*given.paths(), *([config] if config else [])]
-    check_outputs(inputs, Outputs(masks=given.save_masks, json=json_file))
+    check_written(inputs, given, json_file)
     content = _scored(given, settings, Console())
     if json_file:
         write_json(json_file, content)
-
-
-def _check(given: Given) -> None:
-    if (given.listing or given.save_masks) and not given.masks:
-        raise UsageError("--list and --save-masks need --images with --masks")
-    if given.held_out and not given.negatives:
-        raise UsageError("--held-out needs --negatives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +97,67 @@ def _run(settings: Settings, total: int | None, unit: str) -> Iterator[Run]:
 
 def _scored(given: Given, settings: Settings, console: Console) -> dict[str, Any]:
     match given:
-        case Given(images=Path() as images, masks=Path() as masks, negatives=False, clip=None):
+        case Given(data=Path() as data, images=None, negatives=False, clip=None):
+            return _data(data, given, settings, console)
+        case Given(data=None, images=Path() as images, masks=Path() as masks, negatives=False,
+                   clip=None):  # fmt: skip
             return _images(images, masks, given, settings, console)
-        case Given(images=Path() as images, masks=None, negatives=True, clip=None):
+        case Given(data=None, images=Path() as images, masks=None, negatives=True, clip=None):
             return _negatives(images, given.held_out, settings, console)
-        case Given(images=None, clip=Path() as clip, boxes=Path() as boxes):
+        case Given(data=None, images=None, clip=Path() as clip, boxes=Path() as boxes):
             return _clip(clip, boxes, settings, console)
     raise UsageError(
-        "give --images with --masks, --images with --negatives, or --clip with --boxes"
+        "give --images with --masks, --data, --images with --negatives, or --clip with --boxes"
     )
+
+
+def _data(data: Path, given: Given, settings: Settings, console: Console) -> dict[str, Any]:
+    pairs = {name: split_pairs(data, name) for name in given.split or scored_splits(data)}
+    free = [] if given.split else negative_files(data / NEGATIVES, training=False)
+    sets: dict[str, Any] = {}
+    with _run(settings, sum(map(len, pairs.values())) + len(free), "images") as run:
+        for name, files in pairs.items():
+            sets[name] = _report(files, run, {}, _further(run.show, sets))
+        content = {**run.about, "sets": sets}
+        if free:
+            rows = evaluate_negatives(free, run.segmenter)
+            content["negatives"] = _negatives_report(rows, {})
+        content["worst"] = draw(given.plots, given.worst, sets, pairs, run.segmenter)
+    print_sets(content, console)
+    return content
 
 
 def _images(
     images: Path, masks: Path, given: Given, settings: Settings, console: Console
 ) -> dict[str, Any]:
     pairs = find_pairs(images, masks, given.listing)
+    name = given.listing.stem if given.listing else images.absolute().name
     with _run(settings, len(pairs), "images") as run:
-        rows = evaluate(pairs, run.segmenter, save_masks=given.save_masks, on_image=run.show)
-    content = report(rows, run.about)
+        content = _report(pairs, run, run.about, run.show, given.save_masks)
+        content["worst"] = draw(
+            given.plots, given.worst, {name: content}, {name: pairs}, run.segmenter
+        )
     listing = given.listing.name if given.listing else ""
-    where = f"{listing} {images.absolute().as_posix()}".lower()
-    print_images(content, "clinicdb" in where, console)
+    print_images(content, f"{listing} {images.absolute().as_posix()}", console)
     return content
+
+
+def _further(show: Callable[[int], None], sets: dict[str, Any]) -> Callable[[int], None]:
+    """Count on from the images of the sets that are done."""
+    before = sum(row["count"] for row in sets.values())
+    return lambda done: show(before + done)
+
+
+def _report(
+    pairs: Sequence[Pair],
+    run: Run,
+    about: dict[str, Any],
+    show: Callable[[int], None],
+    save_masks: Path | None = None,
+) -> dict[str, Any]:
+    pixels = Pixels()
+    rows = evaluate(pairs, run.segmenter, save_masks=save_masks, pixels=pixels, on_image=show)
+    return report(rows, about, pixels)
 
 
 def _negatives(
@@ -138,10 +166,14 @@ def _negatives(
     files = find_negatives(images, held_out=held_out)
     with _run(settings, len(files), "images") as run:
         rows = evaluate_negatives(files, run.segmenter, run.show)
-    each = [asdict(row) for row in rows]
-    content = {**run.about, "count": len(rows), **summary(rows), "images": each}
+    content = _negatives_report(rows, run.about)
     print_negatives(content, console)
     return content
+
+
+def _negatives_report(rows: Sequence[NegativeScores], about: dict[str, Any]) -> dict[str, Any]:
+    each = [asdict(row) for row in rows]
+    return {**about, "count": len(rows), **summary(rows), "images": each}
 
 
 def _clip(clip: Path, boxes: Path, settings: Settings, console: Console) -> dict[str, Any]:

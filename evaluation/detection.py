@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from qlumen.evaluation.bootstrap import interval
 from qlumen.realtime.frames import Box, Mask
 
 LEAST_LESION_SHARE = 0.0005
@@ -72,6 +73,15 @@ def summary(rows: Iterable[Hits]) -> dict[str, float | int | None]:
         "lesion_sensitivity": sum(row.hit for row in rows) / lesions if lesions else None,
         "frame_sensitivity": sum(row.hit > 0 for row in ill) / len(ill) if ill else None,
         "false_findings_per_frame": sum(row.false_findings for row in rows) / len(rows),
+    }
+
+
+def summary_intervals(rows: Sequence[Hits]) -> dict[str, list[float] | None]:
+    """95% bootstrap intervals over frames of the two figures of `summary` that are by frame."""
+    found = [float(row.hit > 0) for row in rows if row.lesions]
+    return {
+        "frame_sensitivity": list(interval(found)) if found else None,
+        "false_findings_per_frame": list(interval([float(row.false_findings) for row in rows])),
     }
 
 

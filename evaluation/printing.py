@@ -12,10 +12,11 @@ OPTIMISTIC = (
     "The ClinicDB test frames of the PraNet split share sequences with its training frames, "
     "so their scores are optimistic."
 )
+FIGURES = ("lesion_sensitivity", "frame_sensitivity", "false_findings_per_frame")
 
 
-def print_images(content: Mapping[str, Any], optimistic: bool, console: Console) -> None:
-    """Means, intervals, sizes and detection of images with masks."""
+def print_images(content: Mapping[str, Any], where: str, console: Console) -> None:
+    """Means, intervals, sizes, detection and calibration of images with masks from `where`."""
     console.print(_one_row(f"mean over {content['count']} images", content["mean"]))
     for metric, (low, high) in content["interval_95"].items():
         say(console, f"{metric}: 95% bootstrap interval {low:.4f} to {high:.4f}")
@@ -25,10 +26,36 @@ def print_images(content: Mapping[str, Any], optimistic: bool, console: Console)
         low, high = row["dice_95"]
         table.add_row(name, str(row["images"]), f"{row['dice']:.4f}", f"{low:.4f} to {high:.4f}")
     console.print(table)
-    for name, value in content["detection"].items():
-        say(console, f"{name.replace('_', ' ')}: {_text(value)}")
-    if optimistic:
+    console.print(_detection(content))
+    if record := content.get("reliability"):
+        bins = len(record["bins"])
+        text = f"calibration error (ECE) in the lesion regions: {record['ece']:.4f}"
+        say(console, f"{text}, over {record['images']} images, {bins} bins in use")
+    if _is_optimistic(where):
         say(console, OPTIMISTIC)
+
+
+def print_sets(content: Mapping[str, Any], console: Console) -> None:
+    """A row a set, and the pictures without lesion."""
+    table = Table("set", "n", "Dice", "95%", "IoU", "lesions", "frames", "false", "ECE")
+    for name, row in content["sets"].items():
+        low, high = row["interval_95"]["dice"]
+        record, counts = row["reliability"], row["detection"]
+        figures = [row["mean"]["iou"], *(counts[figure] for figure in FIGURES)]
+        figures.append(record and record["ece"])
+        table.add_row(
+            name,
+            str(row["count"]),
+            f"{row['mean']['dice']:.3f}",
+            f"{low:.3f}-{high:.3f}",
+            *("-" if value is None else f"{value:.3f}" for value in figures),
+        )
+    console.print(table)
+    say(console, "lesions, frames: shares that are hit; false: findings a frame that hit nothing")
+    if any(_is_optimistic(name) for name in content["sets"]):
+        say(console, OPTIMISTIC)
+    if negatives := content.get("negatives"):
+        print_negatives(negatives, console)
 
 
 def print_negatives(content: Mapping[str, Any], console: Console) -> None:
@@ -55,6 +82,25 @@ def print_clip(content: Mapping[str, Any], console: Console) -> None:
 
 def say(console: Console, line: str) -> None:
     console.print(line, highlight=False)
+
+
+def _detection(content: Mapping[str, Any]) -> Table:
+    """Findings against the true parts, frame by frame."""
+    counts, bounds = content["detection"], content["detection_95"]
+    title = f"detection: {counts['lesions']} lesions on {counts['frames']} frames, IoU 0.3"
+    table = Table("figure", "value", "95%", title=title)
+    for figure in FIGURES:
+        span = bounds.get(figure)
+        table.add_row(
+            figure.replace("_", " "),
+            _text(counts[figure]),
+            f"{span[0]:.4f} to {span[1]:.4f}" if span else "-",
+        )
+    return table
+
+
+def _is_optimistic(name: str) -> bool:
+    return "clinicdb" in name.lower()
 
 
 def _one_row(title: str, values: Mapping[str, float | int | None]) -> Table:

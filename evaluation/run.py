@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.evaluation.bootstrap import interval
-from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary
+from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
 from qlumen.evaluation.pairs import Pair, read_pair
+from qlumen.evaluation.pixels import Pixels
 from qlumen.evaluation.strata import by_size
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.frames import Frame, FrameResult, Image, Mask, Segmentation
@@ -45,9 +46,11 @@ def evaluate(
     segmenter: Segmenter,
     *,
     save_masks: Path | None = None,
+    pixels: Pixels | None = None,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[ImageScores]:
-    """Score every pair at its mask's own size; `save_masks` takes the masks as PNG.
+    """Score every pair at its mask's own size; `save_masks` takes the masks as PNG, `pixels` the
+    probabilities.
 
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
@@ -60,6 +63,8 @@ def evaluate(
         found = [finding.box for finding in segmentation.findings]
         overlap = hits(found, lesion_boxes(truth))
         rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
+        if pixels:
+            pixels.add(probability, truth, segmentation.probability, _geometry(frame, segmenter))
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
@@ -84,8 +89,12 @@ def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
     }
 
 
-def report(rows: Sequence[ImageScores], about: dict[str, Any]) -> dict[str, Any]:
-    """What `--json` writes: means, intervals, sizes, detection, each image, and what was run."""
+def report(
+    rows: Sequence[ImageScores], about: dict[str, Any], pixels: Pixels | None = None
+) -> dict[str, Any]:
+    """What `--json` writes: means, intervals, sizes, detection, each image, and what was run;
+    with `pixels` also scores by threshold and the calibration of the lesion regions.
+    """
     images = [
         {
             "name": row.name,
@@ -103,6 +112,8 @@ def report(rows: Sequence[ImageScores], about: dict[str, Any]) -> dict[str, Any]
         "interval_95": intervals(rows),
         "by_size": by_size([r.area_share for r in rows], [r.scores.dice for r in rows]),
         "detection": summary(row.hits for row in rows),
+        "detection_95": summary_intervals([row.hits for row in rows]),
+        **(pixels.report() if pixels else {}),
         "images": images,
     }
 
@@ -135,9 +146,11 @@ def _at_frame_size(
     segmentation: Segmentation, segmenter: Segmenter, frame: Frame
 ) -> NDArray[np.float32]:
     """The probability map without its margins, interpolated to the frame."""
-    probability = segmentation.probability
-    size = (probability.shape[1], probability.shape[0])
-    x0, y0, x1, y1 = Geometry.of(frame.size, size, segmenter.preprocess.fit).inner
-    inner = np.ascontiguousarray(probability[y0:y1, x0:x1])
+    x0, y0, x1, y1 = _geometry(frame, segmenter).inner
+    inner = np.ascontiguousarray(segmentation.probability[y0:y1, x0:x1])
     resized = cv2.resize(inner, frame.size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, dtype=np.float32)
+
+
+def _geometry(frame: Frame, segmenter: Segmenter) -> Geometry:
+    return Geometry.of(frame.size, segmenter.engine.output_size, segmenter.preprocess.fit)

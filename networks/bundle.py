@@ -1,7 +1,8 @@
 """The model bundle: a folder with everything that runs a trained network, and its papers.
 
     bundle.json            what it is: input, thresholds, circuit, provenance, metrics, hashes
-    weights.safetensors    the trained weights, half precision (the circuit's in single)
+    weights.safetensors    the trained weights, half precision (the circuit's in single);
+                           of an INT8 bundle the circuit's alone, and none without a circuit
     circuit.safetensors    the circuit's exact tables in double precision, if it has a circuit
     network.xml, .bin      the compiled form that the OpenVINO engine loads
     CARD.md                for people
@@ -85,7 +86,34 @@ class QuantumRecord(_Record):
     standard_error: float
 
 
+class QuantisedRecord(_Record):
+    """How an INT8 bundle was made.
+
+    Attributes:
+        bundle_sha256: of the bundle it was made from, which holds the trained weights.
+        pictures, pictures_sha256: number of those whose activations set the ranges, and hash
+            of their names in order.
+        left_in_f32: convolutions that are not quantised, by their names in the graph.
+        nncf: version of the library.
+        report: figures of both bundles, measured in one run.
+    """
+
+    bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    pictures: int
+    pictures_sha256: str
+    left_in_f32: tuple[str, ...]
+    nncf: str
+    report: dict[str, Any]
+
+
 class Manifest(_Record):
+    """What `bundle.json` holds.
+
+    Attributes:
+        quantised: of an INT8 bundle.
+        calibration: what `qlumen calibrate threshold` fitted, how, and its figures.
+    """
+
     format: int
     name: str
     version: str
@@ -97,6 +125,8 @@ class Manifest(_Record):
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, str]
+    quantised: QuantisedRecord | None = None
+    calibration: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +145,22 @@ class Bundle:
     def model(self) -> Path:
         return self.folder / MODEL
 
+    @property
+    def precision(self) -> Literal["f32", "int8"]:
+        """Of the compiled form's weights, before an engine chooses its arithmetic."""
+        return "int8" if self.manifest.quantised else "f32"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights, for training and for engines that run them; BundleError if this
+        is an INT8 bundle."""
+        if record := self.manifest.quantised:
+            raise BundleError(
+                f"{self.folder} is an INT8 bundle, without the trained weights; use the bundle it "
+                f"was made from, whose SHA-256 begins with {record.bundle_sha256[:12]}"
+            )
+        return self.folder / WEIGHTS
+
 
 def read_bundle(folder: Path) -> Bundle:
     """Read and check a bundle.
@@ -132,7 +178,7 @@ def read_bundle(folder: Path) -> Bundle:
             "give the folder of one, or none for the shipped bundle"
         ) from None
     manifest = _parse(path, data)
-    unchecked = sorted({MODEL, MODEL_WEIGHTS, WEIGHTS} - manifest.files.keys())
+    unchecked = sorted(_needed(manifest) - manifest.files.keys())
     if unchecked:
         raise BundleError(f"{path} has no hash of {unchecked[0]}; restore it or export again")
     for name, wanted in manifest.files.items():
@@ -176,6 +222,12 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _needed(manifest: Manifest) -> set[str]:
+    """Files without which the bundle cannot be used."""
+    bare = manifest.quantised is not None and manifest.quantum is None
+    return {MODEL, MODEL_WEIGHTS} | (set() if bare else {WEIGHTS})
 
 
 def _parse(path: Path, data: bytes) -> Manifest:

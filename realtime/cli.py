@@ -21,6 +21,7 @@ class Entry:
 
 
 COMMANDS = {
+    "ablate": Entry("qlumen.evaluation.ablation.command", "Compare bottlenecks by training each."),
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
     "doctor": Entry("qlumen.realtime.doctor.command", "Show what is here and what is missing."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
 settings.register_profile("qlumen", deadline=None)  # no absolute times on shared machines
 settings.load_profile("qlumen")
@@ -37,3 +38,22 @@ def real_frames(data_dir: Path) -> Sequence[Frame]:
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
         moving = list(islice(source.frames(), 6))
     return [*moving, *(Frame(i, 0, Fraction(1), image, 0) for i, image in enumerate(stills))]
+
+
+@pytest.fixture(scope="session")
+def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of the scene in the layout of the real data."""
+    root = tmp_path_factory.mktemp("scene-data")
+    for part in ("scene/images", "scene/masks", "splits"):
+        (root / part).mkdir(parents=True)
+    source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
+    names = []
+    for index in range(0, 240, 20):
+        frame = source.frame(index)
+        assert frame.truth is not None
+        cv2.imwrite(str(root / f"scene/images/{index}.jpg"), frame.image)
+        cv2.imwrite(str(root / f"scene/masks/{index}.png"), frame.truth * 255)
+        names.append(f"scene/{index}")
+    (root / "splits/train.txt").write_text("\n".join(names[:8]))
+    (root / "splits/val.txt").write_text("\n".join(names[8:]))
+    return root

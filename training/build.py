@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.networks.bottlenecks import BottleneckConfig
-from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.networks.export import load_network, network_config
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.layer import QuantumLayer
@@ -54,7 +54,7 @@ def read_network(folder: Path, settings: TrainSettings) -> Origin:
         raise TrainingError(
             f"{folder} holds {config.bottleneck}; this run trains {bottleneck_config(settings)}"
         )
-    network = load_network(folder / WEIGHTS, config).eval()
+    network = load_network(bundle.weights, config).eval()
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 

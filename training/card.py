@@ -10,6 +10,11 @@ LOSSES = {
     "structure": "BCE weighted towards borders + Dice",
     "tversky": "BCE + Tversky",
 }
+THRESHOLDS = {
+    "val": "Thresholds and epoch were chosen on `val`.",
+    "start": "The thresholds are those of the bundle before.",
+    "given": "The thresholds were given, not chosen.",
+}
 COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 
@@ -85,6 +90,8 @@ def _part(row: dict[str, Any]) -> str:
 
 
 def _kept(provenance: dict[str, Any]) -> str:
+    if provenance["best_validation_dice"] is None:
+        return "Kept: the averaged weights of the last epoch; no image was held back to validate."
     best = (
         f"epoch {provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
         "at 0.5, at the training size"
@@ -97,10 +104,9 @@ def _kept(provenance: dict[str, Any]) -> str:
 def _images(provenance: dict[str, Any]) -> str:
     settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
     lesions = provenance["train_images"] - free
-    text = (
-        f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split less "
-        f"{provenance['val_images']} for validation)"
-    )
+    whole = settings.get("train_on") == "all"
+    held_back = "whole" if whole else f"less {provenance['val_images']} for validation"
+    text = f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split {held_back})"
     if times := int(settings.get("lesion_free", 0)):
         often = "once" if times == 1 else f"{times} times"
         text += f" and {free // times} pictures without lesion, each {often} an epoch"
@@ -115,9 +121,10 @@ def _scores(manifest: Manifest) -> str:
         for split, row in manifest.metrics.items()
         if "dice" in row
     ]
+    thresholds = THRESHOLDS[manifest.provenance.get("thresholds_from", "val")]
     note = (
-        "Thresholds and epoch were chosen on `val`. The frames of `test_clinicdb` share sequences "
-        "with training frames, so that row is optimistic."
+        f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
+        "row is optimistic."
     )
     paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
     if negatives := manifest.metrics.get(HELD_OUT):

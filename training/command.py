@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
-from qlumen.networks.bundle import check_replaceable
+from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
 from qlumen.realtime.errors import ConfigError, UsageError
 from qlumen.realtime.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mixed, read_network
-from qlumen.training.data import TRAINING, VALIDATION, Dataset, load_lesion_free, load_split
-from qlumen.training.finish import finish_bundle
+from qlumen.training.data import VALIDATION, training_data
+from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport
 from qlumen.training.loop import BEST, EPOCHS, Trainer
-from qlumen.training.settings import TrainSettings
+from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
 
 SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)
@@ -35,6 +34,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
+@click.option("--thresholds", type=(float, float), metavar="LOW HIGH",
+              help="Take these, do not choose them on the validation images.")  # fmt: skip
 @click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
               help="Side of the engine's input, a multiple of 32.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
@@ -48,19 +49,24 @@ def command(
     bottleneck: str,
     epochs: int | None,
     limit: int | None,
+    thresholds: tuple[float, float] | None,
     size: int,
     overrides: tuple[str, ...],
 ) -> None:
-    """Train a network, choose its thresholds, and write its bundle."""
+    """Train a network, choose its thresholds, and write its bundle.
+
+    With `--set train_on=all` the validation images are trained on, too: the last epoch is
+    kept, and the thresholds are those of `start`, or given.
+    """
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     settings = _settings(bottleneck, epochs, overrides)
     if finish and not resume:
         raise UsageError("--finish ends a run that was begun; give --resume too")
     others = [(read_network(folder, settings), share) for folder, share in mix_with]
+    fixed = _thresholds(thresholds, settings)
     check_replaceable(output)
-    train = _training_images(data, limit, settings.lesion_free)
-    trainer = Trainer(settings, run_folder, train, load_split(data, VALIDATION, limit=limit))
+    trainer = Trainer(settings, run_folder, *training_data(data, settings, limit))
     if resume:
         trainer.resume()
     elif trainer.has_checkpoint():
@@ -74,6 +80,7 @@ def command(
             network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
     provenance = trainer.provenance()
     provenance["epoch_written"] = finish or BEST
+    provenance["thresholds_from"] = _origin(thresholds, fixed)
     if others:
         network = mixed(network, [(other.network, share) for other, share in others])
         provenance["mixed_with"] = [{"share": share, **o.provenance} for o, share in others]
@@ -84,6 +91,7 @@ def command(
         size=size,
         data=data,
         provenance=provenance,
+        thresholds=fixed,
     )
     for split, scores in bundle.manifest.metrics.items():
         shown = ", ".join(f"{key} {scores[key]:.4f}" for key in SHOWN if key in scores)
@@ -91,33 +99,39 @@ def command(
     console.print(f"wrote {output}", highlight=False)
 
 
-def _training_images(data: Path, limit: int | None, lesion_free: int) -> Dataset:
-    train = load_split(data, TRAINING, limit=limit)
-    return train.joined(load_lesion_free(data, limit=limit).repeated(lesion_free))
+def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> Thresholds | None:
+    """Those that are not to be chosen; None if validation images are there to choose on."""
+    if given:
+        low, high = given
+        try:
+            return Thresholds(low=low, high=high, min_area_fraction=MIN_AREA_FRACTION)
+        except ValidationError as error:
+            raise ConfigError(f"--thresholds {low} {high}: {error.errors()[0]['msg']}") from None
+    if settings.train_on == "train":
+        return None
+    if settings.start:
+        return read_bundle(settings.start).manifest.thresholds
+    raise UsageError(
+        "train_on=all leaves no image to choose thresholds on; give --thresholds LOW HIGH, or "
+        "--set start=BUNDLE to take that bundle's"
+    )
+
+
+def _origin(given: tuple[float, float] | None, fixed: Thresholds | None) -> str:
+    if given:
+        return "given"
+    return "start" if fixed else VALIDATION
 
 
 def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:
-    values: dict[str, Any] = {"bottleneck": bottleneck}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override!r} is not of the form key=value")
-        try:
-            values[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    values: dict[str, Any] = {"bottleneck": bottleneck, **read_overrides(overrides)}
     if epochs:
         values["epochs"] = epochs
-    try:
-        return TrainSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"training setting {first['loc'][0]}: {first['msg']}") from None
+    return checked_settings(values)
 
 
 def _print(report: EpochReport, epochs: int, console: Console) -> None:
-    console.print(
-        f"epoch {report.epoch}/{epochs}: loss {report.loss:.4f}, validation Dice "
-        f"{report.dice:.4f} (best {report.best:.4f}), {report.seconds:.0f} s",
-        highlight=False,
-    )
+    text = f"epoch {report.epoch}/{epochs}: loss {report.loss:.4f}"
+    if report.dice is not None:
+        text += f", validation Dice {report.dice:.4f} (best {report.best:.4f})"
+    console.print(f"{text}, {report.seconds:.0f} s", highlight=False)

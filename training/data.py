@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.evaluation.negatives import negative_files
-from qlumen.evaluation.pairs import MASK_THRESHOLD, Pair, read_pair, read_picture
-from qlumen.realtime.errors import DatasetError
+from qlumen.evaluation.pairs import MASK_THRESHOLD, read_pair, read_picture
+from qlumen.evaluation.splits import NEGATIVES, TRAINING, VALIDATION, pair_of, split_names
+from qlumen.evaluation.splits import split_pairs as split_pairs
+from qlumen.training.settings import TrainSettings
 
 T = TypeVar("T")
-TRAINING = "train"
-VALIDATION = "val"
-NEGATIVES = "negatives"
-"""Folder of pictures without a lesion."""
 CACHED_SIZE_PX = 416
 """Side at which images are kept: above the training crop, so that zooming in stays sharp."""
 
@@ -55,6 +53,24 @@ class Dataset:
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
 
 
+def training_data(
+    root: Path, settings: TrainSettings, limit: int | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """The images that a run trains on, and those that it validates on, if any.
+
+    Args:
+        limit: take only so many of each kind, evenly spread over their lists.
+
+    Raises:
+        DatasetError: a list or an image is missing or unreadable.
+    """
+    train, val = (load_split(root, split, limit=limit) for split in (TRAINING, VALIDATION))
+    free = load_lesion_free(root, limit=limit).repeated(settings.lesion_free)
+    if settings.train_on == "all":
+        return train.joined(val).joined(free), None
+    return train.joined(free), val
+
+
 def load_split(
     root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int | None = None
 ) -> Dataset:
@@ -66,11 +82,11 @@ def load_split(
     Raises:
         DatasetError: the list or one of its files is missing or unreadable.
     """
-    names = _spread(_names(root, split), limit)
+    names = _spread(split_names(root, split), limit)
     images = np.empty((len(names), size, size, 3), np.uint8)
     masks = np.empty((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
-        pair = _pair(root, name)
+        pair = pair_of(root, name)
         image, mask = read_pair(pair)
         images[row] = _shrunk(image, size)
         masks[row] = _shrunk(mask * np.uint8(255), size) >= MASK_THRESHOLD
@@ -94,15 +110,6 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
     return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 
 
-def split_pairs(root: Path, split: str) -> list[Pair]:
-    """The files of the images and masks listed in `root/splits/SPLIT.txt`.
-
-    Raises:
-        DatasetError: the list is missing.
-    """
-    return [_pair(root, name) for name in _names(root, split)]
-
-
 def resized(
     images: NDArray[np.uint8], masks: NDArray[np.uint8], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -117,22 +124,6 @@ def _spread(items: list[T], limit: int | None) -> list[T]:
     if not limit or limit >= len(items):
         return items
     return [items[i * len(items) // limit] for i in range(limit)]
-
-
-def _names(root: Path, split: str) -> list[str]:
-    listing = root / "splits" / f"{split}.txt"
-    if not listing.is_file():
-        raise DatasetError(f"no split {listing}; point --data at the folder that holds splits/")
-    names = listing.read_text(encoding="utf-8").split()
-    if not names:
-        raise DatasetError(f"{listing} names no image")
-    return names
-
-
-def _pair(root: Path, name: str) -> Pair:
-    folder, _, stem = name.partition("/")
-    base = root / folder
-    return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
 
 
 def _shrunk(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

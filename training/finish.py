@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qlumen.calibration.measure import MEASURED_SPLITS, TEST_SPLITS, measure
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.evaluation.negatives import evaluate_negatives, negative_files, summary
-from qlumen.evaluation.run import evaluate, means
+from qlumen.evaluation.negatives import negative_files
 from qlumen.networks.bundle import (
     CARD,
     Bundle,
@@ -23,25 +23,33 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.config import Settings
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.card import HELD_OUT, render_card
+from qlumen.training.card import render_card
 from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
 
 VERSION = "1"
-MEASURED_SPLITS = (VALIDATION, "test_kvasir", "test_clinicdb")
 MIN_AREA_FRACTION = 0.0005
 """About 1,000 pixels of a 1080p frame: less is noise more often than a polyp."""
 
 
 def finish_bundle(
-    folder: Path, network: UNet, *, name: str, size: int, data: Path, provenance: Mapping[str, Any]
+    folder: Path,
+    network: UNet,
+    *,
+    name: str,
+    size: int,
+    data: Path,
+    provenance: Mapping[str, Any],
+    thresholds: Thresholds | None = None,
 ) -> Bundle:
-    """Export `network`, choose its thresholds on validation, measure it on every split there is.
+    """Export `network`, choose its thresholds on validation, measure it on every split there is
+    but those that it was trained on.
 
     The bundle takes its place when it is complete; one that stood there before stays until then.
 
     Args:
         size: side of the engine's input in pixels, a multiple of 32.
         provenance: what the training reports of itself.
+        thresholds: take these, do not choose any.
     """
     check_replaceable(folder)
     part = folder.with_name(f".{folder.name}.part")
@@ -51,7 +59,8 @@ def finish_bundle(
     )
     segmenter = Segmenter.open(bundle, Settings())
     try:
-        manifest = _measured(bundle.manifest, segmenter, data)
+        chosen = thresholds or _chosen(segmenter, data)
+        manifest = _measured(bundle.manifest, segmenter, chosen, data)
     finally:
         segmenter.close()
     (part / CARD).write_text(render_card(manifest), encoding="utf-8")
@@ -61,23 +70,25 @@ def finish_bundle(
     return read_bundle(part.rename(folder))
 
 
-def _measured(manifest: Manifest, segmenter: Segmenter, data: Path) -> Manifest:
-    """The manifest with thresholds and mean scores filled in."""
+def _chosen(segmenter: Segmenter, data: Path) -> Thresholds:
     asked = negative_files(data / NEGATIVES, training=True)
     pairs = split_pairs(data, VALIDATION)
-    choice = choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, asked)
-    postprocess = Postprocessor(**choice.thresholds.model_dump())
-    chosen = replace(segmenter, postprocess=postprocess)
-    metrics: dict[str, Any] = {}
-    for split in MEASURED_SPLITS:
-        if (data / "splits" / f"{split}.txt").is_file():
-            rows = evaluate(split_pairs(data, split), chosen)
-            metrics[split] = {"images": len(rows), **_rounded(means(rows))}
-    if held_out := negative_files(data / NEGATIVES, training=False):
-        share = summary(evaluate_negatives(held_out, chosen))["with_findings"]
-        metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
-    return manifest.model_copy(update={"thresholds": choice.thresholds, "metrics": metrics})
+    return choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, asked).thresholds
 
 
-def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {key: None if value is None else round(value, 4) for key, value in mean.items()}
+def _measured(
+    manifest: Manifest, segmenter: Segmenter, thresholds: Thresholds, data: Path
+) -> Manifest:
+    """The manifest with thresholds and mean scores filled in."""
+    chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
+    splits = TEST_SPLITS if _trained_on_validation(manifest.provenance) else MEASURED_SPLITS
+    metrics = measure(chosen, data, splits)
+    return manifest.model_copy(update={"thresholds": thresholds, "metrics": metrics})
+
+
+def _trained_on_validation(provenance: Mapping[str, Any]) -> bool:
+    """Whether the run did, or one that it started from or was mixed with."""
+    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
+    return provenance.get("settings", {}).get("train_on") == "all" or any(
+        _trained_on_validation(run) for run in before if run
+    )

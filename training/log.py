@@ -11,17 +11,20 @@ LOG = "log.csv"
 class EpochReport:
     """Attributes:
     epoch: 1-based. loss: mean over the epoch's steps.
-    dice: of the averaged weights on the validation images; `best` of all epochs so far.
+    dice: of the averaged weights on the validation images; `best` of all epochs so far. None
+        without such images.
     false_share: of the training pictures without lesion in which the averaged weights find
         something; None without such pictures.
+    cpu_seconds: of all threads of the process, which tell more than `seconds` on a shared machine.
     """
 
     epoch: int
     loss: float
-    dice: float
-    best: float
+    dice: float | None
+    best: float | None
     seconds: float
     false_share: float | None = None
+    cpu_seconds: float | None = None
 
 
 def append(path: Path, report: EpochReport) -> None:

@@ -26,18 +26,19 @@ from qlumen.training.settings import TrainSettings
 CHECKPOINT = "checkpoint.pt"
 BEST, LAST = EPOCHS = ("best", "last")
 MAX_GRADIENT_NORM = 5.0
-WARM_UP_SHARE = 0.1
-"""The share of all steps in which the one-cycle learning rate rises."""
 
 
 class Trainer:
     """A run in a folder, from the start, or after `resume` from the folder's checkpoint.
 
     Order and augmentation are functions of seed and epoch, so a run that was
-    interrupted ends with the same weights as one that was not.
+    interrupted ends with the same weights as one that was not. Without validation images
+    the last epoch counts as the best.
     """
 
-    def __init__(self, settings: TrainSettings, folder: Path, train: Dataset, val: Dataset) -> None:
+    def __init__(
+        self, settings: TrainSettings, folder: Path, train: Dataset, val: Dataset | None
+    ) -> None:
         _check_folder(folder)
         torch.manual_seed(settings.seed)
         if settings.threads:
@@ -54,10 +55,11 @@ class Trainer:
             self.optimizer,
             max_lr=[settings.encoder_rate, settings.rate],
             total_steps=settings.epochs * self.steps_per_epoch + 1,
-            pct_start=WARM_UP_SHARE,
+            pct_start=settings.warm_up,
         )
         self.epoch = 0
-        self.best, self.best_epoch = -1.0, 0
+        self.best: float | None = None
+        self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
 
     def run(
@@ -65,18 +67,18 @@ class Trainer:
         on_step: Callable[[int], None] = lambda steps_done: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> UNet:
-        """Train to the last epoch and return the network with the best averaged weights."""
-        while self.epoch < self.settings.epochs:
-            started = time.monotonic()
+        """Train to the last epoch, or until validation has stalled for `patience` epochs, and
+        return the network with the best averaged weights.
+        """
+        while self.epoch < self.settings.epochs and not self._has_stalled():
+            started, worked = time.monotonic(), time.process_time()
             loss = self._train_epoch(on_step)
             dice = self.validate()
             self.epoch += 1
-            if dice > self.best:
-                self.best, self.best_epoch = dice, self.epoch
-                self.best_weights = _copied(self.averaged.module)
+            self._keep_better(dice)
             false_share = self.false_share()
-            seconds = time.monotonic() - started
-            report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share)
+            seconds, cpu = time.monotonic() - started, time.process_time() - worked
+            report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share, cpu)
             self._save()
             append(self.folder / LOG, report)
             on_epoch(report)
@@ -105,10 +107,10 @@ class Trainer:
             "started_from": self.started_from,
             "train_images": len(self.train),
             "lesion_free_images": int((~self.train.masks.any(axis=(1, 2))).sum()),
-            "val_images": len(self.val),
+            "val_images": len(self.val) if self.val else 0,
             "epochs_done": self.epoch,
             "best_epoch": self.best_epoch,
-            "best_validation_dice": round(self.best, 4),
+            "best_validation_dice": None if self.best is None else round(self.best, 4),
         }
 
     def resume(self) -> None:
@@ -134,8 +136,10 @@ class Trainer:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_weights = state["best_weights"]
 
-    def validate(self) -> float:
-        """Mean Dice of the averaged weights over the validation images."""
+    def validate(self) -> float | None:
+        """Mean Dice of the averaged weights over the validation images; None without any."""
+        if self.val is None:
+            return None
         scores = [
             dice_per_image(*pair) for pair in self._predictions(self.val, np.arange(len(self.val)))
         ]
@@ -161,6 +165,15 @@ class Trainer:
             images, masks = resized(data.images[part], data.masks[part], side)
             batch = to_batch(tuple(data.names[row] for row in part), images, masks)
             yield self._forward(self.averaged, batch.images), batch.masks
+
+    def _keep_better(self, dice: float | None) -> None:
+        if dice is None or self.best is None or dice > self.best:
+            self.best, self.best_epoch = dice, self.epoch
+            self.best_weights = _copied(self.averaged.module)
+
+    def _has_stalled(self) -> bool:
+        patience = self.settings.patience
+        return bool(patience) and self.epoch - self.best_epoch >= patience
 
     def _start(self, folder: Path) -> dict[str, Any]:
         origin = read_network(folder, self.settings)

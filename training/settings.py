@@ -1,11 +1,21 @@
 """Settings of a training run; unknown keys are refused."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.realtime.errors import ConfigError
 
 
 class TrainSettings(BaseModel):
@@ -14,6 +24,12 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(24, ge=1, description="passes over the training images")
+    train_on: Literal["train", "all"] = Field(
+        "train", description="all adds the validation images and keeps the last epoch"
+    )
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation Dice that end the run; 0: none do"
+    )
     batch_size: int = Field(12, ge=1, description="images a step")
     input_size: int = Field(256, ge=32, multiple_of=32, description="side of a training crop, px")
     sides: tuple[int, ...] = Field(
@@ -22,6 +38,13 @@ class TrainSettings(BaseModel):
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     encoder_rate: float = Field(4e-4, gt=0, description="peak learning rate of the encoder")
     rate: float = Field(1e-3, gt=0, description="peak learning rate of everything else")
+    warm_up: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the steps in which the rates rise to their peaks; both ways on a "
+        "cosine (one-cycle)",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's, decoupled")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="of the averaged weights, per step")
     loss: Literal["bce_dice", "structure", "tversky"] = Field(
@@ -54,9 +77,43 @@ class TrainSettings(BaseModel):
             raise ValueError(f"{wrong} are not multiples of 32, from 32 on")
         return sides
 
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> Self:
+        if self.patience and self.train_on == "all":
+            raise ValueError("train_on=all leaves no image to validate on; leave out patience")
+        return self
+
     @field_validator("bottleneck")
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in BOTTLENECKS:
             raise ValueError(f"{name!r} is unknown; use one of {', '.join(BOTTLENECKS)}")
         return name
+
+
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of `KEY=VALUE` texts, each value in YAML.
+
+    Raises:
+        ConfigError: a text has another form.
+    """
+    values = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r} is not of the form key=value")
+        try:
+            values[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    return values
+
+
+def checked_settings(values: Mapping[str, Any]) -> TrainSettings:
+    """Settings from values; ConfigError names the first that cannot be."""
+    try:
+        return TrainSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = first["loc"][0] if first["loc"] else "settings"
+        raise ConfigError(f"training setting {where}: {first['msg']}") from None

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -16,18 +17,26 @@ SIZES = {"a2": (96, 80), "a10": (61, 47), "a1": (352, 352)}
 MIN_DICE = 0.82
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frames of the scene with their true masks, of different sizes."""
-    images, masks = tmp_path / "images", tmp_path / "masks"
-    images.mkdir()
-    masks.mkdir()
+    root = tmp_path_factory.mktemp("scenes")
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
     for index, (name, (width, height)) in enumerate(SIZES.items()):
         frame = SceneSource(SceneSettings(width=width, height=height)).frame(20 * index)
         assert frame.truth is not None
-        cv2.imwrite(str(images / f"{name}.jpg"), frame.image)
-        cv2.imwrite(str(masks / f"{name}.png"), frame.truth * 255)
-    return images, masks
+        cv2.imwrite(str(root / "images" / f"{name}.jpg"), frame.image)
+        cv2.imwrite(str(root / "masks" / f"{name}.png"), frame.truth * 255)
+    return root
+
+
+@pytest.fixture
+def folders(scenes: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the scenes that a test may change: images and masks."""
+    for name in ("images", "masks"):
+        shutil.copytree(scenes / name, tmp_path / name)
+    return tmp_path / "images", tmp_path / "masks"
 
 
 def evaluate(*arguments: object) -> None:
@@ -122,6 +131,62 @@ def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]
         (images / "a10.jpg").write_bytes(content)
         with pytest.raises(DatasetError, match=r"a10\.jpg is missing or not a readable image"):
             read_pair(pairs["a10"])
+
+
+def test_plots_and_worst_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Three plots that are pictures; the worst images by the report's own Dice, each in a tile
+    of their picture; threshold curves that start at the report's images."""
+    images, masks = folders
+    plots, worst = tmp_path / "plots", tmp_path / "worst.png"
+    where = ("--images", images, "--masks", masks, "--json", tmp_path / "r.json")
+    evaluate(*where, "--plots", plots, "--worst", worst)
+    content = json.loads((tmp_path / "r.json").read_text())
+    names = {"precision-recall.png", "reliability.png", "thresholds.png"}
+    assert {path.name for path in plots.iterdir()} == names
+    for path in plots.iterdir():
+        assert len(np.unique(cv2.imread(str(path)).reshape(-1, 3), axis=0)) > 10
+    by_dice = sorted(content["images"], key=lambda row: row["dice"])
+    assert [row["name"] for row in content["worst"]] == [row["name"] for row in by_dice]
+    picture = cv2.imread(str(worst))
+    assert picture.shape == (20 + 276, 4 * 256, 3)
+    tiles = [picture[40:, x : x + 256] for x in range(0, 1024, 256)]
+    assert [bool((tile > 60).any()) for tile in tiles] == [True, True, True, False]
+    assert 0 <= content["reliability"]["ece"] <= 1
+
+
+def test_all_sets_of_a_data_folder(scene_data: Path, tmp_path: Path) -> None:
+    """Each split by itself gives the same scores; train is left out unless it is asked for."""
+    split = scene_data / "splits" / "val.txt"
+    evaluate("--data", scene_data, "--json", tmp_path / "all.json")
+    content = json.loads((tmp_path / "all.json").read_text())
+    assert set(content["sets"]) == {"val"}
+    where = ("--images", scene_data / "scene/images", "--masks", scene_data / "scene/masks")
+    evaluate(*where, "--list", split, "--json", tmp_path / "one.json")
+    one = json.loads((tmp_path / "one.json").read_text())
+    for key in ("mean", "detection", "detection_95", "curves", "reliability"):
+        assert content["sets"]["val"][key] == one[key], key
+    evaluate("--data", scene_data, "--split", "train", "--json", tmp_path / "train.json")
+    content = json.loads((tmp_path / "train.json").read_text())
+    assert {name: row["count"] for name, row in content["sets"].items()} == {"train": 8}
+
+
+def test_options_that_do_not_go_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """They end with code 2 and what is missing, before anything is read or written."""
+    images, masks = folders
+    pair = ("--images", images, "--masks", masks)
+    cases = [
+        (("--images", images, "--negatives", "--plots", tmp_path / "p"), "--plots and --worst"),
+        ((*pair, "--worst", tmp_path / "w.jpg"), "give it the ending .png"),
+        ((*pair, "--split", "val"), "--split needs --data"),
+        ((*pair, "--data", tmp_path), "give --images with --masks"),
+        ((*pair, "--plots", images), "is the input itself"),
+        ((*pair, "--worst", images / "a1.png", "--json", images / "a1.png"), "are both"),
+    ]
+    for arguments, message in cases:
+        result = CliRunner().invoke(command, [str(a) for a in arguments])
+        assert isinstance(result.exception, UsageError), result.output
+        assert message in str(result.exception)
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "masks"}
 
 
 @pytest.mark.data

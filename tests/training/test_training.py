@@ -23,7 +23,6 @@ from qlumen.realtime.errors import (
     TrainingError,
     UsageError,
 )
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mixed
@@ -37,25 +36,6 @@ SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, t
 FULL = SMALL.model_copy(
     update={"loss": "structure", "augmentation": "endoscopic", "sides": (64, 96)}
 )
-
-
-@pytest.fixture(scope="session")
-def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of the scene in the layout of the real data."""
-    root = tmp_path_factory.mktemp("scene-data")
-    for part in ("scene/images", "scene/masks", "splits"):
-        (root / part).mkdir(parents=True)
-    source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
-    names = []
-    for index in range(0, 240, 20):
-        frame = source.frame(index)
-        assert frame.truth is not None
-        cv2.imwrite(str(root / f"scene/images/{index}.jpg"), frame.image)
-        cv2.imwrite(str(root / f"scene/masks/{index}.png"), frame.truth * 255)
-        names.append(f"scene/{index}")
-    (root / "splits/train.txt").write_text("\n".join(names[:8]))
-    (root / "splits/val.txt").write_text("\n".join(names[8:]))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -367,3 +347,45 @@ def fine_structure(file: Path) -> np.ndarray:
     fine = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
     fine -= fine.mean()
     return fine / np.linalg.norm(fine)
+
+
+def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path) -> None:
+    """Train and validation images together: no epoch is chosen, the thresholds are the given ones
+    or those of the start, and no figure is written for images that were trained on."""
+    common = ["--data", scene_data, "--size", 64, "--epochs", 2, "--bottleneck", "identity"]
+    common += ["--set", "batch_size=4", "--set", "input_size=64", "--set", "pretrained=false"]
+    common += ["--set", "threads=1", "--set", "train_on=all"]
+    one, two = (["--output", tmp_path / name, "--run", tmp_path / f"{name}-run"] for name in "ab")
+    with pytest.raises(UsageError, match="give --thresholds LOW HIGH"):
+        run_train(*common, *one)
+    run_train(*common, *one, "--thresholds", 0.4, 0.7)
+    first = read_bundle(tmp_path / "a").manifest
+    assert (first.thresholds.low, first.thresholds.high) == (0.4, 0.7)
+    assert first.provenance["train_images"] == 12
+    assert (first.provenance["val_images"], first.provenance["best_epoch"]) == (0, 2)
+    assert first.metrics == {}
+    assert "no image was held back" in (tmp_path / "a" / "CARD.md").read_text()
+    run_train(*common, *two, "--set", f"start={tmp_path / 'a'}")
+    assert read_bundle(tmp_path / "b").manifest.thresholds == first.thresholds
+
+
+def test_run_ends_when_validation_stalls(
+    tmp_path: Path, train_set: Dataset, val_set: Dataset
+) -> None:
+    """With a rate too small to change anything, patience ends the run; going on ends at once."""
+    still = {"rate": 1e-30, "encoder_rate": 1e-30, "weight_decay": 0.0, "epochs": 9, "patience": 2}
+    recipe = SMALL.model_copy(update=still)
+    stalled = Trainer(recipe, tmp_path, train_set, val_set)
+    stalled.run()
+    assert stalled.epoch - stalled.best_epoch == 2
+    assert stalled.epoch < 9
+    resumed = Trainer(recipe, tmp_path, train_set, val_set)
+    resumed.resume()
+    resumed.run()
+    assert resumed.epoch == stalled.epoch
+
+
+def test_patience_without_validation_is_refused() -> None:
+    """There is nothing that could stall."""
+    with pytest.raises(ValueError, match="leave out patience"):
+        TrainSettings(train_on="all", patience=3)

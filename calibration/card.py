@@ -1,0 +1,57 @@
+"""The card of a bundle after calibration: that of training, and what was changed since."""
+
+from pathlib import Path
+from typing import Any
+
+from qlumen.networks.bundle import CARD, Manifest, QuantisedRecord
+from qlumen.training.card import render_card
+
+
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Write `CARD.md` from the manifest alone."""
+    text = "\n\n".join([render_card(manifest).rstrip("\n"), *_sections(manifest)])
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def _sections(manifest: Manifest) -> list[str]:
+    sections = []
+    if manifest.quantised:
+        sections.append(_quantised(manifest.quantised))
+    if manifest.calibration:
+        sections.append(_calibrated(manifest.calibration))
+    return sections
+
+
+def _quantised(record: QuantisedRecord) -> str:
+    left = ", ".join(f"`{name}`" for name in record.left_in_f32) or "none further"
+    lines = [
+        "## INT8",
+        f"Quantised with NNCF {record.nncf} from the bundle with SHA-256 "
+        f"{record.bundle_sha256[:12]}..., whose training the section above tells; it holds the "
+        f"trained weights. Ranges from {record.pictures} pictures of the training side. In FP32 "
+        f"are the bottleneck with its circuit, the head, and of the other convolutions: {left}.",
+        _before_and_after(record.report),
+    ]
+    return "\n\n".join(lines)
+
+
+def _before_and_after(report: dict[str, Any]) -> str:
+    rows = ["| set | FP32 | INT8 |", "|---|---|---|"]
+    before, after = report["before"], report["after"]
+    for name, row in before.items():
+        key = "dice" if "dice" in row else "with_findings"
+        what = f"Dice, {name}" if key == "dice" else f"share with a finding, {name}"
+        rows.append(f"| {what} | {row[key]:.4f} | {after[name][key]:.4f} |")
+    size = report["bytes"]
+    rows.append(f"| bytes | {size['before']:,} | {size['after']:,} |")
+    return "\n".join(rows)
+
+
+def _calibrated(calibration: dict[str, Any]) -> str:
+    ece = calibration["ece"]["val"]
+    return (
+        "## Calibration\n\n"
+        f"The head is divided by the temperature {calibration['temperature']:.4g}, fitted on "
+        f"`val`: the calibration error in the lesion region is {ece['after']:.4f}, before "
+        f"{ece['before']:.4f}. Thresholds: {calibration['rule']}"
+    )

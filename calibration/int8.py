@@ -1,0 +1,253 @@
+"""From a bundle to one whose network runs in INT8, or a refusal."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from qlumen.calibration.card import write_card
+from qlumen.calibration.measure import TEST_SPLITS, measure, time_engines
+from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
+from qlumen.calibration.quantise import (
+    nncf_version,
+    quantise,
+    quantised_layers,
+    readable,
+    restored,
+)
+from qlumen.calibration.ranking import rank_layers
+from qlumen.evaluation.negatives import evaluate_negatives, negative_files
+from qlumen.evaluation.run import evaluate, means
+from qlumen.networks.bundle import (
+    MODEL,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    QuantisedRecord,
+    check_replaceable,
+    read_bundle,
+    write_manifest,
+)
+from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.errors import BundleError, UsageError
+from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
+
+DICE_LOST = 0.003
+"""The mean Dice on any set that an INT8 bundle may lose."""
+DICE_LOST_ON_VAL = 0.0015
+NEGATIVES_GAINED = 0.0075
+"""What may be lost on validation, and the share of the lesion-free pictures that may newly
+have a finding, before layers are put back to FP32: half of what would be too much, since other
+pictures differ."""
+RESTORED = (1, 2, 4, 8, 16)
+"""So many layers are put back, those that disturb the map most, until that is kept."""
+RANKED_ON = 24
+"""Pictures on which layers are ranked."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Of an INT8 network against its FP32 one, on `val` and the training-side lesion-free
+    pictures; negative where INT8 is better."""
+
+    dice: float
+    with_findings: float
+
+    @property
+    def small(self) -> bool:
+        return self.dice <= DICE_LOST_ON_VAL and self.with_findings <= NEGATIVES_GAINED
+
+    def __str__(self) -> str:
+        return (
+            f"validation Dice {-self.dice:+.4f}, lesion-free pictures with a finding "
+            f"{self.with_findings:+.4f}"
+        )
+
+
+def make_int8(
+    source: Bundle,
+    output: Path,
+    data: Path,
+    *,
+    pictures: int,
+    test_splits: bool = False,
+    force: bool = False,
+    say: Say = lambda line: None,
+) -> Bundle:
+    """Quantise a bundle's network and write the result as a bundle of its own.
+
+    It takes its place when it is complete; one that stood there before stays until then.
+
+    Args:
+        pictures: how many set the ranges.
+        test_splits: measure on these too, for the report; nothing is chosen on them.
+        force: write it whatever it loses.
+
+    Raises:
+        BundleError: it loses more than 0.003 Dice on a set, and `force` is not given; or the
+            source is INT8 already, or `output` cannot be replaced.
+        DatasetError: pictures are missing.
+        MissingExtraError: NNCF is not installed.
+    """
+    check_output(source, output)
+    spec = source.manifest.input
+    chosen = calibration_pictures(data, Preprocessor((spec.width, spec.height), spec.fit), pictures)
+    part = output.with_name(f".{output.name}.part")
+    try:
+        bundle = _quantised(source, part, data, chosen, say)
+        report = compare(source, bundle, data, (VALIDATION, *(TEST_SPLITS if test_splits else ())))
+        name, lost = worst_loss(report)
+        if lost > DICE_LOST and not force:
+            raise BundleError(
+                f"INT8 loses {lost:.4f} Dice on {name}, more than {DICE_LOST}; nothing was "
+                "written: try more --pictures, or --force"
+            )
+        _complete(bundle, report)
+        if output.exists():
+            shutil.rmtree(output)
+        return read_bundle(part.rename(output))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_output(source: Bundle, output: Path) -> None:
+    """Raise, before any work, if `source` cannot be quantised or `output` not be written."""
+    if source.manifest.quantised:
+        raise BundleError(f"{source.folder} is INT8 already; name the bundle it was made from")
+    if output.resolve() == source.folder.resolve():
+        raise UsageError(f"--output {output} is the bundle itself; choose another name")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; create it first")
+    check_replaceable(output)
+
+
+def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedRecord) -> Bundle:
+    """A bundle of `model`, which was made from `source`: the circuit's weights and tables come
+    along, the other weights do not."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    ov.save_model(model, folder / MODEL, compress_to_fp16=False)
+    if source.manifest.quantum:
+        shutil.copyfile(source.folder / TABLES, folder / TABLES)
+        with safe_open(source.folder / WEIGHTS, framework="numpy") as file:
+            save_file({WEIGHTS_NAME: file.get_tensor(WEIGHTS_NAME)}, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(READABLE)
+    manifest = source.manifest.model_copy(
+        update={"name": f"{source.manifest.name}-int8", "quantised": record}
+    )
+    return write_manifest(folder, manifest)
+
+
+def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:
+    """Figures, bytes and milliseconds of both, through the engine and post-processing of replay."""
+    with ExitStack() as stack:
+        segmenters = {}
+        for name, one, overrides in (
+            ("before", source, ()),
+            ("before_bf16", source, ("engine.precision=bf16",)),
+            ("after", bundle, ()),
+        ):
+            settings = load_settings(None, ("engine.streams=1", *overrides))
+            segmenters[name] = Segmenter.open(one, settings)
+            stack.callback(segmenters[name].close)
+        figures = {name: measure(segmenter, data, splits) for name, segmenter in segmenters.items()}
+        engines = {name: segmenter.engine for name, segmenter in segmenters.items()}
+        return {
+            **figures,
+            "bytes": {"before": _size(source), "after": _size(bundle)},
+            "ms": time_engines(engines),
+        }
+
+
+def worst_loss(report: Mapping[str, Any]) -> tuple[str, float]:
+    """The set that loses most mean Dice, and how much."""
+    losses = {
+        name: row["dice"] - report["after"][name]["dice"]
+        for name, row in report["before"].items()
+        if "dice" in row
+    }
+    name = max(losses, key=losses.__getitem__)
+    return name, losses[name]
+
+
+def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
+    """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
+    is, with all that may be put back."""
+    original = ov.Core().read_model(source.model)
+    say(f"quantising with {len(pictures.names)} pictures")
+    full = quantise(original, pictures)
+    wanted = _scores(source, data)
+    bundle = write_int8(part, source, full, _record(source, pictures, ()))
+    loss = _lost(wanted, _scores(bundle, data))
+    say(f"all layers in INT8: {loss}")
+    if loss.small:
+        return bundle
+    say("ranking the layers by what they disturb")
+    some = spread(pictures.images, RANKED_ON)
+    ranked = rank_layers(full, original, quantised_layers(full), some)
+    for count in RESTORED:
+        names = ranked[:count]
+        record = _record(source, pictures, tuple(readable(full, name) for name in names))
+        bundle = write_int8(part, source, restored(full, original, names), record)
+        loss = _lost(wanted, _scores(bundle, data))
+        say(f"{len(names)} layers in FP32: {loss}")
+        if loss.small:
+            break
+    return bundle
+
+
+def _record(source: Bundle, pictures: Pictures, left_in_f32: tuple[str, ...]) -> QuantisedRecord:
+    return QuantisedRecord(
+        bundle_sha256=source.sha256,
+        pictures=len(pictures.names),
+        pictures_sha256=pictures.names_sha256(),
+        left_in_f32=left_in_f32,
+        nncf=nncf_version(),
+        report={},
+    )
+
+
+def _scores(bundle: Bundle, data: Path) -> tuple[float, float]:
+    """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
+    any, with a finding."""
+    segmenter = Segmenter.open(bundle, Settings())
+    try:
+        dice = means(evaluate(split_pairs(data, VALIDATION), segmenter))["dice"]
+        files = negative_files(data / NEGATIVES, training=True)
+        rows = evaluate_negatives(files, segmenter)
+    finally:
+        segmenter.close()
+    found = [row.findings > 0 for row in rows]
+    return float(dice or 0), sum(found) / len(found) if found else 0.0
+
+
+def _lost(before: tuple[float, float], after: tuple[float, float]) -> Loss:
+    return Loss(before[0] - after[0], after[1] - before[1])
+
+
+def _complete(bundle: Bundle, report: dict[str, Any]) -> None:
+    """Put figures and card into the bundle."""
+    record = bundle.manifest.quantised
+    assert record is not None
+    update = {
+        "quantised": record.model_copy(update={"report": report}),
+        "metrics": report["after"],
+    }
+    manifest = bundle.manifest.model_copy(update=update)
+    write_card(bundle.folder, manifest)
+    write_manifest(bundle.folder, manifest)
+
+
+def _size(bundle: Bundle) -> int:
+    return sum(path.stat().st_size for path in bundle.folder.iterdir())

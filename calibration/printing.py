@@ -1,0 +1,35 @@
+"""What `qlumen calibrate` shows of its figures."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from qlumen.networks.bundle import QuantisedRecord
+
+
+def print_int8(record: QuantisedRecord, console: Console) -> None:
+    """FP32, FP32 in bf16 arithmetic, and INT8, side by side."""
+    report = record.report
+    table = Table("", "FP32", "FP32 as bf16", "INT8", title="before and after")
+    rows = (report["before"], report["before_bf16"], report["after"])
+    for name in report["before"]:
+        table.add_row(name, *(_figure(row[name]) for row in rows))
+    for level in ("p50", "p95"):
+        spent = report["ms"]
+        keys = ("before", "before_bf16", "after")
+        table.add_row(f"ms, {level}", *(f"{spent[key][level]:.1f}" for key in keys))
+    size = report["bytes"]
+    table.add_row("MB", f"{size['before'] / 1e6:.1f}", "", f"{size['after'] / 1e6:.1f}")
+    console.print(table)
+    ratio = report["ms"]["before"]["p50"] / report["ms"]["after"]["p50"]
+    console.print(f"INT8 takes 1/{ratio:.2f} of FP32's time, in turns in one run", highlight=False)
+    left = ", ".join(record.left_in_f32)
+    if left:
+        console.print(f"kept in FP32: {left}", highlight=False)
+
+
+def _figure(row: dict[str, Any]) -> str:
+    if "dice" in row:
+        return f"Dice {row['dice']:.4f}"
+    return f"{row['with_findings']:.1%} with a finding"

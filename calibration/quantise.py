@@ -1,0 +1,140 @@
+"""Post-training quantisation of a compiled form to INT8, and layers put back to FP32.
+
+Weights are quantised per output channel, activations per tensor, by NNCF. The bottleneck stays
+as it is: the tables that stand for the circuit are exact, and shall stay so. So does the head,
+whose few values decide about thresholds close to 1.
+"""
+
+import logging
+import os
+from collections.abc import Collection, Iterable
+from importlib import metadata
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+from qlumen.calibration.pictures import Pictures
+from qlumen.networks.graph import INPUTS, OUTPUTS, TABLES
+from qlumen.realtime.errors import BundleError, MissingExtraError
+
+UNTOUCHED = ("network.bottleneck", "network.head", INPUTS, OUTPUTS, TABLES)
+"""Parts of the names of operations that are never quantised."""
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
+DATA, WEIGHT = 0, 1
+"""Inputs of a convolution."""
+HALF_ABOVE_ELEMENTS = 4096
+"""Restored weights larger than this are stored in half precision, as they were."""
+NO_TELEMETRY = "NNCF_CI"
+"""NNCF reports its use to its makers unless this is set in the environment."""
+
+
+def quantise(original: ov.Model, pictures: Pictures) -> ov.Model:
+    """A quantised copy of a bundle's network.
+
+    Raises:
+        MissingExtraError: NNCF is not installed.
+        BundleError: the network is quantised already.
+    """
+    if any(op.get_type_name() == "FakeQuantize" for op in original.get_ops()):
+        raise BundleError("the network is quantised already; name the FP32 bundle")
+    os.environ.setdefault(NO_TELEMETRY, "1")
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtraError(
+            "INT8 needs nncf, which is not installed: pip install 'qlumen[train]'"
+        ) from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf.quantize(
+        original.clone(),
+        nncf.Dataset(pictures.images, lambda image: image[None]),
+        subset_size=len(pictures.images),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        ignored_scope=nncf.IgnoredScope(names=_untouched(original)),
+    )
+
+
+def nncf_version() -> str:
+    return metadata.version("nncf")
+
+
+def quantised_layers(model: ov.Model) -> list[str]:
+    """Names of the convolutions that run in INT8, in the order of the network."""
+    return [op.get_friendly_name() for op in _convolutions(model) if _fed_quantised(op)]
+
+
+def restored(model: ov.Model, original: ov.Model, names: Collection[str]) -> ov.Model:
+    """A copy of a quantised model in which the named convolutions are FP32 again: input,
+    weights and bias are the original's."""
+    result = model.clone()
+    layers = {op.get_friendly_name(): op for op in _convolutions(original.clone())}
+    for op in _convolutions(result):
+        if op.get_friendly_name() in names:
+            _restore(op, layers[op.get_friendly_name()])
+    return result
+
+
+def readable(model: ov.Model, name: str) -> str:
+    """A convolution's place in the network, from the name of the bias that is added to it."""
+    op = next(op for op in _convolutions(model) if op.get_friendly_name() == name)
+    bias = _bias(op)
+    label = (op if bias is None else bias.get_node()).get_friendly_name()
+    return str(label).removeprefix("__module.network.").partition("/")[0]
+
+
+def _untouched(model: ov.Model) -> list[str]:
+    names = [op.get_friendly_name() for op in model.get_ordered_ops()]
+    return [name for name in names if any(part in name for part in UNTOUCHED)]
+
+
+def _convolutions(model: ov.Model) -> Iterable[ov.Node]:
+    return [op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS]
+
+
+def _fed_quantised(op: ov.Node) -> bool:
+    return bool(op.input_value(DATA).get_node().get_type_name() == "FakeQuantize")
+
+
+def _restore(op: ov.Node, original: ov.Node) -> None:
+    quantiser = op.input_value(DATA).get_node()
+    op.input(DATA).replace_source_output(quantiser.input_value(0))
+    op.input(WEIGHT).replace_source_output(_constant(_value(original.input_value(WEIGHT))))
+    bias, other = _bias(op), _bias(original)
+    if bias is not None and other is not None:
+        bias.replace_source_output(_constant(_value(other.get_source_output())))
+
+
+def _bias(op: ov.Node) -> ov.Input | None:
+    """The port by which a constant is added to what an operation gives."""
+    for target in op.output(0).get_target_inputs():
+        node = target.get_node()
+        if node.get_type_name() == "Add":
+            ports = [port for port in node.inputs() if _is_constant(_source(port))]
+            return ports[0] if ports else None
+    return None
+
+
+def _source(port: ov.Input) -> ov.Node:
+    return port.get_source_output().get_node()
+
+
+def _is_constant(node: ov.Node) -> bool:
+    """Whether nothing but constants is behind it."""
+    if node.get_type_name() == "Constant":
+        return True
+    inputs = node.input_values()
+    return bool(inputs) and all(_is_constant(value.get_node()) for value in inputs)
+
+
+def _value(output: ov.Output) -> NDArray[np.float32]:
+    """What an output that depends on constants alone holds."""
+    compiled = ov.Core().compile_model(ov.Model([ops.result(output)], []), "CPU")
+    return np.asarray(compiled([])[0], np.float32)
+
+
+def _constant(value: NDArray[np.float32]) -> ov.Output:
+    if value.size <= HALF_ABOVE_ELEMENTS:
+        return ops.constant(value).output(0)
+    return ops.convert(ops.constant(value.astype(np.float16)), "f32").output(0)

@@ -1,0 +1,147 @@
+"""One number that makes probabilities truer: the temperature the logits are divided by.
+
+Guo et al. 2017, "On calibration of modern neural networks". It is fitted on validation by the
+likelihood of the pixels in the lesion region (see `evaluation/reliability.py`), each image
+counting alike. As it only stretches the logits, pixels keep their order.
+
+It lives in the network itself: weights and bias of the head, the layer before the sigmoid, are
+divided by it, in the compiled form and in the trained weights. So it costs no time, and every
+engine, every score and every threshold sees calibrated probabilities.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+from safetensors.numpy import load_file, save_file
+from scipy.optimize import minimize_scalar
+
+from qlumen.evaluation.reliability import lesion_region
+from qlumen.networks.bundle import MODEL, MODEL_WEIGHTS, WEIGHTS, Bundle
+from qlumen.networks.circuit import READABLE
+from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.errors import BundleError
+from qlumen.realtime.frames import Mask
+
+COLDEST, HOTTEST = 0.2, 5.0
+"""Bounds of the search."""
+PROBABILITY_STEP = 2.0**-24
+"""Half the distance of the largest probability below 1 from 1: what single precision rounds."""
+HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"
+PART = ".part-{}"
+
+Values = NDArray[np.float64]
+
+
+def fit_temperature(samples: Sequence[tuple[Probability, Mask]]) -> float:
+    """The temperature of the greatest likelihood.
+
+    Args:
+        samples: maps and true masks of their size.
+
+    Raises:
+        ValueError: no sample has a lesion region.
+    """
+    regions = [region for sample in samples if (region := _region(*sample)) is not None]
+    if not regions:
+        raise ValueError("no image with a lesion or a prediction; there is nothing to fit")
+
+    def loss(log_temperature: float) -> float:
+        factor = np.exp(-log_temperature)
+        return float(np.mean([_cross_entropy(factor * z, truth) for z, truth in regions]))
+
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def tempered(probability: Probability, temperature: float) -> Probability:
+    """The map that a network with its head divided by `temperature` gives."""
+    return np.asarray(1 / (1 + np.exp(-logits(probability) / temperature)), np.float32)
+
+
+def logits(probability: Probability) -> Values:
+    """Of a map in single precision; 0 and 1 become the nearest numbers between."""
+    inside = np.clip(probability.astype(np.float64), PROBABILITY_STEP, 1 - PROBABILITY_STEP)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def write_temperature(bundle: Bundle, temperature: float) -> None:
+    """Divide the head by `temperature`, in the compiled form and the trained weights.
+
+    Each file is replaced at once; the caller writes the manifest after them, and until then
+    the bundle says that it does not match.
+
+    Raises:
+        BundleError: the network does not end in a convolution, its bias and a sigmoid.
+    """
+    model = ov.Core().read_model(bundle.model)
+    _divide_head(model, temperature)
+    folder = bundle.folder
+    parts = {folder / name: folder / PART.format(name) for name in (MODEL, MODEL_WEIGHTS)}
+    ov.save_model(model, parts[bundle.model], compress_to_fp16=False)
+    if bundle.precision == "f32":
+        parts[bundle.weights] = folder / PART.format(WEIGHTS)
+        _divide_weights(bundle.weights, parts[bundle.weights], temperature)
+    for path, part in parts.items():
+        part.replace(path)
+
+
+def _region(probability: Probability, truth: Mask) -> tuple[Values, NDArray[np.bool_]] | None:
+    box = lesion_region(probability, truth)
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    return logits(probability[y0:y1, x0:x1]), truth[y0:y1, x0:x1] != 0
+
+
+def _cross_entropy(z: Values, truth: NDArray[np.bool_]) -> float:
+    """Mean of -log p(truth): log(1 + exp(-z)) on the lesion, log(1 + exp(z)) beside it."""
+    return float(np.mean(np.logaddexp(0, np.where(truth, -z, z))))
+
+
+def _divide_head(model: ov.Model, temperature: float) -> None:
+    sigmoid = model.get_results()[0].input_value(0).get_node()
+    add = _before(sigmoid, "Sigmoid", 0)
+    ports = [add.input(i) for i in range(2)]
+    bias = [port for port in ports if _type(port) == "Constant"]
+    head = [port for port in ports if _type(port) == "Convolution"]
+    if len(bias) != 1 or len(head) != 1:
+        raise _foreign()
+    weight = head[0].get_source_output().get_node().input(1)
+    if _type(weight) != "Constant":
+        raise _foreign()
+    for port in (bias[0], weight):
+        old = port.get_source_output().get_node()
+        new = ops.constant((old.get_data() / temperature).astype(np.float32))
+        new.set_friendly_name(old.get_friendly_name())
+        port.replace_source_output(new.output(0))
+
+
+def _before(node: ov.Node, kind: str, port: int) -> ov.Node:
+    if node.get_type_name() != kind:
+        raise _foreign()
+    return node.input_value(port).get_node()
+
+
+def _type(port: ov.Input) -> str:
+    return str(port.get_source_output().get_node().get_type_name())
+
+
+def _foreign() -> BundleError:
+    return BundleError(
+        "the bundle's network does not end in a convolution in FP32, its bias and a sigmoid; "
+        "export the bundle again"
+    )
+
+
+def _divide_weights(source: Path, target: Path, temperature: float) -> None:
+    values = load_file(source)
+    for name in (HEAD_WEIGHT, HEAD_BIAS):
+        values[name] = (values[name].astype(np.float32) / np.float32(temperature)).astype(
+            values[name].dtype
+        )
+    save_file(values, target)
+    target.chmod(READABLE)

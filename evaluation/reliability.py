@@ -1,0 +1,175 @@
+"""Whether a map's probabilities are true: calibration error and reliability diagram.
+
+Most pixels of a frame are far from any lesion, where a probability near 0 is right and easy, so
+the error over whole frames says little. It is taken over the *lesion region* instead: the
+bounding box of true mask and prediction together, with a margin (bounding boxes around the
+foreground: Mehrtash et al. 2020, "Confidence calibration and predictive uncertainty estimation
+for deep medical image segmentation", IEEE TMI 39(12)).
+
+The expected calibration error is that of Guo et al. 2017, "On calibration of modern neural
+networks", for the probability of the class "lesion": over bins of equal width, the mean distance
+of mean probability and share of lesion pixels, weighted by the pixels in a bin. Every image has
+the weight 1, however many pixels its region has: images of all sizes count alike.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.realtime.frames import Box, Mask
+from qlumen.realtime.geometry import Geometry
+
+BINS = 15
+"""As in Guo et al. 2017."""
+PREDICTED_FROM = 0.5
+"""Probability from which a pixel is part of the prediction that the region covers."""
+MARGIN_SHARE = 0.1
+"""Added on each side of the box, as a share of the picture's longer side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """A reliability diagram; arrays are `(bins,) float64`, in bins of equal width from 0 to 1.
+
+    Attributes:
+        weight: share of all pixels in the bin, each image counting 1; they add up to 1.
+        probability, lesion: mean probability, and share of lesion pixels; NaN in empty bins.
+        images: with a lesion region. Those with neither lesion nor prediction have none.
+    """
+
+    weight: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    lesion: NDArray[np.float64]
+    images: int
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error, 0 to 1."""
+        gaps = np.abs(self.probability - self.lesion)
+        return float(np.nansum(self.weight * gaps))
+
+    def record(self) -> dict[str, Any]:
+        """For JSON and plots: error, images, and of each bin that is not empty its bounds."""
+        edges = np.linspace(0, 1, len(self.weight) + 1)
+        rows = [
+            {
+                "from": float(edges[i]),
+                "to": float(edges[i + 1]),
+                "weight": float(self.weight[i]),
+                "probability": float(self.probability[i]),
+                "lesion": float(self.lesion[i]),
+            }
+            for i in np.flatnonzero(self.weight)
+        ]
+        return {"ece": self.error, "images": self.images, "bins": rows}
+
+
+class ReliabilityCounts:
+    """Collects a reliability diagram, one image at a time."""
+
+    def __init__(self, bins: int = BINS) -> None:
+        if bins < 1:
+            raise ValueError(f"bins is {bins}; one or more are needed")
+        self._sums = np.zeros((3, bins))
+        self._images = 0
+
+    def add(self, probability: NDArray[np.float32], truth: Mask) -> None:
+        """Count the pixels of one image's lesion region.
+
+        Args:
+            probability: `(H, W)` float, 0 to 1; values beyond are clamped, NaN counts as 0.
+            truth: `(H, W) uint8` of 0 and 1.
+
+        Raises:
+            ValueError: the sizes differ.
+        """
+        box = lesion_region(probability, truth)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        inside = _clean(probability[y0:y1, x0:x1]).ravel()
+        real = truth[y0:y1, x0:x1].ravel()
+        bins = self._sums.shape[1]
+        number = np.minimum((inside * bins).astype(np.intp), bins - 1)
+        for row, weights in enumerate((None, inside, real)):
+            self._sums[row] += np.bincount(number, weights, bins) / inside.size
+        self._images += 1
+
+    def result(self) -> Reliability:
+        """The diagram of the images so far.
+
+        Raises:
+            ValueError: none of them had a lesion region.
+        """
+        if not self._images:
+            raise ValueError("no image with a lesion or a prediction; there is nothing to compare")
+        weight, probability, lesion = self._sums
+        with np.errstate(invalid="ignore"):
+            means = probability / weight, lesion / weight
+        return Reliability(weight / self._images, *means, self._images)
+
+
+def reliability(
+    samples: Iterable[tuple[NDArray[np.float32], Mask]], bins: int = BINS
+) -> Reliability:
+    """The diagram of pairs of probability map and true mask, of one size each.
+
+    Raises:
+        ValueError: the two of a pair differ in size, or no pair has a lesion region.
+    """
+    counts = ReliabilityCounts(bins)
+    for probability, truth in samples:
+        counts.add(probability, truth)
+    return counts.result()
+
+
+def lesion_region(
+    probability: NDArray[np.float32], truth: Mask, margin_share: float = MARGIN_SHARE
+) -> Box | None:
+    """The tight box of all pixels that are true or 0.5 and more, with a margin of 10% of the
+    picture's longer side (rounded half up), cut at its edges; None where there is no such pixel.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if probability.shape != truth.shape:
+        raise ValueError(f"probability {probability.shape} and truth {truth.shape} differ in size")
+    either = (truth != 0) | (probability >= PREDICTED_FROM)
+    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
+    if not rows.size:
+        return None
+    height, width = truth.shape
+    margin = int(margin_share * max(height, width) + 0.5)
+    return (
+        max(0, int(columns[0]) - margin),
+        max(0, int(rows[0]) - margin),
+        min(width, int(columns[-1]) + 1 + margin),
+        min(height, int(rows[-1]) + 1 + margin),
+    )
+
+
+def truth_at(size: tuple[int, int], truth: Mask, geometry: Geometry) -> Mask:
+    """A frame's true mask at a network's map of (width, height), so that neither probabilities
+    nor borders are made up by interpolating: map pixels whose centre falls on a lesion pixel.
+
+    Margins of a letterbox count as no lesion.
+    """
+    width, height = size
+    x0, y0, x1, y1 = geometry.inner
+    rows = _centres(geometry.inner_h, truth.shape[0])
+    columns = _centres(geometry.inner_w, truth.shape[1])
+    result = np.zeros((height, width), np.uint8)
+    result[y0:y1, x0:x1] = truth[np.ix_(rows, columns)]
+    return result
+
+
+def _centres(inner_px: int, frame_px: int) -> NDArray[np.intp]:
+    """The frame's pixel under the centre of each inner one."""
+    return (2 * np.arange(inner_px, dtype=np.intp) + 1) * frame_px // (2 * inner_px)
+
+
+def _clean(probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.clip(np.nan_to_num(probability.astype(np.float64)), 0, 1)
