@@ -304,6 +304,29 @@ class AlarmSettings(Section):
     )
 
 
+class ReviewSettings(Section):
+    """Of recordings that are reviewed in the browser; the limits guard against uploads."""
+
+    folder: Path | None = Field(
+        None, description="recordings that can be picked in the browser; none: uploads only"
+    )
+    max_mib: int = Field(2048, ge=1, description="largest file, MiB")
+    max_s: float = Field(3600.0, gt=0, description="longest video, s")
+    max_pixels: int = Field(40_000_000, ge=1, description="largest picture, px")
+    memory_mib: int = Field(6144, ge=1024, description="of a worker's own data, MiB")
+    cpu_s: int = Field(14_400, ge=1, description="processor time of a worker, s")
+    stall_s: float = Field(60.0, gt=0, description="without progress a worker is ended, s")
+    picture_px: int = Field(
+        960, ge=64, le=8192, description="longer side of the pictures kept for looking, px"
+    )
+
+
+class ReportSettings(Section):
+    institution: str = Field("", max_length=120, description="named at the head of a report")
+    person_fields: bool = Field(False, description="lines for patient and operator")
+    max_tracks: int = Field(24, ge=1, le=200, description="tracks that are shown with a picture")
+
+
 class Settings(Section):
     source: SourceSettings = SourceSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
@@ -326,6 +349,8 @@ class Settings(Section):
     live: LiveSettings = LiveSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alarm: AlarmSettings = AlarmSettings()
+    review: ReviewSettings = ReviewSettings()
+    report: ReportSettings = ReportSettings()
 
     def sha256(self) -> str:
         """Hash of all values, defaults included, independent of how they were given."""
