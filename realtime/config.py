@@ -324,7 +324,7 @@ class ReviewSettings(Section):
 class ReportSettings(Section):
     institution: str = Field("", max_length=120, description="named at the head of a report")
     person_fields: bool = Field(False, description="lines for patient and operator")
-    max_tracks: int = Field(24, ge=1, le=200, description="tracks that are shown with a picture")
+    max_tracks: int = Field(24, ge=1, le=40, description="tracks that are shown with a picture")
 
 
 class Settings(Section):

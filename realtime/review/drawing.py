@@ -23,9 +23,7 @@ def drawn(review: Review, place: int, findings: Sequence[Finding], overlay: Over
     return overlay(image, Segmentation(mask, small, NO_MAP))
 
 
-def scaled(
-    finding: Finding, frame: tuple[int, int], shown: tuple[int, int]
-) -> Iterable[Finding]:
+def scaled(finding: Finding, frame: tuple[int, int], shown: tuple[int, int]) -> Iterable[Finding]:
     """A finding of a frame of (width, height) as it lies on a picture of another size: mostly
     one, with the area counted anew; pieces where it is thin."""
     if frame == shown:

@@ -152,7 +152,7 @@ def _source_record(location: str, name: str | None, source: Source) -> SourceRec
     info = source.info
     return SourceRecord(
         name=name or Path(info.name).name or info.name,
-        location=location,
+        location=str(Path(location).absolute()) if Path(location).exists() else location,
         bytes=size,
         sha256=sha256,
         fps=None if info.fps is None else _ratio(info.fps),

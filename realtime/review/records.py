@@ -1,8 +1,8 @@
 """What a review's folder holds, as checked records.
 
-    review.json    the recording, the network, the settings, how it went; written last
-    frames.jsonl   a line a frame
-    maps.bin, flows.bin, pictures.bin   what the lines point to
+review.json    the recording, the network, the settings, how it went; written last
+frames.jsonl   a line a frame
+maps.bin, flows.bin, pictures.bin   what the lines point to
 """
 
 from fractions import Fraction
