@@ -32,6 +32,7 @@ PACKAGE_DIR = {name: path for folder in FOLDERS for name, path in packages_in(fo
 BASE = [
     "av>=18,<20",
     "click>=8.1",
+    "fastapi>=0.115",
     "gradio>=6,<7",
     "natsort>=8.4",
     "numba>=0.62",
@@ -46,6 +47,8 @@ BASE = [
     "rich>=14",
     "safetensors>=0.5",
     "scipy>=1.14",
+    "uvicorn>=0.40",
+    "websockets>=15",
 ]
 TRAIN = [
     "efficientnet-lite-pytorch",
@@ -67,6 +70,7 @@ DEV = [
     "mypy>=1.15",
     "pytest>=8.3",
     "ruff>=0.11",
+    "selenium>=4.20",
     "types-psutil",
     "types-PyYAML",
 ]
@@ -81,6 +85,7 @@ setup(
     package_data={
         "qlumen.configs": ["*.yaml"],
         "qlumen.models": ["*/*"],
+        "qlumen.realtime.view": ["static/*"],
     },
     install_requires=BASE,
     extras_require={"train": TRAIN, "gpu": GPU, "dev": TRAIN + DEV},

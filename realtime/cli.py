@@ -28,6 +28,7 @@ COMMANDS = {
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
     "verify": Entry("qlumen.realtime.verify", "Check that an events file is whole."),
+    "view": Entry("qlumen.realtime.view.command", "Show live video and recordings in a browser."),
 }
 
 

@@ -304,6 +304,33 @@ class AlarmSettings(Section):
     )
 
 
+class ViewSettings(Section):
+    """Of the page in the browser."""
+
+    sources: tuple[str, ...] = Field(
+        (), description="offered on the page beside the one it was started with"
+    )
+    width_px: int = Field(
+        1280, ge=64, le=8192, description="wider pictures are made as small for the browser"
+    )
+    jpeg_quality: int = Field(80, ge=1, le=100, description="of the picture in the browser")
+    frames_in_flight: int = Field(
+        2, ge=1, le=8, description="sent and not yet drawn, for each viewer; 1: the least delay"
+    )
+    viewers: int = Field(16, ge=1, le=100, description="browsers that watch at once, at most")
+    session_hours: float = Field(
+        12.0, gt=0, le=720, description="then a browser must log in again, h"
+    )
+    folder: Path | None = Field(
+        None, description="recordings that may be opened from the page; none: uploads only"
+    )
+    upload_mib: int = Field(500, ge=1, le=100_000, description="of one upload, MiB")
+    upload_minutes: float = Field(60.0, gt=0, le=1440, description="of an uploaded video")
+    upload_megapixels: float = Field(
+        40.0, gt=0, le=1000, description="of an uploaded image or a frame of a video"
+    )
+
+
 class Settings(Section):
     source: SourceSettings = SourceSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
@@ -326,6 +353,7 @@ class Settings(Section):
     live: LiveSettings = LiveSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alarm: AlarmSettings = AlarmSettings()
+    view: ViewSettings = ViewSettings()
 
     def sha256(self) -> str:
         """Hash of all values, defaults included, independent of how they were given."""

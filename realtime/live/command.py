@@ -2,8 +2,6 @@
 
 import os
 import signal
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from rich.console import Console
 
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.errors import QlumenError
-from qlumen.realtime.exits import INTERRUPTED
+from qlumen.realtime.exits import INTERRUPTED, leave
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
@@ -72,10 +70,10 @@ def command(
             steering.session = session
             summary = session.run(seconds)
     except _Stopped:
-        return _left_with(0)
+        return leave(0)
     except QlumenError as error:
         click.echo(f"qlumen: {error}", err=True)
-        return _left_with(error.exit_code)
+        return leave(error.exit_code)
     try:
         print_summary(summary, Console())
     finally:
@@ -83,17 +81,7 @@ def command(
             write_json(json_file, summary.as_json())
     if summary.error:
         click.echo(f"qlumen: {summary.error}", err=True)
-    return _left_with(1 if summary.error else 0)
-
-
-def _left_with(code: int) -> int:
-    """The exit code; where a thread hangs in foreign code, end here: the interpreter would take
-    apart under its feet what it uses, and crash."""
-    if any(thread.name.startswith("qlumen-") for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    return leave(1 if summary.error else 0)
 
 
 class _Stopped(BaseException):
