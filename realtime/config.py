@@ -307,6 +307,15 @@ class AlarmSettings(Section):
 class ViewSettings(Section):
     """Of the page in the browser."""
 
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; not the loopback's: with a password"
+    )
+    port: int = Field(7860, ge=0, le=65535, description="to listen on; 0: any free one")
+    password_file: Path | None = Field(
+        None, description="made by qlumen view --set-password; none: no password"
+    )
+    certificate: Path | None = Field(None, description="PEM file; with key: served over TLS")
+    key: Path | None = Field(None, description="PEM file of the certificate's key")
     sources: tuple[str, ...] = Field(
         (), description="offered on the page beside the one it was started with"
     )

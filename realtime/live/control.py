@@ -10,7 +10,7 @@ from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import thresholds
 
 THRESHOLD_STEP = 0.05
-THRESHOLD_BOUNDS = (0.05, 0.95)
+THRESHOLD_BOUNDS = (0.05, 0.99)
 LIVE_SECTIONS = ("overlay", "postprocess", "temporal", "live", "alarm")
 """Settings that take effect at once; the others need a restart."""
 FIXED_KEYS = frozenset({"live.sink_frames"})

@@ -5,11 +5,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from qlumen.realtime.config import ViewSettings
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.view.passwords import Password, read_password
-
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORT = 7860
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +18,8 @@ class Access:
     certificate, key: PEM files, for TLS; both or none.
     """
 
-    host: str = LOOPBACK
-    port: int = DEFAULT_PORT
+    host: str
+    port: int
     password: Password | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -32,9 +30,7 @@ class Access:
         return self.certificate is not None
 
 
-def read_access(
-    host: str, port: int, password_file: Path | None, certificate: Path | None, key: Path | None
-) -> Access:
+def read_access(settings: ViewSettings) -> Access:
     """Check what was asked for, and read the password's hash.
 
     Raises:
@@ -42,24 +38,25 @@ def read_access(
             its key, or one that cannot be used.
         OSError: a file cannot be read.
     """
-    if password_file is None and not _is_loopback(host):
+    certificate, key = settings.certificate, settings.key
+    if settings.password_file is None and not _is_loopback(settings.host):
         raise UsageError(
-            f"--host {host} lets others reach the page; give --password-file FILE, made by "
+            f"host {settings.host} lets others reach the page; give a password file, made by "
             "qlumen view --set-password FILE"
         )
     if (certificate is None) != (key is None):
-        raise UsageError("--certificate and --key belong together; give both or none")
+        raise UsageError("certificate and key belong together; set both or none")
     if certificate and key:
         _check_certificate(certificate, key)
-    password = read_password(password_file) if password_file else None
-    return Access(host, port, password, certificate, key)
+    password = read_password(settings.password_file) if settings.password_file else None
+    return Access(settings.host, settings.port, password, certificate, key)
 
 
 def warning(access: Access) -> str | None:
     """What the user should know of it."""
     if access.secure or _is_loopback(access.host):
         return None
-    return "the network can read along, the password too; --certificate and --key prevent it"
+    return "the network can read along, the password too; view.certificate and view.key prevent it"
 
 
 def _is_loopback(host: str) -> bool:

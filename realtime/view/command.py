@@ -1,5 +1,6 @@
 """`qlumen view`: live video and recordings in a browser."""
 
+import json
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from qlumen.realtime.exits import leave
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.outputs import check_paths
 from qlumen.realtime.sources.choose import input_files
-from qlumen.realtime.view.access import DEFAULT_PORT, LOOPBACK, Access, read_access, warning
+from qlumen.realtime.view.access import Access, read_access
 from qlumen.realtime.view.passwords import write_password
 
 PATH = click.Path(path_type=Path)
@@ -24,15 +25,12 @@ LOOK_SECONDS = 1.0
 
 @click.command("view")
 @click.option("--source", help="Shown at once: as for qlumen live.")
-@click.option("--host", default=LOOPBACK, help="Address to listen on; others than the "
+@click.option("--host", help="Address to listen on, 127.0.0.1 by default; others than the "
               "loopback's need --password-file.")  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True,
-              help="0 for any free one.")  # fmt: skip
+@click.option("--port", type=int, help="7860 by default; 0 for any free one.")
 @click.option("--password-file", type=PATH, help="Made by --set-password.")
 @click.option("--set-password", type=PATH, metavar="FILE", help="Ask for a password, write its "
               "hash to a new file, and end.")  # fmt: skip
-@click.option("--certificate", type=PATH, help="PEM file; with --key, serve over TLS.")
-@click.option("--key", type=PATH, help="PEM file of the certificate's key.")
 @click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--loop", is_flag=True, help="Play files again and again.")
@@ -40,12 +38,10 @@ LOOK_SECONDS = 1.0
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
     source: str | None,
-    host: str,
-    port: int,
+    host: str | None,
+    port: int | None,
     password_file: Path | None,
     set_password: Path | None,
-    certificate: Path | None,
-    key: Path | None,
     recordings: Path | None,
     snapshots: Path | None,
     loop: bool,
@@ -59,9 +55,12 @@ def command(
     if set_password:
         write_password(set_password, _asked_password())
         return 0
-    access = read_access(host, port, password_file, certificate, key)
+    given = {"host": host, "port": port, "password_file": password_file}
+    named = {f"view.{key}": value for key, value in given.items() if value is not None}
+    overrides += tuple(f"{key}={json.dumps(str(value))}" for key, value in named.items())
     overrides += ("source.loop=true",) if loop else ()
     settings = load_settings(config, overrides)
+    access = read_access(settings.view)
     outputs = LiveOutputs(recordings=recordings, snapshots=snapshots)
     sources = [*([source] if source else []), *settings.view.sources]
     inputs = [path for name in sources for path in input_files(name, settings.model.bundle)]
@@ -79,6 +78,7 @@ def _asked_password() -> str:
 def _serve(
     access: Access, sources: list[str], at_once: bool, outputs: LiveOutputs, settings: Settings
 ) -> int:
+    from qlumen.realtime.view.beside import say_where
     from qlumen.realtime.view.desk import Desk
     from qlumen.realtime.view.site import Site
     from qlumen.realtime.view.studio import Studio
@@ -91,9 +91,7 @@ def _serve(
         Studio(desk, sources, replace(outputs, view=desk.view), settings, console) as studio,
         Site(access, desk, studio, settings) as site,
     ):
-        for line in (f"the page is at {site.url}", warning(access)):
-            if line:
-                console.print(f"qlumen view: {line}", highlight=False, soft_wrap=True)
+        say_where(site, access, console)
         if at_once:
             studio.choose(0)
         with suppress(KeyboardInterrupt):
