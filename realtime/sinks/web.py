@@ -38,18 +38,17 @@ class Viewer:
 
     Args:
         wake: called from another thread when there may be something to take; must not wait.
-        in_flight: pictures that may be sent and not yet drawn.
     """
 
-    def __init__(self, feed: "Feed", wake: Callable[[], None], in_flight: int) -> None:
-        self._feed, self._wake, self._limit = feed, wake, in_flight
+    def __init__(self, feed: "Feed", wake: Callable[[], None]) -> None:
+        self._feed, self._wake = feed, wake
         self._sent: deque[Picture] = deque()
         self._last = 0
         self.delay_ms: float | None = None
 
     @property
     def ready(self) -> bool:
-        return len(self._sent) < self._limit
+        return len(self._sent) < self._feed.in_flight
 
     def take(self) -> Picture | None:
         """The newest picture, unless it was taken already or too many are on their way."""
@@ -81,10 +80,14 @@ class Feed:
 
     Args:
         viewers: at most so many at once.
+
+    Attributes:
+        in_flight: pictures that may be sent to a viewer and not yet drawn.
+        newest: of all pictures; None before the first.
     """
 
     def __init__(self, *, viewers: int, in_flight: int) -> None:
-        self._limit, self._in_flight = viewers, in_flight
+        self._limit, self.in_flight = viewers, in_flight
         self._viewers: tuple[Viewer, ...] = ()
         self._lock = threading.Lock()
         self._number = 0
@@ -101,7 +104,7 @@ class Feed:
 
     def join(self, wake: Callable[[], None]) -> Viewer:
         """Raises SinkError: too many watch already."""
-        viewer = Viewer(self, wake, self._in_flight)
+        viewer = Viewer(self, wake)
         with self._lock:
             if len(self._viewers) >= self._limit:
                 raise SinkError(f"{self._limit} browsers watch already; view.viewers allows more")
