@@ -32,6 +32,7 @@ PACKAGE_DIR = {name: path for folder in FOLDERS for name, path in packages_in(fo
 BASE = [
     "av>=18,<20",
     "click>=8.1",
+    "fastapi>=0.115",
     "font-source-sans-pro",
     "gradio>=6,<7",
     "Jinja2>=3.1",
@@ -51,6 +52,8 @@ BASE = [
     "rich>=14",
     "safetensors>=0.5",
     "scipy>=1.14",
+    "uvicorn>=0.40",
+    "websockets>=15",
 ]
 TRAIN = [
     "efficientnet-lite-pytorch",
@@ -78,6 +81,7 @@ DEV = [
     "pypdf>=5",
     "pytest>=8.3",
     "ruff>=0.11",
+    "selenium>=4.20",
     "types-psutil",
     "types-PyYAML",
 ]
@@ -93,6 +97,7 @@ setup(
         "qlumen.configs": ["*.yaml"],
         "qlumen.models": ["*/*"],
         "qlumen.realtime.report": ["templates/*"],
+        "qlumen.realtime.view": ["static/*"],
     },
     install_requires=BASE,
     extras_require={"train": TRAIN, "gpu": GPU, "dicom": DICOM, "dev": TRAIN + DICOM + DEV},

@@ -29,6 +29,7 @@ COMMANDS = {
     "report": Entry("qlumen.realtime.report.command", "Report what a recording shows."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
     "verify": Entry("qlumen.realtime.verify", "Check that an events file is whole."),
+    "view": Entry("qlumen.realtime.view.command", "Show live video and recordings in a browser."),
 }
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qlumen.realtime.config import ReviewSettings
+from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import RefusedError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
 
 MIB = 1 << 20
+SECONDS_PER_MINUTE = 60
+PIXELS_PER_MEGAPIXEL = 1_000_000
 MAX_FPS = 240
 """Together with the longest time, a limit of the frames whatever the time stamps say."""
 
@@ -19,7 +21,7 @@ class Limits:
     max_bytes: of the file.
     max_s: length of a video, seconds.
     max_pixels: of a picture.
-    memory_bytes, cpu_s, stall_s: of the process that reads it, see `ReviewSettings`.
+    memory_bytes, cpu_s, stall_s: of the process that reads it, see `config.ReviewSettings`.
     """
 
     max_bytes: int
@@ -30,14 +32,15 @@ class Limits:
     stall_s: float
 
     @classmethod
-    def of(cls, settings: ReviewSettings) -> "Limits":
+    def of(cls, settings: Settings) -> "Limits":
+        view, review = settings.view, settings.review
         return cls(
-            settings.max_mib * MIB,
-            settings.max_s,
-            settings.max_pixels,
-            settings.memory_mib * MIB,
-            settings.cpu_s,
-            settings.stall_s,
+            view.upload_mib * MIB,
+            view.upload_minutes * SECONDS_PER_MINUTE,
+            round(view.upload_megapixels * PIXELS_PER_MEGAPIXEL),
+            review.memory_mib * MIB,
+            review.cpu_s,
+            review.stall_s,
         )
 
     def check_bytes(self, size: int) -> None:
@@ -45,7 +48,7 @@ class Limits:
         if size > self.max_bytes:
             raise RefusedError(
                 f"the file has {size / MIB:.0f} MiB, at most {self.max_bytes / MIB:.0f} are taken"
-                "; cut it, or raise review.max_mib"
+                "; cut it, or raise view.upload_mib"
             )
 
     def check_size(self, size: tuple[int, int]) -> None:
@@ -53,14 +56,14 @@ class Limits:
         if size[0] * size[1] > self.max_pixels:
             raise RefusedError(
                 f"pictures of {size[0]}x{size[1]} px are too large, at most {self.max_pixels} px "
-                "are taken; scale it down, or raise review.max_pixels"
+                "are taken; scale it down, or raise view.upload_megapixels"
             )
 
     def check_length(self, seconds: float, frames: int = 0) -> None:
         """Raise RefusedError for a video that is too long."""
         if seconds > self.max_s or frames > self.max_s * MAX_FPS:
             raise RefusedError(
-                f"the video is longer than {self.max_s:g} s; cut it, or raise review.max_s"
+                f"the video is longer than {self.max_s:g} s; cut it, or raise view.upload_minutes"
             )
 
 

@@ -27,7 +27,7 @@ def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
         QlumenError: it is refused or cannot be read.
     """
     settings = Settings.model_validate(given["settings"])
-    limits, file = Limits.of(settings.review), Path(given["file"])
+    limits, file = Limits.of(settings), Path(given["file"])
     check_announced(file, sniff(file), limits)
     folder, name = Path(given["folder"]), given["name"]
     summary = process(str(file), folder, settings, limits, tell, name=name)
