@@ -11,7 +11,8 @@ from rich.console import Console
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.progress import progress_bar
-from qlumen.realtime.report.outputs import ReportOutputs, write_all
+from qlumen.realtime.report.files import ReportOutputs
+from qlumen.realtime.report.outputs import write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.records import Thresholds

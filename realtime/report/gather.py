@@ -7,20 +7,17 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
-import cv2
-
 from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.report.card import sections
 from qlumen.realtime.report.facts import ConditionRow, Facts, LatencyRow, Row, Span, TrackFacts
 from qlumen.realtime.report.times import clock, percent, size_on_disk
-from qlumen.realtime.review.drawing import drawn
+from qlumen.realtime.review.drawing import drawn, jpeg
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, Sighting, share_of_field
 from qlumen.realtime.review.records import MANIFEST
 from qlumen.realtime.review.review import Review
 
-JPEG_QUALITY = 90
 FILL_ALPHA = 0.06
 LINE_PER_HEIGHT = 1 / 140
 """On paper a picture is small."""
@@ -177,9 +174,7 @@ def _picture(review: Review, best: Sighting) -> bytes:
     if not style["line_width_px"]:
         height = min(review.frames[best.place].height, review.settings.review.picture_px)
         style["line_width_px"] = max(1, round(height * LINE_PER_HEIGHT))
-    image = drawn(review, best.place, [best.finding], Overlay(**style))
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return bytes(encoded.data)
+    return jpeg(drawn(review, best.place, [best.finding], Overlay(**style)))
 
 
 def _track_rows(

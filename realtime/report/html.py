@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from qlumen.realtime.report.charts import CONDITION_COLOURS, score_chart, sparkline, timeline
-from qlumen.realtime.report.facts import RESEARCH, Facts
+from qlumen.realtime.report.facts import RESEARCH, Facts, TrackFacts
 from qlumen.realtime.report.svg import svg
 
 WIDTH_PT = 560.0
@@ -33,7 +33,7 @@ def html(facts: Facts) -> str:
     )
 
 
-def _spark(track) -> Markup:
+def _spark(track: TrackFacts) -> Markup:
     drawing = sparkline(track, SPARKLINE_PT)
     return Markup(svg(drawing) if drawing else "")
 

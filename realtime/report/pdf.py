@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from io import BytesIO
 
+from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase.pdfmetrics import stringWidth
@@ -208,5 +209,5 @@ def _right(text: str, bold: bool = False) -> Paragraph:
     return _text(text, RIGHT_BOLD if bold else RIGHT)
 
 
-def _text(text: str, style, **options: str) -> Paragraph:
+def _text(text: str, style: ParagraphStyle, **options: str) -> Paragraph:
     return Paragraph(escape(printable(text)), style, **options)

@@ -9,6 +9,7 @@ from qlumen.realtime.frames import Finding, Image, Segmentation
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.review.review import Review
 
+JPEG_QUALITY = 90
 NO_MAP = np.zeros((0, 0), np.float32)
 
 
@@ -34,6 +35,12 @@ def scaled(finding: Finding, frame: tuple[int, int], shown: tuple[int, int]) -> 
     cv2.fillPoly(mask, [points], 1)
     borders, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return tuple(_finding(border, finding.score) for border in borders)
+
+
+def jpeg(image: Image) -> bytes:
+    """`(H, W, 3) uint8` BGR as a JPEG file."""
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    return bytes(encoded.data)
 
 
 def _finding(border: Image, score: float) -> Finding:

@@ -54,7 +54,7 @@ def unpack_flow(data: bytes, size: tuple[int, int]) -> Flow:
     """Back to `(height, width, 2) float32`, in cells. Raises ReviewError for other bytes."""
     width, height = size
     steps = _expanded(data, "<i2", (height, width, 2))
-    return (steps * np.float32(FLOW_UNIT)).astype(np.float32)
+    return steps.astype(np.float32) * np.float32(FLOW_UNIT)
 
 
 def flow_size(thumbnail: tuple[int, int]) -> tuple[int, int]:

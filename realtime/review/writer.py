@@ -13,6 +13,7 @@ from qlumen.realtime.frames import Frame, FrameResult, Image
 from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, Thumbnail, mismatch
 from qlumen.realtime.quality import QualityJudge
 from qlumen.realtime.review.blobs import BlobWriter
+from qlumen.realtime.review.drawing import jpeg
 from qlumen.realtime.review.maps import flow_size, pack_flow, pack_map
 from qlumen.realtime.review.records import (
     FLOWS,
@@ -25,7 +26,6 @@ from qlumen.realtime.review.records import (
 )
 from qlumen.realtime.sinks.base import Sink
 
-JPEG_QUALITY = 88
 FORGET_S = 0.5
 """Without a frame for so long, nothing is carried over."""
 
@@ -70,7 +70,7 @@ class ReviewWriter(Sink):
             map=self._maps.add(pack_map(result.segmentation.probability)),
             flow=None if flow is None else self._flows.add(pack_flow(flow)),
             flow_size=None if flow is None else flow_size((flow.shape[1], flow.shape[0])),
-            picture=self._pictures.add(_jpeg(frame.image, self._settings.review.picture_px)),
+            picture=self._pictures.add(_reduced(frame.image, self._settings.review.picture_px)),
         )
         self._frames.add(record.model_dump_json().encode() + b"\n")
 
@@ -132,10 +132,9 @@ def _field_px(field: Field) -> int:
     return (x1 - x0) * (y1 - y0)
 
 
-def _jpeg(image: Image, longest_px: int) -> bytes:
+def _reduced(image: Image, longest_px: int) -> bytes:
     height, width = image.shape[:2]
     size = shown_size((width, height), longest_px)
     if size != (width, height):
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return bytes(encoded.data)
+    return jpeg(image)

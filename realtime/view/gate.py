@@ -27,7 +27,7 @@ GRADIO_PATHS = (
     "/theme.css",
 )  # fmt: skip
 """Of the many that Gradio has, those its page needs; the others are answered as not found."""
-UPLOAD_PATH = "/gradio_api/upload"
+UPLOAD_PATHS = frozenset({"/gradio_api/upload", "/recordings/upload"})
 MAX_BODY_BYTES = 1 << 20
 """Of a request that is no upload."""
 HEADERS = {
@@ -95,7 +95,7 @@ class Gate:
             return
         scope[SESSION_KEY] = session
         extra = {"Set-Cookie": self.set_cookie(token)} if token else {}
-        limit = self._upload_bytes if scope["path"] == UPLOAD_PATH else MAX_BODY_BYTES
+        limit = self._upload_bytes if scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
         await self._pass_on(scope, _limited(receive, limit), _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
@@ -148,7 +148,7 @@ class Gate:
 
     def _too_large(self, path: str, headers: Headers, socket: bool) -> ASGIApp | None:
         length = headers.get("content-length", "0")
-        limit = self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
+        limit = self._upload_bytes if path in UPLOAD_PATHS else MAX_BODY_BYTES
         if not length.isdecimal() or int(length) > limit:
             return _refused(socket, 413, "too much was sent")
         return None

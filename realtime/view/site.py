@@ -10,6 +10,7 @@ from qlumen.realtime.config import Settings
 from qlumen.realtime.view.access import Access
 from qlumen.realtime.view.desk import Desk
 from qlumen.realtime.view.live import live_tab
+from qlumen.realtime.view.recordings import recordings_tab
 from qlumen.realtime.view.server import Server, listening
 from qlumen.realtime.view.sessions import Sessions
 from qlumen.realtime.view.shell import make_page
@@ -17,7 +18,7 @@ from qlumen.realtime.view.stream import Steered
 from qlumen.realtime.view.tabs import Surroundings, Tab
 
 MakeTab = Callable[[Surroundings], Tab]
-MORE_TABS: tuple[MakeTab, ...] = ()
+MORE_TABS: tuple[MakeTab, ...] = (recordings_tab,)
 """Beside the live one, in this order."""
 
 
