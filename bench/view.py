@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
-from browser import chromium
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from rich.console import Console
@@ -40,6 +39,7 @@ from qlumen.realtime.view.desk import Desk
 from qlumen.realtime.view.studio import Studio
 from qlumen.realtime.view.tabs import Tab
 
+from browser import chromium
 from common import parser, report
 
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]

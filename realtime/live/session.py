@@ -92,22 +92,20 @@ class LiveSession(Closing):
 
     @property
     def can_record(self) -> bool:
-        """Whether `record` does anything."""
+        """Whether `toggle_recording` does anything."""
         return self._outlets.recorder is not None
 
     @property
     def can_take_snapshots(self) -> bool:
         return self._outlets.snapshot is not None
 
-    def record(self, on: bool) -> None:
+    def toggle_recording(self) -> None:
         """Begin or end a recording; needs `LiveOutputs.recordings`. Safe in any thread."""
         recorder = self._outlets.recorder
         if recorder is None:
             self._note("recording_refused", reason="no folder for recordings")
-        elif on:
-            recorder.start()
         else:
-            recorder.stop()
+            recorder.toggle()
 
     def drops(self) -> dict[str, int]:
         """Frames lost so far, by cause."""

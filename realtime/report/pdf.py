@@ -197,6 +197,8 @@ def _card_table(table: Sequence[Sequence[str]]) -> Flowable:
 
 
 def _pairs(rows: Sequence[Row], width: float = INNER) -> Flowable:
+    if not rows:
+        return Spacer(0, 0)
     cells = [[_text(label, MUTED_TEXT), _text(value, BODY)] for label, value in rows]
     return Table(cells, colWidths=[LABEL, width - LABEL], style=PAIRS)
 

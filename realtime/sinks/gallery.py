@@ -14,8 +14,6 @@ SIDE_PX = 128
 MARGIN = 0.25
 """Around the finding's box, as a share of its longer side."""
 MAX_SHOWN = 50
-MAX_FRAMES_APART = 3
-"""Between the frame a box was found on and the one that is cut."""
 BETWEEN_S = 0.5
 JPEG_QUALITY = 85
 
@@ -37,7 +35,11 @@ class Shown:
 
 
 class Gallery:
-    """Filled by the sink's thread, read by others. Holds the `MAX_SHOWN` newest tracks."""
+    """Filled by the sink's thread, read by others. Holds the `MAX_SHOWN` newest tracks.
+
+    A picture is cut where the lesion was at the annotated frame, which is older than the frame
+    by the annotation's age; the margin is for that.
+    """
 
     def __init__(self) -> None:
         self._shown: OrderedDict[int, Shown] = OrderedDict()
@@ -50,10 +52,8 @@ class Gallery:
 
     def __call__(self, result: FrameResult) -> None:
         live = result.live
-        if live is None or not live.signal or live.annotated_frame is None:
+        if live is None or not live.signal:
             return
-        if result.frame.index - live.annotated_frame > MAX_FRAMES_APART:
-            return  # the boxes are of another picture
         for track in live.tracks:
             if track.alarm:
                 self._take(track, result)

@@ -13,7 +13,7 @@ Note = Callable[..., None]
 
 
 class RecorderOnRequest(Sink):
-    """Makes a new recorder at each `start`, in the thread that writes.
+    """Makes a new recorder for each recording, in the thread that writes.
 
     Files are named after the wall clock (UTC): `20260131T141502.250Z.mp4`. A recording that
     fails ends, which is told; the next one may work.
@@ -37,13 +37,12 @@ class RecorderOnRequest(Sink):
         """What is being written; None while there is no recording."""
         return self._path
 
-    def start(self) -> None:
-        """Record from the next frame on; from any thread."""
-        self._wanted.set()
-
-    def stop(self) -> None:
-        """End the recording at the next frame; from any thread."""
-        self._wanted.clear()
+    def toggle(self) -> None:
+        """Begin a recording with the next frame, or end it there; from one thread at a time."""
+        if self._wanted.is_set():
+            self._wanted.clear()
+        else:
+            self._wanted.set()
 
     def write(self, result: FrameResult) -> None:
         if self._wanted.is_set() and self._recorder is None:

@@ -9,19 +9,19 @@ from qlumen.realtime.controls import Action
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 from qlumen.realtime.live.outputs import View
 from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.overlay import FILL_ALPHA
 from qlumen.realtime.sinks.figures import Figures
 from qlumen.realtime.sinks.gallery import Gallery
 from qlumen.realtime.sinks.web import Feed
 from qlumen.realtime.view.requests import (
     Hold,
     Mark,
-    Overlay,
-    Record,
     Request,
     RestartAi,
     Snapshot,
-    Style,
+    Step,
     Threshold,
+    Toggle,
 )
 
 Change = Callable[[Settings], Settings]
@@ -43,7 +43,7 @@ class Desk:
         feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
         self.view = View(feed, Figures(), Gallery())
         self.message = "No source is running."
-        self._fill_alpha = settings.overlay.fill_alpha
+        self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
         self._session: LiveSession | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -79,17 +79,19 @@ class Desk:
     def _do(self, session: LiveSession, request: Request) -> None:
         control = session.control
         match request:
-            case Overlay(on=on):
-                if on != control.overlay_visible:
-                    control.act(Action.TOGGLE_OVERLAY)
-            case Style(fill=fill):
-                self._change(session, "overlay", fill_alpha=self._fill_alpha if fill else 0.0)
+            case Toggle(what="overlay"):
+                control.act(Action.TOGGLE_OVERLAY)
+            case Toggle(what="fill"):
+                filled = control.settings().overlay.fill_alpha > 0
+                self._change(session, "overlay", fill_alpha=0.0 if filled else self._fill_alpha)
+            case Toggle(what="recording"):
+                session.toggle_recording()
+            case Step(up=up):
+                control.act(Action.THRESHOLD_UP if up else Action.THRESHOLD_DOWN)
             case Threshold(value=value):
                 control.set_threshold(value)
             case Hold(seconds=seconds):
                 self._change(session, "temporal", hold_s=seconds)
-            case Record(on=on):
-                session.record(on)
             case Snapshot():
                 control.act(Action.SNAPSHOT)
             case Mark():

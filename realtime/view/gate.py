@@ -8,6 +8,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +29,7 @@ GRADIO_PATHS = (
 )  # fmt: skip
 """Of the many that Gradio has, those its page needs; the others are answered as not found."""
 UPLOAD_PATHS = frozenset({"/gradio_api/upload", "/recordings/upload"})
+TOO_MUCH = "too much was sent"
 MAX_BODY_BYTES = 1 << 20
 """Of a request that is no upload."""
 HEADERS = {
@@ -44,10 +46,6 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 """Gradio's page needs inline scripts and `eval`; nothing of it may load from elsewhere."""
-
-
-class _TooLargeError(Exception):
-    """More came than the request may carry."""
 
 
 class Gate:
@@ -96,7 +94,7 @@ class Gate:
         scope[SESSION_KEY] = session
         extra = {"Set-Cookie": self.set_cookie(token)} if token else {}
         limit = self._upload_bytes if scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
-        await self._pass_on(scope, _limited(receive, limit), _with_headers(send, extra))
+        await self._app(scope, _limited(receive, limit), _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
         """The header's value that gives a browser its token; an empty one takes it away."""
@@ -105,21 +103,6 @@ class Gate:
         return (
             f"{self._cookie}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
         )
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except _TooLargeError:
-            if not started:
-                answer = PlainTextResponse("too much was sent", 413, {"Connection": "close"})
-                await answer(scope, receive, send)
 
     def _session(self, headers: Headers) -> Session | None:
         cookies: SimpleCookie = SimpleCookie()
@@ -150,7 +133,7 @@ class Gate:
         length = headers.get("content-length", "0")
         limit = self._upload_bytes if path in UPLOAD_PATHS else MAX_BODY_BYTES
         if not length.isdecimal() or int(length) > limit:
-            return _refused(socket, 413, "too much was sent")
+            return _refused(socket, 413, TOO_MUCH)
         return None
 
 
@@ -200,7 +183,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise _TooLargeError
+                raise HTTPException(413, TOO_MUCH)
         return message
 
     return receiving

@@ -22,16 +22,19 @@ class Drawn(_Said):
     number: int = Field(ge=0)
 
 
-class Overlay(_Said):
-    do: Literal["overlay"]
-    on: bool
+class Toggle(_Said):
+    """Switch the overlay, its fill (else the contour alone), or the recording. What a
+    browser believes of their state may be old, so it cannot say to which."""
+
+    do: Literal["toggle"]
+    what: Literal["overlay", "fill", "recording"]
 
 
-class Style(_Said):
-    """Fill and contour, or the contour alone."""
+class Step(_Said):
+    """Move the threshold up or down by what a key of the monitor does."""
 
-    do: Literal["style"]
-    fill: bool
+    do: Literal["step"]
+    up: bool
 
 
 class Threshold(_Said):
@@ -44,11 +47,6 @@ class Hold(_Said):
 
     do: Literal["hold"]
     seconds: float = Field(ge=0, le=MAX_HOLD_S)
-
-
-class Record(_Said):
-    do: Literal["record"]
-    on: bool
 
 
 class Snapshot(_Said):
@@ -74,7 +72,7 @@ class Stop(_Said):
     do: Literal["stop"]
 
 
-Request = Overlay | Style | Threshold | Hold | Record | Snapshot | Mark | RestartAi | Start | Stop
+Request = Toggle | Step | Threshold | Hold | Snapshot | Mark | RestartAi | Start | Stop
 Said = Annotated[Drawn | Request, Field(discriminator="do")]
 said: TypeAdapter[Drawn | Request] = TypeAdapter(Said)
 """`said.validate_json(text)` raises pydantic's ValidationError for anything else."""

@@ -9,6 +9,7 @@ import asyncio
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
@@ -84,10 +85,11 @@ async def _serve(
 ) -> None:
     """Send and listen until one of both ends."""
     session: Session = socket.scope[SESSION_KEY]
+    acted = asyncio.Event()
     tasks = [
         asyncio.create_task(_send_pictures(socket, viewer, news)),
-        asyncio.create_task(_send_states(socket, viewer, steered, session, lives)),
-        asyncio.create_task(_listen(socket, viewer, news, steered)),
+        asyncio.create_task(_send_states(socket, viewer, steered, acted, partial(lives, session))),
+        asyncio.create_task(_listen(socket, viewer, steered, news, acted)),
     ]
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in left:
@@ -113,18 +115,27 @@ async def _send_states(
     socket: WebSocket,
     viewer: Viewer,
     steered: Steered,
-    session: Session,
-    lives: Callable[[Session], bool],
+    acted: asyncio.Event,
+    lives: Callable[[], bool],
 ) -> None:
-    while lives(session):
+    """At every `STATE_SECONDS`, and at once when the viewer has done something."""
+    while lives():
         delay_ms = viewer.delay_ms
         shown = None if delay_ms is None else round(delay_ms, 1)
         await socket.send_json(steered.state() | {"delay_ms": shown})
-        await asyncio.sleep(STATE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(acted.wait(), STATE_SECONDS)
+        acted.clear()
     await socket.close(LOGGED_OUT, "log in again")
 
 
-async def _listen(socket: WebSocket, viewer: Viewer, news: asyncio.Event, steered: Steered) -> None:
+async def _listen(
+    socket: WebSocket,
+    viewer: Viewer,
+    steered: Steered,
+    news: asyncio.Event,
+    acted: asyncio.Event,
+) -> None:
     while True:
         text = await socket.receive_text()
         try:
@@ -137,3 +148,4 @@ async def _listen(socket: WebSocket, viewer: Viewer, news: asyncio.Event, steere
             news.set()
         else:
             await run_in_threadpool(steered.do, request)
+            acted.set()

@@ -88,11 +88,11 @@ class Live {
   }
 
   showControls(state) {
-    const pressed = { overlay: state.overlay, style: state.fill, record: state.recording };
+    const { overlay, fill, recording } = state, pressed = { overlay, fill, recording };
     for (const [name, on] of Object.entries(pressed)) {
       const button = this.find(`[data-toggle="${name}"]`);
       button.setAttribute("aria-pressed", String(Boolean(on)));
-      button.disabled = !state.running || (name === "record" && !state.can_record);
+      button.disabled = !state.running || (name === "recording" && !state.can_record);
     }
     for (const button of this.root.querySelectorAll("[data-do]"))
       button.disabled = !state.running || (button.dataset.do === "snapshot" && !state.can_snapshot);
@@ -184,8 +184,9 @@ class Live {
     if (event.target.closest("input, select, textarea, [contenteditable]")) return;
     if (event.key === " " && event.target.closest("button, summary, a")) return;
     const keys = {
-      " ": () => this.toggle("overlay"), c: () => this.toggle("style"), v: () => this.toggle("record"),
-      "+": () => this.step(1), "=": () => this.step(1), "-": () => this.step(-1),
+      " ": () => this.toggle("overlay"), c: () => this.toggle("fill"), v: () => this.toggle("recording"),
+      "+": () => this.say({ do: "step", up: true }), "=": () => this.say({ do: "step", up: true }),
+      "-": () => this.say({ do: "step", up: false }),
       s: () => this.say({ do: "snapshot" }), m: () => this.say({ do: "mark" }),
       r: () => this.say({ do: "restart_ai" }), f: () => this.screen(),
     };
@@ -195,15 +196,8 @@ class Live {
   }
 
   toggle(name) {
-    const { overlay, fill, recording, running } = this.state;
-    if (!running) return;
-    if (name === "overlay") this.say({ do: "overlay", on: !overlay });
-    if (name === "style") this.say({ do: "style", fill: !fill });
-    if (name === "record") this.say({ do: "record", on: !recording });
-  }
-
-  step(direction) {
-    if (this.state.running) this.threshold(this.state.threshold + 0.05 * direction);
+    const can = name === "recording" ? this.state.can_record : this.state.running;
+    if (can) this.say({ do: "toggle", what: name });
   }
 
   threshold(value) {
