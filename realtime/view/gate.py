@@ -28,7 +28,8 @@ GRADIO_PATHS = (
     "/theme.css",
 )  # fmt: skip
 """Of the many that Gradio has, those its page needs; the others are answered as not found."""
-UPLOAD_PATHS = frozenset({"/gradio_api/upload", "/recordings/upload"})
+UPLOAD_PATH = "/gradio_api/upload"
+UPLOAD_PATHS = frozenset({UPLOAD_PATH, "/recordings/upload"})
 TOO_MUCH = "too much was sent"
 MAX_BODY_BYTES = 1 << 20
 """Of a request that is no upload."""
