@@ -32,7 +32,11 @@ PACKAGE_DIR = {name: path for folder in FOLDERS for name, path in packages_in(fo
 BASE = [
     "av>=18,<20",
     "click>=8.1",
+    "fastapi>=0.115",
+    "font-source-sans-pro",
     "gradio>=6,<7",
+    "Jinja2>=3.1",
+    "MarkupSafe>=2",
     "natsort>=8.4",
     "numba>=0.62",
     "numpy>=2.0,<2.5",
@@ -40,12 +44,16 @@ BASE = [
     "openvino>=2025.4",
     "pennylane>=0.45",
     "pennylane-lightning>=0.45",
+    "pillow>=10",
     "psutil>=6",
     "pydantic>=2.11",
     "PyYAML>=6",
+    "reportlab>=4.2",
     "rich>=14",
     "safetensors>=0.5",
     "scipy>=1.14",
+    "uvicorn>=0.40",
+    "websockets>=15",
 ]
 TRAIN = [
     "efficientnet-lite-pytorch",
@@ -63,12 +71,19 @@ GPU = [
     "torch>=2.9",
     "torch-tensorrt",
 ]
+DICOM = [
+    "highdicom>=0.25",
+    "pydicom>=3",
+]
 DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.15",
+    "pycocotools>=2.0.8",
+    "pypdf>=5",
     "pytest>=8.3",
     "ruff>=0.11",
+    "selenium>=4.20",
     "types-psutil",
     "types-PyYAML",
 ]
@@ -83,13 +98,16 @@ setup(
     package_data={
         "qlumen.configs": ["*.yaml"],
         "qlumen.models": ["*/*"],
+        "qlumen.realtime.report": ["templates/*"],
+        "qlumen.realtime.view": ["static/*"],
     },
     install_requires=BASE,
     extras_require={
         "train": TRAIN,
         "gpu": GPU,
         "onnxruntime": ONNXRUNTIME,
-        "dev": TRAIN + ONNXRUNTIME + DEV,
+        "dicom": DICOM,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + DEV,
     },
     entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )

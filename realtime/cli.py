@@ -29,8 +29,10 @@ COMMANDS = {
     "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
+    "report": Entry("qlumen.realtime.report.command", "Report what a recording shows."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
     "verify": Entry("qlumen.realtime.verify", "Check that an events file is whole."),
+    "view": Entry("qlumen.realtime.view.command", "Show live video and recordings in a browser."),
 }
 
 

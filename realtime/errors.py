@@ -10,12 +10,15 @@
     |   +-- NotAVideoError      opened, but holds no video (also ValueError)
     |   +-- NoFramesError       a video or folder without one readable frame
     |   +-- TruncatedError      ended early; what was decoded before is kept
+    |   +-- RefusedError        larger or longer than the limits, or of a kind not taken
     +-- DatasetError            images and masks that do not belong together
     +-- BundleError             a model bundle that cannot be used
     |   +-- BundleHashError     a file of it is not the one it was written with
     +-- EngineError             the compiled network cannot be made or run
     +-- CircuitError            a circuit that cannot be cached or run as asked (also ValueError)
     +-- TrainingError           training cannot start or go on
+    +-- ReviewError             a stored review that cannot be used
+    +-- WorkerError             a process that worked on a recording ended before it was done
     +-- SinkError               an output cannot be written
 
 Each message says what was got, what was wanted, and what to do.
@@ -60,6 +63,10 @@ class TruncatedError(SourceError):
     pass
 
 
+class RefusedError(SourceError):
+    pass
+
+
 class DatasetError(QlumenError):
     pass
 
@@ -81,6 +88,14 @@ class CircuitError(QlumenError, ValueError):
 
 
 class TrainingError(QlumenError):
+    pass
+
+
+class ReviewError(QlumenError):
+    pass
+
+
+class WorkerError(QlumenError):
     pass
 
 

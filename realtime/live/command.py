@@ -2,18 +2,18 @@
 
 import os
 import signal
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import QlumenError
-from qlumen.realtime.exits import INTERRUPTED
+from qlumen.realtime.exits import INTERRUPTED, leave
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
@@ -21,15 +21,20 @@ from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.outputs import check_paths
 from qlumen.realtime.sources.choose import input_files
 
+if TYPE_CHECKING:
+    from qlumen.realtime.view.desk import Desk
+
 PATH = click.Path(path_type=Path)
 
 
 @click.command("live")
 @click.argument("source")
 @click.option("--monitor", is_flag=True, help="Show a window; see the keys in the guide.")
+@click.option("--view", is_flag=True, help="Serve a page for browsers, as qlumen view does.")
 @click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
 @click.option("--record-clean", type=PATH, help="The video without overlay, a new file.")
 @click.option("--stream", metavar="URL", help="Send the overlay to rtmp, srt, udp or rtsp.")
+@click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
               "of the one before; an existing file is continued.")  # fmt: skip
@@ -41,9 +46,11 @@ PATH = click.Path(path_type=Path)
 def command(
     source: str,
     monitor: bool,
+    view: bool,
     record: Path | None,
     record_clean: Path | None,
     stream: str | None,
+    recordings: Path | None,
     snapshots: Path | None,
     events: Path | None,
     json_file: Path | None,
@@ -60,22 +67,26 @@ def command(
     """
     overrides += ("source.loop=true",) if loop else ()
     settings = load_settings(config, overrides)
-    outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor)
+    outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
+                          recordings)  # fmt: skip
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
     check_paths(inputs, list(outputs.files()), list(outputs.folders()))
-    steering = _Steering(config, overrides)
+    steering, console = _Steering(config, overrides), Console(stderr=True)
     try:
         with (
             steering.by_signals(),
-            LiveSession(source, outputs, settings, Console(stderr=True)) as session,
+            _page(settings, console) if view else nullcontext() as desk,
+            LiveSession(source, _on(desk, outputs), settings, console) as session,
         ):
             steering.session = session
+            if desk:
+                desk.show(session)
             summary = session.run(seconds)
     except _Stopped:
-        return _left_with(0)
+        return leave(0)
     except QlumenError as error:
         click.echo(f"qlumen: {error}", err=True)
-        return _left_with(error.exit_code)
+        return leave(error.exit_code)
     try:
         print_summary(summary, Console())
     finally:
@@ -83,17 +94,17 @@ def command(
             write_json(json_file, summary.as_json())
     if summary.error:
         click.echo(f"qlumen: {summary.error}", err=True)
-    return _left_with(1 if summary.error else 0)
+    return leave(1 if summary.error else 0)
 
 
-def _left_with(code: int) -> int:
-    """The exit code; where a thread hangs in foreign code, end here: the interpreter would take
-    apart under its feet what it uses, and crash."""
-    if any(thread.name.startswith("qlumen-") for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+def _page(settings: Settings, console: Console) -> AbstractContextManager["Desk"]:
+    from qlumen.realtime.view.beside import page
+
+    return page(settings, console)
+
+
+def _on(desk: "Desk | None", outputs: LiveOutputs) -> LiveOutputs:
+    return replace(outputs, view=desk.view) if desk else outputs
 
 
 class _Stopped(BaseException):

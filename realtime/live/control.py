@@ -10,6 +10,7 @@ from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import thresholds
 
 THRESHOLD_STEP = 0.05
+THRESHOLD_BOUNDS = (0.05, 0.99)
 LIVE_SECTIONS = ("overlay", "postprocess", "temporal", "live", "alarm")
 """Settings that take effect at once; the others need a restart."""
 FIXED_KEYS = frozenset({"live.sink_frames"})
@@ -47,9 +48,8 @@ class Control:
             self.overlay_visible = not self.overlay_visible
             self._note("action", action=action.value, overlay=self.overlay_visible)
         elif action in (Action.THRESHOLD_UP, Action.THRESHOLD_DOWN):
-            self._move_threshold(
-                THRESHOLD_STEP if action is Action.THRESHOLD_UP else -THRESHOLD_STEP
-            )
+            step = THRESHOLD_STEP if action is Action.THRESHOLD_UP else -THRESHOLD_STEP
+            self.set_threshold(self.threshold() + step)
         else:
             self._note("action", action=action.value)
             self._on_action[action]()
@@ -78,11 +78,19 @@ class Control:
         self._settings = self._settings.model_copy(update=update)
         self._note("settings", changed=now, need_restart=sorted(changed.keys() - now.keys()))
 
-    def _move_threshold(self, step: float) -> None:
-        """Shift the probability that a finding must reach, the lower one no higher than it."""
-        current = thresholds(self._bundle, self._settings)
-        high = round(min(0.95, max(0.05, current["high"] + step)), 2)
-        low = min(current["low"], high)
+    def threshold(self) -> float:
+        """The probability that a finding must reach somewhere."""
+        return thresholds(self._bundle, self._settings)["high"]
+
+    def set_threshold(self, high: float) -> None:
+        """Set the probability that a finding must reach, the lower one no higher than it.
+
+        Args:
+            high: within `THRESHOLD_BOUNDS`; what is beyond becomes the bound.
+        """
+        least, most = THRESHOLD_BOUNDS
+        high = round(min(most, max(least, high)), 2)
+        low = min(thresholds(self._bundle, self._settings)["low"], high)
         section = self._settings.postprocess.model_copy(update={"high": high, "low": low})
         self._settings = self._settings.model_copy(update={"postprocess": section})
         self._note("action", action="threshold", high=high, low=low)

@@ -18,8 +18,9 @@ from qlumen.realtime.sinks.events import EventsWriter
 
 TOLD = frozenset(
     {
-        "ai_failed", "ai_off", "ai_running", "display_failed", "format", "settings",
-        "settings_refused", "signal_back", "signal_lost", "sink_attached", "sink_detached",
+        "ai_failed", "ai_off", "ai_running", "display_failed", "format", "recording_failed",
+        "settings", "settings_refused", "signal_back", "signal_lost", "sink_attached",
+        "sink_detached",
     }
 )  # fmt: skip
 """Kinds of event that the terminal is told of, too."""

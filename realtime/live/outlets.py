@@ -34,12 +34,14 @@ class Outlet:
     open: makes the sink; raises a QlumenError if it cannot be written to.
     frames: that may wait for it.
     reopens: whether a broken one is opened again after a pause.
+    niceness: of its thread.
     """
 
     name: str
     open: Callable[[], Sink]
     frames: int
     reopens: bool = False
+    niceness: int = WRITER_NICENESS
 
 
 class OutletRunner:
@@ -99,7 +101,7 @@ class OutletRunner:
             self._notes.append(f"{self.name} did not finish within {timeout_s:g} s")
 
     def _run(self) -> None:
-        lower_priority(WRITER_NICENESS)
+        lower_priority(self._outlet.niceness)
         while not self._queue.ended:
             result = self._queue.get(WAKE_SECONDS)
             if result is not None and self._sink is not None:

@@ -5,27 +5,52 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qlumen.realtime.config import Settings
 from qlumen.realtime.controls import Action
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.guard import PrivacyGuard
 from qlumen.realtime.live.outlets import Note, Outlet, OutletRunner
+from qlumen.realtime.live.priority import MODEL_NICENESS, WRITER_NICENESS
 from qlumen.realtime.live.window import Window
 from qlumen.realtime.privacy import Privacy
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
+from qlumen.realtime.sinks.figures import Figures
+from qlumen.realtime.sinks.gallery import Gallery
+from qlumen.realtime.sinks.requested import RecorderOnRequest
 from qlumen.realtime.sinks.snapshots import SnapshotOnRequest
+from qlumen.realtime.sinks.web import Feed, WebSink
 from qlumen.realtime.sources.base import SourceInfo
+
+if TYPE_CHECKING:
+    from qlumen.realtime.sinks.recorder import LiveRecorder
 
 TITLE = "qlumen - research tool, not a medical device"
 EVENT_LINES = 250
 GUARD_FRAMES = 4
+WEB_FRAMES = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a page in the browser knows of the session.
+
+    Attributes:
+        feed: where its pictures are taken from.
+        figures, gallery: receive every frame.
+    """
+
+    feed: Feed
+    figures: Figures
+    gallery: Gallery
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOutputs:
-    """Where to write what; None leaves it out. `snapshots` is a folder."""
+    """Where to write what; None leaves it out. `snapshots` is a folder, `recordings` the one
+    for recordings begun on request; `view` takes pictures for browsers."""
 
     record: Path | None = None
     record_clean: Path | None = None
@@ -34,6 +59,8 @@ class LiveOutputs:
     snapshots: Path | None = None
     json: Path | None = None
     monitor: bool = False
+    recordings: Path | None = None
+    view: View | None = None
 
     def files(self) -> Iterator[tuple[str, Path]]:
         named = (
@@ -45,6 +72,8 @@ class LiveOutputs:
     def folders(self) -> Iterator[tuple[str, Path]]:
         if self.snapshots:
             yield "--snapshots", self.snapshots
+        if self.recordings:
+            yield "--recordings", self.recordings
 
 
 @dataclass(slots=True)
@@ -53,6 +82,7 @@ class Outlets:
     takers: receive every picture. listeners: the source's own frames only.
     runners: all that have a thread, in the order in which they are closed.
     recorders, streams: those of `runners` that record, and that send.
+    recorder: records on request. watched: whether a page may show the pictures.
     """
 
     takers: list[OutletRunner | Window]
@@ -62,9 +92,12 @@ class Outlets:
     streams: list[OutletRunner]
     window: Window | None
     snapshot: SnapshotOnRequest | None
+    recorder: RecorderOnRequest | None
+    watched: bool
 
     def recording(self) -> bool:
-        return any(runner.attached for runner in self.recorders)
+        asked_for = self.recorder is not None and self.recorder.path is not None
+        return asked_for or any(runner.attached for runner in self.recorders)
 
     def everything(self) -> list[OutletRunner | Window]:
         return [*self.runners, *([self.window] if self.window else [])]
@@ -82,7 +115,7 @@ class Outlets:
         The guard and the snapshots are nothing by themselves."""
         wanted = [*self.recorders, *self.streams, *self.listeners]
         windows = [self.window] if self.window else []
-        if not (wanted or windows):
+        if self.watched or not (wanted or windows):
             return True
         return any(o.attached or o.reopens for o in wanted) or any(w.attached for w in windows)
 
@@ -110,9 +143,11 @@ def open_outlets(
 
     listeners = [run(_outlet("events", events, EVENT_LINES))] if events else []
     snapshot = _snapshot(outputs)
+    recorder = _recorder_on_request(outputs, info, settings, note)
     recorders = [run(outlet) for outlet in _recorders(outputs, info, settings)]
     writers = [*recorders, *(run(o) for o in _others(outputs, snapshot, info, settings))]
-    guarded, guards = _guarded(writers, settings, run)
+    writers += [run(outlet) for outlet in _on_page(outputs, recorder, settings)]
+    guarded, guards = _guarded(writers, settings, run, watched=outputs.view is not None)
     window = _window(outputs, settings, latency, note, on_action, stack)
     return Outlets(
         takers=[*([window] if window else []), *guarded],
@@ -122,14 +157,16 @@ def open_outlets(
         streams=[writer for writer in writers if writer.reopens],
         window=window,
         snapshot=snapshot,
+        recorder=recorder,
+        watched=outputs.view is not None,
     )
 
 
-def _recorders(outputs: LiveOutputs, info: SourceInfo, settings: Settings) -> Iterator[Outlet]:
+def _live_recorder(info: SourceInfo, settings: Settings) -> "partial[LiveRecorder]":
     from qlumen.realtime.sinks.recorder import LiveRecorder
 
     chosen = settings.recorder
-    recorder = partial(
+    return partial(
         LiveRecorder,
         info=info,
         crf=chosen.crf,
@@ -137,6 +174,10 @@ def _recorders(outputs: LiveOutputs, info: SourceInfo, settings: Settings) -> It
         threads=chosen.threads,
         fragment_s=chosen.fragment_s,
     )
+
+
+def _recorders(outputs: LiveOutputs, info: SourceInfo, settings: Settings) -> Iterator[Outlet]:
+    recorder = _live_recorder(info, settings)
     frames = settings.live.sink_frames
     if outputs.record:
         yield Outlet("recorder", partial(recorder, outputs.record), frames)
@@ -157,14 +198,42 @@ def _others(
         yield _outlet("snapshots", snapshot, settings.live.sink_frames)
 
 
+def _recorder_on_request(
+    outputs: LiveOutputs, info: SourceInfo, settings: Settings, note: Note
+) -> RecorderOnRequest | None:
+    if outputs.recordings is None:
+        return None
+    return RecorderOnRequest(outputs.recordings, _live_recorder(info, settings), note)
+
+
+def _on_page(outputs: LiveOutputs, recorder: Sink | None, settings: Settings) -> Iterator[Outlet]:
+    if recorder:
+        yield _outlet("recorder_on_request", recorder, settings.live.sink_frames)
+    if outputs.view:
+        view, chosen = outputs.view, settings.view
+        sink = WebSink(
+            view.feed,
+            width_px=chosen.width_px,
+            jpeg_quality=chosen.jpeg_quality,
+            listeners=(view.figures, view.gallery),
+        )
+        yield Outlet("view", lambda: sink, WEB_FRAMES, niceness=MODEL_NICENESS)
+
+
 def _guarded(
-    writers: Sequence[OutletRunner], settings: Settings, run: Callable[[Outlet], OutletRunner]
+    writers: Sequence[OutletRunner],
+    settings: Settings,
+    run: Callable[[Outlet], OutletRunner],
+    *,
+    watched: bool,
 ) -> tuple[list[OutletRunner], list[OutletRunner]]:
     """What the display hands pictures to instead of the writers, if those must be masked."""
     privacy = Privacy(**settings.privacy.model_dump())
     if not (privacy.active and writers):
         return list(writers), []
-    guard = run(_outlet("privacy", PrivacyGuard(privacy, settings, writers), GUARD_FRAMES))
+    sink = PrivacyGuard(privacy, settings, writers)
+    niceness = MODEL_NICENESS if watched else WRITER_NICENESS
+    guard = run(Outlet("privacy", lambda: sink, GUARD_FRAMES, niceness=niceness))
     return [guard], [guard]
 
 

@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -80,6 +81,38 @@ class LiveSession(Closing):
     def reload(self, read: Callable[[], Settings]) -> None:
         """Read the settings again soon, and take over what may change. Signal-safe."""
         self._reload = partial(self.control.reload, read)
+
+    @property
+    def source_name(self) -> str:
+        return self._source.info.name
+
+    @property
+    def recording(self) -> bool:
+        return self._outlets.recording()
+
+    @property
+    def can_record(self) -> bool:
+        """Whether `toggle_recording` does anything."""
+        return self._outlets.recorder is not None
+
+    @property
+    def can_take_snapshots(self) -> bool:
+        return self._outlets.snapshot is not None
+
+    def toggle_recording(self) -> None:
+        """Begin or end a recording; needs `LiveOutputs.recordings`. Safe in any thread."""
+        recorder = self._outlets.recorder
+        if recorder is None:
+            self._note("recording_refused", reason="no folder for recordings")
+        else:
+            recorder.toggle()
+
+    def drops(self) -> dict[str, int]:
+        """Frames lost so far, by cause."""
+        drops = Counter(self._source.drops) + self._pipeline.tally.drops
+        for outlet in self._outlets.everything():
+            drops.update(outlet.drops)
+        return {cause: count for cause, count in drops.items() if count}
 
     def run(self, seconds: float | None = None) -> LiveSummary:
         """Show video until the source is over, `stop` is called or the time is up."""

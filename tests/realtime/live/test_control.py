@@ -50,8 +50,8 @@ def test_the_threshold_moves_in_steps_and_stays_in_bounds(bundle: Bundle) -> Non
     assert at_end["low"] <= at_end["high"]
     for _ in range(40):
         control.act(Action.THRESHOLD_UP)
-    assert thresholds(bundle, control.settings())["high"] == pytest.approx(0.95)
-    assert journal.lines[-1][1]["high"] == 0.95
+    assert thresholds(bundle, control.settings())["high"] == pytest.approx(0.99)
+    assert journal.lines[-1][1]["high"] == 0.99
 
 
 def test_other_actions_reach_their_handler_and_the_log(bundle: Bundle) -> None:

@@ -1,0 +1,68 @@
+"""Debian's Chromium, headless, driven by Selenium; for benchmarks, screenshots and tests."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+PROGRAMS = ("chromium", "chromedriver")
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",  # containers lack what the sandbox needs; only pages of our own are opened
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-proxy-server",
+)
+DESKTOP, PHONE = (1280, 720), (390, 844)
+
+
+def missing() -> str | None:
+    """Why there is no browser; None if there is one."""
+    lacks = [name for name in PROGRAMS if shutil.which(name) is None]
+    return f"no {', '.join(lacks)}: apt install chromium chromium-driver" if lacks else None
+
+
+@contextmanager
+def chromium(size: tuple[int, int] = DESKTOP) -> Iterator[webdriver.Chrome]:
+    """A browser whose page has `size`, width and height in pixels; ended with the block."""
+    browser, driver = (shutil.which(name) for name in PROGRAMS)
+    options = Options()
+    options.binary_location = browser or ""
+    for option in OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        opened.set_script_timeout(300)
+        resize(opened, size)
+        yield opened
+    finally:
+        opened.quit()
+
+
+def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
+    """Give the page this width and height in pixels."""
+    shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+
+
+def network_log(browser: webdriver.Chrome) -> list[dict[str, Any]]:
+    """What Chromium's network did since the last call: method and parameters of its events."""
+    entries = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [entry for entry in entries if entry["method"].startswith("Network.")]
+
+
+def requested(events: list[dict[str, Any]]) -> list[str]:
+    """Addresses of all requests and sockets among the events."""
+    addresses = []
+    for event in events:
+        if event["method"] == "Network.requestWillBeSent":
+            addresses.append(event["params"]["request"]["url"])
+        elif event["method"] == "Network.webSocketCreated":
+            addresses.append(event["params"]["url"])
+    return addresses

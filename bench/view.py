@@ -1,0 +1,272 @@
+"""The live picture in a browser: rate, delay from grab to pixels, and a slow viewer's delay.
+
+    python bench/view.py [--json FILE] [--seconds N] [--set KEY=VALUE ...]
+
+Serves the test pattern at 1280x720 and 25 frames/s, network included, and opens the page in
+Chromium. The page's own script reads the frame's number from the pixels on its canvas at every
+turn of the screen; the delay is from the grab of that frame to the turn. The transports take
+turns in one run: the page's socket with one and with two pictures on their way, and multipart
+JPEG (MJPEG), which browsers show by themselves. Then a viewer reads at 1 Mbit/s.
+"""
+
+import socket
+import statistics
+import struct
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+from rich.console import Console
+from selenium import webdriver
+
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.live.outputs import LiveOutputs, View
+from qlumen.realtime.sinks.figures import Figures
+from qlumen.realtime.sources.pattern import read_number
+from qlumen.realtime.view import site
+from qlumen.realtime.view.access import Access
+from qlumen.realtime.view.desk import Desk
+from qlumen.realtime.view.studio import Studio
+from qlumen.realtime.view.tabs import Tab
+
+from browser import chromium
+from common import parser, report
+
+SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
+BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+SLOW_BYTES_PER_S = 125_000
+CHUNK_BYTES = 8192
+SETTLE_S = 3.0
+READ_NUMBERS = """
+const [selector, seconds, done] = arguments;
+const strip = document.createElement("canvas"), blocks = 42, wide = 10;
+strip.width = blocks * wide; strip.height = 1;
+const paint = strip.getContext("2d", {willReadFrequently: true});
+const seen = [], end = performance.now() + 1000 * seconds;
+let last = -1;
+function look() {
+  const source = document.querySelector(selector);
+  const width = source.naturalWidth || source.width, height = source.naturalHeight || source.height;
+  if (width) {
+    paint.drawImage(source, 0, Math.round(height * 0.9375), width, 1, 0, 0, strip.width, 1);
+    const pixels = paint.getImageData(0, 0, strip.width, 1).data;
+    let number = 0;
+    for (let bit = 0; bit < 32; bit++)
+      number = 2 * number + (pixels[4 * ((2 + bit) * wide + wide / 2)] > 127 ? 1 : 0);
+    if (number !== last) seen.push([number, performance.timeOrigin + performance.now()]);
+    last = number;
+  }
+  if (performance.now() < end) requestAnimationFrame(look); else done(seen);
+}
+look();
+"""
+
+
+class Grabbed(Figures):
+    """Keeps when each frame was grabbed, by the number that its pixels show."""
+
+    def __init__(self) -> None:
+        self.wall_ms: dict[int, float] = {}
+        self.offset_ns = time.time_ns() - time.monotonic_ns()
+        super().__init__()
+
+    def __call__(self, result: FrameResult) -> None:
+        number = read_number(result.frame.image)
+        if number is not None:
+            self.wall_ms[number] = (result.frame.grabbed_ns + self.offset_ns) / 1e6
+        super().__call__(result)
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=20.0, help="for each transport")
+    arguments.add_argument("--set", action="append", default=[], help="a setting")
+    options = arguments.parse_args()
+    settings = load_settings(None, [*SIZE, "source.loop=true", "view.port=0", *options.set])
+    with served(settings, "pattern") as (url, grabbed, desk), chromium() as browser:
+        rows = [
+            in_browser(browser, url, grabbed, desk, name, options.seconds)
+            for name in ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
+        ]
+        browser.get("about:blank")
+        rows += [
+            slowly(url, path, name, desk, grabbed, options.seconds)
+            for name, path in (("socket", "/live/stream"), ("MJPEG", "/bench/mjpeg"))
+        ]
+    with served(settings, "scene") as (url, _, desk), chromium() as browser:
+        scene = scene_rate(browser, url, desk, options.seconds)
+    by_name = {row["name"]: row for row in rows}
+    chosen, mjpeg = by_name["socket, 2 on their way"], by_name["MJPEG"]
+    ratios = {
+        "socket_over_mjpeg_rate": chosen["frames_per_s"] / mjpeg["frames_per_s"],
+        "socket_over_mjpeg_p95": chosen["delay_ms_p95"] / mjpeg["delay_ms_p95"],
+        "shown_of_published": chosen["frames_per_s"] / chosen["published_per_s"],
+    }
+    report([*rows, scene], ratios, options.json)
+
+
+@contextmanager
+def served(settings: Settings, source: str) -> Iterator[tuple[str, Grabbed, Desk]]:
+    """The page with the source running, and MJPEG beside it."""
+    desk, grabbed = Desk(settings), Grabbed()
+    desk.view = View(desk.view.feed, grabbed, desk.view.gallery)
+    site.MORE_TABS = (lambda surroundings: _mjpeg_tab(desk),)
+    outputs = LiveOutputs(view=desk.view)
+    with (
+        Studio(desk, [source], outputs, settings, Console(stderr=True)) as studio,
+        site.Site(Access("127.0.0.1", 0), desk, studio, settings) as opened,
+    ):
+        studio.choose(0)
+        while not grabbed.last:
+            time.sleep(0.1)
+        yield opened.url, grabbed, desk
+
+
+def in_browser(
+    browser: webdriver.Chrome, url: str, grabbed: Grabbed, desk: Desk, name: str, seconds: float
+) -> dict[str, Any]:
+    """Rate and delay of one transport, read from the pixels."""
+    selector = "img" if name == "MJPEG" else ".live-picture canvas"
+    desk.view.feed.in_flight = 1 if "1" in name else 2
+    browser.get(f"{url}/bench/page" if name == "MJPEG" else url)
+    while not browser.execute_script(f"return document.querySelector('{selector}')"):
+        time.sleep(0.1)
+    time.sleep(SETTLE_S)
+    published = desk.view.feed.newest.number if desk.view.feed.newest else 0
+    started = time.monotonic()
+    seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
+    took = time.monotonic() - started
+    made = (desk.view.feed.newest.number if desk.view.feed.newest else 0) - published
+    delays = [at - grabbed.wall_ms[number] for number, at in seen if number in grabbed.wall_ms]
+    gaps = [later[1] - earlier[1] for earlier, later in pairwise(seen)]
+    return {
+        "name": name,
+        "frames_per_s": len(delays) / seconds,
+        "published_per_s": made / took,
+        "source_per_s": grabbed.rate(),
+        "delay_ms_p50": float(np.percentile(delays, 50)),
+        "delay_ms_p95": float(np.percentile(delays, 95)),
+        "gap_ms_p95": float(np.percentile(gaps, 95)),
+        "unread": len(seen) - len(delays),
+    }
+
+
+def scene_rate(browser: webdriver.Chrome, url: str, desk: Desk, seconds: float) -> dict[str, Any]:
+    """Pictures a second that the page says it drew of the scene."""
+    script = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
+    browser.get(url)
+    while not browser.execute_script(script):
+        time.sleep(0.1)
+    time.sleep(SETTLE_S)
+    before, started = browser.execute_script(script), time.monotonic()
+    time.sleep(seconds)
+    drawn = browser.execute_script(script) - before
+    return {
+        "name": "scene, 1280x720",
+        "frames_per_s": drawn / (time.monotonic() - started),
+        "source_per_s": desk.view.figures.rate(),
+    }
+
+
+def slowly(
+    url: str, path: str, name: str, desk: Desk, grabbed: Grabbed, seconds: float
+) -> dict[str, Any]:
+    """How old the pictures are that a viewer gets who reads at `SLOW_BYTES_PER_S`."""
+    ages: list[tuple[float, float]] = []
+    end = time.monotonic() + seconds
+    with _asked(url, path, sockets=name == "socket") as connection:
+        buffer = b""
+        while time.monotonic() < end:
+            time.sleep(CHUNK_BYTES / SLOW_BYTES_PER_S)
+            buffer += connection.recv(CHUNK_BYTES)
+            buffer, pictures, number = _pictures(buffer, name == "socket")
+            for picture in pictures:
+                shown = read_number(cv2.imdecode(np.frombuffer(picture, np.uint8), 1))
+                if shown in grabbed.wall_ms:
+                    ages.append((time.monotonic(), time.time() * 1e3 - grabbed.wall_ms[shown]))
+            if number is not None:
+                connection.sendall(_text(f'{{"do":"drawn","number":{number}}}'))
+    third = [age for at, age in ages if at > end - seconds / 3]
+    return {
+        "name": f"slow viewer, {name}",
+        "frames_per_s": len(ages) / seconds,
+        "delay_ms_p50_last_third": statistics.median(third) if third else float("nan"),
+        "delay_ms_max": max((age for _, age in ages), default=float("nan")),
+    }
+
+
+@contextmanager
+def _asked(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
+        if sockets:
+            key = b64encode(b"a benchmark's key").decode()[:22] + "=="
+            lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                      f"Sec-WebSocket-Key: {key}"]  # fmt: skip
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        yield connection
+
+
+def _text(text: str) -> bytes:
+    """A WebSocket text frame as a browser sends it, with an all-zero mask (RFC 6455, 5.2)."""
+    body = text.encode()
+    return bytes([0x81, 0x80 | len(body), 0, 0, 0, 0]) + body
+
+
+def _pictures(buffer: bytes, sockets: bool) -> tuple[bytes, list[bytes], int | None]:
+    """Take whole JPEGs out of a stream; the rest, the pictures, the newest's number."""
+    pictures, number = [], None
+    while True:
+        start = buffer.find(b"\xff\xd8\xff")
+        end = buffer.find(b"\xff\xd9", start)
+        if start < 0 or end < 0:
+            return buffer, pictures, number
+        if sockets and start >= 16:
+            number = struct.unpack("<Q", buffer[start - 16 : start - 8])[0]
+        pictures.append(buffer[start : end + 2])
+        buffer = buffer[end + 2 :]
+
+
+def _mjpeg_tab(desk: Desk) -> Tab:
+    routes = APIRouter()
+
+    @routes.get("/bench/page")
+    def page() -> HTMLResponse:
+        return HTMLResponse('<body style="background:#000"><img src="/bench/mjpeg" width="960">')
+
+    @routes.get("/bench/mjpeg")
+    def mjpeg(request: Request) -> StreamingResponse:
+        kind = "multipart/x-mixed-replace; boundary=picture"
+        return StreamingResponse(_parts(desk), media_type=kind)
+
+    return Tab("Bench", lambda: None, "/bench/", routes)
+
+
+def _parts(desk: Desk) -> Iterator[bytes]:
+    """Each newest picture as soon as the network takes it."""
+    news = threading.Event()
+    viewer = desk.view.feed.join(news.set)
+    try:
+        while news.wait(5.0):
+            news.clear()
+            picture = viewer.take()
+            if picture:
+                viewer.drew(picture.number)
+                yield BOUNDARY % len(picture.jpeg) + picture.jpeg + b"\r\n"
+    finally:
+        viewer.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What a report says. HTML and PDF are made from this alone, so that they say the same."""
+
+from dataclasses import dataclass, replace
+
+from qlumen.realtime.frames import Condition
+from qlumen.realtime.report.card import Section
+
+Row = tuple[str, str]
+
+RESEARCH = "Research tool, not a medical device."
+BLANK = ""
+"""The value of a field that is to be filled by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From and to, in seconds of the recording."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """One lesion. `picture` is a JPEG of the best frame with its outline.
+
+    Attributes:
+        spans: when it was found.
+        scores: seconds and score of each frame it was found in.
+        rows: label and value, for people.
+    """
+
+    number: int
+    spans: tuple[Span, ...]
+    scores: tuple[tuple[float, float], ...]
+    best_s: float
+    title: str
+    rows: tuple[Row, ...]
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """Milliseconds of one stage."""
+
+    stage: str
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRow:
+    condition: Condition
+    label: str
+    frames: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Attributes:
+    persons: patient and operator; empty unless asked for. `BLANK` values are lines.
+    headline: value and label of the figures that stand first.
+    span: of the recording; None for stills.
+    best_scores: seconds, and the highest score found then; thinned out.
+    conditions: what held when.
+    omitted: tracks without a place in the report.
+    warnings: what went wrong with the recording, and notes on it.
+    """
+
+    title: str
+    institution: str
+    created: str
+    persons: tuple[Row, ...]
+    headline: tuple[Row, ...]
+    procedure: tuple[Row, ...]
+    warnings: tuple[str, ...]
+    span: Span | None
+    tracks: tuple[TrackFacts, ...]
+    omitted: int
+    brief: int
+    best_scores: tuple[tuple[float, float], ...]
+    conditions: tuple[tuple[Condition, Span], ...]
+    quality: tuple[ConditionRow, ...]
+    latency: tuple[LatencyRow, ...]
+    latency_note: str
+    model: tuple[Row, ...]
+    card: tuple[Section, ...]
+    hashes: tuple[Row, ...]
+    limits: tuple[str, ...]
+
+    def with_persons(self, patient: str | None, operator: str | None) -> "Facts":
+        """With fields for them; None leaves one out, an empty text makes a line to fill."""
+        named = (("Patient", patient), ("Operator", operator))
+        rows = tuple((label, value) for label, value in named if value is not None)
+        return replace(self, persons=rows)

@@ -1,0 +1,114 @@
+"""What is made of a review: checked before work starts, written one after the other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.jsonfile import write_json
+from qlumen.realtime.report.best import BestFrames, best_frames
+from qlumen.realtime.report.coco import coco
+from qlumen.realtime.report.files import ReportOutputs
+from qlumen.realtime.report.gather import gather
+from qlumen.realtime.report.html import html
+from qlumen.realtime.report.replayed import check_recording, drawn_results, results
+from qlumen.realtime.report.table import findings_csv
+from qlumen.realtime.review.findings import Findings
+from qlumen.realtime.review.review import Review
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.events import EventsWriter
+from qlumen.realtime.sinks.masks import MaskWriter
+from qlumen.realtime.sinks.recorder import Recorder
+from qlumen.realtime.sources.base import SourceInfo
+
+Tell = Callable[[int, int | None], None]
+
+
+def write_all(
+    review: Review,
+    findings: Findings,
+    outputs: ReportOutputs,
+    *,
+    patient: str | None = None,
+    operator: str | None = None,
+    tell: Tell = lambda done, expected: None,
+) -> None:
+    """Write all outputs. `patient` and `operator` of the report: see `Facts.with_persons`.
+
+    Raises:
+        QlumenError: the review is damaged, the recording changed, an output not writable.
+            What was written before is whole.
+    """
+    if outputs.needs_recording:
+        check_recording(review)
+    if outputs.csv:
+        _write(outputs.csv, findings_csv(review, findings).encode())
+    if outputs.coco:
+        write_json(outputs.coco, coco(review, findings))
+    if outputs.html or outputs.pdf:
+        facts = gather(review, findings).with_persons(patient, operator)
+        if outputs.html:
+            _write(outputs.html, html(facts).encode())
+        if outputs.pdf:
+            from qlumen.realtime.report.pdf import pdf
+
+            _write(outputs.pdf, pdf(facts))
+    _run(results(review, findings), list(_plain_sinks(outputs)), lambda done: None)
+    if outputs.needs_recording:
+        count = len(review.frames)
+        sinks = list(_drawn_sinks(review, findings, outputs, patient or ""))
+        _run(drawn_results(review, findings), sinks, lambda done: tell(done, count))
+
+
+def _plain_sinks(outputs: ReportOutputs) -> Iterator[Sink]:
+    if outputs.events:
+        yield EventsWriter(outputs.events)
+    if outputs.masks:
+        yield MaskWriter(outputs.masks)
+
+
+def _drawn_sinks(
+    review: Review, findings: Findings, outputs: ReportOutputs, patient: str
+) -> Iterator[Sink]:
+    settings = review.settings.recorder
+    if outputs.video:
+        encoding = settings.model_dump(include={"crf", "preset", "threads"})
+        yield Recorder(outputs.video, _info(review), **encoding)
+    if outputs.snapshots:
+        yield BestFrames(outputs.snapshots, best_frames(findings))
+    if outputs.dicom:
+        from qlumen.realtime.report.dicom import DicomFolder
+
+        best = best_frames(findings)
+        yield DicomFolder(outputs.dicom, review.manifest, review.frames, best, patient)
+
+
+def _run(frames: Iterator[FrameResult], sinks: list[Sink], tell: Callable[[int], None]) -> None:
+    if not sinks:
+        return
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.enter_context(sink)
+        for done, result in enumerate(frames, start=1):
+            for sink in sinks:
+                sink.write(result)
+            tell(done)
+
+
+def _info(review: Review) -> SourceInfo:
+    source = review.manifest.source
+    rate = Fraction(source.fps) if source.fps else None
+    return SourceInfo(source.name, None, None, rate, len(review.frames), source.sequence)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,179 @@
+"""A recording in, a review out: one run of the network, like a replay's."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from qlumen.networks.bundle import CARD, Bundle, file_sha256, read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.errors import NoFramesError
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.pipeline import Pipeline
+from qlumen.realtime.review.limits import BoundedSource, Limits
+from qlumen.realtime.review.records import (
+    FORMAT,
+    Manifest,
+    ModelRecord,
+    SourceRecord,
+    Thresholds,
+)
+from qlumen.realtime.review.still import StillSource, is_still
+from qlumen.realtime.review.writer import ReviewWriter
+from qlumen.realtime.segmenter import Segmenter, thresholds
+from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.choose import open_source
+from qlumen.realtime.sources.folder import image_files
+from qlumen.realtime.summary import ReplaySummary, summarise
+
+Progress = Callable[[int, int | None], None]
+WARM_UP_SIZE_PX = 512
+"""Side of the picture to warm up with where the source's size is unknown."""
+
+
+def process(
+    location: str,
+    folder: Path,
+    settings: Settings,
+    limits: Limits | None = None,
+    on_frame: Progress = lambda done, expected: None,
+    *,
+    name: str | None = None,
+) -> ReplaySummary:
+    """Run the network over a recording and leave a review in `folder`.
+
+    A recording that ends early leaves a whole review of the frames before, and the reason
+    in the summary's `error`.
+
+    Args:
+        location: what a replay takes, or a single image.
+        folder: must not exist, or be empty.
+        limits: that the recording must keep to; None for none.
+        on_frame: is told the frames done and how many are expected.
+        name: of the recording, for people, where the location says something else.
+
+    Raises:
+        QlumenError: input, settings or outputs are bad, or not one frame could be done.
+    """
+    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    latency = LatencyRecorder()
+    with ExitStack() as stack:
+        source: Source = stack.enter_context(open_recording(location, settings))
+        if limits is not None:
+            source = BoundedSource(source, limits)
+        segmenter = Segmenter.open(bundle, settings)
+        stack.callback(segmenter.close)
+        size = source.info.width or WARM_UP_SIZE_PX, source.info.height or WARM_UP_SIZE_PX
+        segmenter.preprocess(np.zeros((*size[::-1], 3), np.uint8))
+        segmenter.warm_up(size)
+        writer = ReviewWriter(folder, settings, sequence=source.info.sequence)
+        stack.callback(writer.close)
+        expected = source.info.frame_count
+        pipeline = Pipeline(
+            source,
+            segmenter,
+            Overlay(**settings.overlay.model_dump()),
+            [("review", writer)],
+            latency,
+            queue_frames=settings.pipeline.queue_frames,
+            on_frame=lambda done: on_frame(done, expected),
+        )
+        outcome = pipeline.run()
+        if not outcome.frames:
+            raise outcome.error or NoFramesError(f"{location} has no frame; nothing to review")
+        summary = summarise(
+            source.info,
+            expected,
+            outcome,
+            latency,
+            drops=source.drops,
+            sink_notes=(),
+            engine=segmenter.engine.describe(),
+            bundle=bundle,
+            settings=settings,
+        )
+        writer.finish(_manifest(location, name, source, segmenter, bundle, settings, summary))
+    return summary
+
+
+def open_recording(location: str, settings: Settings) -> Source:
+    """What a replay opens, and single images. Raises as `open_source`."""
+    return StillSource(Path(location)) if is_still(location) else open_source(location, settings)
+
+
+def hashed(location: str) -> tuple[int | None, str | None]:
+    """Bytes and SHA-256 of a file; of a folder, those of its images' `sha256sum` list; of
+    what has no file, None and None."""
+    path = Path(location.removeprefix("file://"))
+    if path.is_file():
+        return path.stat().st_size, file_sha256(path)
+    if not path.is_dir():
+        return None, None
+    files = image_files(path)
+    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
+    return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _manifest(
+    location: str,
+    name: str | None,
+    source: Source,
+    segmenter: Segmenter,
+    bundle: Bundle,
+    settings: Settings,
+    summary: ReplaySummary,
+) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        qlumen=version("qlumen"),
+        source=_source_record(location, name, source),
+        model=_model_record(bundle),
+        thresholds=Thresholds(**thresholds(bundle, settings)),
+        fit=bundle.manifest.input.fit,
+        map_size=segmenter.engine.output_size,
+        settings=settings.model_dump(mode="json"),
+        config_sha256=settings.sha256(),
+        summary=asdict(summary),
+        cores=os.cpu_count() or 1,
+    )
+
+
+def _source_record(location: str, name: str | None, source: Source) -> SourceRecord:
+    size, sha256 = hashed(location)
+    info = source.info
+    return SourceRecord(
+        name=name or Path(info.name).name or info.name,
+        location=str(Path(location).absolute()) if Path(location).exists() else location,
+        bytes=size,
+        sha256=sha256,
+        fps=None if info.fps is None else _ratio(info.fps),
+        frames_expected=info.frame_count,
+        sequence=info.sequence,
+        notes=info.notes,
+    )
+
+
+def _model_record(bundle: Bundle) -> ModelRecord:
+    manifest = bundle.manifest
+    card = bundle.folder / CARD
+    return ModelRecord(
+        name=manifest.name,
+        version=manifest.version,
+        sha256=bundle.sha256,
+        created=manifest.created,
+        circuit=manifest.quantum.circuit if manifest.quantum else None,
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+    )
+
+
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}/{value.denominator}"

@@ -1,0 +1,123 @@
+"""What a review's folder holds, as checked records.
+
+review.json    the recording, the network, the settings, how it went; written last
+frames.jsonl   a line a frame
+maps.bin, flows.bin, pictures.bin   what the lines point to
+"""
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qlumen.realtime.frames import Condition
+
+FORMAT = 1
+MANIFEST = "review.json"
+FRAMES = "frames.jsonl"
+MAPS = "maps.bin"
+FLOWS = "flows.bin"
+PICTURES = "pictures.bin"
+
+Count = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=1, le=1 << 16)]
+Place = tuple[Count, Count]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FrameRecord(_Record):
+    """One frame.
+
+    Attributes:
+        pts, time_base: see `Frame`; the time base as in `1/12800`.
+        name: of its file, where the source is a folder or a single image.
+        field_px: pixels of the endoscope's visible field.
+        map, flow, picture: where they lie. `flow` leads from the frame before to this one;
+            None where nothing can be carried over.
+        flow_size: columns and rows.
+    """
+
+    index: Count
+    pts: int
+    time_base: Annotated[str, Field(pattern=r"^[1-9]\d{0,18}/[1-9]\d{0,18}$")]
+    width: Side
+    height: Side
+    name: str = ""
+    condition: Condition
+    field_px: Count
+    map: Place
+    flow: Place | None
+    flow_size: tuple[Side, Side] | None
+    picture: Place
+
+    @property
+    def time_s(self) -> float:
+        return float(self.pts * Fraction(self.time_base))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+
+class SourceRecord(_Record):
+    """The recording.
+
+    Attributes:
+        name: the file's, folder's or scene's name, without the path to it.
+        location: what it was opened as, for going through it once more.
+        bytes, sha256: of the file; for a folder, the sum, and the hash of its `sha256sum`
+            list. None for the scene.
+        fps: mean rate, as in `25/1`; None when unknown.
+        frames_expected: announced by the source, or None.
+    """
+
+    name: str
+    location: str
+    bytes: Count | None
+    sha256: str | None
+    fps: Annotated[str, Field(pattern=r"^[1-9]\d{0,18}/[1-9]\d{0,18}$")] | None
+    frames_expected: Count | None
+    sequence: bool
+    notes: tuple[str, ...]
+
+
+class ModelRecord(_Record):
+    """The network: of the bundle's manifest, and its card as it was."""
+
+    name: str
+    version: str
+    sha256: str
+    created: str
+    circuit: str | None
+    card: str
+
+
+class Thresholds(_Record):
+    low: float = Field(gt=0, lt=1)
+    high: float = Field(gt=0, lt=1)
+    min_area_fraction: float = Field(ge=0, lt=1)
+
+
+class Manifest(_Record):
+    """Attributes:
+    created: ISO 8601, UTC.
+    map_size: columns and rows of the stored maps.
+    settings: all of them, as the review was made with; `config_sha256` is their hash.
+    summary: of the run, see `ReplaySummary`.
+    """
+
+    format: int
+    created: str
+    qlumen: str
+    source: SourceRecord
+    model: ModelRecord
+    thresholds: Thresholds
+    fit: Literal["stretch", "letterbox"]
+    map_size: tuple[Side, Side]
+    settings: dict[str, Any]
+    config_sha256: str
+    summary: dict[str, Any]
+    cores: int

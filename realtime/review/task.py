@@ -1,0 +1,34 @@
+"""The worker's task of making a review."""
+
+from pathlib import Path
+from typing import Any
+
+from qlumen.realtime.config import Settings
+from qlumen.realtime.review.limits import Limits
+from qlumen.realtime.review.probe import check_announced
+from qlumen.realtime.review.process import process
+from qlumen.realtime.review.sniff import sniff
+from qlumen.realtime.review.worker import Tell
+
+
+def arguments(file: Path, folder: Path, settings: Settings, name: str) -> dict[str, Any]:
+    """For `run`: the recording, the review's folder, the settings, the recording's name."""
+    dumped = settings.model_dump(mode="json")
+    return {"file": str(file), "folder": str(folder), "settings": dumped, "name": name}
+
+
+def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Check a file by what it is and what it announces, then review it.
+
+    Returns:
+        `frames`, and `error`: None, or why the recording ended early.
+
+    Raises:
+        QlumenError: it is refused or cannot be read.
+    """
+    settings = Settings.model_validate(given["settings"])
+    limits, file = Limits.of(settings), Path(given["file"])
+    check_announced(file, sniff(file), limits)
+    folder, name = Path(given["folder"]), given["name"]
+    summary = process(str(file), folder, settings, limits, tell, name=name)
+    return {"frames": summary.frames, "error": summary.error}

@@ -1,0 +1,97 @@
+"""Serves the page in a thread of its own."""
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from qlumen.realtime.closing import Closing
+from qlumen.realtime.errors import QlumenError, UsageError
+
+MAX_CONNECTIONS = 200
+"""More are answered as too many (503)."""
+MAX_MESSAGE_BYTES = 4096
+"""Of what a browser says over the live picture's socket."""
+START_SECONDS = 60.0
+GRACE_SECONDS = 2
+BACKLOG = 128
+LOOK_SECONDS = 0.02
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 for any free one.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+        ) from None
+    return made
+
+
+class Server(Closing):
+    """Runs from `start` to `close`.
+
+    Args:
+        certificate, key: files in PEM, for TLS; both or none.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        certificate: Path | None = None,
+        key: Path | None = None,
+    ) -> None:
+        self._listener = listener
+        config = uvicorn.Config(
+            app,
+            lifespan="on",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="view-server", daemon=True)
+
+    def start(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            QlumenError: it does not come up.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise QlumenError("the page's server did not start; see the lines above")
+            time.sleep(LOOK_SECONDS)
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        if self._thread.ident:
+            self._thread.join(START_SECONDS)
+        self._listener.close()
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listener])

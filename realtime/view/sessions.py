@@ -1,0 +1,65 @@
+"""Who is known to the page: one session a browser, kept in memory, with an end."""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+TOKEN_BYTES = 32
+MAX_SESSIONS = 1000
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Attributes:
+    id: names the session within the process; not the secret that the browser holds.
+    ends_s: monotonic time.
+    """
+
+    id: str
+    ends_s: float
+
+
+class Sessions:
+    """Threads may share it. Only hashes of the browsers' tokens are kept. Beyond
+    `MAX_SESSIONS` the oldest one ends."""
+
+    def __init__(self, hours: float) -> None:
+        self.seconds = round(hours * SECONDS_PER_HOUR)
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self) -> tuple[str, Session]:
+        """A token for the browser, and its new session."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        session = Session(_hashed(token), time.monotonic() + self.seconds)
+        with self._lock:
+            self._kept[session.id] = session
+            while len(self._kept) > MAX_SESSIONS:
+                self._kept.popitem(last=False)
+        return token, session
+
+    def find(self, token: str) -> Session | None:
+        """The session of this token, unless it ended."""
+        with self._lock:
+            session = self._kept.get(_hashed(token))
+        return session if session and self.lives(session) else None
+
+    def lives(self, session: Session) -> bool:
+        with self._lock:
+            kept = self._kept.get(session.id)
+            if kept and time.monotonic() >= kept.ends_s:
+                del self._kept[session.id]
+                kept = None
+        return kept is not None
+
+    def end(self, session: Session) -> None:
+        with self._lock:
+            self._kept.pop(session.id, None)
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

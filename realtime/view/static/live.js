@@ -1,0 +1,249 @@
+// The live picture: draws what comes, says when it is drawn, and passes on what the controls ask.
+
+import { drawPlot } from "/live/plot.js";
+
+const HEAD_BYTES = 16, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10000, LOGGED_OUT = 4401, TOO_MANY = 1013;
+const PLOT_SECONDS = 60;
+const AI = { on: "\u25cf on", late: "\u25d0 late", off: "\u25cb off" };
+const CONDITIONS = { blurred: "blurred", red_out: "red-out", overexposed: "too bright",
+  underexposed: "too dark", out_of_body: "out of body" };
+
+class Live {
+  constructor(root) {
+    this.root = root;
+    this.canvas = root.querySelector(".live-picture canvas");
+    this.paint = this.canvas.getContext("2d", { alpha: false });
+    this.message = root.querySelector(".live-message");
+    this.state = {};
+    this.delays = new Map();
+    this.drawn = 0;
+    this.newest = 0;
+    this.retryMs = FIRST_RETRY_MS;
+    this.listen();
+    this.connect();
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    this.socket = new WebSocket(`${scheme}://${location.host}/live/stream`);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onopen = () => { this.retryMs = FIRST_RETRY_MS; };
+    this.socket.onmessage = ({ data }) => {
+      if (typeof data === "string") this.show(JSON.parse(data));
+      else this.draw(data);
+    };
+    this.socket.onclose = (event) => this.retry(event);
+  }
+
+  retry({ code, reason }) {
+    if (!this.root.isConnected) return;
+    if (code === LOGGED_OUT) { location.assign("/login"); return; }
+    this.tell(code === TOO_MANY ? reason : "No connection. Trying again ...");
+    setTimeout(() => this.connect(), this.retryMs);
+    this.retryMs = Math.min(LAST_RETRY_MS, 2 * this.retryMs);
+  }
+
+  close() { this.socket.onclose = null; this.socket.close(); }
+
+  say(what) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(what));
+  }
+
+  // Decoded beside the page, drawn at the screen's next turn, and only then asked for more:
+  // a page that is hidden has no turns, so it receives nothing.
+  async draw(data) {
+    const head = new DataView(data);
+    const number = Number(head.getBigUint64(0, true)), frame = Number(head.getBigUint64(8, true));
+    const blob = new Blob([new Uint8Array(data, HEAD_BYTES)], { type: "image/jpeg" });
+    const picture = await createImageBitmap(blob);
+    requestAnimationFrame(() => {
+      if (number > this.newest) {
+        this.newest = number;
+        if (this.canvas.width !== picture.width || this.canvas.height !== picture.height)
+          [this.canvas.width, this.canvas.height] = [picture.width, picture.height];
+        this.paint.drawImage(picture, 0, 0);
+        this.root.dataset.drawn = ++this.drawn;
+        this.root.dataset.frame = frame;
+      }
+      picture.close();
+      this.say({ do: "drawn", number });
+    });
+  }
+
+  show(state) {
+    const before = this.state;
+    this.state = state;
+    this.tell(state.message);
+    this.showControls(state);
+    this.showFigures(state);
+    this.showTracks(state.tracks || []);
+    this.showSources(state);
+    if (state.running) this.showPlot(state);
+    this.announce(before, state);
+    this.root.dataset.state = state.running ? "running" : "idle";
+  }
+
+  tell(message) {
+    if (this.message.textContent !== message) this.message.textContent = message;
+  }
+
+  showControls(state) {
+    const { overlay, fill, recording } = state, pressed = { overlay, fill, recording };
+    for (const [name, on] of Object.entries(pressed)) {
+      const button = this.find(`[data-toggle="${name}"]`);
+      button.setAttribute("aria-pressed", String(Boolean(on)));
+      button.disabled = !state.running || (name === "recording" && !state.can_record);
+    }
+    for (const button of this.root.querySelectorAll("[data-do]"))
+      button.disabled = !state.running || (button.dataset.do === "snapshot" && !state.can_snapshot);
+    this.showRange("threshold", state.threshold, (value) => value.toFixed(2));
+    this.showRange("hold", state.hold_s, (value) => `${value.toFixed(2)} s`);
+  }
+
+  showRange(name, value, text) {
+    const input = this.find(`[data-range="${name}"]`);
+    input.disabled = value === undefined;
+    if (value === undefined || input.matches(":active")) return;
+    input.value = value;
+    input.setAttribute("aria-valuetext", text(value));
+    this.find(`[data-out="${name}"]`).textContent = text(value);
+  }
+
+  showFigures(state) {
+    const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
+    const condition = CONDITIONS[state.condition], drops = Object.entries(state.drops || {});
+    this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") : "-");
+    this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");
+    this.figure("age", ms(state.age_ms));
+    this.figure("delay", state.running ? ms(state.delay_ms) : "-");
+    this.figure("drops", drops.map(([cause, count]) => `${count} ${cause.replaceAll("_", " ")}`).join(", ") || "none");
+    this.figure("viewers", String(state.viewers));
+  }
+
+  figure(name, text) {
+    const place = this.find(`[data-figure="${name}"]`);
+    if (place.textContent !== text) place.textContent = text;
+  }
+
+  showPlot({ seconds, delay_ms }) {
+    const now = seconds.length ? seconds[seconds.length - 1][0] : 0;
+    if (delay_ms !== null) this.delays.set(now, Math.max(delay_ms, this.delays.get(now) || 0));
+    for (const second of this.delays.keys()) if (second < now - PLOT_SECONDS) this.delays.delete(second);
+    drawPlot(this.find(".live-plot canvas"), seconds, this.delays);
+  }
+
+  showTracks(tracks) {
+    const list = this.find("[data-tracks]"), shown = JSON.stringify(tracks);
+    if (shown === this.shownTracks) return;
+    this.shownTracks = shown;
+    list.replaceChildren(...(tracks.length ? tracks.map(trackItem) : [noTrack()]));
+  }
+
+  showSources({ chooses, sources, running }) {
+    const form = this.find("[data-source]");
+    form.hidden = !chooses;
+    if (!chooses) return;
+    const list = form.querySelector("select");
+    if (list.options.length !== sources.length)
+      list.replaceChildren(...sources.map((name, index) => new Option(name, index)));
+    form.querySelector("[data-stop]").disabled = !running;
+  }
+
+  announce(before, state) {
+    const told = [];
+    if (before.ai && state.ai && before.ai !== state.ai) told.push(`AI ${state.ai}`);
+    if (before.recording !== undefined && state.recording !== before.recording)
+      told.push(state.recording ? "recording" : "recording ended");
+    const known = new Set((before.tracks || []).map((track) => track.number));
+    for (const track of state.tracks || []) if (!known.has(track.number)) told.push(`lesion ${track.number}`);
+    if (told.length) this.find("[data-told]").textContent = told.join(", ");
+  }
+
+  listen() {
+    for (const button of this.root.querySelectorAll("[data-toggle]"))
+      button.addEventListener("click", () => this.toggle(button.dataset.toggle));
+    for (const button of this.root.querySelectorAll("[data-do]"))
+      button.addEventListener("click", () => this.say({ do: button.dataset.do }));
+    this.find('[data-range="threshold"]').addEventListener("change", ({ target }) => this.threshold(Number(target.value)));
+    this.find('[data-range="hold"]').addEventListener("change", ({ target }) => this.say({ do: "hold", seconds: Number(target.value) }));
+    this.find("[data-screen]").addEventListener("click", () => this.screen());
+    const form = this.find("[data-source]");
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.say({ do: "start", source: Number(form.querySelector("select").value) });
+    });
+    form.querySelector("[data-stop]").addEventListener("click", () => this.say({ do: "stop" }));
+    this.onKey = (event) => this.key(event);
+    document.addEventListener("keydown", this.onKey);
+  }
+
+  key(event) {
+    if (!this.root.isConnected) { document.removeEventListener("keydown", this.onKey); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (this.root.offsetParent === null) return;  // another tab is open
+    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    if (event.key === " " && event.target.closest("button, summary, a")) return;
+    const keys = {
+      " ": () => this.toggle("overlay"), c: () => this.toggle("fill"), v: () => this.toggle("recording"),
+      "+": () => this.say({ do: "step", up: true }), "=": () => this.say({ do: "step", up: true }),
+      "-": () => this.say({ do: "step", up: false }),
+      s: () => this.say({ do: "snapshot" }), m: () => this.say({ do: "mark" }),
+      r: () => this.say({ do: "restart_ai" }), f: () => this.screen(),
+    };
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  }
+
+  toggle(name) {
+    const can = name === "recording" ? this.state.can_record : this.state.running;
+    if (can) this.say({ do: "toggle", what: name });
+  }
+
+  threshold(value) {
+    const [least, most] = this.state.threshold_bounds;
+    this.say({ do: "threshold", value: Math.min(most, Math.max(least, value)) });
+  }
+
+  screen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.find(".live-picture").requestFullscreen();
+  }
+
+  find(selector) { return this.root.querySelector(selector); }
+}
+
+function trackItem({ number, since_s, last_s, score, picture, now }) {
+  const item = document.createElement("li"), image = new Image(), text = document.createElement("div");
+  image.src = `/live/track/${number}?${picture}`;
+  image.alt = `Lesion ${number}`;
+  const times = document.createElement("small");
+  times.textContent = `${clock(since_s)} to ${clock(last_s)}, score ${score.toFixed(2)}`;
+  text.append(`Lesion ${number}${now ? ", in view" : ""}`, times);
+  item.classList.toggle("live-now", now);
+  item.append(image, text);
+  return item;
+}
+
+function noTrack() {
+  const item = document.createElement("li");
+  item.className = "live-none";
+  item.textContent = "None so far.";
+  return item;
+}
+
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// Gradio makes the tab's content some time after the page has loaded, and may make it again.
+let live = null;
+function look() {
+  const root = document.getElementById("live");
+  if (root === (live && live.root)) return;
+  if (live) live.close();
+  live = root ? new Live(root) : null;
+}
+new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+look();

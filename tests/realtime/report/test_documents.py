@@ -1,0 +1,161 @@
+"""HTML and PDF say the same, and ask nothing of a network."""
+
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from qlumen.realtime.report.charts import MAX_TICKS, ticks
+from qlumen.realtime.report.facts import Facts, Span
+from qlumen.realtime.report.gather import gather
+from qlumen.realtime.report.html import html
+from qlumen.realtime.report.pdf import pdf
+from qlumen.realtime.report.times import clock
+from qlumen.realtime.review.findings import find
+from qlumen.realtime.review.records import Thresholds
+from qlumen.realtime.review.review import Review
+
+pypdf = pytest.importorskip("pypdf", reason="pip install pypdf")
+REFERRING = {"src", "href", "srcset", "action", "data", "poster", "xlink:href", "background"}
+
+
+class Page(HTMLParser):
+    """Collects text, references and elements."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.text, self.references, self.elements = [], [], set()
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.references += [value or "" for key, value in attributes if key in REFERRING]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture
+def facts(review: Review) -> Facts:
+    return gather(review, find(review))
+
+
+def words(text: str) -> str:
+    return "".join(text.split())
+
+
+def pdf_text(facts: Facts) -> list[str]:
+    return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf(facts))).pages]
+
+
+def said(facts: Facts) -> list[str]:
+    """What both documents have to say."""
+    rows = [*facts.headline, *facts.procedure, *facts.model, *facts.hashes, *facts.persons]
+    rows += [row for track in facts.tracks for row in track.rows]
+    told = [value for _, value in rows if value] + [facts.title, facts.latency_note]
+    told += [section.title for section in facts.card] + [*facts.limits, *facts.warnings]
+    return [*told, *(row.label for row in facts.quality), "Research tool, not a medical device."]
+
+
+def test_html_asks_for_nothing(facts: Facts) -> None:
+    """Every reference is data within the file; there is no script, and a policy forbids more."""
+    document = html(facts)
+    page = Page(document)
+    assert page.references
+    assert all(
+        reference.startswith(("data:image/jpeg;base64,", "#")) for reference in page.references
+    )
+    assert not page.elements & {"script", "iframe", "object", "embed", "link", "base", "form"}
+    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org)", document)
+    assert "default-src 'none'" in document
+
+
+def test_both_documents_say_all_facts(facts: Facts) -> None:
+    """Each fact stands in the HTML's text and in the text that the PDF gives back."""
+    page, paper = words("".join(Page(html(facts)).text)), words("".join(pdf_text(facts)))
+    for fact in said(facts):
+        assert words(fact) in page, fact
+        assert words(fact) in paper, fact
+
+
+def test_facts_are_those_of_the_recording(review: Review, facts: Facts) -> None:
+    """File, length, rate, share of frames with findings, the lesion's time: worked by hand."""
+    assert dict(facts.procedure)["File"] == "clip.mp4"
+    assert dict(facts.procedure)["Duration"] == "0:00.8"
+    assert dict(facts.procedure)["Frame rate"] == "25.00 frames/s"
+    assert [value for value, _ in facts.headline] == ["1", "20", "65.0%", "85.0%"]
+    (track,) = facts.tracks
+    assert dict(track.rows)["Seen"] == "0:00.1 to 0:00.6"
+    assert dict(track.rows)["Frames"] == "12 (0.5 s)"
+    counts = {row.label: row.frames for row in facts.quality}
+    assert counts == {
+        "clear": 17, "underexposed": 3, "blurred": 0, "lens on the wall": 0, "overexposed": 0,
+        "out of the body": 0,
+    }  # fmt: skip
+    assert [row.p95 for row in facts.latency] == [2.5, 2.5, 2.5]
+
+
+def test_persons_are_named_on_request_only(facts: Facts) -> None:
+    """Neither document has a field for a person unless it was asked for."""
+    assert facts.persons == ()
+    assert "Patient" not in "".join(Page(html(facts)).text) + "".join(pdf_text(facts))
+    named = facts.with_persons("Jo <b>Doe</b> & Søn", "")
+    for text in ("".join(Page(html(named)).text), "".join(pdf_text(named))):
+        assert "Jo <b>Doe</b> & Søn" in text
+        assert "Operator" in text
+
+
+def test_pages_are_numbered(facts: Facts) -> None:
+    """Each page says which it is of how many, and what this is."""
+    texts = pdf_text(replace(facts, tracks=facts.tracks * 9))
+    assert len(texts) > 3
+    for number, text in enumerate(texts, start=1):
+        assert f"Page {number} of {len(texts)}" in text
+        assert "Research tool, not a medical device." in text
+
+
+def test_hostile_and_unknown_characters(facts: Facts) -> None:
+    """Markup in a file's name is text; characters without a glyph are written by number."""
+    name = "<script>alert(1)</script>&日本.mp4"
+    hostile = replace(facts, procedure=(("File", name),))
+    assert "script" not in Page(html(hostile)).elements
+    assert name in "".join(Page(html(hostile)).text)
+    assert "<script>alert(1)</script>&<U+65E5><U+672C>.mp4" in words("".join(pdf_text(hostile)))
+
+
+def test_nothing_overflows_the_paper(facts: Facts) -> None:
+    """Very long names, many lesions and notes still make a document."""
+    long = replace(
+        facts, institution="I" * 120, tracks=facts.tracks * 40,
+        procedure=(("File", "x" * 300),), warnings=("w" * 400,) * 9,
+    )  # fmt: skip
+    assert len(pdf_text(long)) > 10
+
+
+def test_a_review_without_findings_is_reported(review: Review) -> None:
+    """A report says that nothing was found, and no figure of a lesion is there."""
+    none = find(review, Thresholds(low=0.5, high=0.99, min_area_fraction=0.0005))
+    facts = gather(review, none)
+    assert facts.tracks == ()
+    assert "None at these thresholds." in "".join(pdf_text(facts))
+    assert "None at these thresholds." in "".join(Page(html(facts)).text)
+    assert "findings taken anew" in dict(facts.model)["Changed"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00.0"), (59.96, "1:00.0"), (61.25, "1:01.2"), (3723.4, "1:02:03.4"), (-1.5, "-0:01.5")],
+)
+def test_times_as_people_read_them(seconds: float, text: str) -> None:
+    """Minutes and seconds to a tenth, hours from an hour on."""
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("length_s", [0.04, 1, 7.24, 59, 600, 3601, 40_000])
+def test_ticks_are_few_and_within(length_s: float) -> None:
+    """Never more than eight, never outside, from start to near the end."""
+    found = ticks(Span(3.0, 3.0 + length_s))
+    assert len(found) <= MAX_TICKS
+    assert all(3.0 <= tick <= 3.0 + length_s + 1e-9 for tick in found)

@@ -1,0 +1,204 @@
+"""What is uploaded may be anything; the process that opens it is ended, never the page's."""
+
+import os
+import random
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.errors import QlumenError, RefusedError, WorkerError
+from qlumen.realtime.review import task
+from qlumen.realtime.review.limits import Limits
+from qlumen.realtime.review.probe import check_announced
+from qlumen.realtime.review.review import Review
+from qlumen.realtime.review.running import Running
+from qlumen.realtime.review.sniff import HEAD_BYTES, sniff
+
+from media import pictures, write_image, write_video
+from reviews import make_recording
+
+PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims this size and holds next to nothing: a decompression bomb's head."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rows = zlib.compress(bytes(1 << 20))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def settings_with(*overrides: str) -> Settings:
+    return load_settings(None, list(overrides))
+
+
+def checked(file: Path, *overrides: str) -> None:
+    """What a worker does before it decodes anything."""
+    check_announced(file, sniff(file), Limits.of(settings_with(*overrides)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
+def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
+    """Each kind is told from its first bytes, under whatever name it comes."""
+    image = write_image(tmp_path / f"a{suffix}", pictures(1)[0]).rename(tmp_path / "evil.exe")
+    assert sniff(image).image
+    assert sniff(image).suffix == suffix
+    checked(image)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mp4", "libx264"), (".mkv", "libx264"), (".avi", "mpeg4"), (".mpg", "mpeg2video"),
+     (".ts", "libx264"), (".mov", "libx264")],
+)  # fmt: skip
+def test_videos_are_known_by_their_content(tmp_path: Path, suffix: str, codec: str) -> None:
+    """Each container is told from its first bytes, and FFmpeg agrees."""
+    video = write_video(tmp_path / f"a{suffix}", pictures(3), codec=codec)
+    named = video.rename(tmp_path / "photo.png")
+    assert not sniff(named).image
+    checked(named)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", PLAYLIST, b"ffconcat version 1.0\nfile /etc/passwd\n", b"<svg/>", b"%PDF-1.7",
+     b"MZ\x90\0", b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", bytes(HEAD_BYTES)],
+)  # fmt: skip
+def test_what_is_neither_image_nor_video_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Playlists that would open other files, documents and programs are not handed to FFmpeg."""
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(content)
+    with pytest.raises(RefusedError):
+        sniff(file)
+
+
+def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
+    """A bomb of 4,000 megapixels, a large video, a long one, a large file: before decoding."""
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_of(65535, 65535))
+    video = write_video(tmp_path / "v.mp4", pictures(10, 128, 96))
+    for file, override, message in (
+        (bomb, "view.upload_megapixels=40", "65535x65535"),
+        (video, "view.upload_megapixels=0.01", "128x96"),
+        (video, "view.upload_minutes=0.005", "longer than"),
+    ):
+        with pytest.raises(RefusedError, match=message):
+            checked(file, override)
+    with pytest.raises(RefusedError, match="MiB"):
+        Limits.of(settings_with("view.upload_mib=1")).check_bytes((1 << 20) + 1)
+
+
+def test_a_container_in_disguise_is_refused(tmp_path: Path) -> None:
+    """The head of one kind before the body of another does not get through."""
+    file = tmp_path / "a.mkv"
+    file.write_bytes(b"\x1aE\xdf\xa3" + PLAYLIST * 50)
+    with pytest.raises(QlumenError):
+        checked(file)
+
+
+def test_fuzzed_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Changed and cut heads of images and videos end in a clear error or pass the check."""
+    rng = random.Random(7)
+    sources = [
+        write_image(tmp_path / "a.png", pictures(1)[0]),
+        write_image(tmp_path / "a.tif", pictures(1)[0]),
+        write_image(tmp_path / "a.webp", pictures(1)[0]),
+        write_video(tmp_path / "a.mp4", pictures(2)),
+        write_video(tmp_path / "a.mkv", pictures(2)),
+    ]
+    for round_ in range(60):
+        content = bytearray(rng.choice(sources).read_bytes())
+        for _ in range(rng.randint(1, 30)):
+            content[rng.randrange(min(len(content), 600))] = rng.randrange(256)
+        file = tmp_path / f"fuzzed{round_}"
+        file.write_bytes(content[: rng.randint(20, len(content))])
+        with suppress(QlumenError):
+            checked(file)
+
+
+def running(file: Path, folder: Path, *overrides: str) -> Running:
+    settings = settings_with(*overrides)
+    arguments = task.arguments(file, folder, settings, "upload")
+    return Running("review", arguments, Limits.of(settings))
+
+
+def test_a_worker_makes_a_whole_review_and_tells_of_it(tmp_path: Path) -> None:
+    """The network runs in the worker; its progress is told, and the review can be read here."""
+    recording = make_recording(tmp_path / "clip.mp4", 6)
+    work = running(recording, tmp_path / "r")
+    assert work.result() == {"frames": 6, "error": None}
+    assert (work.progress.done, work.progress.expected) == (6, 6)
+    with Review(tmp_path / "r") as review:
+        assert len(review.frames) == 6
+        assert review.manifest.source.name == "upload"
+
+
+def test_refusals_come_through(tmp_path: Path) -> None:
+    """What the worker refuses is an error here, in its words."""
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"no video")
+    with pytest.raises(WorkerError, match="none of the kinds taken"):
+        running(file, tmp_path / "r").result()
+
+
+def test_a_worker_can_be_ended(tmp_path: Path) -> None:
+    """Cancelling ends the process at once, and what it started, too."""
+    recording = make_recording(tmp_path / "clip.mp4", 4)
+    work = running(recording, tmp_path / "r")
+    pid = work._process.pid
+    work.cancel()
+    with pytest.raises(WorkerError, match="was cancelled"):
+        work.result()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"cpu_s": 1}, "processor time"), ({"stall_s": 0.05}, "no progress")],
+)
+def test_limits_end_a_worker(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    """Too much processor time, or no progress, and the process is gone; the message says why."""
+    recording = make_recording(tmp_path / "clip.mp4", 4)
+    work = running(recording, tmp_path / "r", *(f"review.{k}={v}" for k, v in change.items()))
+    with pytest.raises(WorkerError, match=message):
+        work.result()
+
+
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[tuple[int, Running]]:
+    recording = make_recording(tmp_path / "clip.mp4", 4)
+    work = running(recording, tmp_path / "r")
+    yield work._process.pid, work
+    work.cancel()
+
+
+def test_a_worker_ends_with_its_parent(orphan: tuple[int, Running]) -> None:
+    """When the page's process is gone, so its pipe closes, the worker ends by itself."""
+    pid, work = orphan
+    assert work._process.stdin is not None
+    work._process.stdin.close()
+    deadline = time.monotonic() + 60
+    while work._process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert work._process.poll() is not None, f"worker {pid} is still there"
+
+
+def test_memory_beyond_the_limit_ends_the_worker_alone(tmp_path: Path) -> None:
+    """A picture that needs more memory than the worker may have is an error, not a crash here."""
+    image = write_image(tmp_path / "large.png", np.zeros((18000, 18000, 3), np.uint8))
+    limits = ("view.upload_megapixels=400", "review.memory_mib=1024", "review.stall_s=45")
+    with pytest.raises(WorkerError):
+        running(image, tmp_path / "r", *limits).result()
