@@ -24,6 +24,7 @@ COMMANDS = {
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),
+    "profile": Entry("qlumen.realtime.profiling.command", "Measure where a frame's time goes."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
