@@ -304,6 +304,12 @@ class AlarmSettings(Section):
     )
 
 
+class MetricsSettings(Section):
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="live --metrics listens here; default: this machine"
+    )
+
+
 class Settings(Section):
     source: SourceSettings = SourceSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
@@ -326,6 +332,7 @@ class Settings(Section):
     live: LiveSettings = LiveSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alarm: AlarmSettings = AlarmSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def sha256(self) -> str:
         """Hash of all values, defaults included, independent of how they were given."""

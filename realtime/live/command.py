@@ -5,13 +5,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import QlumenError
 from qlumen.realtime.exits import INTERRUPTED
 from qlumen.realtime.jsonfile import write_json
@@ -20,6 +21,9 @@ from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.outputs import check_paths
 from qlumen.realtime.sources.choose import input_files
+
+if TYPE_CHECKING:
+    from qlumen.realtime.live.metrics import MetricsServer
 
 PATH = click.Path(path_type=Path)
 
@@ -34,6 +38,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
               "of the one before; an existing file is continued.")  # fmt: skip
 @click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Serve /metrics for Prometheus, /health and /ready.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
 @click.option("--loop", is_flag=True, help="Play a file again and again.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
@@ -47,6 +53,7 @@ def command(
     snapshots: Path | None,
     events: Path | None,
     json_file: Path | None,
+    metrics: int | None,
     seconds: float | None,
     loop: bool,
     config: Path | None,
@@ -67,9 +74,12 @@ def command(
     try:
         with (
             steering.by_signals(),
+            _metrics(metrics, settings) as server,
             LiveSession(source, outputs, settings, Console(stderr=True)) as session,
         ):
             steering.session = session
+            if server:
+                server.watch(session.meters(outputs))
             summary = session.run(seconds)
     except _Stopped:
         return _left_with(0)
@@ -84,6 +94,16 @@ def command(
     if summary.error:
         click.echo(f"qlumen: {summary.error}", err=True)
     return _left_with(1 if summary.error else 0)
+
+
+def _metrics(
+    port: int | None, settings: Settings
+) -> "AbstractContextManager[MetricsServer | None]":
+    if port is None:
+        return nullcontext()
+    from qlumen.realtime.live.metrics import MetricsServer
+
+    return MetricsServer(settings.metrics.host, port)
 
 
 def _left_with(code: int) -> int:

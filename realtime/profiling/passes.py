@@ -195,7 +195,7 @@ def allocation_pass(rig: Rig) -> Allocations:
         after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    growth = statistics.median(np.diff(levels)) / KIB
+    growth = statistics.median(np.diff(levels).tolist()) / KIB
     return Allocations(
         ALLOCATION_FRAMES, statistics.median(swings) / KIB, growth, _sites(before, after)
     )
