@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),
     "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),
+    "profile": Entry("qlumen.realtime.profiling.command", "Measure where a frame's time goes."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
     "report": Entry("qlumen.realtime.report.command", "Report what a recording shows."),

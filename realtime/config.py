@@ -373,6 +373,12 @@ class ViewSettings(Section):
     )
 
 
+class MetricsSettings(Section):
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="live --metrics listens here; default: this machine"
+    )
+
+
 class Settings(Section):
     source: SourceSettings = SourceSettings()
     reconnect: ReconnectSettings = ReconnectSettings()
@@ -398,6 +404,7 @@ class Settings(Section):
     review: ReviewSettings = ReviewSettings()
     report: ReportSettings = ReportSettings()
     view: ViewSettings = ViewSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def sha256(self) -> str:
         """Hash of all values, defaults included, independent of how they were given."""

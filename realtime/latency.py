@@ -1,50 +1,135 @@
-"""How long each stage takes: durations by stage, and their percentiles."""
+"""How long each stage takes: durations by stage, and their percentiles.
 
-from array import array
-from collections import defaultdict
-from collections.abc import Mapping
+Durations are counted in HDR histograms, so ten hours need no more memory than a minute.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
 
 NS_PER_MS = 1_000_000
+NS_PER_US = 1000
+US_PER_MS = 1000
 END_TO_END = "end_to_end"
 """The stage from the decoded frame to its finished overlay, time in queues included."""
+QUEUED = "queued_"
+"""Before a stage's name: how long frames waited for that stage."""
+
+HIGHEST_US = 3_600_000_000
+"""An hour; a longer duration counts as one, save in the maximum."""
+SIGNIFICANT_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
-    """Milliseconds of one stage over `count` frames."""
+    """Milliseconds of one stage over `count` frames, to three significant digits; `max` is
+    exact. `p99_9` is the percentile 99.9."""
 
     count: int
     p50: float
+    p90: float
     p95: float
     p99: float
+    p99_9: float
     max: float
 
 
-class LatencyRecorder:
-    """Collects durations; eight bytes each, so an hour at 25 frames/s is 0.7 MB a stage.
+class DurationHistogram:
+    """Counts durations: microseconds from 0 to an hour, to three significant digits, in 184 KiB.
 
-    `add` may be called from several threads as long as each stage has one.
+    One thread adds; others may read meanwhile.
+
+    Attributes:
+        count, total_ns, max_ns: of all durations, exact.
     """
 
     def __init__(self) -> None:
-        self._ns: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._histogram = _empty()
+        self.count = self.total_ns = self.max_ns = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Count a duration; a negative one counts as 0."""
+        duration_ns = max(0, duration_ns)
+        rounded_us = (duration_ns + NS_PER_US // 2) // NS_PER_US
+        self._histogram.record_value(min(HIGHEST_US, rounded_us))
+        self.count += 1
+        self.total_ns += duration_ns
+        self.max_ns = max(self.max_ns, duration_ns)
+
+    def percentile_ms(self, percent: float) -> float:
+        """The duration that `percent` of all do not exceed, of a histogram that is not empty."""
+        value_us = float(self._histogram.get_value_at_percentile(percent))
+        return min(value_us / US_PER_MS, self.max_ns / NS_PER_MS)
+
+    def summary(self) -> LatencySummary:
+        p50, p90, p95, p99, p99_9 = map(self.percentile_ms, (50, 90, 95, 99, 99.9))
+        return LatencySummary(self.count, p50, p90, p95, p99, p99_9, self.max_ns / NS_PER_MS)
+
+    def counts(self) -> NDArray[np.uint64]:
+        """A copy of the counts; `bin_values_us` says of what."""
+        return np.frombuffer(self._histogram.counts, np.uint64).copy()
+
+    def cumulative(self, limits_us: Sequence[float]) -> list[int]:
+        """For each limit, how many durations do not exceed it."""
+        sums = np.concatenate(([0], np.cumsum(self.counts())))
+        places = np.searchsorted(bin_values_us(), limits_us, side="right")
+        return [int(value) for value in sums[places]]
+
+
+class LatencyRecorder:
+    """Collects durations by stage.
+
+    `add` and `span` may be called from several threads as long as each stage has one.
+    """
+
+    def __init__(self) -> None:
+        self._stages: dict[str, DurationHistogram] = {}
 
     def add(self, stage: str, duration_ns: int) -> None:
-        self._ns[stage].append(duration_ns)
+        histogram = self._stages.get(stage)
+        if histogram is None:
+            histogram = self._stages.setdefault(stage, DurationHistogram())
+        histogram.add(duration_ns)
+
+    def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
+        """Count a stage's work on the frame of this index. Called by the thread that did it,
+        when it is done."""
+        self.add(stage, end_ns - begin_ns)
+
+    def stages(self) -> dict[str, DurationHistogram]:
+        """The histograms by stage, in the order in which the stages first reported."""
+        return dict(self._stages)
 
     def summary(self) -> dict[str, LatencySummary]:
         """Percentiles by stage, in the order in which the stages first reported."""
-        return {stage: _summary(values) for stage, values in self._ns.items() if values}
+        return {stage: kept.summary() for stage, kept in self.stages().items() if kept.count}
+
+
+class NullRecorder(LatencyRecorder):
+    """Measures nothing."""
+
+    def add(self, stage: str, duration_ns: int) -> None:
+        pass
+
+    def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
+        pass
+
+
+@cache
+def bin_values_us() -> NDArray[np.float64]:
+    """The largest duration that each bin of `DurationHistogram.counts` holds, ascending."""
+    histogram = _empty()
+    values = (histogram.get_value_from_index(index) for index in range(histogram.counts_len))
+    return np.array([histogram.get_highest_equivalent_value(v) for v in values], np.float64)
 
 
 def milliseconds(durations_ns: Mapping[str, int]) -> dict[str, float]:
     return {stage: ns / NS_PER_MS for stage, ns in durations_ns.items()}
 
 
-def _summary(values: "array[int]") -> LatencySummary:
-    ms = np.frombuffer(values, dtype=np.int64) / NS_PER_MS
-    p50, p95, p99 = np.percentile(ms, (50, 95, 99))
-    return LatencySummary(len(ms), float(p50), float(p95), float(p99), float(ms.max()))
+def _empty() -> HdrHistogram:
+    return HdrHistogram(1, HIGHEST_US, SIGNIFICANT_DIGITS)

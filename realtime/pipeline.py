@@ -20,7 +20,7 @@ from typing import TypeVar
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.errors import QlumenError
 from qlumen.realtime.frames import Frame, FrameResult, Image, Segmentation
-from qlumen.realtime.latency import END_TO_END, LatencyRecorder, milliseconds
+from qlumen.realtime.latency import END_TO_END, QUEUED, LatencyRecorder, milliseconds
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.queues import StageQueue
 from qlumen.realtime.segmenter import Segmenter
@@ -32,13 +32,22 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A frame on its way, with the nanoseconds each stage took, and when it came."""
+    """A frame on its way, with the nanoseconds each stage took, and when it came and was
+    taken by the engine."""
 
     frame: Frame
     spans_ns: dict[str, int]
     ready_ns: int
     ticket: Ticket | None = None
     submitted_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finished:
+    """A result on its way to a sink, and since when."""
+
+    result: FrameResult
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,11 @@ class Outcome:
 
 
 class Pipeline:
-    """Runs once. `sinks` are named for the latency table; they are closed at the end."""
+    """Runs once. `sinks` are named for the latency table; they are closed at the end.
+
+    Besides its work, each stage reports under `QUEUED` and its name how long frames waited
+    for it. `inference` runs from the engine's taking a frame until its map is fetched.
+    """
 
     def __init__(
         self,
@@ -76,7 +89,7 @@ class Pipeline:
         self._sinks, self._latency, self._on_frame = sinks, latency, on_frame
         self._decoded: StageQueue[_Job] = StageQueue(queue_frames)
         self._in_flight: StageQueue[_Job] = StageQueue(segmenter.engine.requests)
-        self._finished: list[StageQueue[FrameResult]] = [StageQueue(queue_frames) for _ in sinks]
+        self._finished: list[StageQueue[_Finished]] = [StageQueue(queue_frames) for _ in sinks]
         self._draws = any(sink.wants_overlay for _, sink in sinks)
         self._stopping = threading.Event()
         self._interrupted = False
@@ -131,8 +144,8 @@ class Pipeline:
             frame = next(frames, None)
             if frame is None:
                 return
-            ready = time.monotonic_ns()
-            job = _Job(frame, {"decode": ready - started}, ready)
+            job = _Job(frame, {}, time.monotonic_ns())
+            self._spent("decode", job, started, job.ready_ns)
             if not self._decoded.put(job):
                 return
             count += 1
@@ -141,10 +154,13 @@ class Pipeline:
         try:
             for job in self._decoded:
                 started = time.monotonic_ns()
+                self._waited("preprocess", job.frame, job.ready_ns, started)
                 picture = self._segmenter.preprocess(job.frame.image)
-                job.submitted_ns = time.monotonic_ns()
-                job.spans_ns["preprocess"] = job.submitted_ns - started
+                prepared = time.monotonic_ns()
+                self._spent("preprocess", job, started, prepared)
                 job.ticket = self._segmenter.engine.submit(picture)
+                job.submitted_ns = time.monotonic_ns()
+                self._waited("inference", job.frame, prepared, job.submitted_ns)
                 if not self._in_flight.put(job):
                     job.ticket.discard()
                     return
@@ -155,8 +171,8 @@ class Pipeline:
         done = 0
         try:
             for job in self._in_flight:
-                result = self._finish_one(job)
-                if not all(queue.put(result) for queue in self._finished):
+                finished = _Finished(self._finish_one(job), time.monotonic_ns())
+                if not all(queue.put(finished) for queue in self._finished):
                     break
                 done += 1
                 self._on_frame(done)
@@ -169,26 +185,32 @@ class Pipeline:
         assert job.ticket is not None
         probability = job.ticket.result()
         inferred = time.monotonic_ns()
+        self._spent("inference", job, job.submitted_ns, inferred)
         segmentation = self._segmenter.finish(job.frame, probability)
         processed = time.monotonic_ns()
+        self._spent("postprocess", job, inferred, processed)
         drawn = self._draw(job.frame.image, segmentation)
         ended = time.monotonic_ns()
-        job.spans_ns["inference"] = inferred - job.submitted_ns
-        job.spans_ns["postprocess"] = processed - inferred
-        job.spans_ns["overlay"] = ended - processed
-        for stage, span in job.spans_ns.items():
-            self._latency.add(stage, span)
-        self._latency.add(END_TO_END, ended - job.ready_ns)
+        self._spent("overlay", job, processed, ended)
+        self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
         return FrameResult(job.frame, segmentation, drawn, milliseconds(job.spans_ns))
+
+    def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
+        job.spans_ns[stage] = end_ns - begin_ns
+        self._latency.span(stage, job.frame.index, begin_ns, end_ns)
+
+    def _waited(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
+        self._latency.span(QUEUED + stage, frame.index, begin_ns, end_ns)
 
     def _draw(self, image: Image, segmentation: Segmentation) -> Image | None:
         return self._overlay(image, segmentation) if self._draws else None
 
-    def _write(self, name: str, sink: Sink, queue: StageQueue[FrameResult]) -> None:
-        for result in queue:
-            started = time.monotonic_ns()
-            sink.write(result)
-            self._latency.add(name, time.monotonic_ns() - started)
+    def _write(self, name: str, sink: Sink, queue: "StageQueue[_Finished]") -> None:
+        for finished in queue:
+            frame, started = finished.result.frame, time.monotonic_ns()
+            self._waited(name, frame, finished.at_ns, started)
+            sink.write(finished.result)
+            self._latency.span(name, frame.index, started, time.monotonic_ns())
             self._written[name] += 1
 
     def _close_sinks(self) -> None:

@@ -22,6 +22,7 @@ from qlumen.realtime.outputs import check_paths
 from qlumen.realtime.sources.choose import input_files
 
 if TYPE_CHECKING:
+    from qlumen.realtime.live.metrics import MetricsServer
     from qlumen.realtime.view.desk import Desk
 
 PATH = click.Path(path_type=Path)
@@ -39,6 +40,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
               "of the one before; an existing file is continued.")  # fmt: skip
 @click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Serve /metrics for Prometheus, /health and /ready.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
 @click.option("--loop", is_flag=True, help="Play a file again and again.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
@@ -54,6 +57,7 @@ def command(
     snapshots: Path | None,
     events: Path | None,
     json_file: Path | None,
+    metrics: int | None,
     seconds: float | None,
     loop: bool,
     config: Path | None,
@@ -75,12 +79,15 @@ def command(
     try:
         with (
             steering.by_signals(),
+            _metrics(metrics, settings) as server,
             _page(settings, console) if view else nullcontext() as desk,
             LiveSession(source, _on(desk, outputs), settings, console) as session,
         ):
             steering.session = session
             if desk:
                 desk.show(session)
+            if server:
+                server.watch(session.meters(outputs))
             summary = session.run(seconds)
     except _Stopped:
         return leave(0)
@@ -105,6 +112,16 @@ def _page(settings: Settings, console: Console) -> AbstractContextManager["Desk"
 
 def _on(desk: "Desk | None", outputs: LiveOutputs) -> LiveOutputs:
     return replace(outputs, view=desk.view) if desk else outputs
+
+
+def _metrics(
+    port: int | None, settings: Settings
+) -> "AbstractContextManager[MetricsServer | None]":
+    if port is None:
+        return nullcontext()
+    from qlumen.realtime.live.metrics import MetricsServer
+
+    return MetricsServer(settings.metrics.host, port)
 
 
 class _Stopped(BaseException):

@@ -91,6 +91,11 @@ class LivePipeline:
         self._arrived = 0
         self._error: str | None = None
 
+    @property
+    def arrived(self) -> int:
+        """Frames that the source has delivered so far."""
+        return self._arrived
+
     def stop(self) -> None:
         """End the session; may be called by any thread and by a signal handler."""
         self._stopping = True
@@ -153,6 +158,10 @@ class LivePipeline:
 
     def _lose_signal(self, lost: SignalLost) -> None:
         self._board.clear()
+        if lost.attempt:
+            self.tally.failed_reopens += 1
+        else:
+            self.tally.losses += 1
         self._note(
             "signal_lost", reason=lost.reason, attempt=lost.attempt, retry_in_s=lost.retry_in_s
         )

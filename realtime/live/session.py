@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from typing import TYPE_CHECKING
 
 import cv2
 from rich.console import Console
@@ -34,6 +35,9 @@ from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.choose import open_live_source
+
+if TYPE_CHECKING:
+    from qlumen.realtime.live.metrics import Meters
 
 ASSUMED_SIZE = (1920, 1080)
 """To warm up for, where the source does not tell."""
@@ -73,6 +77,19 @@ class LiveSession(Closing):
         with ExitStack() as stack:
             self._open(location, outputs, settings, console, stack)
             self._closing = stack.pop_all()
+
+    def meters(self, outputs: LiveOutputs) -> "Meters":
+        """What `--metrics` reports of this session."""
+        from qlumen.realtime.live.metrics import Meters, recorded_files
+
+        return Meters(
+            self._source,
+            self._pipeline,
+            self._latency,
+            self._outlets,
+            self._watchdog,
+            recorded_files(outputs),
+        )
 
     def stop(self) -> None:
         """End the session. Safe in a signal handler."""

@@ -1,5 +1,6 @@
 """What a live session counted: frames, delays, ages, and what was dropped why."""
 
+import time
 from collections import Counter
 
 from qlumen.realtime.frames import AiState, FrameResult
@@ -13,13 +14,22 @@ NS_PER_MS = 1_000_000
 
 
 class Tally:
-    """Filled by the thread that shows the video."""
+    """Filled by the thread that shows the video; losses by the one that grabs it.
+
+    Attributes:
+        signal: whether the last picture came from the source.
+        losses, failed_reopens: of the signal, and of attempts to get it back.
+        last_ns: when the last picture was handed out; at first, when this was made.
+    """
 
     def __init__(self, latency: LatencyRecorder) -> None:
         self._latency = latency
         self.shown = 0
         self.fresh = 0
         self.no_signal = 0
+        self.signal = True
+        self.losses = self.failed_reopens = 0
+        self.last_ns = time.monotonic_ns()
         self.states: Counter[AiState] = Counter()
         self.drops: Counter[str] = Counter()
 
@@ -27,6 +37,7 @@ class Tally:
         """A frame went out. Fresh: its findings are its own or those of the frame before."""
         live = result.live
         assert live is not None
+        self.signal, self.last_ns = live.signal, handed_over_ns
         if not live.signal:
             self.no_signal += 1
             return

@@ -1,0 +1,1 @@
+"""`qlumen profile`: where the time of a frame goes."""

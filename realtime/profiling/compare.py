@@ -1,0 +1,106 @@
+"""Two profiles side by side: ratios, with intervals."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qlumen.realtime.errors import UsageError
+from qlumen.realtime.profiling.intervals import Interval, percentile, percentile_ratio
+from qlumen.realtime.profiling.recorder import Segment
+from qlumen.realtime.profiling.report import FORMAT, ProfileReport
+
+US_PER_MS = 1000
+LEAST_SEGMENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OldProfile:
+    """What is needed of a profile that was written before.
+
+    Attributes:
+        segments_us: by stage; see `ProfileReport`.
+        facts: what should be the same in both for their ratios to mean anything.
+    """
+
+    segments_us: dict[str, list[Segment]]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Milliseconds of a percentile of a stage before and now; the ratio is now over before."""
+
+    stage: str
+    percent: float
+    old_ms: float
+    new_ms: float
+    ratio: Interval
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 1."""
+        return self.ratio.low > 1 or self.ratio.high < 1
+
+
+def read_profile(path: Path) -> OldProfile:
+    """Read what `--json` wrote.
+
+    Raises:
+        UsageError: it cannot be read, or is no profile.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--compare {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"--compare {path} is not JSON; give a file that --json wrote") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"--compare {path} is no {FORMAT}; give a file that --json wrote")
+    try:
+        segments = {
+            str(stage): [_segment(segment) for segment in parts if segment]
+            for stage, parts in content["segments_us"].items()
+        }
+        return OldProfile(segments, _facts(content))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"--compare {path} is damaged ({error}); profile anew") from None
+
+
+def changes(report: ProfileReport, old: OldProfile) -> list[Change]:
+    """Percentiles 50 and 99 of every stage that both runs have."""
+    found = []
+    for stage, new in report.segments_us.items():
+        before = old.segments_us.get(stage, [])
+        if min(len(new), len(before)) < LEAST_SEGMENTS:
+            continue
+        for percent in (50, 99):
+            then, now = percentile(before, percent), percentile(new, percent)
+            ratio = percentile_ratio(new, before, percent)
+            found.append(Change(stage, percent, then / US_PER_MS, now / US_PER_MS, ratio))
+    return found
+
+
+def differences(report: ProfileReport, old: OldProfile) -> list[str]:
+    """A line on each fact that is not the same in both runs."""
+    new = _facts(report.as_json())
+    return [
+        f"{name} was {old.facts.get(name)}, is {value}"
+        for name, value in new.items()
+        if old.facts.get(name) != value
+    ]
+
+
+def _segment(written: Mapping[str, Any]) -> Segment:
+    segment = {int(duration): int(count) for duration, count in written.items()}
+    if any(duration < 0 or count < 1 for duration, count in segment.items()):
+        raise ValueError("a duration or count below its least")
+    return segment
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: content[name] for name in ("source", "fps", "recording", "config_sha256")}
+    facts["size"] = list(content["size"])
+    facts["bundle"] = content["bundle"]["sha256"]
+    return facts | dict(content["machine"])

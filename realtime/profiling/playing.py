@@ -1,0 +1,73 @@
+"""A source without end, its frames at a steady rate or as fast as they are taken."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+from qlumen.realtime.errors import TruncatedError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.base import Source
+
+NS_PER_S = 1_000_000_000
+
+
+class Playing(Source):
+    """Begins anew after the last frame; `index` counts on.
+
+    A frame is not read before it is due. If the reader comes late, the following frames stay
+    due when they were: what a stall costs them is not left out ("coordinated omission").
+
+    Args:
+        opened: opens the source at its beginning; called again for each round.
+    """
+
+    def __init__(self, opened: Callable[[], Source]) -> None:
+        self._opened = opened
+        self._source = opened()
+        self._opener = ThreadPoolExecutor(1, "qlumen-open")
+        self._next: Future[Source] | None = None
+        self._endless = self._rounds()
+        self._first, self._begun_ns, self._period_ns = 0, 0, 0
+        self.info, self.drops = self._source.info, self._source.drops
+        self.index = 0
+
+    def pace(self, fps: float | None) -> None:
+        """From the next frame on, deliver at this rate; None: as fast as frames are taken."""
+        self._period_ns = round(NS_PER_S / fps) if fps else 0
+        self._first, self._begun_ns = self.index, time.monotonic_ns()
+
+    def due_ns(self, index: int) -> int | None:
+        """When a frame that was delivered at the present pace was due; None without pace."""
+        if not self._period_ns:
+            return None
+        return self._begun_ns + (index - self._first) * self._period_ns
+
+    def frames(self) -> Iterator[Frame]:
+        """May be called again, and goes on where it was left."""
+        while True:
+            due_ns = self.due_ns(self.index)
+            if due_ns is not None:
+                time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
+            frame = replace(next(self._endless), index=self.index)
+            self.index += 1
+            yield frame
+
+    def close(self) -> None:
+        """To be called by the thread that reads, or after it has ended."""
+        self._endless.close()
+        self._source.close()
+        self._opener.shutdown()
+        if self._next is not None and self._next.exception() is None:
+            self._next.result().close()
+        self._next = None
+
+    def _rounds(self) -> Generator[Frame]:
+        while True:
+            # Opened aside and early, so that the first frame of a round takes no longer.
+            self._next = self._opener.submit(self._opened)
+            with suppress(TruncatedError):  # what could be read is played again
+                yield from self._source.frames()
+            self._source.close()
+            self._source, self._next = self._next.result(), None

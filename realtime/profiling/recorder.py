@@ -1,0 +1,178 @@
+"""What a profiled run collects: durations, processor time, the slowest frames, the trace."""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qlumen.realtime.latency import (
+    END_TO_END,
+    QUEUED,
+    DurationHistogram,
+    LatencyRecorder,
+    bin_values_us,
+)
+from qlumen.realtime.profiling.process import PYTHON_PREFIX, name_this_thread
+from qlumen.realtime.profiling.spans import SpanLog
+
+DECODE = "decode"
+RESPONSE = "response"
+"""From the moment a frame is due until its overlay is drawn; decoding included."""
+SLOWEST = 10
+SEGMENTS = 20
+"""Parts of the run that are kept apart, to tell how far a figure can be trusted."""
+
+Segment = dict[int, int]
+"""How often which duration, in microseconds, occurred."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowFrame:
+    """Attributes:
+    frame: its index. response_ns: its whole time. spans_ns: by stage and queue.
+    """
+
+    frame: int
+    response_ns: int
+    spans_ns: dict[str, int]
+
+
+class StageAccount:
+    """Durations of one stage, in all and by segment of the run, and its processor time."""
+
+    def __init__(self) -> None:
+        self.histogram = DurationHistogram()
+        self.cpu_ns = 0
+        self._current = 0
+        self._done: dict[int, Segment] = {}
+        self._before = self.histogram.counts()
+
+    def add(self, segment: int, duration_ns: int, cpu_ns: int) -> None:
+        if segment != self._current:
+            self._close_segment()
+            self._current = segment
+        self.histogram.add(duration_ns)
+        self.cpu_ns += cpu_ns
+
+    def segments(self) -> list[Segment]:
+        """Those that hold anything, in order. For the end of the run."""
+        self._close_segment()
+        return [self._done[index] for index in sorted(self._done) if self._done[index]]
+
+    def _close_segment(self) -> None:
+        counts = self.histogram.counts()
+        added = counts - self._before
+        places = np.flatnonzero(added)
+        values = bin_values_us()[places].astype(np.int64).tolist()
+        self._done.setdefault(self._current, {}).update(
+            zip(values, added[places].tolist(), strict=True)
+        )
+        self._before = counts
+
+
+class ProfileRecorder(LatencyRecorder):
+    """Tells warm-up from steady state by the frames' indices; later frames are left out.
+
+    Processor time is that of the reporting thread since its last report, so it also holds
+    what the pipeline itself needs between two stages.
+
+    Args:
+        steady: indices of the steady frames; those before are warm-up.
+        due_ns: when a frame was due, or None.
+        budget_ns: a longer response is a miss.
+        log: takes the spans of a trace; None for no trace.
+    """
+
+    def __init__(
+        self,
+        steady: range,
+        due_ns: Callable[[int], int | None],
+        budget_ns: int,
+        log: SpanLog | None = None,
+    ) -> None:
+        super().__init__()
+        self._steady, self._due_ns, self._budget_ns, self._log = steady, due_ns, budget_ns, log
+        self.warm_up = LatencyRecorder()
+        self.first_response_ns: int | None = None
+        self.accounts: dict[str, StageAccount] = {}
+        self.misses = 0
+        self.response_parts: dict[str, None] = {}
+        self._cpu_ns: dict[int, int] = {}
+        self._on_their_way: dict[int, dict[str, int]] = {}
+        self._slowest: list[tuple[int, int, dict[str, int]]] = []
+
+    def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
+        cpu_ns = self._cpu_since_last()
+        due_ns = self._due_ns(frame)
+        if stage == DECODE and due_ns is not None and due_ns > begin_ns:
+            begin_ns = due_ns  # before that, the reader slept
+        elif stage == DECODE and due_ns is not None:
+            self._take(QUEUED + DECODE, frame, due_ns, begin_ns, 0)
+        self._take(stage, frame, begin_ns, end_ns, cpu_ns)
+        if stage == END_TO_END:
+            decode_ns = self._on_their_way.get(frame, {}).get(DECODE, 0)
+            begun_ns = begin_ns - decode_ns if due_ns is None else due_ns
+            self._respond(frame, begun_ns, end_ns)
+
+    @property
+    def steady_frames(self) -> int:
+        """Finished ones."""
+        account = self.accounts.get(RESPONSE)
+        return account.histogram.count if account else 0
+
+    @property
+    def warm_up_frames(self) -> int:
+        response = self.warm_up.stages().get(RESPONSE)
+        return response.count if response else 0
+
+    def slowest(self) -> list[SlowFrame]:
+        """The steady frames of the longest responses, longest first."""
+        ordered = sorted(self._slowest, reverse=True)
+        return [SlowFrame(frame, ns, spans) for ns, frame, spans in ordered]
+
+    def _take(self, stage: str, frame: int, begin_ns: int, end_ns: int, cpu_ns: int) -> None:
+        if stage in (DECODE, QUEUED + DECODE):
+            self._on_their_way.setdefault(frame, {})
+        spans = self._on_their_way.get(frame)
+        if spans is not None and stage != END_TO_END:
+            spans[stage] = end_ns - begin_ns
+        if self._log is not None:
+            self._log.add(stage, frame, begin_ns, end_ns)
+        if frame < self._steady.start:
+            self.warm_up.add(stage, end_ns - begin_ns)
+        elif frame in self._steady:
+            self._account(stage).add(self._segment(frame), end_ns - begin_ns, cpu_ns)
+
+    def _respond(self, frame: int, begin_ns: int, end_ns: int) -> None:
+        took_ns = end_ns - begin_ns
+        self._take(RESPONSE, frame, begin_ns, end_ns, 0)
+        spans = self._on_their_way.pop(frame, {})
+        spans.pop(RESPONSE, None)
+        if self.first_response_ns is None:
+            self.first_response_ns = took_ns
+        if frame not in self._steady:
+            return
+        self.misses += took_ns > self._budget_ns
+        self.response_parts.update(dict.fromkeys(spans))
+        heapq.heappush(self._slowest, (took_ns, frame, spans))
+        if len(self._slowest) > SLOWEST:
+            heapq.heappop(self._slowest)
+
+    def _account(self, stage: str) -> StageAccount:
+        account = self.accounts.get(stage)
+        return account or self.accounts.setdefault(stage, StageAccount())
+
+    def _segment(self, frame: int) -> int:
+        share = (frame - self._steady.start) * SEGMENTS // max(1, len(self._steady))
+        return min(SEGMENTS - 1, share)
+
+    def _cpu_since_last(self) -> int:
+        thread, now_ns = threading.get_ident(), time.thread_time_ns()
+        if thread not in self._cpu_ns:
+            name_this_thread(threading.current_thread().name.removeprefix(PYTHON_PREFIX))
+        before_ns = self._cpu_ns.get(thread, now_ns)
+        self._cpu_ns[thread] = now_ns
+        return now_ns - before_ns

@@ -1,0 +1,142 @@
+"""What a profile runs: a source without end, the stages warmed up, one run after the other."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.closing import Closing
+from qlumen.realtime.config import Settings
+from qlumen.realtime.frames import FrameResult, Segmentation
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.pipeline import Outcome, Pipeline
+from qlumen.realtime.profiling.playing import Playing
+from qlumen.realtime.profiling.process import native_threads_named
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.null import NullSink
+from qlumen.realtime.sinks.recorder import Recorder
+from qlumen.realtime.sources.choose import SCENE, open_source
+
+T = TypeVar("T")
+
+SCENE_FRAMES = 100
+"""Of the scene, recorded once and played again and again; fewer if the settings say so."""
+WARM_UP_SIZE_PX = 512
+
+
+class DrawnSink(NullSink):
+    """Takes the pictures with the overlay, which are drawn only if somebody wants them."""
+
+    wants_overlay = True
+
+
+class Rig(Closing):
+    """Opens source and engine; every `run` goes on where the one before has left the source.
+
+    Attributes:
+        name: of the source.
+        start_up_s: by part, what it took to be ready for the first frame.
+
+    Raises:
+        QlumenError: the source, the settings or the bundle cannot be used.
+    """
+
+    def __init__(self, location: str, settings: Settings, *, record: bool) -> None:
+        self._settings, self._record = settings, record
+        self.start_up_s: dict[str, float] = {}
+        self.bundle = read_bundle(settings.model.bundle or shipped_bundle())
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="qlumen-"))
+            self._folder = Path(folder)
+            opened = partial(open_source, location, settings)
+            if location == SCENE:
+                opened = partial(open_source, str(self._recorded_scene()), settings)
+            with native_threads_named("decode"):
+                self.source = self._timed("source", lambda: Playing(opened))
+            stack.enter_context(self.source)
+            self.name = SCENE if location == SCENE else self.source.info.name
+            with native_threads_named("engine"):
+                self.segmenter = self._timed(
+                    "engine", lambda: Segmenter.open(self.bundle, settings)
+                )
+            stack.callback(self.segmenter.close)
+            self._overlay = Overlay(**settings.overlay.model_dump())
+            self._timed("warm_up", self._warm_up)
+            self._closing = stack.pop_all()
+
+    def run(
+        self,
+        latency: LatencyRecorder,
+        frames: int,
+        *,
+        fps: float | None = None,
+        on_frame: Callable[[int], None] = lambda done: None,
+        until_ns: int | None = None,
+    ) -> Outcome:
+        """Process so many frames, or stop after `until_ns`. Without `fps` as fast as it goes.
+
+        Raises:
+            QlumenError: what ended the run early.
+        """
+
+        def count(done: int) -> None:
+            on_frame(done)
+            if until_ns is not None and time.monotonic_ns() > until_ns:
+                pipeline.stop()
+
+        self.source.pace(fps)
+        queue_frames = self._settings.pipeline.queue_frames
+        pipeline = Pipeline(
+            self.source, self.segmenter, self._overlay, self._sinks(), latency,
+            queue_frames=queue_frames, on_frame=count,
+        )  # fmt: skip
+        outcome = pipeline.run(frames)
+        if outcome.error:
+            raise outcome.error
+        return outcome
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def _sinks(self) -> list[tuple[str, Sink]]:
+        if not self._record:
+            return [("drawn", DrawnSink())]
+        encoding = self._settings.recorder.model_dump(include={"crf", "preset", "threads"})
+        path = self._folder / "recording.mp4"
+        return [("recorder", Recorder(path, self.source.info, **encoding))]
+
+    def _warm_up(self) -> None:
+        info = self.source.info
+        width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
+        black = np.zeros((height, width, 3), np.uint8)
+        with native_threads_named("opencv"):
+            self.segmenter.preprocess(black)
+        self._overlay(black, self.segmenter.warm_up((width, height)))
+
+    def _recorded_scene(self) -> Path:
+        """The scene as a recording: a profile is to show what a recording costs, which is
+        decoded, not what it costs to render one."""
+        section = self._settings.scene
+        shorter = section.model_copy(update={"frames": min(SCENE_FRAMES, section.frames)})
+        path = self._folder / "scene.mp4"
+        with open_source(SCENE, self._settings.model_copy(update={"scene": shorter})) as scene:
+            size = (section.height, section.width)
+            nothing = Segmentation(np.zeros(size, np.uint8), (), np.zeros((1, 1), np.float32))
+            with Recorder(path, scene.info) as recorder:
+                for frame in scene.frames():
+                    recorder.write(FrameResult(frame, nothing, frame.image))
+        return path
+
+    def _timed(self, part: str, work: Callable[[], T]) -> T:
+        begun = time.monotonic()
+        result = work()
+        self.start_up_s[part] = round(time.monotonic() - begun, 3)
+        return result

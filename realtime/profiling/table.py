@@ -1,0 +1,134 @@
+"""A profile in the terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from qlumen.realtime.profiling.compare import Change
+from qlumen.realtime.profiling.recorder import RESPONSE, Segment
+from qlumen.realtime.profiling.report import ProfileReport
+from qlumen.realtime.profiling.report import StageReport as Stage
+
+BARS = "▁▂▃▄▅▆▇█"
+HISTOGRAM_BINS = 40
+THREADS_SHOWN = 12
+US_PER_MS = 1000
+
+
+def print_report(report: ProfileReport, console: Console) -> None:
+    """The stages, the threads, then a line on each other subject and the verdict."""
+    console.print(_stages(report))
+    console.print(_threads(report))
+    for line in lines(report):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_changes(changes: Sequence[Change], differences: Iterable[str], console: Console) -> None:
+    """Ratios of now over before, those that are clear marked."""
+    title = "now over before; 95% intervals, bootstrap over parts of both runs"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("stage", "of", "before", "now ms", "ratio", ""):
+        justify: JustifyMethod = "left" if column in ("stage", "") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
+    for change in changes:
+        verdict = ("slower" if change.ratio.value > 1 else "faster") if change.clear else ""
+        table.add_row(
+            change.stage.replace("_", " "),
+            f"p{change.percent:g}",
+            _ms(change.old_ms),
+            _ms(change.new_ms),
+            str(change.ratio),
+            verdict,
+        )
+    console.print(table)
+    for line in differences:
+        console.print(f"not the same: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def lines(report: ProfileReport) -> list[str]:
+    """What is not in a table, a subject a line."""
+    warm, process, capacity = report.warm_up, report.process, report.capacity
+    memory = report.allocations
+    parts = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in warm.start_up_s.items())
+    first, last, most = process.rss_mib
+    found = [
+        f"{report.source} {report.size[0]}x{report.size[1]}, {report.frames} frames in "
+        f"{report.seconds:.1f} s, {report.fps_reached:.2f} of {report.fps:g} frames/s"
+        + (", recording" if report.recording else ""),
+        f"start: {parts}; first frame {warm.first_response_ms:.1f} ms, "
+        f"{warm.frames} frames of warm-up",
+        f"response {histogram_line(report.segments_us[RESPONSE])}",
+        *(
+            f"slow: frame {slow.frame} took {slow.response_ms:.1f} ms: {slow.stage} "
+            f"{slow.stage_ms:.1f} ms, mostly {slow.median_ms:.1f}"
+            for slow in report.slowest[:3]
+        ),
+        f"processor: {process.cpu_ms:.1f} ms a frame, {process.cores:.2f} cores; threads waited "
+        f"{process.waited_ms:.1f} ms a frame for one",
+        f"garbage collector: {process.gc_collections} times, {process.gc_total_ms:.1f} ms in all, "
+        f"longest {process.gc_longest_ms:.1f} ms",
+        f"memory: {first:.0f} MiB at first, {last:.0f} at the end, {most:.0f} at most "
+        f"(since the start {process.peak_rss_mib:.0f}); {process.page_faults:.0f} page faults a "
+        f"frame",
+        f"allocations, traced: {memory.swing_kib:.0f} KiB taken and given back a frame, "
+        f"{memory.growth_kib:.1f} KiB kept",
+        f"full speed: {capacity.fps_off:.1f} frames/s, {capacity.over_engine} of the network "
+        f"alone ({capacity.engine_fps:.1f}); the profiler takes "
+        f"{100 * capacity.profiler_cost.value:.1f}% [{100 * capacity.profiler_cost.low:.1f}, "
+        f"{100 * capacity.profiler_cost.high:.1f}] of it, {capacity.rounds} rounds",
+        f"{'met' if report.met else 'MISSED'}: {report.missed} of {report.frames} frames "
+        f"({100 * report.missed_share:.1f}%) took longer than {report.budget_ms:g} ms",
+    ]
+    return found
+
+
+def histogram_line(segments: Sequence[Segment]) -> str:
+    """The distribution as a row of bars from the least to the greatest duration."""
+    counts: dict[int, int] = {}
+    for segment in segments:
+        for duration, count in segment.items():
+            counts[duration] = counts.get(duration, 0) + count
+    low, high = min(counts), max(counts)
+    bins = [0] * HISTOGRAM_BINS
+    for duration, count in counts.items():
+        bins[(duration - low) * (HISTOGRAM_BINS - 1) // max(1, high - low)] += count
+    top = max(bins)
+    bars = "".join(BARS[-(-count * (len(BARS) - 1) // top)] if count else " " for count in bins)
+    return f"{low / US_PER_MS:.1f} |{bars}| {high / US_PER_MS:.1f} ms"
+
+
+def _stages(report: ProfileReport) -> Table:
+    table = Table(title="steady state, ms a frame", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for column in ("p50", "p90", "p95", "p99", "p99.9", "max", "cpu", "busy"):
+        table.add_column(column, justify="right")
+    for name, stage in report.stages.items():
+        style = None if stage.work else "dim"
+        table.add_row(name.replace("_", " "), *_figures(stage), style=style)
+    return table
+
+
+def _figures(stage: Stage) -> Iterable[str]:
+    wall = stage.wall
+    for value in (wall.p50, wall.p90, wall.p95, wall.p99, wall.p99_9, wall.max):
+        yield _ms(value)
+    yield f"{stage.cpu_ms:.2f}"
+    yield f"{stage.utilisation:.2f}"
+
+
+def _ms(value: float) -> str:
+    """Four digits are enough: 0.12, 12.3, 123."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _threads(report: ProfileReport) -> Table:
+    table = Table(title="threads, ms a frame", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "threads", "cpu", "cores", "waited"):
+        table.add_column(column, justify="left" if column == "name" else "right")
+    for use in report.process.threads[:THREADS_SHOWN]:
+        cpu_ms, waited_ms = (1000 * s / report.frames for s in (use.cpu_s, use.waited_s))
+        figures = (f"{cpu_ms:.2f}", f"{use.cores:.2f}", f"{waited_ms:.2f}")
+        table.add_row(use.name, str(use.threads), *figures)
+    return table

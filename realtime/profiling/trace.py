@@ -1,0 +1,76 @@
+"""A trace that Perfetto and Chrome's `about:tracing` open.
+
+The format: "Trace Event Format" (Chromium project). Work is complete events (`X`), which nest
+on their thread; frames that wait, and frames in flight in the engine, overlap, so they are
+asynchronous pairs (`b`, `e`) with the frame's index as their identity.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.latency import END_TO_END, NS_PER_US, QUEUED
+from qlumen.realtime.profiling.recorder import RESPONSE
+from qlumen.realtime.profiling.spans import Span, SpanLog
+
+PROCESS = 1
+IN_FLIGHT = ("inference", END_TO_END, RESPONSE)
+
+Event = dict[str, Any]
+
+
+def write_trace(path: Path, log: SpanLog, budget_ns: int) -> None:
+    """Write the spans, and a mark at each frame that missed its budget.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
+            separator = ""
+            for event in events(log, budget_ns):
+                file.write(separator + json.dumps(event, separators=(",", ":")))
+                separator = ",\n"
+            file.write("\n]}\n")
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def events(log: SpanLog, budget_ns: int) -> Iterator[Event]:
+    """All events, times in microseconds since the first span."""
+    yield _named("process_name", 0, "qlumen profile")
+    for number, name in log.threads.items():
+        yield _named("thread_name", number, name)
+    begin_ns = min((span.begin_ns for span in log), default=0)
+    for span in log:
+        yield from _events(span, begin_ns)
+        if span.stage == RESPONSE and span.end_ns - span.begin_ns > budget_ns:
+            yield _common(span, "deadline missed", span.end_ns - begin_ns) | {"ph": "i", "s": "p"}
+
+
+def _events(span: Span, begin_ns: int) -> Iterator[Event]:
+    begun = _common(span, span.stage, span.begin_ns - begin_ns)
+    if span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
+        begun |= {"cat": "frame" if span.stage in IN_FLIGHT else "queue", "id": span.frame}
+        yield begun | {"ph": "b"}
+        yield begun | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}
+    else:
+        yield begun | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
+
+
+def _common(span: Span, name: str, at_ns: int) -> Event:
+    return {
+        "name": name,
+        "cat": "work",
+        "pid": PROCESS,
+        "tid": span.thread,
+        "ts": at_ns / NS_PER_US,
+        "args": {"frame": span.frame},
+    }
+
+
+def _named(kind: str, thread: int, name: str) -> Event:
+    return {"name": kind, "ph": "M", "pid": PROCESS, "tid": thread, "args": {"name": name}}

@@ -1,0 +1,195 @@
+"""What `--metrics` serves, asked over HTTP of a real session in a process of its own."""
+
+import json
+import re
+import resource
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from qlumen.realtime.cli import commands
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.live.metrics import MetricsServer
+
+from live_process import started, wait_for_frames, wait_until
+
+DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
+METRIC_NAME = re.compile(r"\b(?:qlumen|process)_\w+")
+
+
+class Session:
+    """A live process and its port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.process = started(
+            folder, "scene", "--metrics", str(self.port), "--json", str(folder / "s.json")
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; status 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as got:
+                return got.status, got.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metrics(self) -> dict[str, Metric]:
+        status, text = self.get("/metrics")
+        assert status == 200
+        return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    session = Session(tmp_path_factory.mktemp("metrics"))
+    yield session
+    session.process.kill()
+    session.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def metrics(session: Session) -> dict[str, Metric]:
+    """As of a session that has run for a while."""
+    wait_until(lambda: session.get("/health")[0] == 200, "nobody listens")
+    wait_for_frames(session.folder, 30)
+    wait_until(lambda: session.get("/ready")[0] == 200, "it never was ready")
+    return session.metrics()
+
+
+def total(family: Metric) -> float:
+    return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
+
+
+def test_frames_add_up(session: Session, metrics: dict[str, Metric]) -> None:
+    """What was shown had arrived, and each shown frame has its delay in the histogram, which
+    is read a moment later."""
+    arrived, shown = total(metrics["qlumen_frames_arrived"]), total(metrics["qlumen_frames_shown"])
+    assert arrived >= shown >= 30
+    assert total(metrics["qlumen_frames_written"]) > 0
+    delays = {s.name: s.value for s in metrics["qlumen_raw_delay_seconds"].samples}
+    later = total(session.metrics()["qlumen_frames_shown"])
+    assert shown <= delays["qlumen_raw_delay_seconds_count"] <= later
+
+
+def test_histograms_are_cumulative(metrics: dict[str, Metric]) -> None:
+    """Buckets ascend to the count, for every stage, and stages are those of the session."""
+    stages: dict[str, list[tuple[float, float]]] = {}
+    counts: dict[str, float] = {}
+    for sample in metrics["qlumen_stage_seconds"].samples:
+        stage = sample.labels["stage"]
+        if sample.name.endswith("_bucket"):
+            stages.setdefault(stage, []).append((float(sample.labels["le"]), sample.value))
+        elif sample.name.endswith("_count"):
+            counts[stage] = sample.value
+    assert {"inference", "draw", "recorder", "quality"} <= stages.keys()
+    for stage, buckets in stages.items():
+        assert buckets == sorted(buckets)
+        values = [value for _, value in buckets]
+        assert values == sorted(values)
+        assert values[-1] == counts[stage]
+
+
+def test_states_are_told(metrics: dict[str, Metric]) -> None:
+    """One state of the engine holds; recorder and events are attached; the file grows."""
+    states = {s.labels["state"]: s.value for s in metrics["qlumen_engine_state"].samples}
+    assert sum(states.values()) == 1
+    attached = {s.labels["output"]: s.value for s in metrics["qlumen_output_attached"].samples}
+    assert attached == {"privacy": 1, "recorder": 1, "events": 1}
+    assert metrics["qlumen_recorder_bytes"].samples[0].labels == {"output": "recorder"}
+    assert metrics["qlumen_source_signal"].samples[0].value == 1
+    assert total(metrics["qlumen_source_losses"]) == 0
+
+
+def test_every_query_of_the_dashboard_names_a_metric_that_exists(
+    metrics: dict[str, Metric],
+) -> None:
+    """Of the process, or of the session; each panel asks something."""
+    there = set(metrics) | {s.name for family in metrics.values() for s in family.samples}
+    board = json.loads(DASHBOARD.read_text())
+    for panel in board["panels"]:
+        queries = [target["expr"] for target in panel["targets"]]
+        assert queries
+        for query in queries:
+            names = METRIC_NAME.findall(query)
+            assert names
+            # A counter by cause has no sample before its first cause.
+            known = [n for n in names if n in there or n.removesuffix("_total") in there]
+            assert known == names
+
+
+def test_nothing_else_is_served(session: Session, metrics: dict[str, Metric]) -> None:
+    """An unknown address is 404 and says what there is."""
+    status, text = session.get("/")
+    assert status == 404
+    assert "/metrics" in text
+
+
+def test_a_lost_recording_makes_it_not_ready_but_well(
+    session: Session, metrics: dict[str, Metric]
+) -> None:
+    """When the recorder cannot write any more, the video goes on and `/ready` says what is
+    missing. At the end the session's own count is at least what was scraped."""
+    size = (session.folder / "o.mp4").stat().st_size
+    resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (size + 1, size + 1))
+    wait_until(lambda: "recorder is detached" in wrong(session, "/ready"), "it stayed ready")
+    assert session.get("/health")[0] == 200
+    attached = session.metrics()["qlumen_output_attached"].samples
+    assert {s.labels["output"]: s.value for s in attached}["recorder"] == 0
+    shown = total(session.metrics()["qlumen_frames_shown"])
+    # So that the summary can be written: a process may lift its limit up to the hard one only.
+    session.process.send_signal(signal.SIGINT)
+    assert session.process.wait(60) == 1
+    errors = session.process.stderr.read().decode() if session.process.stderr else ""
+    assert "lost on the way: recorder" in errors
+    assert json.loads((session.folder / "s.json").read_text())["shown"] >= shown
+
+
+def wrong(session: Session, path: str) -> list[str]:
+    status, text = session.get(path)
+    answer: dict[str, Any] = json.loads(text) if status else {"wrong": []}
+    assert answer.get("ok", True) == (status in (0, 200))
+    return list(answer["wrong"])
+
+
+def test_a_port_in_use_is_told() -> None:
+    """In one line that names the port, before a session begins; the first server goes on."""
+    port = free_port()
+    with MetricsServer("127.0.0.1", port):
+        with pytest.raises(SinkError, match=f"127.0.0.1:{port}.*choose another port"):
+            MetricsServer("127.0.0.1", port)
+        url = f"http://127.0.0.1:{port}"
+        assert json.load(urllib.request.urlopen(f"{url}/health", timeout=20))["ok"]
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(f"{url}/ready", timeout=20)
+
+
+def test_a_silent_client_does_not_hold_up_others() -> None:
+    """A connection that sends nothing is left waiting alone."""
+    port = free_port()
+    with MetricsServer("127.0.0.1", port), socket.create_connection(("127.0.0.1", port)):
+        url = f"http://127.0.0.1:{port}/health"
+        assert urllib.request.urlopen(url, timeout=20).status == 200
+
+
+def test_the_command_refuses_a_bad_port() -> None:
+    """A usage error, before anything is opened."""
+    assert CliRunner().invoke(commands, ["live", "scene", "--metrics", "0"]).exit_code == 2
