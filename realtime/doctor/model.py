@@ -41,9 +41,7 @@ def _bundle(bundle: Bundle) -> list[Check]:
     name = f"{manifest.name} {manifest.version}, {size}, {bundle.sha256[:12]}"
     circuit = manifest.quantum
     quantum = f"{circuit.circuit}, cached exactly" if circuit else "none"
-    weights = (
-        "every engine can run it" if has_torch_weights(bundle) else "OpenVINO alone can run it"
-    )
+    runs = "every engine" if has_torch_weights(bundle) else "openvino alone"
     return [
         Check("bundle", "ok", f"{name}, all hashes right: {bundle.folder}"),
         Check("circuit", "ok", quantum),
