@@ -23,8 +23,6 @@ from qlumen.networks.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.errors import BundleError
 
-from .conftest import SIZE
-
 
 def drawn(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A map and lesion pixels drawn with its probabilities."""
@@ -74,7 +72,8 @@ def test_nothing_to_fit_is_said() -> None:
 def test_written_temperature_is_what_the_engine_computes(tiny: Bundle, tmp_path: Path) -> None:
     """The compiled form gives the tempered map, and the trained weights have the same head."""
     bundle = read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    side = bundle.manifest.input.width
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     with OpenVinoEngine(bundle.model) as engine:
         before = engine.infer(picture)
     write_temperature(bundle, 2.5)
