@@ -22,7 +22,7 @@ from qlumen.calibration.pictures import PICTURES
 from qlumen.calibration.plot import check_plot, plot
 from qlumen.calibration.printing import print_fitted, print_int8, print_metrics
 from qlumen.calibration.quantum import calibrate, check_writable, write_calibration
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.engines.presence import NAMES
 from qlumen.realtime.errors import UsageError
@@ -128,6 +128,7 @@ def threshold(
     bundle = read_bundle(folder)
     if write:
         check_writable(bundle)
+        check_replaceable(folder)
     console = Console()
     with console.status("running the network on the validation images"):
         result = fit(bundle, data)

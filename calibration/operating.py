@@ -1,5 +1,6 @@
 """`qlumen calibrate threshold`: a temperature and an operating point, fitted and written."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from qlumen.calibration.threshold import (
 )
 from qlumen.evaluation.negatives import negative_files
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
-from qlumen.networks.bundle import Bundle, write_manifest
+from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.frames import Mask
@@ -104,9 +105,21 @@ def fitted(
 def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
     """Put temperature and thresholds into the bundle, and measure it anew.
 
-    Each file is replaced at once, the manifest last: a run that is cut off in between leaves
-    a bundle that says it does not match.
+    All that is done on a copy, which takes the bundle's place when it is complete.
     """
+    folder = bundle.folder
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.copytree(folder, part)
+        _renew(replace(bundle, folder=part), result, data)
+        shutil.rmtree(folder)
+        return read_bundle(part.rename(folder))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _renew(bundle: Bundle, result: Fitted, data: Path) -> None:
     if result.temperature != 1:
         write_temperature(bundle, result.temperature)
     earlier = bundle.manifest.calibration.get("temperature", 1.0)
@@ -114,15 +127,14 @@ def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
     manifest = bundle.manifest.model_copy(
         update={"thresholds": result.choice.thresholds, "calibration": calibration}
     )
-    renewed = write_manifest(bundle.folder, manifest)
-    segmenter = Segmenter.open(renewed, Settings())
+    segmenter = Segmenter.open(write_manifest(bundle.folder, manifest), Settings())
     try:
         metrics = measure(segmenter, data)
     finally:
         segmenter.close()
     manifest = manifest.model_copy(update={"metrics": metrics})
     write_card(bundle.folder, manifest)
-    return write_manifest(bundle.folder, manifest)
+    write_manifest(bundle.folder, manifest)
 
 
 def _at_map(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:
