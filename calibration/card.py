@@ -27,9 +27,9 @@ def _quantised(record: QuantisedRecord) -> str:
     lines = [
         "## INT8",
         f"Quantised with NNCF {record.nncf} from the bundle with SHA-256 "
-        f"{record.bundle_sha256[:12]}..., whose training the section above tells; it holds the "
-        f"trained weights. Ranges from {record.pictures} pictures of the training side. In FP32 "
-        f"are the bottleneck with its circuit, the head, and of the other convolutions: {left}.",
+        f"{record.bundle_sha256[:12]}..., which holds the trained weights. The ranges come from "
+        f"{record.pictures} pictures of the training side. In FP32 are the bottleneck with its "
+        f"circuit, the head, and of the other convolutions: {left}.",
         _before_and_after(record.report),
     ]
     return "\n\n".join(lines)

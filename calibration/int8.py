@@ -21,7 +21,7 @@ from qlumen.calibration.quantise import (
     readable,
     restored,
 )
-from qlumen.calibration.ranking import rank_layers
+from qlumen.calibration.ranking import rank_runs
 from qlumen.evaluation.negatives import evaluate_negatives, negative_files
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import (
@@ -48,8 +48,8 @@ NEGATIVES_GAINED = 0.0075
 """What may be lost on validation, and the share of the lesion-free pictures that may newly
 have a finding, before layers are put back to FP32: half of what would be too much, since other
 pictures differ."""
-RESTORED = (1, 2, 4, 8, 16)
-"""So many layers are put back, those that disturb the map most, until that is kept."""
+RESTORED = (1, 2, 4)
+"""So many runs of layers are put back, those that disturb the map most, until that is kept."""
 RANKED_ON = 24
 """Pictures on which layers are ranked."""
 
@@ -195,9 +195,9 @@ def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: 
         return bundle
     say("ranking the layers by what they disturb")
     some = spread(pictures.images, RANKED_ON)
-    ranked = rank_layers(full, original, quantised_layers(full), some)
+    ranked = rank_runs(full, original, quantised_layers(full), some)
     for count in RESTORED:
-        names = ranked[:count]
+        names = [name for run in ranked[:count] for name in run]
         record = _record(source, pictures, tuple(readable(full, name) for name in names))
         bundle = write_int8(part, source, restored(full, original, names), record)
         loss = _lost(wanted, _scores(bundle, data))

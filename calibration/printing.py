@@ -1,10 +1,12 @@
 """What `qlumen calibrate` shows of its figures."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from qlumen.calibration.operating import Fitted
 from qlumen.networks.bundle import QuantisedRecord
 
 
@@ -27,6 +29,34 @@ def print_int8(record: QuantisedRecord, console: Console) -> None:
     left = ", ".join(record.left_in_f32)
     if left:
         console.print(f"kept in FP32: {left}", highlight=False)
+
+
+def print_fitted(result: Fitted, console: Console) -> None:
+    """Temperature, calibration errors, and the chosen point."""
+    table = Table("split", "before", "after", title="calibration error in the lesion region")
+    for split in result.before:
+        errors = (result.before[split].error, result.after[split].error)
+        table.add_row(split, *(f"{error:.4f}" for error in errors))
+    console.print(table)
+    choice, bounds = result.choice, result.choice.thresholds
+    lines = [
+        f"temperature {result.temperature:.4f}, fitted on val",
+        f"low {bounds.low}, high {bounds.high}: validation Dice {choice.dice:.4f}, sensitivity "
+        f"per lesion {choice.sensitivity:.4f}, {choice.false_findings:.4f} false findings a frame",
+    ]
+    if choice.with_findings is not None:
+        share = f"{choice.with_findings:.4f}"
+        lines.append(f"training-side pictures without lesion that have a finding: {share}")
+    for line in lines:
+        console.print(line, highlight=False)
+
+
+def print_metrics(before: Mapping[str, Any], after: Mapping[str, Any], console: Console) -> None:
+    """A bundle's own figures, as they stood and as they stand."""
+    table = Table("set", "before", "now", title="the bundle's figures")
+    for name, row in after.items():
+        table.add_row(name, _figure(before[name]) if name in before else "-", _figure(row))
+    console.print(table)
 
 
 def _figure(row: dict[str, Any]) -> str:

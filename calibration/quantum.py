@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from qlumen.calibration.card import write_card
 from qlumen.networks.bundle import CARD, Bundle, QuantumRecord
 from qlumen.networks.circuit import describe_surrogate, read_circuit, renew_tables
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import Surrogate, sample_surrogate
 from qlumen.realtime.errors import BundleError
-from qlumen.training.card import render_card
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +60,7 @@ def check_writable(bundle: Bundle) -> None:
 
 def write_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
     """Renew the bundle's tables, network, card and manifest."""
-    card = bundle.folder / CARD
-    if card.is_file():
+    if (bundle.folder / CARD).is_file():
         manifest = bundle.manifest.model_copy(update={"quantum": calibration.record})
-        card.write_text(render_card(manifest), encoding="utf-8")
+        write_card(bundle.folder, manifest)
     return renew_tables(bundle, calibration.surrogate, calibration.record)

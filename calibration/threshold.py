@@ -17,8 +17,10 @@ from qlumen.realtime.geometry import Fit, Geometry
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
 
-LOW_CANDIDATES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-HIGH_CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
+LOW_CANDIDATES = (0.3, 0.4, 0.5, 0.6, 0.7)
+HIGH_CANDIDATES = (
+    0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995,
+)  # fmt: skip
 DICE_FOR_FEWER_ALARMS = 0.002
 """The mean Dice given up, at most, for a higher `high`: fewer false findings."""
 DICE_FOR_NEGATIVES = 0.005

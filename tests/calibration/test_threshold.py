@@ -67,10 +67,11 @@ def test_choice_follows_its_rule(tmp_path: Path) -> None:
 def scored_choices(draw: st.DrawFn) -> list[Choice]:
     """Some pairs of candidates with any scores."""
     shares = st.sampled_from([0.0, 0.01, 0.05, 0.06, 0.2, 0.5])
-    rows = st.tuples(st.sampled_from(HIGH_CANDIDATES), st.floats(0.8, 0.82), shares)
+    few = st.sampled_from([0.0, 0.1, 0.2])
+    rows = st.tuples(st.sampled_from(HIGH_CANDIDATES), st.floats(0.8, 0.82), shares, few, few)
     return [
-        Choice(Thresholds(low=0.5, high=high, min_area_fraction=0), dice, share)
-        for high, dice, share in draw(st.lists(rows, min_size=1, max_size=12))
+        Choice(Thresholds(low=0.5, high=high, min_area_fraction=0), dice, share, 1 - missed, false)
+        for high, dice, share, missed, false in draw(st.lists(rows, min_size=1, max_size=12))
     ]
 
 
@@ -80,16 +81,22 @@ def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
     got = chosen(choices)
     floor = max(choice.dice for choice in choices) - DICE_FOR_NEGATIVES
     assert got.dice >= floor
-    share = got.with_findings
-    assert share is not None
-    for other in choices:
+    allowed = [choice for choice in choices if choice.dice >= floor]
+    shares = [choice.with_findings for choice in allowed if choice.with_findings is not None]
+    assert got.with_findings is not None
+    if min(shares) > NEGATIVES_WITH_FINDINGS:
+        assert got.with_findings == min(shares)
+    else:
+        assert got.with_findings <= NEGATIVES_WITH_FINDINGS
+    for other in allowed:
         assert other.with_findings is not None
-        if other.dice < floor:
+        if other.with_findings > max(NEGATIVES_WITH_FINDINGS, min(shares)):
             continue
-        if share <= NEGATIVES_WITH_FINDINGS:
-            assert other.dice <= got.dice or other.with_findings > NEGATIVES_WITH_FINDINGS
-        else:
-            assert (other.with_findings, -other.dice) >= (share, -got.dice)
+        assert other.sensitivity <= got.sensitivity
+        if other.sensitivity == got.sensitivity:
+            assert other.false_findings >= got.false_findings
+            if other.false_findings == got.false_findings:
+                assert other.dice <= got.dice
 
 
 def test_share_is_counted_on_the_pictures(tmp_path: Path) -> None:

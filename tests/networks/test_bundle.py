@@ -10,9 +10,11 @@ from qlumen.networks.bundle import (
     MODEL,
     WEIGHTS,
     Bundle,
+    QuantisedRecord,
     Thresholds,
     read_bundle,
     shipped_bundle,
+    write_manifest,
 )
 from qlumen.networks.export import Deployed, load_network, network_config, write_bundle
 from qlumen.networks.unet import UNet
@@ -36,6 +38,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         thresholds=THRESHOLDS,
         papers={"origin": "test"},
     )
+
+
+QUANTISED = QuantisedRecord(
+    bundle_sha256="ab" * 32, pictures=1, pictures_sha256="", left_in_f32=(), nncf="3", report={}
+)
 
 
 def copied(bundle: Bundle, folder: Path) -> Path:
@@ -111,6 +118,40 @@ def test_manifest_cannot_name_files_elsewhere(bundle: Bundle, tmp_path: Path) ->
     (folder / MANIFEST).write_text(json.dumps(manifest))
     (tmp_path.parent / "outside").write_text("x")
     with pytest.raises(BundleError, match="outside"):
+        read_bundle(folder)
+
+
+def test_int8_bundle_names_where_its_weights_are(bundle: Bundle, tmp_path: Path) -> None:
+    """Of an INT8 bundle the precision is told, and asking for the trained weights names the
+    bundle that has them."""
+    assert (bundle.precision, bundle.weights) == ("f32", bundle.folder / WEIGHTS)
+    manifest = bundle.manifest.model_copy(update={"quantised": QUANTISED})
+    made = write_manifest(copied(bundle, tmp_path), manifest)
+    assert made.precision == "int8"
+    with pytest.raises(BundleError, match=r"without the trained weights.*abababababab"):
+        _ = made.weights
+
+
+def test_weights_may_be_missing_only_from_int8_without_circuit(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """A live circuit needs its weights, and training needs all of them."""
+    folder = copied(bundle, tmp_path)
+    (folder / WEIGHTS).unlink()
+    int8 = bundle.manifest.model_copy(update={"quantised": QUANTISED})
+    for manifest in (bundle.manifest, int8):
+        with pytest.raises(BundleError, match=f"has no hash of {WEIGHTS}"):
+            write_manifest(folder, manifest)
+    assert write_manifest(folder, int8.model_copy(update={"quantum": None})).precision == "int8"
+
+
+def test_origin_must_be_a_hash(bundle: Bundle, tmp_path: Path) -> None:
+    """An INT8 manifest whose origin is no SHA-256 is refused with the key's name."""
+    folder = copied(bundle, tmp_path)
+    values = bundle.manifest.model_copy(update={"quantised": QUANTISED}).model_dump(mode="json")
+    values["quantised"]["bundle_sha256"] = "yesterday's"
+    (folder / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(BundleError, match=r"quantised\.bundle_sha256"):
         read_bundle(folder)
 
 

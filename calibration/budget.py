@@ -1,0 +1,168 @@
+"""The way to run a bundle on this machine that keeps to a frame budget, measured."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from qlumen.calibration.candidates import Candidate
+from qlumen.calibration.liverun import Live, run_live, screen, write_clip
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.errors import QlumenError
+
+MARGIN = 0.2
+"""The clip is played so much faster than asked for, and nothing may be late even so."""
+JUDGED = 0.95
+"""Share of the frames that must go through the network."""
+LEAST_SECONDS = 2.0
+"""Of a live measurement, however little time there is."""
+ALIKE = 0.001
+"""Differences of the mean validation Dice below this are none."""
+RATE_DENOMINATOR = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is to be kept: frames a second of width x height pixels, recorded meanwhile or not."""
+
+    fps: float
+    size: tuple[int, int]
+    record: bool = False
+    margin: float = MARGIN
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second that are played, margin included."""
+        return Fraction(self.fps * (1 + self.margin)).limit_denominator(RATE_DENOMINATOR)
+
+    @property
+    def period_ms(self) -> float:
+        return 1000 / float(self.rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """A candidate and what was found.
+
+    Attributes:
+        alone_ms: median of the network without the rest of the video path.
+        live: None where the candidate was rejected before.
+        rejected: why it does not keep the budget; empty if it does.
+    """
+
+    candidate: Candidate
+    alone_ms: float | None
+    live: Live | None
+    rejected: str
+
+    def as_json(self) -> dict[str, Any]:
+        candidate = self.candidate
+        return {
+            "engine": candidate.engine,
+            "bundle": candidate.bundle.manifest.name,
+            "bundle_sha256": candidate.bundle.sha256,
+            "weights": candidate.bundle.precision,
+            "precision": candidate.precision,
+            "input": "x".join(map(str, candidate.input_size)),
+            "threads": candidate.threads,
+            "validation_dice": candidate.accuracy,
+            "network_alone_ms_p50": self.alone_ms,
+            "live": self.live.as_json() if self.live else None,
+            "rejected": self.rejected,
+        }
+
+
+def measure_budget(
+    candidates: Sequence[Candidate],
+    budget: Budget,
+    seconds: float,
+    on_row: Callable[[int], None] = lambda done: None,
+) -> list[Row]:
+    """Time each candidate's network alone, then play those that could do it live.
+
+    Args:
+        seconds: for all live measurements together; each has two, however many there are.
+    """
+    rows: list[Row] = []
+    alone = [_alone(candidate, budget) for candidate in candidates]
+    left = sum(not row.rejected for row in alone)
+    ends = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory(prefix="qlumen-budget-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        if left:
+            write_clip(clip, budget.size, budget.rate)
+        for row in alone:
+            if not row.rejected:
+                share = max(LEAST_SECONDS, (ends - time.monotonic()) / left)
+                row = _live(row, clip, budget, share)
+                left -= 1
+            rows.append(row)
+            on_row(len(rows))
+    return rows
+
+
+def choose(rows: Sequence[Row]) -> Row | None:
+    """Of those that keep the budget the most accurate; of those within 0.001 of it, the one
+    whose findings are youngest. Candidates of unknown accuracy come last. None: no one does."""
+    good = [row for row in rows if not row.rejected]
+    if not good:
+        return None
+    best = max(_accuracy(row) for row in good)
+    return min((row for row in good if _accuracy(row) >= best - ALIKE), key=_age)
+
+
+def verdict(live: Live, budget: Budget, max_age_ms: float) -> str:
+    """Why a measured candidate does not keep the budget; empty if it does."""
+    if live.network is None or live.age is None or live.raw is None:
+        return "no frame came through the network"
+    if live.judged < JUDGED:
+        return f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} wanted"
+    if live.age.p95 > max_age_ms:
+        return f"findings are {live.age.p95:.0f} ms old at p95, {max_age_ms:.0f} allowed"
+    if live.raw.p95 > budget.period_ms:
+        return f"pictures wait {live.raw.p95:.0f} ms at p95, {budget.period_ms:.0f} allowed"
+    return ""
+
+
+def settings_for(candidate: Candidate) -> Settings:
+    """The settings that a candidate is measured with."""
+    overrides = [f"engine.{key}={value}" for key, value in candidate.engine_settings().items()]
+    folder = candidate.bundle.folder
+    values = load_settings(None, [*overrides, "source.loop=true", "source.threads=1"])
+    model = values.model.model_copy(update={"bundle": folder.resolve()})
+    return values.model_copy(update={"model": model})
+
+
+def _alone(candidate: Candidate, budget: Budget) -> Row:
+    try:
+        alone_ms = screen(candidate, settings_for(candidate))
+    except QlumenError as error:
+        return Row(candidate, None, None, f"does not run here: {error}")
+    rejected = ""
+    if alone_ms > budget.period_ms:
+        rejected = f"the network alone takes {alone_ms:.0f} ms, {budget.period_ms:.0f} allowed"
+    return Row(candidate, alone_ms, None, rejected)
+
+
+def _live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
+    settings = settings_for(row.candidate)
+    record = clip.with_name("recording.mp4") if budget.record else None
+    try:
+        live = run_live(clip, settings, seconds, record)
+    except QlumenError as error:
+        return Row(row.candidate, row.alone_ms, None, f"does not run here: {error}")
+    finally:
+        if record:
+            record.unlink(missing_ok=True)
+    return Row(row.candidate, row.alone_ms, live, verdict(live, budget, settings.live.max_age_ms))
+
+
+def _accuracy(row: Row) -> float:
+    return row.candidate.accuracy if row.candidate.accuracy is not None else -1.0
+
+
+def _age(row: Row) -> float:
+    return row.live.age.p95 if row.live and row.live.age else float("inf")

@@ -1,0 +1,114 @@
+"""Every way in which this machine could run the bundles at hand."""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openvino as ov
+
+from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.identity import has_torch_weights
+from qlumen.networks.precision import Precision
+from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
+from qlumen.training.data import VALIDATION
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """Attributes:
+    threads: of an inference; 0: all cores.
+    accuracy: mean Dice on validation that the papers state of this network in this precision;
+        None where they state none.
+    """
+
+    engine: Name
+    bundle: Bundle
+    precision: Precision
+    threads: int
+    accuracy: float | None
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        spec = self.bundle.manifest.input
+        return spec.width, spec.height
+
+    def engine_settings(self) -> dict[str, Any]:
+        """The section `engine`. Live video has one frame in the network at a time, so more
+        streams or requests would only divide the cores."""
+        return {
+            "name": self.engine,
+            "precision": self.precision,
+            "threads": self.threads,
+            "streams": 1,
+            "requests": 1,
+        }
+
+    def __str__(self) -> str:
+        threads = self.threads or "all"
+        return f"{self.engine} {self.bundle.manifest.name} {self.precision}, {threads} threads"
+
+
+def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> list[Candidate]:
+    """Of the named engines those that are here, with the bundles and precisions they take."""
+    found = []
+    for bundle in bundles:
+        for engine, precision in _ways(bundle, engines):
+            accuracy = stated_accuracy(bundle, precision, bundles)
+            for threads in _threads(engine):
+                found.append(Candidate(engine, bundle, precision, threads, accuracy))
+    return found
+
+
+def shipped_bundles() -> list[Bundle]:
+    """All bundles that are installed with qlumen, the default one first."""
+    default = shipped_bundle()
+    others = sorted(path for path in default.parent.iterdir() if path.is_dir() and path != default)
+    return [read_bundle(path) for path in (default, *others) if (path / "bundle.json").is_file()]
+
+
+def stated_accuracy(
+    bundle: Bundle, precision: Precision, bundles: Sequence[Bundle]
+) -> float | None:
+    """Mean validation Dice in the papers. A bundle's metrics were measured in single precision
+    (an INT8 one's in INT8); FP32 weights in bf16 are in the report of the INT8 bundle that was
+    made from them."""
+    if precision == "f32" or bundle.precision == "int8":
+        return _dice(bundle.manifest.metrics)
+    for other in bundles:
+        record = other.manifest.quantised
+        if record and record.bundle_sha256 == bundle.sha256 and precision == "bf16":
+            return _dice(record.report["before_bf16"])
+    return None
+
+
+def _dice(metrics: dict[str, Any]) -> float | None:
+    value = metrics.get(VALIDATION, {}).get("dice")
+    return None if value is None else float(value)
+
+
+def _ways(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[Name, Precision]]:
+    for engine in engines_here():
+        takes = engine.name == "openvino" or has_torch_weights(bundle)
+        if engine.usable and takes and engine.name in engines:
+            for precision in _precisions(engine.name, bundle):
+                yield engine.name, precision
+
+
+def _precisions(engine: Name, bundle: Bundle) -> list[Precision]:
+    if engine == "openvino":
+        return ["f32"] if bundle.precision == "int8" or not _has_bf16() else ["f32", "bf16"]
+    on_gpu = engine in ("torch", "tensorrt") and bool(nvidia_gpus())
+    return ["f32", "f16"] if on_gpu else ["f32"]
+
+
+def _has_bf16() -> bool:
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _threads(engine: Name) -> list[int]:
+    """All cores, all but one, and half of them; other engines than OpenVINO take all."""
+    cores = os.cpu_count() or 1
+    if engine != "openvino":
+        return [0]
+    return [0, *sorted({cores - 1, cores // 2} - {0, cores}, reverse=True)]

@@ -1,0 +1,76 @@
+"""A small data set of the scene, and a small network that marks about half of each picture."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from qlumen.evaluation.negatives import is_training_negative
+from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import Bundle, Thresholds
+from qlumen.networks.export import Deployed, write_bundle
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+SIZE = 64
+SPREAD = 2.0
+"""Standard deviation of the logits."""
+
+
+@pytest.fixture(scope="session")
+def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames in the layout of the real data: 4 to train on, 3 for validation, and pictures
+    without a lesion, 2 on each side."""
+    root = tmp_path_factory.mktemp("scene-data")
+    for part in ("scene/images", "scene/masks", "splits", "negatives"):
+        (root / part).mkdir(parents=True)
+    source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
+    names = []
+    for index in range(10, 220, 30):
+        frame = source.frame(index)
+        assert frame.truth is not None
+        cv2.imwrite(str(root / f"scene/images/{index}.jpg"), frame.image)
+        cv2.imwrite(str(root / f"scene/masks/{index}.png"), frame.truth * 255)
+        names.append(f"scene/{index}")
+    (root / "splits/train.txt").write_text("\n".join(names[:4]))
+    (root / "splits/val.txt").write_text("\n".join(names[4:]))
+    free = SceneSource(SceneSettings(width=96, height=80, frame_count=240, polyps=False))
+    for side in (True, False):
+        stems = [f"n{i}" for i in range(20) if is_training_negative(f"n{i}") is side]
+        for number, stem in enumerate(stems[:2]):
+            picture = free.frame(40 * number).image
+            cv2.imwrite(str(root / f"negatives/{stem}.jpg"), picture)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, scene_data: Path) -> Bundle:
+    """An untrained network whose head is set so that its logits spread about 0."""
+    torch.manual_seed(0)
+    config = NetworkConfig((16, 8, 8, 8), BottleneckConfig(qubits=2))
+    network = UNet(config).eval()
+    picture = cv2.imread(str(scene_data / "scene/images/10.jpg"))
+    small = cv2.resize(picture, (SIZE, SIZE))[None]
+    with torch.no_grad():
+        network.bottleneck.gate.fill_(1)
+        probability = Deployed(network)(torch.from_numpy(np.ascontiguousarray(small)))
+        logits = torch.logit(probability.double())
+        scale = float(SPREAD / logits.std())
+        network.head.weight.mul_(scale)
+        network.head.bias.copy_(scale * (network.head.bias - logits.median()))
+    thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
+    return write_bundle(
+        tmp_path_factory.mktemp("tiny"), network, name="tiny", version="0", size=SIZE,
+        thresholds=thresholds, papers=PAPERS,
+    )  # fmt: skip
+
+
+PAPERS = {
+    "settings": {
+        "epochs": 1, "batch_size": 1, "input_size": SIZE, "seed": 0, "rate": 0.001,
+    },
+    "started_from": None, "train_images": 4, "val_images": 3, "epochs_done": 1, "best_epoch": 1,
+    "best_validation_dice": 0.5,
+}  # fmt: skip

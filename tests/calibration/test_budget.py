@@ -1,0 +1,177 @@
+"""Choosing by a budget: the rule on made-up measurements, and the command on this machine."""
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.calibration.budget import ALIKE, Budget, Row, choose, verdict
+from qlumen.calibration.candidates import Candidate, candidates, shipped_bundles, stated_accuracy
+from qlumen.calibration.command import command
+from qlumen.calibration.liverun import Live
+from qlumen.networks.bundle import Bundle, QuantisedRecord, read_bundle, shipped_bundle
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.errors import BundleHashError, EngineError, UsageError
+from qlumen.realtime.latency import LatencySummary
+
+BUDGET = Budget(25, (1920, 1080))
+MAX_AGE_MS = 120.0
+
+
+def span(p95: float) -> LatencySummary:
+    return LatencySummary(100, p95 / 2, p95, p95, p95)
+
+
+def row(tiny: Bundle, accuracy: float | None, age: float, rejected: str = "") -> Row:
+    live = Live(100, 1.0, span(20), span(age), span(3))
+    return Row(Candidate("openvino", tiny, "f32", 0, accuracy), 20.0, live, rejected)
+
+
+measured = st.tuples(
+    st.none() | st.sampled_from([0.87, 0.8795, 0.88, 0.8805]),
+    st.sampled_from([30.0, 40.0, 60.0]),
+    st.sampled_from(["", "too slow"]),
+)
+
+
+@given(st.lists(measured, max_size=8))
+def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float, str]]) -> None:
+    """The choice keeps the budget; none that does is more accurate by more than 0.001, and none
+    that is as accurate has younger findings."""
+    rows = [row(tiny, *value) for value in values]
+    got = choose(rows)
+    good = [r for r in rows if not r.rejected]
+    if got is None:
+        assert not good
+        return
+    assert not got.rejected
+    best = max((r.candidate.accuracy or 0 for r in good), default=0)
+    assert (got.candidate.accuracy or 0) >= best - ALIKE
+    for other in good:
+        assert other.live is not None
+        assert got.live is not None
+        if (other.candidate.accuracy or 0) >= best - ALIKE:
+            assert other.live.age is not None
+            assert got.live.age is not None
+            assert got.live.age.p95 <= other.live.age.p95
+
+
+@pytest.mark.parametrize(
+    ("live", "reason"),
+    [
+        (Live(100, 0.96, span(30), span(100), span(10)), ""),
+        (Live(100, 0.94, span(30), span(100), span(10)), "94% of the frames judged, 95% wanted"),
+        (Live(100, 1.0, span(30), span(121), span(10)), "findings are 121 ms old at p95"),
+        (Live(100, 1.0, span(30), span(100), span(34)), "pictures wait 34 ms at p95, 33 allowed"),
+        (Live(0, 0.0, None, None, None), "no frame came through the network"),
+    ],
+)
+def test_verdict_names_what_is_too_much(live: Live, reason: str) -> None:
+    """Frames that are skipped, findings that are old and pictures that wait are each told."""
+    got = verdict(live, BUDGET, MAX_AGE_MS)
+    assert got.startswith(reason)
+    assert bool(got) == bool(reason)
+
+
+def test_margin_is_a_faster_clip() -> None:
+    """25 frames/s with 20% to spare are played at 30."""
+    assert BUDGET.rate == Fraction(30)
+    assert BUDGET.period_ms == pytest.approx(1000 / 30)
+
+
+def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
+    """A bundle's own figure holds in single precision; in bf16 that of the report of the INT8
+    bundle made from it, and of no other."""
+    fp32 = read_bundle(shipped_bundle())
+    own = fp32.manifest.metrics["val"]["dice"]
+    report = {"before_bf16": {"val": {"dice": 0.25}}}
+    record = QuantisedRecord(
+        bundle_sha256=fp32.sha256, pictures=1, pictures_sha256="", left_in_f32=(), nncf="3",
+        report=report,
+    )  # fmt: skip
+    manifest = fp32.manifest.model_copy(update={"quantised": record})
+    int8 = Bundle(Path("int8"), manifest, "0" * 64)
+    assert stated_accuracy(fp32, "f32", [fp32]) == own
+    assert stated_accuracy(fp32, "bf16", [fp32]) is None
+    assert stated_accuracy(fp32, "bf16", [fp32, int8]) == 0.25
+    assert stated_accuracy(tiny, "bf16", [tiny, int8]) is None
+
+
+def test_candidates_are_what_is_here(tiny: Bundle) -> None:
+    """Each bundle is run in OpenVINO with all cores, and an INT8 one in nothing else."""
+    found = candidates([tiny])
+    assert ("openvino", "f32", 0) in {(c.engine, c.precision, c.threads) for c in found}
+    shipped = shipped_bundles()
+    assert shipped[0].folder == shipped_bundle()
+    for candidate in candidates(shipped):
+        if candidate.bundle.precision == "int8":
+            assert (candidate.engine, candidate.precision) == ("openvino", "f32")
+        assert candidate.input_size == (352, 352)
+
+
+def run(tiny: Bundle, output: Path, *options: object) -> Result:
+    arguments = ["budget", "--bundle", tiny.folder, "--output", output, "--seconds", 4]
+    arguments += ["--engine", "openvino"]
+    return CliRunner().invoke(
+        command, [str(a) for a in (*arguments, *options)], catch_exceptions=False
+    )
+
+
+def test_command_writes_settings_that_live_takes(tiny: Bundle, tmp_path: Path) -> None:
+    """A budget that anything keeps ends in a file that loads, names the bundle and is explained;
+    the report has every candidate."""
+    output, report = tmp_path / "here.yaml", tmp_path / "report.json"
+    result = run(tiny, output, "--fps", 2, "--source-size", "192x160", "--json", report)
+    figures = json.loads(report.read_text())
+    assert result.exit_code == 0, result.output
+    chosen = figures["candidates"][figures["chosen"]]
+    settings = load_settings(output)
+    assert settings.model.bundle == tiny.folder.resolve()
+    assert settings.engine.name == chosen["engine"]
+    assert settings.engine.threads == chosen["threads"]
+    assert chosen["rejected"] == ""
+    assert chosen["live"]["judged"] >= 0.95
+    assert yaml.safe_load(output.read_text())["engine"]["requests"] == 1
+    assert len(figures["candidates"]) == len(candidates([tiny], {"openvino"}))
+    assert "chosen" in result.output
+
+
+def test_budget_that_cannot_be_kept(tiny: Bundle, tmp_path: Path) -> None:
+    """No machine does a thousand frames/s: the error says what was nearest, the report is
+    written, the configuration is not."""
+    output, report = tmp_path / "here.yaml", tmp_path / "report.json"
+    with pytest.raises(EngineError, match=r"no way to run the network keeps 1000 frames/s"):
+        run(tiny, output, "--fps", 1000, "--source-size", "192x160", "--json", report)
+    assert not output.exists()
+    assert json.loads(report.read_text())["chosen"] is None
+
+
+def test_existing_configuration_is_spared(tiny: Bundle, tmp_path: Path) -> None:
+    """A file that is there may be somebody's work: refused before anything is measured."""
+    output = tmp_path / "mine.yaml"
+    output.write_text("engine: {threads: 2}\n")
+    with pytest.raises(UsageError, match="exists; choose another name"):
+        run(tiny, output)
+    assert output.read_text() == "engine: {threads: 2}\n"
+
+
+@pytest.mark.parametrize("size", ["1080p", "0x100", "100x", "-1x5", "1920x1080x3"])
+def test_size_must_be_one(tiny: Bundle, tmp_path: Path, size: str) -> None:
+    """What is no size is a usage error that shows one."""
+    result = run(tiny, tmp_path / "x.yaml", "--source-size", size)
+    assert result.exit_code == 2
+    assert "such as 1920x1080" in result.output
+
+
+def test_damaged_bundle_is_refused(tiny: Bundle, tmp_path: Path) -> None:
+    """One changed file stops the command before it measures."""
+    folder = Path(shutil.copytree(tiny.folder, tmp_path / "bundle"))
+    (folder / "network.xml").write_text("<net/>")
+    with pytest.raises(BundleHashError, match=r"network\.xml does not match"):
+        run(Bundle(folder, tiny.manifest, tiny.sha256), tmp_path / "x.yaml")

@@ -1,0 +1,266 @@
+"""Quantising for real: a small network, pictures of the scene, the engine that runs it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+from click.testing import CliRunner, Result
+from safetensors import safe_open
+
+from qlumen.calibration.command import command
+from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
+from qlumen.calibration.quantise import quantise, quantised_layers, restored
+from qlumen.calibration.ranking import map_distance, rank_runs
+from qlumen.evaluation.run import evaluate
+from qlumen.networks.bundle import (
+    MANIFEST,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    read_bundle,
+    write_manifest,
+)
+from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.errors import (
+    BundleError,
+    BundleHashError,
+    DatasetError,
+    MissingExtraError,
+    TrainingError,
+    UsageError,
+)
+from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.training.build import read_network
+from qlumen.training.data import split_pairs
+from qlumen.training.settings import TrainSettings
+
+SPARED = ("network.bottleneck", "network.head", "circuit.")
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny: Bundle, scene_data: Path) -> Pictures:
+    spec = tiny.manifest.input
+    return calibration_pictures(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
+
+
+@pytest.fixture(scope="module")
+def original(tiny: Bundle) -> ov.Model:
+    return ov.Core().read_model(tiny.model)
+
+
+@pytest.fixture(scope="module")
+def quantised(original: ov.Model, pictures: Pictures) -> ov.Model:
+    return quantise(original, pictures)
+
+
+@pytest.fixture(scope="module")
+def truth_is_fp32(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data with the FP32 network's own masks as truth: its Dice is 1, and INT8's below."""
+    root = tmp_path_factory.mktemp("truth") / "data"
+    shutil.copytree(scene_data, root)
+    segmenter = Segmenter.open(tiny, Settings())
+    evaluate(split_pairs(root, "val"), segmenter, save_masks=root / "scene/masks")
+    segmenter.close()
+    return root
+
+
+@pytest.fixture(scope="module")
+def written(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What the command makes of the small network, where there is nothing to find and so no Dice
+    to lose."""
+    folder = tmp_path_factory.mktemp("written")
+    root = Path(shutil.copytree(scene_data, folder / "data"))
+    for path in (root / "scene/masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((80, 96), np.uint8))
+    result = run(tiny, folder / "int8", root, "--json", folder / "report.json")
+    assert result.exit_code == 0
+    return read_bundle(folder / "int8")
+
+
+def run(bundle: Bundle, output: Path, data: Path, *options: object) -> Result:
+    arguments = ["int8", "--bundle", bundle.folder, "--output", output, "--data", data]
+    arguments += ["--pictures", 6, *options]
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def map_of(bundle: Bundle, *overrides: str) -> np.ndarray:
+    segmenter = Segmenter.open(bundle, load_settings(None, overrides))
+    width, height = segmenter.engine.input_size
+    picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    try:
+        return segmenter.engine.infer(picture)
+    finally:
+        segmenter.close()
+
+
+def test_pictures_are_of_the_training_side(pictures: Pictures, scene_data: Path) -> None:
+    """None of them is for validation or held out, and both kinds take part."""
+    held_back = {pair.image.name for pair in split_pairs(scene_data, "val")}
+    assert not held_back & set(pictures.names)
+    free = [name for name in pictures.names if name.startswith("n")]
+    assert (len(pictures.names), len(free)) == (6, 2)
+
+
+def test_spread_takes_evenly() -> None:
+    """A worked case: 3 of 9 are every third; too many asked for are all."""
+    assert spread(range(9), 3) == [0, 3, 6]
+    assert spread([1, 2], 5) == [1, 2]
+    assert spread([1, 2], 0) == []
+
+
+def test_circuit_and_head_stay_in_single_precision(quantised: ov.Model) -> None:
+    """Nothing in the bottleneck or the head is fed by a quantiser or by 8-bit constants; most
+    convolutions elsewhere are."""
+    spared = [op for op in quantised.get_ops() if any(p in op.get_friendly_name() for p in SPARED)]
+    inner = [op for op in spared if "/fq_" not in op.get_friendly_name()]
+    assert {"Convolution", "MatMul", "Sin"} <= {op.get_type_name() for op in inner}
+    for op in inner:
+        for source in op.input_values():
+            kind, element = source.get_node().get_type_name(), source.get_element_type()
+            assert kind != "FakeQuantize"
+            assert element != ov.Type.i8
+    eight = [op for op in quantised.get_ops() if op.get_output_element_type(0) == ov.Type.i8]
+    assert len(eight) == len(quantised_layers(quantised)) > 40
+
+
+def test_restored_layers_bring_the_map_back(
+    quantised: ov.Model, original: ov.Model, pictures: Pictures
+) -> None:
+    """With all convolutions in FP32 again the map is nearer to the original's, and a restored
+    layer multiplies by the original's very weights."""
+    layers = quantised_layers(quantised)
+    back = restored(quantised, original, layers)
+    assert quantised_layers(back) == []
+    some = pictures.images[:3]
+    assert map_distance(back, original, some) < 0.8 * map_distance(quantised, original, some)
+    assert len(quantised_layers(restored(quantised, original, layers[:1]))) == len(layers) - 1
+    assert quantised_layers(quantised) == layers
+
+
+def test_ranking_puts_the_worst_run_first(
+    quantised: ov.Model, original: ov.Model, pictures: Pictures
+) -> None:
+    """Layers come in runs of four neighbours, in the order of the distances that are left when
+    each is put back by itself."""
+    names, some = quantised_layers(quantised)[:12], pictures.images[:2]
+    ranked = rank_runs(quantised, original, names, some)
+    assert sorted(ranked, key=lambda run: names.index(run[0])) == [
+        names[:4], names[4:8], names[8:],
+    ]  # fmt: skip
+    left = [map_distance(restored(quantised, original, run), original, some) for run in ranked]
+    assert left == sorted(left)
+
+
+def test_command_writes_a_bundle_of_its_own(tiny: Bundle, written: Bundle) -> None:
+    """It is smaller, holds the circuit's weights alone, says what it was made from, and its
+    figures are those of the report."""
+    record = written.manifest.quantised
+    assert record is not None
+    assert record.bundle_sha256 == tiny.sha256
+    assert record.pictures == 6
+    report = json.loads((written.folder.parent / "report.json").read_text())["report"]
+    assert report == record.report
+    assert written.manifest.metrics == report["after"]
+    assert report["bytes"]["after"] < 0.6 * report["bytes"]["before"]
+    assert set(report["ms"]) == {"before", "before_bf16", "after"}
+    with safe_open(written.folder / WEIGHTS, framework="numpy") as file:
+        assert list(file.keys()) == ["bottleneck.core.weights"]
+    assert (written.folder / TABLES).read_bytes() == (tiny.folder / TABLES).read_bytes()
+    assert "## INT8" in (written.folder / "CARD.md").read_text()
+    assert [path.name for path in written.folder.parent.iterdir() if path.name[0] == "."] == []
+
+
+def test_live_circuit_runs_in_an_int8_network(written: Bundle) -> None:
+    """Simulated gate by gate, the circuit gives the map that its tables give."""
+    tables = map_of(written)
+    live = map_of(written, "quantum.executor=default.qubit", "quantum.memo_step=0")
+    np.testing.assert_allclose(live, tables, atol=2e-3)
+    assert tables.std() > 0.05
+
+
+def test_training_needs_the_trained_weights(written: Bundle, tiny: Bundle) -> None:
+    """Starting a training from an INT8 bundle names the bundle to start from."""
+    settings = TrainSettings(qubits=2)
+    with pytest.raises(BundleError, match=tiny.sha256[:12]):
+        read_network(written.folder, settings)
+    with pytest.raises((BundleError, TrainingError)):
+        read_network(written.folder, TrainSettings(qubits=3))
+
+
+def test_loss_is_refused_and_nothing_written(
+    tiny: Bundle, truth_is_fp32: Path, tmp_path: Path
+) -> None:
+    """Where the truth is what FP32 says, INT8 loses; layers are put back, it still loses, and
+    the command leaves what stood there."""
+    output = tmp_path / "int8"
+    shutil.copytree(tiny.folder, output)
+    before = (output / MANIFEST).read_bytes()
+    with pytest.raises(BundleError, match=r"INT8 loses 0\.\d+ Dice on val, more than 0\.003"):
+        run(tiny, output, truth_is_fp32)
+    assert (output / MANIFEST).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["int8"]
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "message"),
+    [
+        ("", UsageError, "is the bundle itself"),
+        ("../nowhere/int8", UsageError, "there is no folder"),
+        ("../taken", BundleError, "holds precious.txt"),
+    ],
+)
+def test_bad_output_ends_before_any_work(
+    tiny: Bundle, tmp_path: Path, output: str, error: type[Exception], message: str
+) -> None:
+    """An output that cannot be written is an error at once, without reading any data."""
+    bundle = read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/precious.txt").write_text("mine")
+    with pytest.raises(error, match=message):
+        run(bundle, bundle.folder / output, tmp_path / "no data")
+    assert (tmp_path / "taken/precious.txt").read_text() == "mine"
+
+
+def test_int8_cannot_be_quantised_again(written: Bundle, scene_data: Path, tmp_path: Path) -> None:
+    """The message says to name the bundle it was made from."""
+    with pytest.raises(BundleError, match="is INT8 already"):
+        run(written, tmp_path / "again", scene_data)
+
+
+def test_missing_data_and_damage_are_named(tiny: Bundle, tmp_path: Path) -> None:
+    """A folder without splits, and a bundle with a flipped bit, end in one clear line."""
+    with pytest.raises(DatasetError, match=r"no split .*train\.txt"):
+        run(tiny, tmp_path / "int8", tmp_path)
+    damaged = Path(shutil.copytree(tiny.folder, tmp_path / "damaged"))
+    data = bytearray((damaged / "network.bin").read_bytes())
+    data[100] ^= 1
+    (damaged / "network.bin").write_bytes(data)
+    with pytest.raises(BundleHashError, match=r"network\.bin does not match"):
+        CliRunner().invoke(
+            command,
+            ["int8", "--bundle", str(damaged), "--output", str(tmp_path / "x"), "--data", "."],
+            catch_exceptions=False,
+        )
+
+
+def test_missing_nncf_is_named(
+    original: ov.Model, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the library the message says what to install."""
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'qlumen\[train\]'"):
+        quantise(original, pictures)
+
+
+def test_manifest_of_other_precision_needs_its_weights(tiny: Bundle, tmp_path: Path) -> None:
+    """An FP32 bundle without weights is refused, whatever its manifest lists."""
+    folder = Path(shutil.copytree(tiny.folder, tmp_path / "bundle"))
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(BundleError, match=f"has no hash of {WEIGHTS}"):
+        write_manifest(folder, tiny.manifest)

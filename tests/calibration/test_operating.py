@@ -1,0 +1,93 @@
+"""`qlumen calibrate threshold`, on a small network and pictures of the scene."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner, Result
+
+from qlumen.calibration.command import command
+from qlumen.calibration.threshold import chosen, collect, operating_points
+from qlumen.evaluation.negatives import negative_files
+from qlumen.evaluation.run import evaluate, means
+from qlumen.networks.bundle import CARD, MANIFEST, Bundle, read_bundle
+from qlumen.realtime.config import Settings
+from qlumen.realtime.errors import BundleError, DatasetError, MissingExtraError, UsageError
+from qlumen.realtime.segmenter import Segmenter
+from qlumen.training.data import split_pairs
+
+
+@pytest.fixture
+def bundle(tiny: Bundle, tmp_path: Path) -> Bundle:
+    return read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
+
+
+def run(bundle: Bundle, data: Path, *options: object) -> Result:
+    arguments = ["threshold", "--bundle", bundle.folder, "--data", data, *options]
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path: Path) -> None:
+    """The bundle's thresholds, temperature and figures are those of the report; its hashes hold;
+    the engine's Dice with it is the stated one; and a second fit finds nothing more to do."""
+    report_file, picture = tmp_path / "report.json", tmp_path / "plot.png"
+    result = run(bundle, scene_data, "--write", "--json", report_file, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    report = json.loads(report_file.read_text())
+    renewed = read_bundle(bundle.folder)
+    assert renewed.sha256 != bundle.sha256
+    assert renewed.manifest.thresholds.model_dump() == report["chosen"]["thresholds"]
+    assert renewed.manifest.calibration["temperature"] == report["temperature"]
+    assert report["ece"]["val"]["after"] <= report["ece"]["val"]["before"]
+    segmenter = Segmenter.open(renewed, Settings())
+    dice = means(evaluate(split_pairs(scene_data, "val"), segmenter))["dice"]
+    samples = collect(
+        split_pairs(scene_data, "val"),
+        negative_files(scene_data / "negatives", training=True),
+        segmenter,
+    )
+    segmenter.close()
+    assert renewed.manifest.metrics["val"]["dice"] == pytest.approx(dice, abs=1e-4)
+    assert report["chosen"]["dice"] == pytest.approx(dice, abs=5e-3)
+    again = chosen(operating_points(samples, "stretch", 0))
+    assert again.thresholds == renewed.manifest.thresholds
+    assert "## Calibration" in (renewed.folder / CARD).read_text()
+    assert cv2.imread(str(picture)).std() > 10
+
+
+def test_without_write_nothing_changes(bundle: Bundle, scene_data: Path) -> None:
+    """The command only shows, unless told to write."""
+    assert run(bundle, scene_data).exit_code == 0
+    assert read_bundle(bundle.folder).sha256 == bundle.sha256
+
+
+def test_missing_data_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    """A folder without splits ends in one line."""
+    with pytest.raises(DatasetError, match=r"no split .*val\.txt"):
+        run(bundle, tmp_path)
+
+
+def test_picture_cannot_take_an_inputs_place(bundle: Bundle, scene_data: Path) -> None:
+    """A plot that would overwrite a file of the bundle is refused before any work."""
+    with pytest.raises(UsageError, match="is the input itself"):
+        run(bundle, scene_data, "--plot", bundle.folder / MANIFEST)
+    assert read_bundle(bundle.folder).sha256 == bundle.sha256
+
+
+def test_missing_matplotlib_is_named(
+    bundle: Bundle, scene_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the library the message says what to install, before any work."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'qlumen\[train\]'"):
+        run(bundle, scene_data, "--plot", tmp_path / "plot.png")
+
+
+def test_damaged_bundle_is_refused(bundle: Bundle, scene_data: Path) -> None:
+    """One changed file stops the fit."""
+    (bundle.folder / "network.xml").write_text("<net/>")
+    with pytest.raises(BundleError, match=r"network\.xml does not match"):
+        run(bundle, scene_data, "--write")

@@ -1,0 +1,90 @@
+"""The temperature against probabilities whose truth is known, and against the engine's map."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from qlumen.calibration.temperature import (
+    COLDEST,
+    HOTTEST,
+    fit_temperature,
+    logits,
+    tempered,
+    write_temperature,
+)
+from qlumen.evaluation.reliability import reliability
+from qlumen.networks.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.errors import BundleError
+
+
+def drawn(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A map and lesion pixels drawn with its probabilities."""
+    rng = np.random.default_rng(seed)
+    probability = rng.uniform(0.02, 0.98, (200, 200)).astype(np.float32)
+    return probability, (rng.random((200, 200)) < probability).astype(np.uint8)
+
+
+@given(st.floats(0.4, 3.0), st.integers(0, 1000))
+@settings(max_examples=15)
+def test_known_temperature_is_found(temperature: float, seed: int) -> None:
+    """Logits that were multiplied by a factor are divided by it again, to within chance, and
+    the calibration error falls to that of the true probabilities."""
+    true, truth = drawn(seed)
+    sharpened = tempered(true, 1 / temperature)
+    found = fit_temperature([(sharpened, truth)])
+    assert found == pytest.approx(temperature, rel=0.05)
+    repaired = reliability([(tempered(sharpened, found), truth)]).error
+    assert repaired < reliability([(true, truth)]).error + 0.01
+
+
+@given(st.floats(COLDEST, HOTTEST), st.integers(0, 100))
+def test_order_of_pixels_stays(temperature: float, seed: int) -> None:
+    """A hotter or colder map sorts its pixels alike, 0.5 stays 0.5, and 1 undoes nothing."""
+    probability = np.random.default_rng(seed).random((20, 20)).astype(np.float32)
+    changed = tempered(probability, temperature)
+    order = np.argsort(probability, axis=None)
+    assert np.all(np.diff(changed.ravel()[order]) >= 0)
+    assert tempered(np.float32([[0.5]]), temperature)[0, 0] == 0.5
+    np.testing.assert_allclose(tempered(probability, 1), probability, atol=1e-6)
+
+
+def test_saturated_pixels_have_finite_logits() -> None:
+    """0 and 1 count as the nearest numbers between that single precision holds."""
+    z = logits(np.float32([[0, 1]]))
+    assert np.isfinite(z).all()
+    assert z[0, 0] == pytest.approx(-z[0, 1]) == pytest.approx(-24 * np.log(2), rel=1e-6)
+
+
+def test_nothing_to_fit_is_said() -> None:
+    """Maps without lesion and without prediction have no region to fit on."""
+    empty = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint8)
+    with pytest.raises(ValueError, match="nothing to fit"):
+        fit_temperature([empty])
+
+
+def test_written_temperature_is_what_the_engine_computes(tiny: Bundle, tmp_path: Path) -> None:
+    """The compiled form gives the tempered map, and the trained weights have the same head."""
+    bundle = read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
+    side = bundle.manifest.input.width
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    with OpenVinoEngine(bundle.model) as engine:
+        before = engine.infer(picture)
+    write_temperature(bundle, 2.5)
+    with pytest.raises(BundleError, match="does not match"):
+        read_bundle(bundle.folder)
+    renewed = write_manifest(bundle.folder, bundle.manifest)
+    with OpenVinoEngine(renewed.model) as engine:
+        np.testing.assert_allclose(engine.infer(picture), tempered(before, 2.5), atol=1e-5)
+    old, new = load_file(tiny.folder / WEIGHTS), load_file(renewed.folder / WEIGHTS)
+    changed = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert changed == {"head.weight", "head.bias"}
+    np.testing.assert_allclose(new["head.weight"] * 2.5, old["head.weight"], rtol=1e-6)
+    names = {path.name for path in renewed.folder.iterdir()}
+    assert names == {path.name for path in tiny.folder.iterdir()}
