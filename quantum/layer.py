@@ -38,6 +38,8 @@ METHODS: tuple[Differentiation, ...] = get_args(Differentiation)
 class QuantumLayer(nn.Module):
     """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values.
 
+    Tables are made on the CPU, wherever the layer lies: their matrices are small.
+
     Args:
         method: of differentiation.
         device: what runs the circuit, unless by `backprop`.
@@ -61,15 +63,16 @@ class QuantumLayer(nn.Module):
         if self.circuit.parts:
             return self._grid(angles)
         if self.circuit.uploads > 1:
-            return reuploading_vqc(_at_least_single(angles), self.weights).to(angles.dtype)
-        table = vqc_table(self.weights, self.circuit.n_qubits).to(angles.dtype)
+            out = reuploading_vqc(_at_least_single(angles).cpu(), self.weights.cpu())
+            return out.to(angles)
+        table = vqc_table(self.weights.cpu(), self.circuit.n_qubits).to(angles)
         return trigonometric_products(angles) @ table
 
     def _grid(self, angles: Tensor) -> Tensor:
         side = isqrt(self.circuit.n_qubits)
         tables = [
-            line_table(weights, side, axes).to(angles.dtype)
-            for weights, axes in zip(self.weights, ("XYZ", "ZX"), strict=True)
+            line_table(weights, side, axes).to(angles)
+            for weights, axes in zip(self.weights.cpu(), ("XYZ", "ZX"), strict=True)
         ]
         return separable_outputs(angles, tables[0], tables[1], side)
 
@@ -79,9 +82,9 @@ class QuantumLayer(nn.Module):
         Device(self.device).check(self.circuit)
         device = qml.device(self.device, wires=self.circuit.n_qubits)
         node = qml.QNode(self.circuit.function, device, interface="torch", diff_method=self.method)
-        inputs, weights = angles.double(), self.weights.double()
+        inputs, weights = angles.double().cpu(), self.weights.double().cpu()
         rows: list[Any] = [torch.stack(node(row, weights)) for row in inputs]
-        return torch.stack(rows).to(angles.dtype)
+        return torch.stack(rows).to(angles)
 
 
 def vqc_table(weights: Tensor, n_qubits: int) -> Tensor:

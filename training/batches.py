@@ -39,11 +39,14 @@ def training_batches(
     sizes: Sequence[int],
     seed: int,
     ranges: AugmentRanges = PLAIN,
+    rank: int = 0,
+    processes: int = 1,
 ) -> Iterator[Batch]:
     """Yield shuffled, augmented batches; an incomplete last one is left out if there are others.
 
     Args:
         sizes: sides in pixels; each batch has one of them, drawn with equal chance.
+        rank, processes: yield only this process's images of each batch, every `processes`-th.
     """
     order = np.random.default_rng((seed, epoch)).permutation(len(data))
     count = max(1, len(data) // batch_size)
@@ -52,12 +55,13 @@ def training_batches(
     def make(rows: NDArray[np.int64]) -> Batch:
         side = int(np.random.default_rng((seed, epoch, int(rows[0]), SIDE)).choice(sizes))
         pairs = []
-        for row in rows:
+        mine = rows[rank::processes]
+        for row in mine:
             rng = np.random.default_rng((seed, epoch, int(row)))
             image, mask = mix(data, int(row), rng, ranges)
             pairs.append(augment(image, mask, side, rng, ranges))
         images, masks = zip(*pairs, strict=True)
-        return to_batch(tuple(data.names[row] for row in rows), np.stack(images), np.stack(masks))
+        return to_batch(tuple(data.names[row] for row in mine), np.stack(images), np.stack(masks))
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(make, parts[0])

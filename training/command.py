@@ -71,13 +71,16 @@ def command(
         trainer.resume()
     elif trainer.has_checkpoint():
         raise UsageError(f"{run_folder} holds a run already; add --resume, or name another")
-    console = Console()
+    console = Console(quiet=not trainer.devices.is_main)
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("train", steps, "steps", console) as show:
         if finish:
             network = trainer.finished(finish)
         else:
             network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+    trainer.devices.close()
+    if not trainer.devices.is_main:
+        return
     provenance = trainer.provenance()
     provenance["epoch_written"] = finish or BEST
     provenance["thresholds_from"] = _origin(thresholds, fixed)

@@ -19,6 +19,7 @@ from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
 from qlumen.training.build import build_network, read_network
 from qlumen.training.data import Dataset, resized
+from qlumen.training.devices import Devices
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.losses import LOSSES, dice_per_image, finds_something
 from qlumen.training.settings import TrainSettings
@@ -33,7 +34,7 @@ class Trainer:
 
     Order and augmentation are functions of seed and epoch, so a run that was
     interrupted ends with the same weights as one that was not. Without validation images
-    the last epoch counts as the best.
+    the last epoch counts as the best. Of several processes one validates and writes.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Trainer:
             torch.set_num_threads(settings.threads)
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.loss = LOSSES[settings.loss]
-        self.network = build_network(settings)
+        self.devices = Devices(settings)
+        self.network = build_network(settings).to(self.devices.device)
         self.started_from = self._start(settings.start) if settings.start else None
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
@@ -57,6 +59,7 @@ class Trainer:
             total_steps=settings.epochs * self.steps_per_epoch + 1,
             pct_start=settings.warm_up,
         )
+        self.wrapped = self.devices.wrap(self.network)
         self.epoch = 0
         self.best: float | None = None
         self.best_epoch = 0
@@ -73,15 +76,17 @@ class Trainer:
         while self.epoch < self.settings.epochs and not self._has_stalled():
             started, worked = time.monotonic(), time.process_time()
             loss = self._train_epoch(on_step)
-            dice = self.validate()
+            dice = self.devices.agreed(self.validate() if self.devices.is_main else None)
             self.epoch += 1
             self._keep_better(dice)
-            false_share = self.false_share()
-            seconds, cpu = time.monotonic() - started, time.process_time() - worked
-            report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share, cpu)
-            self._save()
-            append(self.folder / LOG, report)
-            on_epoch(report)
+            if self.devices.is_main:
+                false_share = self.false_share()
+                seconds, cpu = time.monotonic() - started, time.process_time() - worked
+                report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share, cpu)
+                self._save()
+                append(self.folder / LOG, report)
+                on_epoch(report)
+            self.devices.wait()
         return self.finished()
 
     def finished(self, epoch: str = BEST) -> UNet:
@@ -164,7 +169,7 @@ class Trainer:
             part = rows[start : start + count]
             images, masks = resized(data.images[part], data.masks[part], side)
             batch = to_batch(tuple(data.names[row] for row in part), images, masks)
-            yield self._forward(self.averaged, batch.images), batch.masks
+            yield self.devices.forward(self.averaged, batch.images).cpu(), batch.masks
 
     def _keep_better(self, dice: float | None) -> None:
         if dice is None or self.best is None or dice > self.best:
@@ -182,7 +187,7 @@ class Trainer:
 
     def _train_epoch(self, on_step: Callable[[int], None]) -> float:
         settings = self.settings
-        self.network.train()
+        self.wrapped.train()
         batches = training_batches(
             self.train,
             self.epoch,
@@ -190,6 +195,8 @@ class Trainer:
             sizes=settings.sides or (settings.input_size,),
             seed=settings.seed,
             ranges=RANGES[settings.augmentation],
+            rank=self.devices.rank,
+            processes=self.devices.processes,
         )
         losses = []
         for batch in batches:
@@ -198,7 +205,8 @@ class Trainer:
         return sum(losses) / len(losses)
 
     def _step(self, batch: Batch) -> float:
-        loss = self.loss(self._forward(self.network, batch.images), batch.masks)
+        logits = self.devices.forward(self.wrapped, batch.images)
+        loss = self.loss(logits, batch.masks.to(logits.device))
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -212,11 +220,6 @@ class Trainer:
         self.schedule.step()
         self.averaged.update_parameters(self.network)
         return value
-
-    def _forward(self, network: nn.Module, images: Tensor) -> Tensor:
-        half = self.settings.precision == "bf16"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            return network(images).float()
 
     def _save(self) -> None:
         state = {
@@ -242,7 +245,7 @@ def _check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{CHECKPOINT}.part"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(f"the run's folder {folder}: {error.strerror}") from None
 
@@ -267,4 +270,4 @@ def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

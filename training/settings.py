@@ -30,7 +30,7 @@ class TrainSettings(BaseModel):
     patience: int = Field(
         0, ge=0, description="epochs without a better validation Dice that end the run; 0: none do"
     )
-    batch_size: int = Field(12, ge=1, description="images a step")
+    batch_size: int = Field(12, ge=1, description="images a step, of all processes together")
     input_size: int = Field(256, ge=32, multiple_of=32, description="side of a training crop, px")
     sides: tuple[int, ...] = Field(
         (), description="of training crops, px, one drawn for each batch; none: input_size"
@@ -57,7 +57,7 @@ class TrainSettings(BaseModel):
         0, ge=0, description="times an epoch shows each of the data's pictures without lesion"
     )
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the forward pass; bf16 pays where the CPU has avx512_bf16"
+        "fp32", description="of the forward pass; bf16 pays on a GPU, and a CPU with avx512_bf16"
     )
     bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
     qubits: int = Field(4, ge=2, le=8, description="features at a position; hqconv has 16")
@@ -68,6 +68,9 @@ class TrainSettings(BaseModel):
     )
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
     start: Path | None = Field(None, description="a bundle whose weights all parts start from")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="auto takes a GPU where there is one"
+    )
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")
 
     @field_validator("sides")

@@ -1,0 +1,105 @@
+import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qlumen.realtime.errors import TrainingError
+from qlumen.training import devices
+from qlumen.training.batches import training_batches
+from qlumen.training.data import Dataset, load_split
+from qlumen.training.devices import Devices
+from qlumen.training.log import LOG
+from qlumen.training.loop import Trainer
+from qlumen.training.settings import TrainSettings
+
+SMALL = TrainSettings(
+    epochs=1, batch_size=4, input_size=64, bottleneck="vqc", pretrained=False, threads=1
+)
+PROGRAM = Path(__file__).parents[1] / "two_processes.py"
+TIMEOUT_SECONDS = 300
+
+
+def test_two_processes_end_with_one_network(tmp_path: Path, scene_data: Path) -> None:
+    """Each trains on its half of every batch; the trained weights are the same in both, other
+    than at the start, and one of the two writes the log."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    group |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(PROGRAM), str(scene_data), str(tmp_path)]
+    started = [
+        subprocess.Popen(command, env=os.environ | group | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
+    try:
+        assert [process.wait(TIMEOUT_SECONDS) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    trained = [name for name in one if name.endswith(("weight", "gate"))]
+    for name in trained:
+        assert torch.equal(one[name], two[name]), name
+    assert float(one["bottleneck.gate"]) != pytest.approx(0.1, abs=1e-7)
+    with (tmp_path / "run" / LOG).open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_processes_share_a_batch(scene_data: Path) -> None:
+    """Two halves together are the images of the whole batch, each once, augmented alike."""
+    data = load_split(scene_data, "train", size=64)
+
+    def batches(**share: int) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+        made = training_batches(data, 0, batch_size=4, sizes=(32, 64), seed=1, **share)
+        return [(batch.names, batch.images) for batch in made]
+
+    whole = batches()
+    halves = [batches(rank=rank, processes=2) for rank in (0, 1)]
+    for (names, images), *parts in zip(whole, *halves, strict=True):
+        by_name = dict(zip(names, images, strict=True))
+        assert sorted(parts[0][0] + parts[1][0]) == sorted(names)
+        for part_names, part_images in parts:
+            for name, image in zip(part_names, part_images, strict=True):
+                assert torch.equal(image, by_name[name])
+
+
+class ThreeProcesses:
+    """An accelerator's place among three processes."""
+
+    device, is_main_process = torch.device("cpu"), True
+    num_processes, process_index = 3, 0
+
+    def __init__(self, cpu: bool) -> None:
+        pass
+
+
+def test_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 images cannot be divided by 3 processes evenly."""
+    monkeypatch.setattr(devices, "Accelerator", ThreeProcesses)
+    with pytest.raises(TrainingError, match="use a multiple of 3"):
+        Devices(SMALL)
+
+
+@pytest.mark.gpu
+def test_run_on_a_gpu(tmp_path: Path, scene_data: Path) -> None:
+    """An epoch in mixed precision with a circuit in the bottleneck, and its resume."""
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    data: Dataset = load_split(scene_data, "train", size=64)
+    assert np.any(data.masks)
+    for bottleneck in ("vqc", "hqconv"):
+        settings = SMALL.model_copy(update={"precision": "bf16", "bottleneck": bottleneck})
+        trainer = Trainer(settings, tmp_path / bottleneck, data, data)
+        trainer.run()
+        assert next(trainer.network.parameters()).device.type == "cuda"
+        resumed = Trainer(settings, tmp_path / bottleneck, data, data)
+        resumed.resume()
+        assert resumed.epoch == 1

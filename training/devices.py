@@ -1,0 +1,60 @@
+"""Where a run computes: the CPU, a GPU, or several processes together, through Accelerate.
+
+With one process on the CPU nothing is changed by it. Several are started by `torchrun` or
+`accelerate launch`, each of them with the same command.
+"""
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from qlumen.realtime.errors import TrainingError
+from qlumen.training.settings import TrainSettings
+
+
+class Devices:
+    """Attributes:
+    is_main: whether this process writes checkpoints and logs; one of them does.
+    processes, rank: how many there are, and which of them this is, from 0.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self._accelerator = Accelerator(cpu=settings.device == "cpu")
+        self._half = settings.precision == "bf16"
+        self.device: torch.device = self._accelerator.device
+        self.is_main: bool = self._accelerator.is_main_process
+        self.processes: int = self._accelerator.num_processes
+        self.rank: int = self._accelerator.process_index
+        if settings.batch_size % self.processes:
+            raise TrainingError(
+                f"batch_size {settings.batch_size} cannot be shared by {self.processes} processes; "
+                f"use a multiple of {self.processes}"
+            )
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network for the forward passes of training: gradients are means over processes."""
+        wrapped: nn.Module = self._accelerator.prepare_model(network)
+        return wrapped
+
+    def forward(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Logits in single precision, computed in that of the settings."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half):
+            logits: Tensor = network(images.to(self.device)).float()
+        return logits
+
+    def agreed(self, value: float | None) -> float | None:
+        """The main process's value, in all processes: what a run decides by must be one."""
+        box = [value]
+        if self.processes > 1:
+            broadcast_object_list(box)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self._accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the group of processes, if there are several."""
+        if self.processes > 1:
+            self._accelerator.end_training()
