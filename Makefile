@@ -1,7 +1,8 @@
 # make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
 # make test   set up .venv with the development tools, run lint, types and tests
-# make test-gpu  the tests that need an NVIDIA GPU and the [gpu] extra
 # make check  the same checks without setting up
+# make test-gpu     the tests that need an NVIDIA GPU and the [gpu] extra
+# make screenshots  pictures of the page for the documentation
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,13 +11,17 @@ CLIP ?= scene
 DEMO := out/demo
 FOLDERS := calibration configs evaluation kernels models networks quantum realtime training
 
-.PHONY: demo test test-gpu check lint format clean
+.PHONY: demo screenshots test test-gpu check lint format clean
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
 	$(BIN)/qlumen replay "$(CLIP)" --output $(DEMO)/overlay.mp4 --events $(DEMO)/events.jsonl \
 	  --json $(DEMO)/summary.json --snapshots $(DEMO)/frames --set snapshots.every=50
 	@echo "wrote $(DEMO)/overlay.mp4, events.jsonl, summary.json and frames/"
+
+# needs a browser: apt install chromium chromium-driver
+screenshots: $(VENV)/.dev
+	$(BIN)/python bench/screenshots.py docs
 
 test: $(VENV)/.dev
 	$(MAKE) check

@@ -91,14 +91,15 @@ async def _serve(
         asyncio.create_task(_send_states(socket, viewer, steered, acted, partial(lives, session))),
         asyncio.create_task(_listen(socket, viewer, steered, news, acted)),
     ]
-    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    for task in done:
-        error = task.exception()
-        if error is not None and not isinstance(error, WebSocketDisconnect):
-            raise error
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect):
+            raise end
 
 
 async def _send_pictures(socket: WebSocket, viewer: Viewer, news: asyncio.Event) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.websockets import WebSocketDisconnect
 
@@ -253,6 +253,7 @@ SMALL = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
 
 
 @given(cookie=SMALL, origin=SMALL, host=SMALL)
+@settings(max_examples=30)
 def test_no_header_gets_past_the_password(
     password: Password, cookie: str, origin: str, host: str
 ) -> None:

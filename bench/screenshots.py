@@ -1,0 +1,87 @@
+"""Pictures of the page for the documentation, from the built-in scene.
+
+    python bench/screenshots.py FOLDER
+
+Writes `view-live.png` (1280x720) and `view-phone.png`, each once a lesion is in view.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from selenium import webdriver
+
+from qlumen.realtime.config import load_settings
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.view.access import Access
+from qlumen.realtime.view.desk import Desk
+from qlumen.realtime.view.site import Site
+from qlumen.realtime.view.studio import Studio
+
+from browser import DESKTOP, PHONE, chromium, resize
+
+SETTINGS = ("scene.seed=1", "source.loop=true", "view.port=0")
+SIZES = {"view-live.png": DESKTOP, "view-phone.png": PHONE}
+COLOURS = 256
+MAX_BYTES = 400_000
+PATIENCE_S = 180
+ROOM_FOR_A_SCREEN_S = 0.5
+DRAWN = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
+IN_VIEW = "return Boolean(document.querySelector('.live-now img')?.naturalWidth)"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--set", action="append", default=[], help="a setting")
+    options = arguments.parse_args()
+    settings = load_settings(None, [*SETTINGS, *options.set])
+    desk = Desk(settings)
+    outputs = LiveOutputs(
+        view=desk.view, recordings=options.folder, snapshots=options.folder / "none"
+    )
+    with (
+        Studio(desk, ["scene", "pattern"], outputs, settings, Console(stderr=True)) as studio,
+        Site(Access("127.0.0.1", 0), desk, studio, settings) as site,
+        chromium() as browser,
+    ):
+        studio.choose(0)
+        browser.get(site.url)
+        for name, size in SIZES.items():
+            resize(browser, size)
+            write(options.folder / name, taken(browser))
+    (options.folder / "none").rmdir()
+
+
+def taken(browser: webdriver.Chrome) -> bytes:
+    """The page as PNG while a lesion is in view."""
+    before = browser.execute_script(DRAWN)
+    wait(lambda: browser.execute_script(DRAWN) > before, "the picture stands still")
+    wait(lambda: browser.execute_script(IN_VIEW), "no lesion came into view")
+    time.sleep(ROOM_FOR_A_SCREEN_S)
+    png: bytes = browser.get_screenshot_as_png()
+    return png
+
+
+def write(path: Path, png: bytes) -> None:
+    """Store it with few colours, small enough for a repository."""
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    if path.stat().st_size > MAX_BYTES:
+        raise SystemExit(f"{path} has {path.stat().st_size} bytes; want {MAX_BYTES} or fewer")
+    print(f"wrote {path}, {path.stat().st_size // 1000} kB")
+
+
+def wait(true: Callable[[], bool], message: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        if time.monotonic() > deadline:
+            raise SystemExit(message)
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The whole page under attack, over real connections: nothing leaks, and it stays up."""
+
+import json
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from live_process import wait_until
+from page import Shown
+
+MIB = 1 << 20
+HUNG_UP = 0
+PARALLEL = 50
+LEAKS = (b"root:", b"Traceback", b"site-packages", b"/realtime/", b'File "')
+UPLOAD = "/gradio_api/upload"
+TRAVERSALS = (
+    "/gradio_api/file=/etc/passwd",
+    "/gradio_api/file=../../../../etc/passwd",
+    "/gradio_api/file=%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "/gradio_api/file=/proc/self/environ",
+    "/gradio_api/file=//etc/passwd",
+    "/gradio_api/file=file:///etc/passwd",
+    "/gradio_api/file=http://127.0.0.1:1/",
+    "/static/../../../../etc/passwd",
+    "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    "/assets/..%2f..%2f..%2fetc%2fpasswd",
+    "/live/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/live/live.html%00.js",
+    "/live/track/99999999999999999999",
+    "/live/track/-1",
+    "/gradio_api/proxy=http://127.0.0.1:1/",
+)
+
+
+def ask(
+    shown: Shown, method: str, path: str, body: bytes = b"", kind: str = "text/plain"
+) -> tuple[int, bytes]:
+    """Status and body of one request on a connection of its own; the path is sent as it is.
+    Where the server hung up before it had read all, the status is `HUNG_UP`."""
+    connection = HTTPConnection(urlsplit(shown.url).netloc, timeout=60)
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.putheader("Content-Type", kind)
+    try:
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except ConnectionError:
+        return HUNG_UP, b""
+    finally:
+        connection.close()
+
+
+def upload(shown: Shown, name: str, content: bytes) -> tuple[int, bytes]:
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = head.encode("utf-8", "surrogateescape") + content + b"\r\n--x--\r\n"
+    return ask(shown, "POST", UPLOAD, body, "multipart/form-data; boundary=x")
+
+
+def check_alive(shown: Shown) -> None:
+    """The page answers and its picture goes on."""
+    status, body = ask(shown, "GET", "/")
+    assert status == 200
+    assert b"<html" in body
+    frame = shown.desk.state().get("frame", 0)
+    wait_until(lambda: shown.desk.state().get("frame", 0) != frame, "the picture stands still")
+
+
+@pytest.mark.parametrize("path", TRAVERSALS)
+def test_no_file_is_reached_by_its_path(shown: Shown, path: str) -> None:
+    """Refused, and the answer holds nothing of a file or of the server."""
+    status, body = ask(shown, "GET", path)
+    assert 400 <= status < 500
+    assert not any(leak in body for leak in LEAKS)
+
+
+def test_an_upload_cannot_choose_its_place(shown: Shown) -> None:
+    """Names that climb are kept below the scratch folder; what is stored there is not run."""
+    for name in ("../../../../tmp/qlumen-climbed", "/tmp/qlumen-climbed", "..%2fx", "a\x00b"):
+        status, body = upload(shown, name, b"content")
+        assert status in (200, 400, 422)
+        assert b"Traceback" not in body
+        if status == 200:
+            (stored,) = json.loads(body)
+            assert Path(stored).resolve().is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+
+
+def test_uploads_beyond_the_limit_are_refused(shown: Shown) -> None:
+    """Of the file, by Gradio; of the request, by the gate. Small ones are taken."""
+    assert upload(shown, "small.bin", b"x" * (MIB // 2))[0] == 200
+    for size in (MIB + MIB // 2, 4 * MIB):
+        status, body = upload(shown, "large.bin", b"x" * size)
+        assert status in (413, HUNG_UP)
+        assert not any(leak in body for leak in LEAKS)
+    check_alive(shown)
+
+
+@given(body=st.binary(max_size=300), name=st.text(max_size=30))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_request_makes_the_page_tell_of_itself(shown: Shown, body: bytes, name: str) -> None:
+    """Broken forms, broken JSON, odd names, on the routes that take something."""
+    for path in (UPLOAD, "/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/cancel"):
+        for kind in ("multipart/form-data; boundary=x", "application/json"):
+            status, answer = ask(shown, "POST", path, body, kind)
+            assert status < 600
+            assert not any(leak in answer for leak in LEAKS)
+    quoted = name.encode("utf-8", "replace").hex()
+    assert ask(shown, "GET", f"/gradio_api/file={quoted}")[0] in (403, 404)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "x", "{}", "[]", '{"do":"quit"}', '{"do":"start","source":-1}', '{"do":"hold"}',
+     '{"do":"threshold","value":NaN}', '{"do":"drawn","number":1,"more":2}', "{" * 2000,
+     "x" * 9000],
+)  # fmt: skip
+def test_nonsense_ends_the_connection_and_nothing_else(shown: Shown, said: str) -> None:
+    """The socket is closed with a reason; the session does not notice."""
+    with connect(f"{shown.url.replace('http', 'ws', 1)}/live/stream", compression=None) as opened:
+        opened.send(said)
+        with pytest.raises(ConnectionClosed) as ended:
+            listen(opened)
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code in (1008, 1009)
+    assert shown.desk.state()["running"]
+
+
+def listen(opened: ClientConnection) -> None:
+    while True:
+        opened.recv(timeout=30)
+
+
+def test_fifty_connections_at_once(shown: Shown) -> None:
+    """Pages, sockets beyond the limit, and connections that say nothing: all are answered or
+    refused, and when they are gone the page is as before."""
+    host = urlsplit(shown.url)
+    with ExitStack() as stack:
+        for _ in range(PARALLEL):
+            stack.enter_context(socket.create_connection((host.hostname, host.port)))
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            pages = list(pool.map(lambda _: ask(shown, "GET", "/config")[0], range(PARALLEL)))
+            watched = list(pool.map(lambda _: watch(shown), range(PARALLEL)))
+        assert set(pages) == {200}
+        assert set(watched) <= {"picture", "refused"}
+        assert "picture" in watched
+    check_alive(shown)
+    wait_until(lambda: shown.desk.view.feed.viewers <= 1, "viewers were not forgotten")
+
+
+def watch(shown: Shown) -> str:
+    """What a viewer gets."""
+    url = f"{shown.url.replace('http', 'ws', 1)}/live/stream"
+    with connect(url, compression=None, open_timeout=60) as opened:
+        try:
+            while True:
+                if isinstance(opened.recv(timeout=60), bytes):
+                    return "picture"
+        except ConnectionClosed as closed:
+            return "refused" if closed.rcvd and closed.rcvd.code == 1013 else "broken"

@@ -1,0 +1,142 @@
+"""The commands: what is refused before anything starts, and whole runs in their own process."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from qlumen.realtime.errors import UsageError
+from qlumen.realtime.view.command import command
+from qlumen.realtime.view.passwords import read_password, write_password
+
+from live_process import LIVE, wait_until
+
+SECRET = "correct horse"
+SMALL = ("scene.width=320", "scene.height=240", "view.port=0")
+URL = re.compile(r"http://127\.0\.0\.1:\d+")
+DRAWN = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
+
+
+@pytest.fixture(scope="module")
+def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("password") / "p"
+    write_password(file, SECRET)
+    return file
+
+
+@contextmanager
+def running(scratch: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A qlumen command that serves the page, once it says where."""
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    log = scratch / "log.txt"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LIVE, *arguments, *settings],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {"TMPDIR": str(scratch)},
+        )
+    try:
+        wait_until(lambda: URL.search(log.read_text()) is not None, "no address was printed")
+        found = URL.search(log.read_text())
+        assert found is not None
+        yield found.group(), process
+    finally:
+        process.kill()
+        process.wait(60)
+
+
+def ended(process: "subprocess.Popen[str]", scratch: Path) -> None:
+    """In order on SIGTERM, with nothing left in the scratch folder."""
+    process.terminate()
+    assert process.wait(60) == 0
+    assert [path.name for path in scratch.glob("qlumen-view-*")] == []
+
+
+def test_view_asks_for_the_password_and_shows_the_picture(
+    tmp_path: Path, password_file: Path, browser: webdriver.Chrome
+) -> None:
+    """In the browser: a wrong one is refused, the right one opens; SIGTERM ends all."""
+    arguments = ("view", "--source", "scene", "--loop", "--password-file", str(password_file))
+    with running(tmp_path, *arguments) as (url, process):
+        browser.get(url)
+        for password in ("wrong horse", SECRET):
+            browser.find_element(By.NAME, "password").send_keys(password)
+            browser.find_element(By.TAG_NAME, "button").click()
+            if password != SECRET:
+                alert = browser.find_element(By.CSS_SELECTOR, '[role="alert"]')
+                assert alert.text == "Wrong password."
+        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no picture after the login")
+        browser.get("about:blank")
+        ended(process, tmp_path)
+
+
+def test_live_serves_the_page_beside_its_recording(
+    tmp_path: Path, browser: webdriver.Chrome
+) -> None:
+    """One session for both; its page has no choice of sources."""
+    record = tmp_path / "o.mp4"
+    with running(tmp_path, "live", "scene", "--loop", "--view", "--record", str(record)) as (
+        url,
+        process,
+    ):
+        browser.get(url)
+        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no picture")
+        assert not browser.find_element(By.CSS_SELECTOR, "[data-source]").is_displayed()
+        browser.get("about:blank")
+        ended(process, tmp_path)
+    assert record.stat().st_size > 10_000
+
+
+def test_other_hosts_need_a_password() -> None:
+    """Whatever the address; before anything is started."""
+    for host in ("0.0.0.0", "192.0.2.1", "::", "example.org"):
+        result = CliRunner().invoke(command, ["--host", host])
+        assert isinstance(result.exception, UsageError)
+        assert "--set-password" in str(result.exception)
+
+
+def test_a_used_port_is_told(tmp_path: Path) -> None:
+    """In one line, with what to do."""
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        result = CliRunner().invoke(command, ["--port", str(used.getsockname()[1])])
+    assert isinstance(result.exception, UsageError)
+    assert "choose another" in str(result.exception)
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    """And must be one."""
+    nonsense = tmp_path / "c.pem"
+    nonsense.write_text("no certificate")
+    for more in ([], [f"view.key={nonsense}"]):
+        sets = [p for s in (f"view.certificate={nonsense}", *more) for p in ("--set", s)]
+        assert isinstance(CliRunner().invoke(command, sets).exception, UsageError)
+
+
+def test_a_password_is_set_from_the_standard_input(tmp_path: Path) -> None:
+    """As a script does it."""
+    file = tmp_path / "p"
+    result = CliRunner().invoke(command, ["--set-password", str(file)], input=f"{SECRET}\n")
+    assert result.exit_code == 0
+    assert read_password(file).matches(SECRET)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Before anything is started."""
+    file = tmp_path / "file"
+    file.touch()
+    for option in ("--recordings", "--snapshots"):
+        result = CliRunner().invoke(command, [option, str(file)])
+        assert isinstance(result.exception, UsageError)
