@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from qlumen.networks.bundle import file_sha256
+from qlumen.realtime.config import ReportSettings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.report.card import sections
 from qlumen.realtime.report.facts import ConditionRow, Facts, LatencyRow, Row, Span
@@ -47,13 +48,13 @@ LIMITS = (
 )
 
 
-def gather(review: Review, findings: Findings) -> Facts:
-    """All that a report says.
+def gather(review: Review, findings: Findings, chosen: ReportSettings | None = None) -> Facts:
+    """All that a report says; how, by `chosen` or by the review's own settings.
 
     Raises:
         ReviewError: the review is damaged.
     """
-    settings = review.settings.report
+    settings = chosen or review.settings.report
     shown = most_seen(findings, settings.max_tracks)
     step_s = mean_step_s(review)
     manifest = review.manifest
