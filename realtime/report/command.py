@@ -52,7 +52,7 @@ def command(
     """Report what was found in a recording.
 
     SOURCE is what qlumen replay takes, a single image, or a folder that --review made: then
-    the network does not run again, and of the settings only postprocess counts.
+    the network does not run again, and of the settings only postprocess and report count.
     """
     overrides += ("source.sequence=true",) if sequence else ()
     settings = load_settings(config, overrides)
@@ -71,6 +71,7 @@ def command(
                 outputs,
                 patient=patient,
                 operator=operator,
+                chosen=settings.report,
                 tell=lambda done, expected: show(done),
             )
         error = review.manifest.summary.get("error")

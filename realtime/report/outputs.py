@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
+from qlumen.realtime.config import ReportSettings
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.jsonfile import write_json
@@ -33,9 +34,11 @@ def write_all(
     *,
     patient: str | None = None,
     operator: str | None = None,
+    chosen: ReportSettings | None = None,
     tell: Tell = lambda done, expected: None,
 ) -> None:
-    """Write all outputs. `patient` and `operator` of the report: see `Facts.with_persons`.
+    """Write all outputs. `patient` and `operator` of the report: see `Facts.with_persons`;
+    `chosen`: see `gather`.
 
     Raises:
         QlumenError: the review is damaged, the recording changed, an output not writable.
@@ -48,7 +51,7 @@ def write_all(
     if outputs.coco:
         write_json(outputs.coco, coco(review, findings))
     if outputs.html or outputs.pdf:
-        facts = gather(review, findings).with_persons(patient, operator)
+        facts = gather(review, findings, chosen).with_persons(patient, operator)
         if outputs.html:
             _write(outputs.html, html(facts).encode())
         if outputs.pdf:

@@ -1,5 +1,6 @@
 """What a file announces of itself, read before anything in it is decoded."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -29,12 +30,19 @@ def check_announced(file: Path, kind: Kind, limits: Limits) -> None:
 def _image_size(file: Path, kind: Kind) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(file, formats=(kind.format,)) as image:
                 return image.size
     except Image.DecompressionBombError as error:
         raise RefusedError(f"the picture is too large: {error}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, OverflowError) as error:
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise RefusedError(f"the file is a damaged {kind.name} image ({error})") from None
 
 

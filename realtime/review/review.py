@@ -51,7 +51,9 @@ class Review(Closing):
         try:
             return Settings.model_validate(self.manifest.settings)
         except ValidationError as error:
-            raise ReviewError(f"{self.folder}: settings: {_first(error)}") from None
+            raise ReviewError(
+                f"{self.folder} was made by another version ({_first(error)}); make it again"
+            ) from None
 
     def probability(self, place: int) -> NDArray[np.float32]:
         """`(h, w) float32`, 0 to 1."""

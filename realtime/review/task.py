@@ -27,8 +27,19 @@ def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
         QlumenError: it is refused or cannot be read.
     """
     settings = Settings.model_validate(given["settings"])
-    limits, file = Limits.of(settings), Path(given["file"])
+    limits, folder, name = Limits.of(settings), Path(given["folder"]), given["name"]
+    file = named_by_content(Path(given["file"]), folder.parent)
     check_announced(file, sniff(file), limits)
-    folder, name = Path(given["folder"]), given["name"]
     summary = process(str(file), folder, settings, limits, tell, name=name)
     return {"frames": summary.frames, "error": summary.error}
+
+
+def named_by_content(file: Path, folder: Path) -> Path:
+    """The file, or a link to it in `folder` where its name's ending says something else than its
+    content: readers go by endings, too. Raises RefusedError as `sniff`."""
+    suffix = sniff(file).suffix
+    if file.suffix.lower() == suffix:
+        return file
+    link = folder / f"recording{suffix}"
+    link.symlink_to(file.absolute())
+    return link

@@ -127,10 +127,17 @@ def _open(
 ) -> av.container.InputContainer:
     if path is None:
         tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
-        return av.open(location, timeout=NETWORK_TIMEOUT_SECONDS, options=tcp, hwaccel=hwaccel)
+        return av.open(
+            location,
+            timeout=NETWORK_TIMEOUT_SECONDS,
+            options=tcp,
+            hwaccel=hwaccel,
+            metadata_errors="replace",
+        )
     # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
     format_ = "v4l2" if path.is_char_device() else None
-    return av.open(str(path.absolute()), format=format_, hwaccel=hwaccel)
+    file = str(path.absolute())
+    return av.open(file, format=format_, hwaccel=hwaccel, metadata_errors="replace")
 
 
 def _open_on(hardware: str, location: str, path: Path | None) -> av.container.InputContainer:

@@ -28,6 +28,7 @@ FILES = {
     "dicom": "dicom",
 }
 """By kind; the last three are folders, which are handed out as ZIP."""
+WAIT_S = 0.2
 ZIPPED = frozenset({"masks", "snapshots", "dicom"})
 
 
@@ -39,18 +40,21 @@ class _Export:
     message: str = ""
     file: Path | None = None
     running: Running | None = None
+    thread: threading.Thread | None = None
 
 
 class Exports(Closing):
     """Threads may share it.
 
     Args:
-        folder: for the files; made when needed.
+        folder: for the files; is made.
         name: of the recording; the files' names begin with it.
+        turn: held while one is made, so that only so many are made at once.
     """
 
-    def __init__(self, folder: Path, name: str, limits: Limits) -> None:
-        self._folder, self._name, self._limits = folder, name, limits
+    def __init__(self, folder: Path, name: str, limits: Limits, turn: threading.Semaphore) -> None:
+        self._folder, self._name, self._limits, self._turn = folder, name, limits, turn
+        folder.mkdir()
         self._lock = threading.Lock()
         self._begun = 0
         self._made: dict[str, _Export] = {}
@@ -75,10 +79,10 @@ class Exports(Closing):
         arguments = task.arguments(
             review, thresholds, ReportOutputs(**{kind: path}), patient, operator
         )
-        work = threading.Thread(
-            target=self._make, args=(kind, export, path, arguments), name="view-export"
+        export.thread = threading.Thread(
+            target=self._guarded, args=(kind, export, path, arguments), name="view-export"
         )
-        work.start()
+        export.thread.start()
 
     def state(self) -> dict[str, Any]:
         """By kind, as JSON."""
@@ -94,30 +98,42 @@ class Exports(Closing):
         return export.file, f"{Path(self._name).stem}_{export.file.name}"
 
     def forget(self) -> None:
-        """The findings are others now."""
+        """The findings are others now: what is being made is given up, the files are removed."""
         with self._lock:
             gone, self._made = self._made, {}
-        _cancel(gone)
+        for export in gone.values():
+            _end(export)
 
     def close(self) -> None:
         self.forget()
 
-    def _make(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
+    def _guarded(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
         try:
-            path.parent.mkdir(parents=True)
-            export.running = Running("exports", arguments, self._limits)
-            if self._made.get(kind) is not export:
-                export.running.cancel()
-            export.running.result()
-            if kind in ZIPPED:
-                path = Path(shutil.make_archive(str(path), "zip", path))
-            export.file, export.state = path, "ready"
+            while not self._turn.acquire(timeout=WAIT_S):
+                if self._made.get(kind) is not export:
+                    return
+            try:
+                self._make(kind, export, path, arguments)
+            finally:
+                self._turn.release()
         except (QlumenError, OSError) as error:
             message = str(error).replace(str(self._folder), "").replace(str(path.parent), "")
             export.message, export.state = message, "failed"
         except BaseException:  # noqa: BLE001 - nobody joins this thread; told in the terminal
             traceback.print_exc(file=sys.stderr)
             export.message, export.state = "something went wrong on the server", "failed"
+
+    def _make(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
+        if self._made.get(kind) is not export:
+            return
+        path.parent.mkdir()
+        export.running = Running("exports", arguments, self._limits)
+        if self._made.get(kind) is not export:
+            export.running.cancel()
+        export.running.result()
+        if kind in ZIPPED:
+            path = Path(shutil.make_archive(str(path), "zip", path))
+        export.file, export.state = path, "ready"
 
 
 def _told(export: _Export) -> dict[str, Any]:
@@ -130,7 +146,11 @@ def _told(export: _Export) -> dict[str, Any]:
     }
 
 
-def _cancel(exports: dict[str, _Export]) -> None:
-    for export in exports.values():
-        if export.running is not None:
-            export.running.cancel()
+def _end(export: _Export) -> None:
+    """Stop its process, wait for its thread, remove its files."""
+    if export.running is not None:
+        export.running.cancel()
+    if export.thread is not None:
+        export.thread.join()
+    if export.file is not None:
+        shutil.rmtree(export.file.parent, ignore_errors=True)

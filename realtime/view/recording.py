@@ -6,12 +6,14 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import QlumenError
+from qlumen.realtime.live.priority import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.review import task
 from qlumen.realtime.review.drawing import drawn, jpeg
@@ -26,6 +28,14 @@ from qlumen.realtime.view.told import told
 WAIT_S = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How many recordings the network works on at once, and how many exports are made."""
+
+    networks: threading.Semaphore
+    exports: threading.Semaphore
+
+
 class Recording(Closing):
     """Worked on in threads and processes of its own from its making to `close`, which also
     removes its folder. The methods may be called from several threads.
@@ -33,7 +43,7 @@ class Recording(Closing):
     Args:
         file: the recording. name: of it, for people.
         folder: for all that is made of it; an upload lies in it, too.
-        turn: held while the network runs, so that only so many run at once.
+        turns: shared with all others.
     """
 
     def __init__(
@@ -42,9 +52,10 @@ class Recording(Closing):
         name: str,
         folder: Path,
         settings: Settings,
-        turn: threading.Semaphore,
+        turns: Turns,
     ) -> None:
-        self._file, self._folder, self._settings, self._turn = file, folder, settings, turn
+        self._file, self._folder, self._settings = file, folder, settings
+        self._turn = turns.networks
         self.name = name
         self._limits = Limits.of(settings)
         self._overlay = Overlay(**settings.overlay.model_dump())
@@ -54,8 +65,8 @@ class Recording(Closing):
         self._state, self._message, self._found, self._version = "waiting", "", 0, 0
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._work = ThreadPoolExecutor(1, "view-review")
-        self.exports = Exports(folder / "exports", name, self._limits)
+        self._work = ThreadPoolExecutor(1, "view-review", lower_priority, (WRITER_NICENESS,))
+        self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
         self._work.submit(self._guarded, self._make)
 
     def state(self) -> dict[str, Any]:
@@ -158,9 +169,9 @@ class Recording(Closing):
             findings = find(review, wanted, on_frame, stop)
         if stop.is_set():
             return
+        self.exports.forget()
         self._version += 1
         self._findings, self._state = findings, "ready"
-        self.exports.forget()
 
     def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
         with self._reading:

@@ -1,18 +1,22 @@
 """Which browser has which recording open: one each, and none that another may see."""
 
+import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
 
+import psutil
+
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import RefusedError
-from qlumen.realtime.view.recording import Recording
+from qlumen.realtime.view.recording import Recording, Turns
 from qlumen.realtime.view.sessions import Session, Sessions
 
-NETWORKS_AT_ONCE = 1
-"""More recordings wait for their turn: live video needs the processor, too."""
+NETWORKS_AT_ONCE, EXPORTS_AT_ONCE = 1, 2
+"""More wait for their turn: live video needs the processor, too."""
+PREFIX = "qlumen-recordings-"
 MAX_OPEN = 16
 """Each takes room on the disk."""
 SWEEP_S = 20.0
@@ -25,8 +29,11 @@ class Visits(Closing):
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings, self._sessions = settings, sessions
-        self._root = Path(tempfile.mkdtemp(prefix="qlumen-recordings-"))
-        self._turn = threading.Semaphore(NETWORKS_AT_ONCE)
+        remove_left()
+        self._root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._turns = Turns(
+            threading.Semaphore(NETWORKS_AT_ONCE), threading.Semaphore(EXPORTS_AT_ONCE)
+        )
         self._lock = threading.Lock()
         self._open: dict[str, tuple[Session, Recording]] = {}
         self._closing = threading.Event()
@@ -44,7 +51,7 @@ class Visits(Closing):
             RefusedError: `MAX_OPEN` others are open.
         """
         self._check_room(session)
-        recording = Recording(file, printable_name(name), folder, self._settings, self._turn)
+        recording = Recording(file, printable_name(name), folder, self._settings, self._turns)
         with self._lock:
             before = self._open.pop(session.id, None)
             self._open[session.id] = session, recording
@@ -88,6 +95,15 @@ class Visits(Closing):
         for session in ended:
             if not self._sessions.lives(session):
                 self.leave(session)
+
+
+def remove_left() -> None:
+    """Remove what pages of this user that were killed could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+        if mine and number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def printable_name(name: str) -> str:

@@ -101,9 +101,11 @@ def test_the_command_reports_a_review(
 ) -> None:
     """A review is reported without the network; a threshold on the command line counts."""
     folder = shutil.copytree(made, tmp_path / "r")
-    assert run(monkeypatch, folder, "--html", tmp_path / "r.html", "--patient", "Jo Doe") == 0
+    named = ("--patient", "Jo Doe", "--set", "report.institution=St. Elsewhere")
+    assert run(monkeypatch, folder, "--html", tmp_path / "r.html", *named) == 0
     assert "20 frames, 1 lesions" in capsys.readouterr().out
     assert "Jo Doe" in (tmp_path / "r.html").read_text()
+    assert "St. Elsewhere" in (tmp_path / "r.html").read_text()
     high = ("--set", "postprocess.high=0.99")
     assert run(monkeypatch, folder, "--csv", tmp_path / "f.csv", *high) == 0
     assert "0 lesions" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import os
 import random
 import struct
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from qlumen.realtime.review.probe import check_announced
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.running import Running
 from qlumen.realtime.review.sniff import HEAD_BYTES, sniff
+from qlumen.realtime.sources.container import ContainerSource
 
 from media import pictures, write_image, write_video
 from reviews import make_recording
@@ -46,6 +49,7 @@ def settings_with(*overrides: str) -> Settings:
 
 def checked(file: Path, *overrides: str) -> None:
     """What a worker does before it decodes anything."""
+    file = task.named_by_content(file, Path(tempfile.mkdtemp(dir=file.parent)))
     check_announced(file, sniff(file), Limits.of(settings_with(*overrides)))
 
 
@@ -65,10 +69,27 @@ def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
 )  # fmt: skip
 def test_videos_are_known_by_their_content(tmp_path: Path, suffix: str, codec: str) -> None:
     """Each container is told from its first bytes, and FFmpeg agrees."""
-    video = write_video(tmp_path / f"a{suffix}", pictures(3), codec=codec)
+    video = write_video(tmp_path / f"a{suffix}", pictures(25), codec=codec)
     named = video.rename(tmp_path / "photo.png")
     assert not sniff(named).image
     checked(named)
+
+
+def test_titles_in_other_encodings_do_not_matter(tmp_path: Path) -> None:
+    """A recording whose tags are not UTF-8, as older machines write them, is read all the same."""
+    plain, titled = write_video(tmp_path / "a.mp4", pictures(5)), tmp_path / "b.mp4"
+    with av.open(str(plain)) as source, av.open(str(titled), "w") as container:
+        container.metadata["title"] = "MARK"
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    assert titled.read_bytes().count(b"MARK") == 1
+    titled.write_bytes(titled.read_bytes().replace(b"MARK", b"\xc4rzt"))
+    checked(titled)
+    with ContainerSource(str(titled)) as opened:
+        assert len(list(opened.frames())) == 5
 
 
 @pytest.mark.parametrize(
@@ -90,7 +111,7 @@ def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
     bomb.write_bytes(png_of(65535, 65535))
     video = write_video(tmp_path / "v.mp4", pictures(10, 128, 96))
     for file, override, message in (
-        (bomb, "view.upload_megapixels=40", "65535x65535"),
+        (bomb, "view.upload_megapixels=40", "too large"),
         (video, "view.upload_megapixels=0.01", "128x96"),
         (video, "view.upload_minutes=0.005", "longer than"),
     ):

@@ -1,6 +1,9 @@
 """The recordings' routes behind the gate, as two browsers use and misuse them."""
 
 import io
+import os
+import subprocess
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from qlumen.realtime.view.folder import listed, picked
 from qlumen.realtime.view.gate import Gate
 from qlumen.realtime.view.recordings import PREFIX, recording_routes
 from qlumen.realtime.view.sessions import Sessions
-from qlumen.realtime.view.visits import Visits, printable_name
+from qlumen.realtime.view.visits import Visits, printable_name, remove_left
 
 from media import write_image
 from reviews import ALWAYS_CLEAR, make_recording
@@ -208,6 +211,22 @@ def test_the_end_of_a_session_removes_its_files(page: Page, tmp_path: Path) -> N
     page.sessions.end(session)
     page.visits.remove_ended()
     assert set(page.visits._root.iterdir()) == before
+
+
+def test_what_a_killed_page_left_is_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next page removes the folders of pages that are gone, and those alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = tmp_path / f"qlumen-recordings-{ended.pid}-abc"
+    kept = [tmp_path / f"qlumen-recordings-{os.getpid()}-abc", tmp_path / "qlumen-recordings-x-y"]
+    for folder in (gone, *kept):
+        folder.mkdir()
+        (folder / "picture").write_bytes(b"x")
+    remove_left()
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_the_folder_offers_what_lies_in_it(page: Page, folder: Path) -> None:
