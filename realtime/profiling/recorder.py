@@ -3,6 +3,7 @@
 import heapq
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ class StageAccount:
         self.histogram = DurationHistogram()
         self.cpu_ns = 0
         self._current = 0
-        self._done: dict[int, Segment] = {}
+        self._done: dict[int, Counter[int]] = {}
         self._before = self.histogram.counts()
 
     def add(self, segment: int, duration_ns: int, cpu_ns: int) -> None:
@@ -67,9 +68,8 @@ class StageAccount:
         added = counts - self._before
         places = np.flatnonzero(added)
         values = bin_values_us()[places].astype(np.int64).tolist()
-        self._done.setdefault(self._current, {}).update(
-            zip(values, added[places].tolist(), strict=True)
-        )
+        counted = dict(zip(values, added[places].tolist(), strict=True))
+        self._done.setdefault(self._current, Counter()).update(counted)
         self._before = counts
 
 

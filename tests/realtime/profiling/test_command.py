@@ -1,0 +1,184 @@
+"""`qlumen profile` on real frames: what it prints and writes, and how it ends."""
+
+import json
+import re
+from contextlib import suppress
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qlumen.realtime.cli import commands
+from qlumen.realtime.errors import SourceNotFoundError, UsageError
+from qlumen.realtime.profiling.compare import read_profile
+
+from media import pictures, write_video
+from traces import check_trace
+
+SMALL = ["--set", "scene.width=160", "--set", "scene.height=128", "--set", "scene.frames=15"]
+STAGES = ("decode", "preprocess", "inference", "postprocess", "overlay", "end_to_end", "response")
+VOID = {"meta", "br", "i"}
+
+
+def run(*arguments: object) -> Result:
+    texts = [str(argument) for argument in arguments]
+    return CliRunner().invoke(commands, ["profile", *texts], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("profile")
+
+
+@pytest.fixture(scope="module")
+def missed(folder: Path) -> Result:
+    """The scene, recording, with a budget that no frame can keep."""
+    return run(
+        "scene", "--seconds", 1, "--fps", 20, "--budget-ms", 0.001, "--record", *SMALL,
+        "--json", folder / "p.json", "--trace", folder / "t.json", "--html", folder / "p.html",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, missed: Result) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "p.json").read_text())
+    return content
+
+
+def test_a_missed_budget_is_exit_code_3(missed: Result, report: dict[str, Any]) -> None:
+    """And is told in words."""
+    assert missed.return_value == 3
+    assert "MISSED: 20 of 20 frames (100.0%)" in missed.output
+    assert not report["met"]
+
+
+def test_figures_add_up(report: dict[str, Any]) -> None:
+    """The parts of the response make nearly all of it; each stage saw every steady frame."""
+    stages = report["stages"]
+    assert {"recorder", *STAGES} <= stages.keys()
+    assert {stage["wall"]["count"] for stage in stages.values()} == {report["frames"]} == {20}
+    parts = sum(stage["mean"] for stage in stages.values() if stage["in_response"])
+    assert 0.8 <= parts / stages["response"]["mean"] <= 1.001
+    for stage in stages.values():
+        wall = stage["wall"]
+        assert wall["p50"] <= wall["p90"] <= wall["p95"] <= wall["p99"] <= wall["p99_9"]
+        assert wall["p99_9"] <= wall["max"]
+        assert stage["cpu_ms"] <= 1.05 * stage["mean"] + 0.5 or stage["work"] is False
+    assert all(sum(map(len, parts)) for parts in report["segments_us"].values())
+
+
+def test_threads_of_all_parts_are_there(report: dict[str, Any]) -> None:
+    """The pipeline's own, the network's and the encoder's, and they used what the process did."""
+    threads = {use["name"]: use for use in report["process"]["threads"]}
+    assert {"source", "engine", "recorder", "engine (native)"} <= threads.keys()
+    assert threads["engine (native)"]["cpu_s"] > 0
+    used = sum(use["cpu_s"] for use in threads.values())
+    whole = report["process"]["cpu_ms"] * report["frames"] / 1000
+    assert used == pytest.approx(whole, rel=0.15)
+
+
+def test_the_profiler_is_measured_itself(report: dict[str, Any]) -> None:
+    """In rounds at full speed, beside the network alone."""
+    capacity = report["capacity"]
+    assert capacity["rounds"] >= 4
+    cost = capacity["profiler_cost"]
+    assert cost["low"] <= cost["value"] <= cost["high"] < 1
+    assert capacity["engine_fps"] > 0
+    assert report["allocations"]["swing_kib"] > 0
+    assert report["warm_up"]["frames"] == 25
+    assert report["warm_up"]["start_up_s"].keys() == {"source", "engine", "warm_up"}
+
+
+def test_the_trace_is_one(folder: Path, missed: Result) -> None:
+    """Of the documented form, with a missed deadline for every frame of the paced run."""
+    counts = check_trace(json.loads((folder / "t.json").read_text()))
+    assert counts["i"] == 25 + 20 + 16
+    assert counts["X"] > 4 * counts["i"]
+
+
+def test_the_page_stands_alone(folder: Path, missed: Result) -> None:
+    """Well-formed, with its plots, and nothing to be fetched from elsewhere."""
+    text = (folder / "p.html").read_text()
+    assert not re.search(r"(src|href)=|url\(|@import|<script", text)
+    assert text.count("<svg") == 3
+    assert "not a medical device" in text
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+
+
+class Page(HTMLParser):
+    """Fails where a tag is closed that is not the one opened last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID - {"i"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_file_within_its_budget_is_exit_code_0(
+    folder: Path, missed: Result, tmp_path: Path
+) -> None:
+    """At its own rate; compared with the run before, differences are told beside the ratios."""
+    clip = write_video(tmp_path / "clip.mp4", pictures(12, 96, 64))
+    result = run(clip, "--seconds", 1, "--budget-ms", 1e6, "--compare", folder / "p.json")
+    assert result.exception is None
+    assert result.return_value == 0
+    assert "met: 0 of 25 frames (0.0%)" in result.output
+    assert "not the same: recording was True, is False" in result.output
+    assert "response" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["absent.mp4"], SourceNotFoundError, "absent.mp4"),
+        (["scene", "--compare", "absent.json"], UsageError, "absent.json cannot be read"),
+        (["scene", "--json", "no/such/p.json"], UsageError, "there is no folder"),
+    ],
+)
+def test_bad_wishes_end_before_any_work(
+    arguments: list[str], error: type[Exception], message: str
+) -> None:
+    """In one line that names what is wrong."""
+    result = run(*arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+
+
+def test_no_input_is_overwritten(folder: Path, missed: Result) -> None:
+    """The profile to compare with is not the one to write."""
+    old = folder / "p.json"
+    before = old.read_bytes()
+    result = run("scene", "--compare", old, "--json", old)
+    assert isinstance(result.exception, UsageError)
+    assert old.read_bytes() == before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(key=st.sampled_from(("segments_us", "machine", "bundle", "size", "format")), value=JSON)
+def test_a_damaged_profile_is_refused_or_read(
+    report: dict[str, Any], tmp_path: Path, key: str, value: object
+) -> None:
+    """Whatever stands in a field, it is a UsageError or a profile, nothing else."""
+    file = tmp_path / "damaged.json"
+    file.write_text(json.dumps({**report, key: value}))
+    with suppress(UsageError):
+        read_profile(file)

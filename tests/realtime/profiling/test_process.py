@@ -1,0 +1,87 @@
+import gc
+import sys
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from qlumen.realtime.profiling.process import (
+    GcClock,
+    Reading,
+    ThreadUse,
+    name_this_thread,
+    native_threads_named,
+    thread_uses,
+)
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads are told by Linux")
+BUSY_S = 0.1
+
+
+@LINUX
+def test_a_busy_thread_is_told_from_an_idle_one() -> None:
+    """Its processor time is what its own clock says; the idle one has next to none."""
+    spent: list[float] = []
+    done, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        while time.thread_time() < BUSY_S:
+            pass
+        spent.append(time.thread_time())
+        done.set()
+        may_end.wait()
+
+    before = Reading.now()
+    busy = threading.Thread(target=work, name="qlumen-busy")
+    idle = threading.Thread(target=may_end.wait, name="idle")
+    for thread in (busy, idle):
+        thread.start()
+    done.wait()
+    uses = {use.name: use for use in thread_uses(before, Reading.now())}
+    may_end.set()
+    for thread in (busy, idle):
+        thread.join()
+    assert abs(uses["busy"].cpu_s - spent[0]) < 0.03
+    assert uses["idle"].cpu_s < 0.03
+    assert uses["busy"].cores > 0
+    assert uses["busy"].waited_s >= 0
+
+
+@LINUX
+def test_threads_of_a_library_carry_the_name_of_their_part() -> None:
+    """Those that a library starts in the block; the name of this thread comes back."""
+    before = name_this_thread("mine")
+
+    def use_library() -> None:
+        with native_threads_named("vision"):
+            cv2.setNumThreads(3)
+            cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (1500, 1500))
+
+    use_library()
+    assert name_this_thread(before or "python") == "mine"
+    names = {use.name for use in thread_uses(Reading.now(), Reading.now())}
+    assert "vision (native)" in names or cv2.getNumThreads() == 1
+
+
+def test_collections_are_counted_and_timed() -> None:
+    """While the block runs, and not after it."""
+    with GcClock() as clock:
+        gc.collect()
+        gc.collect()
+    gc.collect()
+    assert clock.collections == 2
+    assert 0 < clock.longest_ns <= clock.total_ns
+    assert clock._called not in gc.callbacks
+
+
+def test_memory_and_faults_are_those_of_the_system() -> None:
+    """New pages make page faults and resident memory."""
+    before = Reading.now()
+    kept = np.ones(32 << 20, np.uint8)
+    after = Reading.now()
+    assert after.rss_mib - before.rss_mib > 16
+    assert after.page_faults > before.page_faults
+    assert kept[-1] == 1
+    assert isinstance(thread_uses(before, after)[0], ThreadUse)

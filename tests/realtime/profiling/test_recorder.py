@@ -1,0 +1,109 @@
+"""Reports of known spans, and what becomes of them."""
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.realtime.latency import END_TO_END, QUEUED
+from qlumen.realtime.profiling.recorder import (
+    DECODE,
+    RESPONSE,
+    SEGMENTS,
+    SLOWEST,
+    ProfileRecorder,
+    StageAccount,
+)
+from qlumen.realtime.profiling.report import StageReport as Stage
+from qlumen.realtime.profiling.report import causes
+
+MS = 1_000_000
+WARM_UP, STEADY = 5, 40
+PERIOD_NS = 40 * MS
+
+
+def due_ns(frame: int) -> int:
+    return frame * PERIOD_NS
+
+
+def played(
+    slow: dict[int, tuple[str, int]], due: Callable[[int], int | None] = due_ns
+) -> ProfileRecorder:
+    """Frames of 3 ms decoding and 10 ms inference; some take longer in one stage (ms)."""
+    recorder = ProfileRecorder(range(WARM_UP, WARM_UP + STEADY), due, 20 * MS)
+    for frame in range(WARM_UP + STEADY + 3):
+        stage, more = slow.get(frame, ("", 0))
+        at = due_ns(frame) + MS + (more * MS if stage == QUEUED + DECODE else 0)
+        decoded = at + (3 + (more if stage == DECODE else 0)) * MS
+        inferred = decoded + (10 + (more if stage == "inference" else 0)) * MS
+        recorder.span(DECODE, frame, at, decoded)
+        recorder.span("inference", frame, decoded, inferred)
+        recorder.span(END_TO_END, frame, decoded, inferred)
+        recorder.span("sink", frame, inferred, inferred + MS)
+    return recorder
+
+
+def test_warm_up_and_later_frames_are_kept_apart() -> None:
+    """Each stage counts the steady frames; the first ones have a table of their own."""
+    recorder = played({2: ("inference", 500)})
+    for stage in (DECODE, "inference", END_TO_END, RESPONSE, "sink", QUEUED + DECODE):
+        assert recorder.accounts[stage].histogram.count == STEADY
+    assert recorder.steady_frames == STEADY
+    assert recorder.warm_up_frames == WARM_UP
+    assert recorder.warm_up.summary()["inference"].max == 510
+    assert recorder.accounts["inference"].histogram.max_ns == 10 * MS
+
+
+def test_response_runs_from_due_also_if_the_reader_came_late() -> None:
+    """A frame that was read 30 ms late has its lateness in its response and in its queue."""
+    recorder = played({9: (QUEUED + DECODE, 30)})
+    assert recorder.accounts[RESPONSE].histogram.max_ns == (1 + 30 + 3 + 10) * MS
+    assert recorder.accounts[QUEUED + DECODE].histogram.max_ns == 31 * MS
+    assert recorder.misses == 1
+
+
+def test_without_a_rate_the_response_begins_with_the_decoding() -> None:
+    """What is not due has not waited."""
+    recorder = played({}, lambda frame: None)
+    assert recorder.accounts[RESPONSE].histogram.max_ns == 13 * MS
+    assert QUEUED + DECODE not in recorder.accounts
+
+
+def test_the_time_before_a_frame_is_due_is_no_decoding() -> None:
+    """The reader sleeps in its call until then."""
+    recorder = ProfileRecorder(range(3), due_ns, MS)
+    recorder.span(DECODE, 1, due_ns(1) - 30 * MS, due_ns(1) + 2 * MS)
+    assert recorder.accounts[DECODE].histogram.max_ns == 2 * MS
+
+
+def test_slow_frames_are_found_with_what_made_them_slow() -> None:
+    """The longest first, no more than are kept, each with the stage that grew most."""
+    slow = {
+        7: ("inference", 50), 11: (DECODE, 60), 30: (QUEUED + DECODE, 70), 1: (DECODE, 900)
+    }  # fmt: skip
+    recorder = played(slow)
+    found = recorder.slowest()
+    assert len(found) == SLOWEST
+    assert [frame.frame for frame in found[:3]] == [30, 11, 7]
+    stages = {
+        name: Stage(True, True, kept.histogram.summary(), 0, 0, 0)
+        for name, kept in recorder.accounts.items()
+    }
+    reasons = causes(found, stages)[:3]
+    assert [cause.stage for cause in reasons] == [QUEUED + DECODE, DECODE, "inference"]
+    assert reasons[2].stage_ms == 60
+    assert abs(reasons[2].median_ms - 10) < 0.01
+
+
+@given(st.lists(st.tuples(st.integers(0, SEGMENTS - 1), st.integers(0, 10**9)), max_size=200))
+def test_segments_add_up_to_the_whole(reports: list[tuple[int, int]]) -> None:
+    """Whatever the order in which stages reach the parts of a run."""
+    account = StageAccount()
+    for segment, duration in reports:
+        account.add(segment, duration, 1)
+    segments = account.segments()
+    assert sum(sum(segment.values()) for segment in segments) == len(reports)
+    assert len(segments) == len({segment for segment, _ in reports})
+    assert account.cpu_ns == len(reports)
+    longest = max((max(segment) for segment in segments), default=0)
+    assert longest >= max((ns for _, ns in reports), default=0) // 1000

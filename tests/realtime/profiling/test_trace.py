@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.profiling.spans import SpanLog
+from qlumen.realtime.profiling.trace import write_trace
+
+from traces import check_trace
+
+MS = 1_000_000
+
+
+def test_a_trace_has_the_documented_form(tmp_path: Path) -> None:
+    """Work as complete events, queues and the frame as pairs, a mark where the budget broke."""
+    log = SpanLog()
+    for frame in range(3):
+        at = frame * 10 * MS
+        log.add("queued_decode", frame, at, at + MS)
+        log.add("decode", frame, at + MS, at + 2 * MS)
+        log.add("inference", frame, at + 2 * MS, at + 15 * MS)
+        log.add("overlay", frame, at + 2 * MS, at + 3 * MS)
+        log.add("response", frame, at, at + (15 + frame) * MS)
+    write_trace(tmp_path / "t.json", log, budget_ns=16 * MS)
+    content = json.loads((tmp_path / "t.json").read_text())
+    assert check_trace(content) == {"M": 2, "X": 6, "b": 9, "e": 9, "i": 1}
+    (missed,) = (event for event in content["traceEvents"] if event["ph"] == "i")
+    assert missed["args"] == {"frame": 2}
+    assert missed["ts"] == 20_000 + 17_000
+
+
+def test_a_long_run_keeps_the_first_spans_and_counts_the_others(tmp_path: Path) -> None:
+    """The log's memory has an end."""
+    log = SpanLog(limit=4)
+    for frame in range(10):
+        log.add("decode", frame, frame, frame + 1)
+    assert [span.frame for span in log] == [0, 1, 2, 3]
+    assert log.left_out == 6
+
+
+def test_an_empty_trace_is_still_one(tmp_path: Path) -> None:
+    """No span, no crash."""
+    write_trace(tmp_path / "t.json", SpanLog(), 1)
+    assert check_trace(json.loads((tmp_path / "t.json").read_text())) == {"M": 1}
+
+
+def test_a_trace_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """With the file's name."""
+    with pytest.raises(SinkError, match=r"absent.*t\.json"):
+        write_trace(tmp_path / "absent" / "t.json", SpanLog(), 1)
