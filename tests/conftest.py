@@ -33,10 +33,10 @@ def data_dir() -> Path:
 def real_frames(data_dir: Path) -> Sequence[Frame]:
     """Frames of a recording and stills of both data sets."""
     folders = [data_dir / name for name in ("kvasir-seg", "cvc-clinicdb")]
-    files = [path for folder in folders for path in sorted(folder.glob("images/*.jpg"))[:3]]
+    files = [path for folder in folders for path in sorted(folder.glob("images/*.jpg"))[:2]]
     stills = [cv2.imread(str(path)) for path in files]
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
-        moving = list(islice(source.frames(), 6))
+        moving = list(islice(source.frames(), 0, 9, 3))
     return [*moving, *(Frame(i, 0, Fraction(1), image, 0) for i, image in enumerate(stills))]
 
 

@@ -37,14 +37,16 @@ def settings(precision: Precision = "f32") -> EngineSettings:
 class TestTorchOnCuda(EngineContract):
     name = "torch"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return open_torch(bundle(), settings())
 
 
 class TestTorchOnCudaInHalf(TestTorchOnCuda):
     max_share = HALF_SHARE
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return open_torch(bundle(), settings("f16"))
 
 
@@ -55,7 +57,8 @@ class TestTorchOnCudaInHalf(TestTorchOnCuda):
 class TestOnnxRuntimeOnCuda(EngineContract):
     name = "onnxruntime"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return open_onnxruntime(bundle(), settings())
 
 
@@ -63,7 +66,8 @@ class TestOnnxRuntimeOnCuda(EngineContract):
 class TestTensorRt(EngineContract):
     name = "tensorrt"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return open_tensorrt(bundle(), settings())
 
 
@@ -72,7 +76,8 @@ class TestTensorRtInHalf(EngineContract):
     name = "tensorrt"
     max_share = HALF_SHARE
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return open_tensorrt(bundle(), settings("f16"))
 
 

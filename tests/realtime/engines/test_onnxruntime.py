@@ -23,7 +23,8 @@ from engine_contract import EngineContract, bundle
 class TestOnnxRuntime(EngineContract):
     name = "onnxruntime"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return OnnxRuntimeEngine(onnx_file(bundle()), OnnxOptions(streams=2, requests=3))
 
 

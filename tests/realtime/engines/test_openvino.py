@@ -15,7 +15,8 @@ from engine_contract import EngineContract, bundle, pictures
 class TestOpenVino(EngineContract):
     name = "openvino"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return OpenVinoEngine(bundle().model, CpuOptions(requests=3, streams=2))
 
 
@@ -25,7 +26,8 @@ class TestBf16(EngineContract):
     name = "openvino"
     max_share = 5e-3
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return OpenVinoEngine(bundle().model, CpuOptions(precision="bf16"))
 
 

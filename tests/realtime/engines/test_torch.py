@@ -23,7 +23,8 @@ from engine_contract import EngineContract, bundle, pictures
 class TestTorch(EngineContract):
     name = "torch"
 
-    def open(self) -> Engine:
+    @classmethod
+    def open(cls) -> Engine:
         return TorchEngine(bundle(), TorchOptions(streams=2, requests=3))
 
 
