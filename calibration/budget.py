@@ -10,7 +10,7 @@ from typing import Any
 
 from qlumen.calibration.candidates import Candidate
 from qlumen.calibration.liverun import Live, run_live, screen, write_clip
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config import LiveSettings, Settings, load_settings
 from qlumen.realtime.errors import QlumenError
 
 MARGIN = 0.2
@@ -22,6 +22,9 @@ LEAST_SECONDS = 2.0
 ALIKE = 0.001
 """Differences of the mean validation Dice below this are none."""
 RATE_DENOMINATOR = 1000
+LONGEST_AGE_MS = 2000.0
+"""The bound of `live.max_age_ms`; in measuring, so that ages are seen and not cut off."""
+MEASURED_WITH = ("source.loop=true", "source.threads=1", f"live.max_age_ms={LONGEST_AGE_MS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class Budget:
     @property
     def period_ms(self) -> float:
         return 1000 / float(self.rate)
+
+    @property
+    def max_age_ms(self) -> float:
+        """Findings are shown on the next frame at the earliest: the setting's default, or two
+        frames' time where that is more."""
+        return min(LONGEST_AGE_MS, max(LiveSettings().max_age_ms, 2 * 1000 / self.fps))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,14 +123,14 @@ def choose(rows: Sequence[Row]) -> Row | None:
     return min((row for row in good if _accuracy(row) >= best - ALIKE), key=_age)
 
 
-def verdict(live: Live, budget: Budget, max_age_ms: float) -> str:
+def verdict(live: Live, budget: Budget) -> str:
     """Why a measured candidate does not keep the budget; empty if it does."""
     if live.network is None or live.age is None or live.raw is None:
         return "no frame came through the network"
     if live.judged < JUDGED:
         return f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} wanted"
-    if live.age.p95 > max_age_ms:
-        return f"findings are {live.age.p95:.0f} ms old at p95, {max_age_ms:.0f} allowed"
+    if live.age.p95 > budget.max_age_ms:
+        return f"findings are {live.age.p95:.0f} ms old at p95, {budget.max_age_ms:.0f} allowed"
     if live.raw.p95 > budget.period_ms:
         return f"pictures wait {live.raw.p95:.0f} ms at p95, {budget.period_ms:.0f} allowed"
     return ""
@@ -131,7 +140,7 @@ def settings_for(candidate: Candidate) -> Settings:
     """The settings that a candidate is measured with."""
     overrides = [f"engine.{key}={value}" for key, value in candidate.engine_settings().items()]
     folder = candidate.bundle.folder
-    values = load_settings(None, [*overrides, "source.loop=true", "source.threads=1"])
+    values = load_settings(None, [*overrides, *MEASURED_WITH])
     model = values.model.model_copy(update={"bundle": folder.resolve()})
     return values.model_copy(update={"model": model})
 
@@ -157,7 +166,7 @@ def _live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
     finally:
         if record:
             record.unlink(missing_ok=True)
-    return Row(row.candidate, row.alone_ms, live, verdict(live, budget, settings.live.max_age_ms))
+    return Row(row.candidate, row.alone_ms, live, verdict(live, budget))
 
 
 def _accuracy(row: Row) -> float:

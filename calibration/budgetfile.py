@@ -12,6 +12,7 @@ from rich.table import Table
 
 from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
 from qlumen.networks.bundle import shipped_bundle
+from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
 
@@ -33,7 +34,7 @@ def config_text(row: Row, budget: Budget) -> str:
         "# A research tool, not a medical device.",
         "",
     ]
-    return "\n".join(lines) + yaml.safe_dump(_values(row), sort_keys=False)
+    return "\n".join(lines) + yaml.safe_dump(_values(row, budget), sort_keys=False)
 
 
 def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Console) -> None:
@@ -68,11 +69,15 @@ def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
     )
 
 
-def _values(row: Row) -> dict[str, Any]:
-    candidate = row.candidate
-    folder = candidate.bundle.folder.resolve()
-    model = {} if folder == shipped_bundle().resolve() else {"model": {"bundle": str(folder)}}
-    return {**model, "source": {"threads": 1}, "engine": candidate.engine_settings()}
+def _values(row: Row, budget: Budget) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    folder = row.candidate.bundle.folder.resolve()
+    if folder != shipped_bundle().resolve():
+        values["model"] = {"bundle": str(folder)}
+    values |= {"source": {"threads": 1}, "engine": row.candidate.engine_settings()}
+    if budget.max_age_ms != LiveSettings().max_age_ms:
+        values["live"] = {"max_age_ms": budget.max_age_ms}
+    return values
 
 
 def _figures(row: Row) -> list[str]:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import openvino as ov
-
+from qlumen.calibration.measure import cpu_has_bf16
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.networks.precision import Precision
@@ -78,7 +77,7 @@ def stated_accuracy(
     for other in bundles:
         record = other.manifest.quantised
         if record and record.bundle_sha256 == bundle.sha256 and precision == "bf16":
-            return _dice(record.report["before_bf16"])
+            return _dice(record.report.get("before_bf16", {}))
     return None
 
 
@@ -97,13 +96,9 @@ def _ways(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[Name, Prec
 
 def _precisions(engine: Name, bundle: Bundle) -> list[Precision]:
     if engine == "openvino":
-        return ["f32"] if bundle.precision == "int8" or not _has_bf16() else ["f32", "bf16"]
+        return ["f32"] if bundle.precision == "int8" or not cpu_has_bf16() else ["f32", "bf16"]
     on_gpu = engine in ("torch", "tensorrt") and bool(nvidia_gpus())
     return ["f32", "f16"] if on_gpu else ["f32"]
-
-
-def _has_bf16() -> bool:
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _threads(engine: Name) -> list[int]:

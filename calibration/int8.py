@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from qlumen.calibration.card import write_card
-from qlumen.calibration.measure import TEST_SPLITS, measure, time_engines
+from qlumen.calibration.measure import TEST_SPLITS, cpu_has_bf16, measure, time_engines
 from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
 from qlumen.calibration.quantise import (
     nncf_version,
@@ -35,6 +35,7 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
+from qlumen.networks.precision import Precision
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import BundleError, UsageError
 from qlumen.realtime.preprocess import Preprocessor
@@ -150,16 +151,19 @@ def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedR
 
 
 def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:
-    """Figures, bytes and milliseconds of both, through the engine and post-processing of replay."""
+    """Figures, bytes and milliseconds of both, through the engine and post-processing of replay;
+    also of the source in bf16 arithmetic, where the processor has it."""
+    ways: list[tuple[str, Bundle, Precision]] = [
+        ("before", source, "f32"),
+        ("after", bundle, "f32"),
+    ]
+    if cpu_has_bf16():
+        ways.insert(1, ("before_bf16", source, "bf16"))
     with ExitStack() as stack:
         segmenters = {}
-        for name, one, overrides in (
-            ("before", source, ()),
-            ("before_bf16", source, ("engine.precision=bf16",)),
-            ("after", bundle, ()),
-        ):
-            settings = load_settings(None, ("engine.streams=1", *overrides))
-            segmenters[name] = Segmenter.open(one, settings)
+        for name, one, precision in ways:
+            overrides = ("engine.streams=1", f"engine.precision={precision}")
+            segmenters[name] = Segmenter.open(one, load_settings(None, overrides))
             stack.callback(segmenters[name].close)
         figures = {name: measure(segmenter, data, splits) for name, segmenter in segmenters.items()}
         engines = {name: segmenter.engine for name, segmenter in segmenters.items()}

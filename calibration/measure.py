@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 
 from qlumen.evaluation.negatives import evaluate_negatives, negative_files, summary
 from qlumen.evaluation.run import evaluate, means
@@ -61,6 +62,11 @@ def time_engines(
         name: {"p50": float(np.median(ms)), "p95": float(np.percentile(ms, 95))}
         for name, ms in spent.items()
     }
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor computes in bf16 by itself."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -9,20 +9,19 @@ from rich.table import Table
 from qlumen.calibration.operating import Fitted
 from qlumen.networks.bundle import QuantisedRecord
 
+WAYS = {"before": "FP32", "before_bf16": "FP32 as bf16", "after": "INT8"}
+
 
 def print_int8(record: QuantisedRecord, console: Console) -> None:
     """FP32, FP32 in bf16 arithmetic, and INT8, side by side."""
     report = record.report
-    table = Table("", "FP32", "FP32 as bf16", "INT8", title="before and after")
-    rows = (report["before"], report["before_bf16"], report["after"])
+    ways = {key: title for key, title in WAYS.items() if key in report}
+    table = Table("", *ways.values(), title="before and after")
     for name in report["before"]:
-        table.add_row(name, *(_figure(row[name]) for row in rows))
+        table.add_row(name, *(_figure(report[key][name]) for key in ways))
     for level in ("p50", "p95"):
-        spent = report["ms"]
-        keys = ("before", "before_bf16", "after")
-        table.add_row(f"ms, {level}", *(f"{spent[key][level]:.1f}" for key in keys))
-    size = report["bytes"]
-    table.add_row("MB", f"{size['before'] / 1e6:.1f}", "", f"{size['after'] / 1e6:.1f}")
+        table.add_row(f"ms, {level}", *(f"{report['ms'][key][level]:.1f}" for key in ways))
+    table.add_row("MB", *(_megabytes(report["bytes"], key) for key in ways))
     console.print(table)
     ratio = report["ms"]["before"]["p50"] / report["ms"]["after"]["p50"]
     console.print(f"INT8 takes 1/{ratio:.2f} of FP32's time, in turns in one run", highlight=False)
@@ -57,6 +56,10 @@ def print_metrics(before: Mapping[str, Any], after: Mapping[str, Any], console: 
     for name, row in after.items():
         table.add_row(name, _figure(before[name]) if name in before else "-", _figure(row))
     console.print(table)
+
+
+def _megabytes(sizes: Mapping[str, int], key: str) -> str:
+    return f"{sizes[key] / 1e6:.1f}" if key in sizes else ""
 
 
 def _figure(row: dict[str, Any]) -> str:

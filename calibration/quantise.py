@@ -62,12 +62,16 @@ def nncf_version() -> str:
 
 def quantised_layers(model: ov.Model) -> list[str]:
     """Names of the convolutions that run in INT8, in the order of the network."""
-    return [op.get_friendly_name() for op in _convolutions(model) if _fed_quantised(op)]
+    return [
+        op.get_friendly_name()
+        for op in _convolutions(model)
+        if _eight_bit(op.input_value(WEIGHT).get_node())
+    ]
 
 
 def restored(model: ov.Model, original: ov.Model, names: Collection[str]) -> ov.Model:
-    """A copy of a quantised model in which the named convolutions are FP32 again: input,
-    weights and bias are the original's."""
+    """A copy of a quantised model in which the named convolutions are FP32 again: weights and
+    bias are the original's, and so is the input where its quantiser stands directly before."""
     result = model.clone()
     layers = {op.get_friendly_name(): op for op in _convolutions(original.clone())}
     for op in _convolutions(result):
@@ -93,13 +97,19 @@ def _convolutions(model: ov.Model) -> Iterable[ov.Node]:
     return [op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS]
 
 
-def _fed_quantised(op: ov.Node) -> bool:
-    return bool(op.input_value(DATA).get_node().get_type_name() == "FakeQuantize")
+def _eight_bit(node: ov.Node) -> bool:
+    """Whether a constant behind it is stored in eight bits."""
+    if node.get_type_name() == "Constant":
+        return node.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
+    return any(_eight_bit(value.get_node()) for value in node.input_values())
 
 
 def _restore(op: ov.Node, original: ov.Node) -> None:
-    quantiser = op.input_value(DATA).get_node()
-    op.input(DATA).replace_source_output(quantiser.input_value(0))
+    """A quantiser that stands further before, such as before a join of two tensors, serves
+    others too and stays."""
+    before = op.input_value(DATA).get_node()
+    if before.get_type_name() == "FakeQuantize":
+        op.input(DATA).replace_source_output(before.input_value(0))
     op.input(WEIGHT).replace_source_output(_constant(_value(original.input_value(WEIGHT))))
     bias, other = _bias(op), _bias(original)
     if bias is not None and other is not None:

@@ -21,7 +21,6 @@ from qlumen.realtime.errors import BundleHashError, EngineError, UsageError
 from qlumen.realtime.latency import LatencySummary
 
 BUDGET = Budget(25, (1920, 1080))
-MAX_AGE_MS = 120.0
 
 
 def span(p95: float) -> LatencySummary:
@@ -74,7 +73,7 @@ def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float
 )
 def test_verdict_names_what_is_too_much(live: Live, reason: str) -> None:
     """Frames that are skipped, findings that are old and pictures that wait are each told."""
-    got = verdict(live, BUDGET, MAX_AGE_MS)
+    got = verdict(live, BUDGET)
     assert got.startswith(reason)
     assert bool(got) == bool(reason)
 
@@ -83,6 +82,13 @@ def test_margin_is_a_faster_clip() -> None:
     """25 frames/s with 20% to spare are played at 30."""
     assert BUDGET.rate == Fraction(30)
     assert BUDGET.period_ms == pytest.approx(1000 / 30)
+
+
+def test_slow_video_may_show_older_findings() -> None:
+    """At 25 frames/s the usual 120 ms hold; at 2 frames/s findings of the frame before are
+    500 ms old at the least, and twice that is allowed; never more than the setting takes."""
+    ages = [Budget(fps, (100, 100)).max_age_ms for fps in (25, 2, 0.5)]
+    assert ages == [120, 1000, 2000]
 
 
 def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
@@ -135,6 +141,7 @@ def test_command_writes_settings_that_live_takes(tiny: Bundle, tmp_path: Path) -
     assert settings.model.bundle == tiny.folder.resolve()
     assert settings.engine.name == chosen["engine"]
     assert settings.engine.threads == chosen["threads"]
+    assert settings.live.max_age_ms == 1000
     assert chosen["rejected"] == ""
     assert chosen["live"]["judged"] >= 0.95
     assert yaml.safe_load(output.read_text())["engine"]["requests"] == 1

@@ -168,7 +168,7 @@ def test_command_writes_a_bundle_of_its_own(tiny: Bundle, written: Bundle) -> No
     assert report == record.report
     assert written.manifest.metrics == report["after"]
     assert report["bytes"]["after"] < 0.6 * report["bytes"]["before"]
-    assert set(report["ms"]) == {"before", "before_bf16", "after"}
+    assert {"before", "after"} <= set(report["ms"]) <= {"before", "before_bf16", "after"}
     with safe_open(written.folder / WEIGHTS, framework="numpy") as file:
         assert list(file.keys()) == ["bottleneck.core.weights"]
     assert (written.folder / TABLES).read_bytes() == (tiny.folder / TABLES).read_bytes()
