@@ -57,6 +57,7 @@ TRAIN = [
     "onnxscript>=0.5",
     "torch>=2.9",
 ]
+TENSORBOARD = ["tensorboard>=2.18"]
 ONNXRUNTIME = ["onnxruntime>=1.20"]
 GPU = [
     "nvidia-modelopt",
@@ -90,7 +91,8 @@ setup(
         "train": TRAIN,
         "gpu": GPU,
         "onnxruntime": ONNXRUNTIME,
-        "dev": TRAIN + ONNXRUNTIME + DEV,
+        "tensorboard": TENSORBOARD,
+        "dev": TRAIN + ONNXRUNTIME + TENSORBOARD + DEV,
     },
     entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )
