@@ -67,6 +67,7 @@ TRAIN = [
     "onnxscript>=0.5",
     "torch>=2.9",
 ]
+TENSORBOARD = ["tensorboard>=2.18"]
 ONNXRUNTIME = ["onnxruntime>=1.20"]
 GPU = [
     "nvidia-modelopt",
@@ -110,7 +111,8 @@ setup(
         "gpu": GPU,
         "onnxruntime": ONNXRUNTIME,
         "dicom": DICOM,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + DEV,
+        "tensorboard": TENSORBOARD,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + DEV,
     },
     entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )

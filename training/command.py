@@ -1,5 +1,7 @@
 """`qlumen train`: splits in, a bundle out."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport
 from qlumen.training.loop import BEST, EPOCHS, Trainer
 from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
+from qlumen.training.tensorboard import TensorBoardLog
 
 SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)
@@ -38,6 +41,7 @@ PATH = click.Path(path_type=Path)
               help="Take these, do not choose them on the validation images.")  # fmt: skip
 @click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
               help="Side of the engine's input, a multiple of 32.")  # fmt: skip
+@click.option("--tensorboard", is_flag=True, help="Log to the run's folder for TensorBoard, too.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
     data: Path,
@@ -51,6 +55,7 @@ def command(
     limit: int | None,
     thresholds: tuple[float, float] | None,
     size: int,
+    tensorboard: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Train a network, choose its thresholds, and write its bundle.
@@ -73,11 +78,10 @@ def command(
         raise UsageError(f"{run_folder} holds a run already; add --resume, or name another")
     console = Console(quiet=not trainer.devices.is_main)
     steps = settings.epochs * trainer.steps_per_epoch
-    with progress_bar("train", steps, "steps", console) as show:
-        if finish:
-            network = trainer.finished(finish)
-        else:
-            network = trainer.run(show, lambda report: _print(report, settings.epochs, console))
+    with ExitStack() as stack:
+        show = stack.enter_context(progress_bar("train", steps, "steps", console))
+        on_epoch = _teller(trainer, tensorboard, console, stack)
+        network = trainer.finished(finish) if finish else trainer.run(show, on_epoch)
     trainer.devices.close()
     if not trainer.devices.is_main:
         return
@@ -131,6 +135,23 @@ def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -
     if epochs:
         values["epochs"] = epochs
     return checked_settings(values)
+
+
+def _teller(
+    trainer: Trainer, tensorboard: bool, console: Console, stack: ExitStack
+) -> Callable[[EpochReport], None]:
+    """What is done with an epoch's report."""
+    epochs = trainer.settings.epochs
+    if not tensorboard:
+        return lambda report: _print(report, epochs, console)
+    log = TensorBoardLog(trainer.folder)
+    stack.callback(log.close)
+
+    def tell(report: EpochReport) -> None:
+        _print(report, epochs, console)
+        log.add(report)
+
+    return tell
 
 
 def _print(report: EpochReport, epochs: int, console: Console) -> None:

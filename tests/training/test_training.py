@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from qlumen.evaluation.negatives import negative_files
 from qlumen.networks.bundle import WEIGHTS, read_bundle
@@ -31,6 +32,7 @@ from qlumen.training.data import Dataset, load_lesion_free, load_split
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.loop import CHECKPOINT, Trainer
 from qlumen.training.settings import TrainSettings
+from qlumen.training.tensorboard import FOLDER
 
 SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, threads=1)
 FULL = SMALL.model_copy(
@@ -84,13 +86,18 @@ def test_command_trains_and_writes_a_bundle(
     arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
     arguments += ["--epochs", 1, "--size", 64, "--set", "pretrained=false"]
     arguments += ["--set", "batch_size=2", "--set", "input_size=64", "--bottleneck", bottleneck]
+    arguments += ["--limit", 8, "--tensorboard"]
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = read_bundle(tmp_path / "bundle")
     assert bundle.manifest.provenance["train_images"] == 8
     assert set(bundle.manifest.metrics) == {"val"}
     with (tmp_path / "run" / LOG).open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+        (row,) = csv.DictReader(file)
+    assert row["epoch"] == "1"
+    curves = EventAccumulator(str(tmp_path / "run" / FOLDER)).Reload()
+    (point,) = curves.Scalars("loss")
+    assert (point.step, point.value) == (1, pytest.approx(float(row["loss"]), abs=1e-5))
 
 
 def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> None:
