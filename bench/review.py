@@ -38,9 +38,7 @@ def main(clip: str) -> None:
                 print(f"{name}: {(folder / name).stat().st_size / frames / 1000:.1f} kB a frame")
             again_s = np.median([_finding_s(review, high) for high in HIGHS])
     print(f"review: {1000 * whole_s / frames:.1f} ms of processor time a frame, opening included")
-    print(
-        f"other thresholds: {1000 * again_s / frames:.2f} ms a frame, {whole_s / again_s:.0f} x less"
-    )
+    print(f"other thresholds: {1000 * again_s / frames:.2f} ms, {whole_s / again_s:.0f} times less")
     _rounding(clip, settings)
 
 
