@@ -2,8 +2,7 @@
 
 Rounding moves a probability by at most 1/131070. On a real clip of 181 frames (LDPolypVideo)
 the findings made from stored maps have the same boxes and the same number as a replay's, and
-2 of 1,103,403 mask pixels differ; with 8 bits a frame differs by 1,208 pixels
-(`docs/report.md`).
+2 of 1,103,403 mask pixels differ (`bench/review.py`, `docs/report.md`).
 """
 
 import zlib

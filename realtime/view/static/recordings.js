@@ -58,7 +58,7 @@ class Recordings {
     const working = WORKING.has(state.state);
     this.one("[data-leave]").hidden = state.state === "none" || working;
     this.one(".rec-progress").hidden = !(working && (state.state !== "finding" || !this.found));
-    this.tell(state.message ?? "");
+    if (state.message) this.tell(state.message);
     if (working) this.progress(state);
     if (state.state === "none" || state.state === "failed" || state.state === "waiting") this.forget();
     if (state.state === "ready" && state.version !== this.version) await this.load(state.version);
@@ -201,12 +201,14 @@ class Recordings {
   }
 
   async attempt(work) {
+    this.tell("");
     try { await work(); await this.poll(); } catch (error) { this.tell(error.message); }
   }
 
   upload(file) {
     if (!file) return;
     this.forget();
+    this.tell("");
     const request = new XMLHttpRequest();
     request.open("POST", `/recordings/upload?name=${encodeURIComponent(file.name)}`);
     request.upload.onprogress = ({ loaded, total }) => {
@@ -218,6 +220,7 @@ class Recordings {
       this.one(".rec-progress").hidden = true;
       if (request.status === 200) { this.poll(); return; }
       this.tell(refusal(request));
+      this.timer = setTimeout(() => this.poll(), IDLE_POLL_MS);
     };
     clearTimeout(this.timer);
     request.send(file);
@@ -266,16 +269,30 @@ class Recordings {
       clearTimeout(this.asking);
       this.asking = setTimeout(() => this.attempt(() => this.ask("find", { high: Number(target.value) })), ASK_AFTER_MS);
     });
+    document.addEventListener("keydown", (event) => this.press(event));
     for (const button of this.root.querySelectorAll("[data-step]")) {
-      button.addEventListener("click", () => {
-        this.stop();
-        const last = this.found.scores.length - 1;
-        this.go(Math.min(last, Math.max(0, this.place + Number(button.dataset.step))));
-      });
+      button.addEventListener("click", () => this.step(Number(button.dataset.step)));
     }
     for (const button of this.root.querySelectorAll("[data-finding]")) {
       button.addEventListener("click", () => { this.stop(); this.nextFinding(Number(button.dataset.finding)); });
     }
+  }
+
+  step(by) {
+    this.stop();
+    this.go(Math.min(this.found.scores.length - 1, Math.max(0, this.place + by)));
+  }
+
+  // While the tab is on show, and unless the key belongs to a field or a button.
+  press(event) {
+    const taken = event.target.closest?.("input, select, textarea, button, a");
+    if (!this.found || taken || this.root.offsetParent === null || event.ctrlKey || event.altKey || event.metaKey) return;
+    const work = { " ": () => (this.playing() ? this.stop() : this.play()), ArrowLeft: () => this.step(-1),
+      ArrowRight: () => this.step(1), n: () => { this.stop(); this.nextFinding(1); },
+      p: () => { this.stop(); this.nextFinding(-1); } }[event.key];
+    if (!work) return;
+    event.preventDefault();
+    work();
   }
 
   drag(event) {
