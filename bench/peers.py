@@ -1,0 +1,264 @@
+"""One contestant of `bench/race.py`, in a process of its own.
+
+    python bench/peers.py NAME CLIP FOLDER FRAMES
+
+Prints one line of JSON: frames, seconds from the first frame's request until the output is
+closed, and the milliseconds from a decoded frame to its drawn one. Peers have random weights,
+which cost the same as trained ones; FOLDER holds what `race.py` has prepared.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config import Settings, load_settings
+
+SIZE_PX = 352
+"""Input of every network: qlumen's own."""
+THRESHOLD = 0.5
+GREEN = (0, 230, 230)
+Image = NDArray[np.uint8]
+Segment = Callable[[Image], Image]
+Result = dict[str, object]
+
+
+def main() -> None:
+    name, clip, folder, frames = sys.argv[1:]
+    result = RUNS[name](Path(clip), Path(folder), int(frames))
+    print(json.dumps(result))
+
+
+def eager_unet(clip: Path, folder: Path, frames: int) -> Result:
+    """cv2.VideoCapture, a 64-wide U-Net in eager torch, cv2 blend, cv2.VideoWriter."""
+    import torch
+    from classic_unet import ClassicUNet
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    network = ClassicUNet().eval()
+
+    def segment(image: Image) -> Image:
+        batch = torch.from_numpy(_batch(image))
+        with torch.inference_mode():
+            return (torch.sigmoid(network(batch))[0, 0].numpy() > THRESHOLD).astype(np.uint8)
+
+    return _script(clip, folder, frames, segment)
+
+
+def onnx_unet(clip: Path, folder: Path, frames: int) -> Result:
+    """The same loop and network in ONNX Runtime, all graph optimisations, all cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    session = onnxruntime.InferenceSession(
+        folder / "unet.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+
+    def segment(image: Image) -> Image:
+        return _mask(session.run(None, {name: _batch(image)})[0][0, 0])
+
+    return _script(clip, folder, frames, segment)
+
+
+def smp_openvino(clip: Path, folder: Path, frames: int) -> Result:
+    """The same loop with segmentation-models-pytorch's ResNet-34 U-Net in OpenVINO."""
+    import openvino as ov
+
+    network = ov.Core().compile_model(
+        folder / "smp.xml", "CPU", {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": str(folder)}
+    )
+    return _script(clip, folder, frames, lambda image: _mask(network(_batch(image))[0][0, 0]))
+
+
+def yolo(clip: Path, folder: Path, frames: int) -> Result:
+    """ultralytics: `predict(stream=True)` on the file, exported to OpenVINO, `plot()`, written
+    with cv2. With random weights it finds next to nothing, so there is little to draw."""
+    import torchvision_operators
+
+    torchvision_operators.declare()
+    from ultralytics import YOLO
+
+    model = YOLO(folder / "yolo_openvino_model", task="segment")
+    results = model.predict(
+        str(clip), stream=True, imgsz=SIZE_PX, verbose=False, conf=0.25, save=False
+    )
+    begun, writer, milliseconds = time.monotonic(), None, []
+    for result in islice(results, frames):
+        drawing = time.monotonic()
+        drawn = result.plot()
+        milliseconds.append(sum(result.speed.values()) + 1000 * (time.monotonic() - drawing))
+        writer = writer or _writer(folder / "yolo.mp4", drawn.shape)
+        writer.write(drawn)
+    if writer:
+        writer.release()
+    return _result(begun, milliseconds)
+
+
+def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
+    """Roboflow's supervision: its threaded video loop, mask and box annotators; qlumen's
+    network and post-processing, one frame at a time."""
+    from fractions import Fraction
+
+    import supervision
+
+    from qlumen.realtime.frames import Frame
+    from qlumen.realtime.segmenter import Segmenter
+
+    segmenter = Segmenter.open(read_bundle(shipped_bundle()), Settings(), live=True)
+    colour = supervision.Color(230, 230, 0)
+    fill = supervision.MaskAnnotator(color=colour, opacity=0.15)
+    outline = supervision.PolygonAnnotator(color=colour)
+    milliseconds: list[float] = []
+
+    def annotate(image: Image, index: int) -> Image:
+        begun = time.monotonic()
+        frame = Frame(index, index, Fraction(1, 25), image, 0)
+        probability = segmenter.engine.infer(segmenter.preprocess(image))
+        found = segmenter.finish(frame, probability)
+        drawn = image
+        if found.findings:
+            masks = np.stack([_filled(f.contour, image.shape[:2]) for f in found.findings])
+            boxes = np.array([f.box for f in found.findings], np.float32)
+            detections = supervision.Detections(boxes, masks)
+            drawn = outline.annotate(fill.annotate(image.copy(), detections), detections)
+        milliseconds.append(1000 * (time.monotonic() - begun))
+        return drawn
+
+    begun = time.monotonic()
+    supervision.process_video(str(clip), str(folder / "sv.mp4"), annotate, max_frames=frames)
+    segmenter.close()
+    return _result(begun, milliseconds)
+
+
+def ffmpeg_floor(clip: Path, folder: Path, frames: int) -> Result:
+    """Decode and encode alone, as replay encodes (libx264, its preset and crf), without any
+    conversion of pixels or drawing."""
+    import av
+
+    chosen = Settings().recorder
+    begun, milliseconds = time.monotonic(), []
+    with av.open(str(clip)) as source, av.open(str(folder / "floor.mp4"), "w") as target:
+        given = source.streams.video[0]
+        options = {"crf": str(chosen.crf), "preset": chosen.preset}
+        stream = target.add_stream("libx264", rate=given.average_rate, options=options)
+        stream.width, stream.height = given.codec_context.width, given.codec_context.height
+        stream.pix_fmt = "yuv420p"
+        for frame in islice(source.decode(given), frames):
+            frame.pict_type = av.video.frame.PictureType.NONE
+            target.mux(stream.encode(frame))
+            milliseconds.append(0.0)
+        target.mux(stream.encode(None))
+    return _result(begun, milliseconds)
+
+
+def qlumen_replay(clip: Path, folder: Path, frames: int) -> Result:
+    """`qlumen replay --output`, default settings. Frames wait in queues for each other: what
+    is best for throughput is not for the time of one frame."""
+    from qlumen.realtime.outputs import Outputs
+    from qlumen.realtime.replay import replay
+
+    summary = replay(str(clip), Outputs(video=folder / "replay.mp4"), Settings(), frames)
+    assert summary.end_to_end_ms is not None
+    times = summary.end_to_end_ms
+    return {"frames": summary.frames, "seconds": summary.seconds, "p50": times.p50,
+            "p99": times.p99}  # fmt: skip
+
+
+def qlumen_live(clip: Path, folder: Path, frames: int) -> Result:
+    """`qlumen live --record` at the recording's own rate; times are the delay of the video."""
+    from rich.console import Console
+
+    from qlumen.realtime.live.outputs import LiveOutputs
+    from qlumen.realtime.live.session import LiveSession
+
+    target = folder / "live.mp4"
+    target.unlink(missing_ok=True)
+    settings = load_settings(None, ["source.loop=true"])
+    outputs = LiveOutputs(record=target)
+    with LiveSession(str(clip), outputs, settings, Console(stderr=True)) as session:
+        summary = session.run(max(0.2, frames / 25))
+    delay, age = summary.raw_delay_ms, summary.annotation_age_ms
+    return {
+        "frames": summary.shown, "seconds": summary.seconds,
+        "p50": delay.p50 if delay else 0.0, "p99": delay.p99 if delay else 0.0,
+        "age_p50": age.p50 if age else 0.0, "age_p99": age.p99 if age else 0.0,
+    }  # fmt: skip
+
+
+RUNS: dict[str, Callable[[Path, Path, int], Result]] = {
+    "eager_unet": eager_unet,
+    "onnx_unet": onnx_unet,
+    "smp_openvino": smp_openvino,
+    "yolo": yolo,
+    "supervision": supervision_loop,
+    "ffmpeg_floor": ffmpeg_floor,
+    "qlumen_replay": qlumen_replay,
+    "qlumen_live": qlumen_live,
+}
+
+
+def _script(clip: Path, folder: Path, frames: int, segment: Segment) -> Result:
+    """The loop that everybody starts from."""
+    begun, writer, milliseconds = time.monotonic(), None, []
+    for image in islice(_captured(clip), frames):
+        grabbed = time.monotonic()
+        mask = segment(image)
+        full = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        coloured = image.copy()
+        coloured[full > 0] = GREEN
+        drawn = cv2.addWeighted(coloured, 0.4, image, 0.6, 0)
+        milliseconds.append(1000 * (time.monotonic() - grabbed))
+        writer = writer or _writer(folder / "script.mp4", drawn.shape)
+        writer.write(drawn)
+    if writer:
+        writer.release()
+    return _result(begun, milliseconds)
+
+
+def _captured(clip: Path) -> Iterator[Image]:
+    capture = cv2.VideoCapture(str(clip))
+    while True:
+        there, image = capture.read()
+        if not there:
+            return
+        yield image
+
+
+def _writer(path: Path, shape: tuple[int, ...]) -> cv2.VideoWriter:
+    """OpenCV's wheels have no H.264; MPEG-4 part 2 is what such scripts write, and cheaper."""
+    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, shape[1::-1])
+
+
+def _batch(image: Image) -> NDArray[np.float32]:
+    small = cv2.cvtColor(cv2.resize(image, (SIZE_PX, SIZE_PX)), cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(small.transpose(2, 0, 1)[None], np.float32) / 255
+
+
+def _mask(logits: NDArray[np.float32]) -> Image:
+    return (logits > 0).astype(np.uint8)
+
+
+def _filled(contour: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [contour], 1)
+    return mask.astype(bool)
+
+
+def _result(begun: float, milliseconds: list[float]) -> Result:
+    p50, p99 = np.percentile(milliseconds, (50, 99))
+    seconds = time.monotonic() - begun
+    return {"frames": len(milliseconds), "seconds": seconds, "p50": p50, "p99": p99}
+
+
+if __name__ == "__main__":
+    main()
