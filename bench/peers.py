@@ -40,6 +40,7 @@ def main() -> None:
 def eager_unet(clip: Path, folder: Path, frames: int) -> Result:
     """cv2.VideoCapture, a 64-wide U-Net in eager torch, cv2 blend, cv2.VideoWriter."""
     import torch
+
     from classic_unet import ClassicUNet
 
     torch.set_num_threads(os.cpu_count() or 1)

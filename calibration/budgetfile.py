@@ -70,10 +70,9 @@ def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
 
 
 def _values(row: Row, budget: Budget) -> dict[str, Any]:
-    values: dict[str, Any] = {}
     folder = row.candidate.bundle.folder.resolve()
-    if folder != shipped_bundle().resolve():
-        values["model"] = {"bundle": str(folder)}
+    shipped = folder.parent == shipped_bundle().resolve().parent
+    values: dict[str, Any] = {"model": {"bundle": folder.name if shipped else str(folder)}}
     values |= {"source": {"threads": 1}, "engine": row.candidate.engine_settings()}
     if budget.max_age_ms != LiveSettings().max_age_ms:
         values["live"] = {"max_age_ms": budget.max_age_ms}

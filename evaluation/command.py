@@ -24,8 +24,9 @@ from qlumen.evaluation.pixels import Pixels
 from qlumen.evaluation.printing import print_clip, print_images, print_negatives, print_sets
 from qlumen.evaluation.run import evaluate, report
 from qlumen.evaluation.splits import NEGATIVES, scored_splits, split_pairs
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.progress import progress_bar
@@ -81,7 +82,7 @@ class Run:
 
 @contextmanager
 def _run(settings: Settings, total: int | None, unit: str) -> Iterator[Run]:
-    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    bundle = read_bundle(bundle_folder(settings))
     segmenter = Segmenter.open(bundle, settings)
     try:
         with progress_bar("evaluate", total, unit, Console(stderr=True)) as show:

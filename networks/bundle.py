@@ -29,7 +29,7 @@ MODEL_WEIGHTS = "network.bin"
 WEIGHTS = "weights.safetensors"
 TABLES = "circuit.safetensors"
 CARD = "CARD.md"
-SHIPPED = "lite0-vqc4"
+SHIPPED, SHIPPED_INT8 = "lite0-vqc4", "lite0-vqc4-int8"
 CHUNK_BYTES = 1 << 20
 
 
@@ -186,9 +186,10 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
-def shipped_bundle() -> Path:
-    """The folder of the bundle that is installed with qlumen."""
-    return Path(str(files("qlumen.models"))) / SHIPPED
+def shipped_bundle(name: str = SHIPPED) -> Path:
+    """The folder of a bundle that is installed with qlumen: the trained one, in FP32, or
+    `SHIPPED_INT8`, which was made from it."""
+    return Path(str(files("qlumen.models"))) / name
 
 
 def check_replaceable(folder: Path) -> None:

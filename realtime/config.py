@@ -75,7 +75,11 @@ class PatternSection(Section):
 
 
 class ModelSettings(Section):
-    bundle: Path | None = Field(None, description="a bundle's folder; none: the shipped one")
+    bundle: Path | None = Field(
+        None,
+        description="a bundle's folder, or the name of a shipped one; none: the shipped one that "
+        "is fastest in the engine",
+    )
 
 
 class FieldSettings(Section):

@@ -11,8 +11,9 @@ import click
 import numpy as np
 from rich.console import Console
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.exits import INTERRUPTED
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.outputs import Outputs, check_outputs, open_sinks
@@ -85,7 +86,7 @@ def replay(
     """
     console = console or Console(stderr=True)
     check_outputs(input_files(location, settings.model.bundle), outputs)
-    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    bundle = read_bundle(bundle_folder(settings))
     latency = LatencyRecorder()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(location, settings))

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from qlumen.kernels.jit import cache_dir
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.realtime.caches import cache_folder
 from qlumen.realtime.config import Settings
 from qlumen.realtime.doctor.checks import Check
-from qlumen.realtime.engines.choose import best_engine
+from qlumen.realtime.engines.choose import best_engine, bundle_folder
 from qlumen.realtime.engines.presence import Presence, engines_here
 from qlumen.realtime.errors import BundleError
 
@@ -17,7 +17,7 @@ CACHES = ("openvino", "onnx", "tensorrt")
 
 def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
     """Of the bundle, and of the engines; the last one of these says which will run."""
-    folder = settings.model.bundle or shipped_bundle()
+    folder = bundle_folder(settings)
     engines = [_engine(presence) for presence in engines_here()]
     try:
         bundle = read_bundle(folder)

@@ -5,8 +5,9 @@ OpenVINO is always there; the library of another engine is imported when it is o
 
 import logging
 from importlib.util import find_spec
+from pathlib import Path
 
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import SHIPPED, SHIPPED_INT8, Bundle, shipped_bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.identity import has_torch_weights
 from qlumen.quantum.devices import Device
@@ -57,6 +58,18 @@ def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> En
     return engine
 
 
+def bundle_folder(settings: Settings) -> Path:
+    """The bundle that the settings name. None named: the shipped one that runs fastest in the
+    engine that they ask for, INT8 in OpenVINO, and the trained one in the others."""
+    given = settings.model.bundle
+    if given is not None:
+        shipped = shipped_bundle(given.name)
+        return shipped if given == Path(given.name) and shipped.is_dir() else given
+    engine = settings.engine
+    openvino = engine.name == "openvino" or (engine.name == "auto" and not _gpu_engine(engine))
+    return shipped_bundle(SHIPPED_INT8 if openvino else SHIPPED)
+
+
 def best_engine(bundle: Bundle, settings: EngineSettings) -> tuple[Name, str]:
     """What `auto` takes, and why."""
     if settings.device and not settings.device.startswith("cuda"):
@@ -65,11 +78,18 @@ def best_engine(bundle: Bundle, settings: EngineSettings) -> tuple[Name, str]:
         return "openvino", "no NVIDIA GPU here, and on a CPU it is the fastest"
     if not has_torch_weights(bundle):
         return "openvino", "the bundle holds its network in OpenVINO's form alone"
-    names: tuple[Name, ...] = ("tensorrt", "torch")
-    for name in names:
-        if presence(name).usable:
-            return name, "an NVIDIA GPU is here"
+    name = _gpu_engine(settings)
+    if name:
+        return name, "an NVIDIA GPU is here"
     return "openvino", f"an NVIDIA GPU is here, but nothing that uses it: {COMMANDS['tensorrt']}"
+
+
+def _gpu_engine(settings: EngineSettings) -> Name | None:
+    """The best one for an NVIDIA GPU, if there is one that may be used."""
+    elsewhere = settings.device and not settings.device.startswith("cuda")
+    names: tuple[Name, ...] = ("tensorrt", "torch")
+    usable = (name for name in names if presence(name).usable)
+    return None if elsewhere or not nvidia_gpus() else next(usable, None)
 
 
 def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:

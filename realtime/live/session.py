@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import cv2
 from rich.console import Console
 
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.controls import Action
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import AlarmCommand
@@ -68,7 +69,7 @@ class LiveSession(Closing):
         make_annotator: MakeAnnotator = Annotator,
     ) -> None:
         self._make_annotator = make_annotator
-        self._bundle = read_bundle(settings.model.bundle or shipped_bundle())
+        self._bundle = read_bundle(bundle_folder(settings))
         self._latency = LatencyRecorder()
         self._track_numbers = count(1)
         self._board = Board()

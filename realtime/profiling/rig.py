@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay import Overlay
@@ -52,7 +53,7 @@ class Rig(Closing):
     def __init__(self, location: str, settings: Settings, *, record: bool) -> None:
         self._settings, self._record = settings, record
         self.start_up_s: dict[str, float] = {}
-        self.bundle = read_bundle(settings.model.bundle or shipped_bundle())
+        self.bundle = read_bundle(bundle_folder(settings))
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="qlumen-"))
             self._folder = Path(folder)

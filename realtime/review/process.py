@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.networks.bundle import CARD, Bundle, file_sha256, read_bundle, shipped_bundle
+from qlumen.networks.bundle import CARD, Bundle, file_sha256, read_bundle
 from qlumen.realtime.config import Settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.errors import NoFramesError
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay import Overlay
@@ -63,7 +64,7 @@ def process(
     Raises:
         QlumenError: input, settings or outputs are bad, or not one frame could be done.
     """
-    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    bundle = read_bundle(bundle_folder(settings))
     latency = LatencyRecorder()
     with ExitStack() as stack:
         source: Source = stack.enter_context(open_recording(location, settings))
