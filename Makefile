@@ -1,5 +1,6 @@
 # make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
 # make test   set up .venv with the development tools, run lint, types and tests
+# make test-gpu  the tests that need an NVIDIA GPU and the [gpu] extra
 # make check  the same checks without setting up
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ CLIP ?= scene
 DEMO := out/demo
 FOLDERS := calibration configs evaluation kernels models networks quantum realtime training
 
-.PHONY: demo test check lint format clean
+.PHONY: demo test test-gpu check lint format clean
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
@@ -19,6 +20,10 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(MAKE) check
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
+	$(BIN)/python -m pytest tests/gpu
 
 check: lint
 	$(BIN)/python -m pytest

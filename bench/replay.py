@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from classic_unet import ClassicUNet
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.config import Settings
@@ -27,6 +26,7 @@ from qlumen.realtime.replay import replay
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sources.container import ContainerSource
 
+from classic_unet import ClassicUNet
 from common import parser, report
 from recording import record_scene
 

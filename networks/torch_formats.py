@@ -2,11 +2,13 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network, exported_program
@@ -46,6 +48,18 @@ def write_torch_export(bundle: Bundle, path: Path, precision: Precision = "f32")
     network = deployed_network(bundle, precision)
     program = exported_program(network, _size(bundle))
     torch.export.save(program, path, extra_files=origin(bundle, precision))
+
+
+def read_torch_export(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The network of a file that `write_torch_export` wrote, from `(H, W, 3)` to `(h, w)`."""
+    network = torch.export.load(path).module()
+
+    def run(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            map_: NDArray[np.float32] = network(torch.from_numpy(image)[None])[0, 0].numpy()
+        return map_
+
+    return run
 
 
 def _size(bundle: Bundle) -> tuple[int, int]:

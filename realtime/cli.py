@@ -22,7 +22,9 @@ class Entry:
 
 COMMANDS = {
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
+    "doctor": Entry("qlumen.realtime.doctor.command", "Show what is here and what is missing."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
+    "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),
     "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
     "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),

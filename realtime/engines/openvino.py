@@ -123,12 +123,17 @@ def caching_core(model: Path) -> ov.Core:
     """
     core = ov.Core()
     try:
-        cache = content_folder("openvino", (model, model.with_suffix(".bin")))
+        cache = content_folder("openvino", _files(model))
     except OSError as error:
         raise EngineError(f"{error.filename} cannot be read: {error.strerror}") from error
     if cache:
         core.set_property({"CACHE_DIR": str(cache)})
     return core
+
+
+def _files(model: Path) -> list[Path]:
+    """The `.xml` and its weights; an ONNX file is one alone."""
+    return [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]
 
 
 def about(name: str, options: CpuOptions, device: str = CPU) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Monitor(Sink):
         self._full_screen = False
         self._sized = False
         self._open = False
-        _check_display()
+        check_display()
         cv2.namedWindow(title, WINDOW)
         self._open = True
         if full_screen:
@@ -144,7 +144,7 @@ def fitted(image: Image, width: int, height: int) -> Image:
     )
 
 
-def _check_display() -> None:
+def check_display() -> None:
     """Let a process of its own try: the window library ends one that has no display.
 
     It imports in the order of this process, because windows hang where PyAV (18.1) came

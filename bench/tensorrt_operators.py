@@ -1,0 +1,216 @@
+"""Whether Torch-TensorRT could convert all of qlumen's network, found out without a GPU.
+
+The real lowering and the real converter registry of a torch-tensorrt wheel are run on the
+exported network; only TensorRT itself, which needs a GPU machine, is replaced by an empty
+package. Every operator of the lowered graph must have a converter that accepts its node, and
+the arguments that the engine passes must be those that the library takes.
+
+    pip download --no-deps --dest wheels torch-tensorrt
+    python bench/tensorrt_operators.py wheels/torch_tensorrt-*.whl --json FILE
+
+With nvidia-modelopt installed, the network quantised to INT8 by it is checked, too. Nothing
+is converted or run: that takes the card, and `make test-gpu`.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from inspect import signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from qlumen.networks.bottlenecks import GRID_SIDE, BottleneckConfig
+from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.export import Deployed
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.quantum.modules import FrozenGrid
+from qlumen.realtime.engines.tensorrt import INPUT, OUTPUT
+
+STRUCTURE = ("placeholder", "get_attr", "output")
+"""Nodes of a graph that compute nothing."""
+BUILD_ARGUMENTS = (
+    "exported_program", "arg_inputs", "device", "arg_input_binding_names", "output_binding_names",
+)  # fmt: skip
+LOAD_ARGUMENTS = ("serialized_engine", "input_binding_names", "output_binding_names")
+Program = torch.export.ExportedProgram
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("wheel", type=Path, help="of torch-tensorrt")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
+    options = arguments.parse_args()
+    with TemporaryDirectory() as folder:
+        _unpack(options.wheel, Path(folder))
+        with _empty_tensorrt():
+            sys.path.insert(0, folder)
+            rows = [_checked(name, make()) for name, make in _programs().items()]
+            wrong = _wrong_arguments()
+    for row in rows:
+        print(f"{row['network']}: {row['nodes']} nodes, {len(row['operators'])} operators, "
+              f"without a converter: {row['missing'] or 'none'}")  # fmt: skip
+    print(f"arguments that the library does not take: {wrong or 'none'}")
+    report = {"wheel": options.wheel.name, "torch": torch.__version__, "networks": rows}
+    if options.json:
+        options.json.write_text(json.dumps(report | {"wrong_arguments": wrong}, indent=2) + "\n")
+    sys.exit(1 if wrong or any(row["missing"] for row in rows) else 0)
+
+
+def _programs() -> dict[str, Callable[[], Program]]:
+    programs: dict[str, Callable[[], Program]] = {
+        f"shipped {precision}": lambda p=precision: _exported(read_bundle(shipped_bundle()), p)
+        for precision in ("f32", "f16")
+    }
+    programs["hqconv f32"] = _hqconv
+    if importlib.util.find_spec("modelopt"):
+        programs["shipped, INT8 by modelopt"] = _quantised
+    else:
+        print("nvidia-modelopt is not installed; the quantised graph is not checked")
+    return programs
+
+
+def _exported(bundle: Bundle, precision: Any) -> Program:
+    return exported_program(deployed_network(bundle, precision), _size(bundle))
+
+
+def _hqconv() -> Program:
+    """The other circuit; its tables' values change no operator."""
+    network = UNet(NetworkConfig(bottleneck=BottleneckConfig("hqconv", layers=1))).eval()
+    network.bottleneck.core = FrozenGrid(torch.zeros(256, 12), torch.zeros(256, 8), GRID_SIDE)
+    return exported_program(Deployed(network), _size(read_bundle(shipped_bundle())))
+
+
+def _quantised() -> Program:
+    """Explicitly quantised: scales from noise, which changes no operator."""
+    import modelopt.torch.quantization as mtq
+    from modelopt.torch.quantization import tensor_quant
+    from modelopt.torch.quantization.utils import export_torch_mode
+
+    bundle = read_bundle(shipped_bundle())
+    network = deployed_network(bundle, "f32")
+    size = _size(bundle)
+    noise = torch.randint(0, 256, (1, size[1], size[0], 3), dtype=torch.uint8)
+    mtq.quantize(network, mtq.INT8_DEFAULT_CFG, lambda model: model(noise))
+    tensor_quant.fake_quant_impl = tensor_quant._tensor_quant  # what the operator computes here
+    tensor_quant._tensor_quant = _as_on_a_gpu
+    with torch.no_grad(), export_torch_mode():
+        return exported_program(network, size)
+
+
+def _as_on_a_gpu(
+    inputs: torch.Tensor, amax: torch.Tensor, num_bits: int, unsigned: bool, narrow: bool
+) -> torch.Tensor:
+    """The operator that modelopt writes into a graph; for tensors of the CPU it writes others."""
+    quantised: torch.Tensor = torch.ops.tensorrt.quantize_op(
+        inputs, amax, num_bits, 0, unsigned, narrow
+    )
+    return quantised
+
+
+def _size(bundle: Bundle) -> tuple[int, int]:
+    return bundle.manifest.input.width, bundle.manifest.input.height
+
+
+def _checked(name: str, program: Program) -> dict[str, Any]:
+    """Lower `program` as Torch-TensorRT does and look every operator up in its registry."""
+    from torch_tensorrt.dynamo._settings import CompilationSettings
+    from torch_tensorrt.dynamo.conversion import DYNAMO_CONVERTERS
+    from torch_tensorrt.dynamo.lowering import (
+        get_decompositions,
+        post_lowering,
+        pre_export_lowering,
+    )
+
+    settings = CompilationSettings()
+    DYNAMO_CONVERTERS.set_compilation_settings(settings)
+    lowered = pre_export_lowering(program, settings).run_decompositions(get_decompositions())
+    graph = post_lowering(lowered.module(), settings).graph
+    computing = [node for node in graph.nodes if node.op not in STRUCTURE]
+    return {
+        "network": name,
+        "nodes": len(computing),
+        "operators": dict(Counter(str(node.target) for node in computing)),
+        "missing": sorted({str(n.target) for n in computing if n not in DYNAMO_CONVERTERS}),
+    }
+
+
+def _wrong_arguments() -> list[str]:
+    """What `realtime/engines/tensorrt.py` passes and the library does not know."""
+    import torch_tensorrt
+    from torch_tensorrt.dynamo._compiler import _binding_name_specs, _resolve_pytree_binding_names
+
+    build = torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
+    load = torch_tensorrt.runtime.TorchTensorRTModule
+    wrong = [name for name in BUILD_ARGUMENTS if name not in signature(build).parameters]
+    wrong += [name for name in LOAD_ARGUMENTS if name not in signature(load).parameters]
+    program = _exported(read_bundle(shipped_bundle()), "f32")
+    takes, _, gives = _binding_name_specs(program)
+    assert _resolve_pytree_binding_names((INPUT,), "arg_input", takes) == [INPUT]
+    assert _resolve_pytree_binding_names(OUTPUT, "output", gives) == [OUTPUT]
+    return wrong
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """The Python files alone: without its compiled part the library needs no CUDA."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith((".py", "METADATA")):
+                archive.extract(name, folder)
+
+
+class _Anything(type):
+    """A class that has every attribute, and takes every argument."""
+
+    def __getattr__(cls, name: str) -> "_Anything":
+        return _made(cls, name)
+
+
+def _made(owner: Any, name: str) -> _Anything:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    made = _Anything(name, (), {"__init__": lambda self, *args, **kwargs: None})
+    setattr(owner, name, made)
+    return made
+
+
+class _Empty(ModuleType):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__file__, self.__path__, self.__package__ = f"/nowhere/{name}.py", [], name
+        self.__loader__, self.__spec__ = None, ModuleSpec(name, None, is_package=True)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "tensorrt_rtx":
+            raise AttributeError(name)
+        return _made(self, name)
+
+
+@contextmanager
+def _empty_tensorrt() -> Iterator[None]:
+    """Put an empty TensorRT, and a GPU's name, where Torch-TensorRT looks when it is imported."""
+    tensorrt, dllist = _Empty("tensorrt"), _Empty("dllist")
+    tensorrt.__version__, tensorrt.tensorrt = "11.1.0", tensorrt
+    dllist.dllist = list
+    sys.modules.update(tensorrt=tensorrt, dllist=dllist)
+    torch.cuda.get_device_capability = lambda device=None: (9, 0)
+    torch.cuda.get_device_name = lambda device=None: "none"
+    torch.cuda.current_device = lambda: 0
+    if not hasattr(torch._C, "_CudaDeviceProperties"):
+        torch._C._CudaDeviceProperties = object
+    yield
+    del sys.modules["tensorrt"], sys.modules["dllist"]
+
+
+if __name__ == "__main__":
+    main()

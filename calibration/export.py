@@ -1,0 +1,131 @@
+"""`qlumen export`: a bundle's network for other runtimes, checked against the bundle's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, get_args
+
+import click
+
+from qlumen.calibration.parity import Network, Parity, compare, scene_frames
+from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.formats import write_openvino
+from qlumen.networks.precision import Precision
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.errors import EngineError, MissingExtraError, SinkError, UsageError
+from qlumen.realtime.outputs import check_paths
+
+Format = Literal["onnx", "openvino", "torch-export"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+REQUIRED = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": (), "torch-export": ("torch",)}
+"""Packages that writing takes."""
+MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2}
+"""Of pixels whose mask may differ from the bundle's own network in single precision."""
+PATH = click.Path(path_type=Path)
+
+
+@click.command("export")
+@click.option("--format", "format_", type=click.Choice(FORMATS), required=True)
+@click.option("--output", type=PATH, required=True, help="The file: .onnx, .xml or .pt2.")
+@click.option("--bundle", "folder", type=PATH, help="A bundle; none: the shipped one.")
+@click.option("--precision", type=click.Choice(get_args(Precision)), default="f32",
+              show_default=True, help="Of the arithmetic, in ONNX and torch-export.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(
+    format_: Format, output: Path, folder: Path | None, precision: Precision, force: bool
+) -> None:
+    """Write a bundle's network in another format.
+
+    The file is run on frames of the built-in scene before it takes its place, and must draw
+    the masks that the bundle draws. Preprocessing but for the resize is in the network; the
+    thresholds are not.
+    """
+    folder = folder or shipped_bundle()
+    _check(format_, output, folder, precision, force)
+    parity = export(read_bundle(folder), format_, output, precision)
+    click.echo(
+        f"wrote {output}: on {parity.frames} frames {parity.differing_share:.2e} of the pixels "
+        f"differ in their mask ({parity.found_share:.1%} belong to findings), maps by at most "
+        f"{parity.max_difference:.1e}"
+    )
+
+
+def export(bundle: Bundle, format_: Format, output: Path, precision: Precision = "f32") -> Parity:
+    """Write, compare, and only then put in place; what stood at `output` stays until then.
+
+    Raises:
+        EngineError: the written network draws other masks.
+        BundleError: the bundle holds no torch weights, for another format than openvino.
+        SinkError: the file cannot be written.
+    """
+    try:
+        with TemporaryDirectory(prefix=".export-", dir=output.absolute().parent) as folder:
+            written = Path(folder) / output.name
+            _write(bundle, format_, written, precision)
+            parity = _compared(bundle, format_, written)
+            limit = MAX_DIFFERING_SHARE[precision]
+            if parity.differing_share > limit:
+                raise EngineError(
+                    f"the network as {format_} differs from the bundle's in "
+                    f"{parity.differing_share:.1e} of the pixels, at most {limit:.0e} is right; "
+                    f"{output} is not written: use another precision, or report it"
+                )
+            for path in sorted(Path(folder).iterdir()):
+                path.replace(output.with_name(path.name))
+    except OSError as error:
+        raise SinkError(f"{output} cannot be written: {error.strerror}") from None
+    return parity
+
+
+def _check(format_: Format, output: Path, folder: Path, precision: str, force: bool) -> None:
+    suffix = SUFFIXES[format_]
+    if output.suffix != suffix:
+        raise UsageError(f"--output {output} will be {format_}; give it the ending {suffix}")
+    if format_ == "openvino" and precision != "f32":
+        raise UsageError("--precision is not for openvino: engine.precision says it when it runs")
+    check_paths([folder], [("--output", output)], [])
+    files = [output, output.with_suffix(".bin")] if format_ == "openvino" else [output]
+    for path in files:
+        if path.exists() and not force:
+            raise UsageError(f"{path} is there already; use --force, or another name")
+    missing = [name for name in REQUIRED[format_] if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"--format {format_} needs {missing[0]}: pip install 'qlumen[train]'"
+        )
+
+
+def _write(bundle: Bundle, format_: Format, path: Path, precision: Precision) -> None:
+    if format_ == "openvino":
+        write_openvino(bundle, path)
+        return
+    from qlumen.networks.torch_formats import write_onnx, write_torch_export
+
+    write = write_onnx if format_ == "onnx" else write_torch_export
+    write(bundle, path, precision)
+
+
+def _compared(bundle: Bundle, format_: Format, written: Path) -> Parity:
+    frames = scene_frames()
+    with OpenVinoEngine(bundle.model) as own, _opened(format_, written) as other:
+        return compare(bundle, frames, own.infer, other)
+
+
+@contextmanager
+def _opened(format_: Format, path: Path) -> Iterator[Network]:
+    """The written file in the runtime it is for; ONNX without ONNX Runtime in OpenVINO."""
+    if format_ == "torch-export":
+        from qlumen.networks.torch_formats import read_torch_export
+
+        yield read_torch_export(path)
+    elif format_ == "onnx" and find_spec("onnxruntime"):
+        from qlumen.realtime.engines.onnxruntime import OnnxRuntimeEngine
+
+        with OnnxRuntimeEngine(path) as engine:
+            yield engine.infer
+    else:
+        with OpenVinoEngine(path) as engine:
+            yield engine.infer

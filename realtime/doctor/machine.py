@@ -1,0 +1,117 @@
+"""Python, processor, memory, the system's real-time turn, graphics cards."""
+
+import os
+import platform
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.engines.presence import nvidia_gpus
+from qlumen.realtime.live.priority import raise_priority
+
+OLDEST_PYTHON = (3, 11)
+FEATURES = {
+    "avx2": ("avx2",),
+    "avx512": ("avx512f",),
+    "vnni": ("avx512_vnni", "avx_vnni"),
+    "avx512_bf16": ("avx512_bf16",),
+    "amx": ("amx_tile",),
+}
+"""Of the processor, by the flags of Linux: vnni speeds INT8, avx512_bf16 and amx bf16."""
+GIB = 1 << 30
+
+
+def machine_checks() -> list[Check]:
+    """Each thing of the machine in a line."""
+    return [_python(), _cpu(), *_features(), _memory(), _realtime()]
+
+
+def gpu_checks() -> list[Check]:
+    """NVIDIA's cards by their driver, and other devices that OpenVINO knows."""
+    cards = [
+        Check(gpu.name, "ok", f"driver {gpu.driver}, {gpu.memory_mib} MiB") for gpu in nvidia_gpus()
+    ]
+    none = Check("NVIDIA GPU", "absent", "no card, or no working driver", "install NVIDIA's driver")
+    return [*(cards or [none]), *_openvino_devices()]
+
+
+def cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """The flags of the first processor in the text of `/proc/cpuinfo`."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} in {sys.prefix}"
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Check("Python", "failed", found, "install Python 3.11 or later")
+    return Check("Python", "ok", found)
+
+
+def _cpu() -> Check:
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    model = _cpu_model() or platform.processor() or platform.machine()
+    return Check("CPU", "ok", f"{model}, {physical} cores, {psutil.cpu_count()} threads")
+
+
+def _cpu_model() -> str:
+    lines = _cpuinfo().splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "")
+
+
+def _features() -> list[Check]:
+    flags = cpu_flags(_cpuinfo())
+    if not flags:
+        return [Check("CPU features", "absent", "cannot be read on this system")]
+    return [_feature(name, names, flags) for name, names in FEATURES.items()]
+
+
+def _feature(name: str, names: tuple[str, ...], flags: frozenset[str]) -> Check:
+    found = [flag for flag in names if flag in flags]
+    return Check(name, "ok" if found else "absent", ", ".join(found) or "this CPU has none")
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _memory() -> Check:
+    memory = psutil.virtual_memory()
+    return Check(
+        "memory", "ok", f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
+    )
+
+
+def _realtime() -> Check:
+    """Asked for by a thread of its own, which takes it along when it ends."""
+    granted: list[bool] = []
+    thread = threading.Thread(target=lambda: granted.append(raise_priority()))
+    thread.start()
+    thread.join()
+    if granted[0]:
+        return Check("real-time priority", "ok", "granted to the threads that show live video")
+    user = os.environ.get("USER", "USER")
+    return Check(
+        "real-time priority",
+        "absent",
+        "not granted; on a busy machine live video waits longer for a core",
+        f"echo '{user} - rtprio 1' | sudo tee /etc/security/limits.d/qlumen.conf, and log in anew",
+    )
+
+
+def _openvino_devices() -> list[Check]:
+    from qlumen.realtime.engines.openvino import CPU, devices
+
+    return [
+        Check(f"OpenVINO {name}", "ok", f"{full_name}: engine.device={name.lower()}")
+        for name, full_name in devices().items()
+        if name != CPU
+    ]

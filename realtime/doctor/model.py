@@ -1,0 +1,83 @@
+"""The bundle, the engines for it, and the caches."""
+
+from pathlib import Path
+
+from qlumen.kernels.jit import cache_dir
+from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.identity import has_torch_weights
+from qlumen.realtime.caches import cache_folder
+from qlumen.realtime.config import Settings
+from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.engines.choose import best_engine
+from qlumen.realtime.engines.presence import Presence, engines_here
+from qlumen.realtime.errors import BundleError
+
+CACHES = ("openvino", "onnx", "tensorrt")
+
+
+def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
+    """Of the bundle, and of the engines; the last one of these says which will run."""
+    folder = settings.model.bundle or shipped_bundle()
+    engines = [_engine(presence) for presence in engines_here()]
+    try:
+        bundle = read_bundle(folder)
+    except BundleError as error:
+        broken = Check(
+            "bundle", "failed", str(error), "restore its files, or --set model.bundle=DIR"
+        )
+        return [broken], engines
+    return _bundle(bundle), [*engines, _chosen(bundle, settings)]
+
+
+def cache_checks() -> list[Check]:
+    """Whether what is compiled can be kept."""
+    folders = {name: cache_folder(name) for name in CACHES} | {"kernels": _kernels()}
+    return [_cache(name, folder) for name, folder in folders.items()]
+
+
+def _bundle(bundle: Bundle) -> list[Check]:
+    manifest = bundle.manifest
+    size = f"{manifest.input.width}x{manifest.input.height}"
+    name = f"{manifest.name} {manifest.version}, {size}, {bundle.sha256[:12]}"
+    circuit = manifest.quantum
+    quantum = f"{circuit.circuit}, cached exactly" if circuit else "none"
+    runs = "every engine" if has_torch_weights(bundle) else "openvino alone"
+    return [
+        Check("bundle", "ok", f"{name}, all hashes right: {bundle.folder}"),
+        Check("circuit", "ok", quantum),
+        Check("weights", "ok", f"for {runs}"),
+    ]
+
+
+def _engine(presence: Presence) -> Check:
+    return Check(
+        presence.name, "ok" if presence.usable else "absent", presence.detail, presence.command
+    )
+
+
+def _chosen(bundle: Bundle, settings: Settings) -> Check:
+    wanted = settings.engine
+    if wanted.name != "auto":
+        return Check("used", "ok", f"{wanted.name}, as engine.name says")
+    name, reason = best_engine(bundle, wanted)
+    return Check("used", "ok", f"{name}: {reason}")
+
+
+def _kernels() -> Path | None:
+    folder = cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder
+
+
+def _cache(name: str, folder: Path | None) -> Check:
+    if folder is None:
+        return Check(
+            f"cache {name}",
+            "absent",
+            "cannot be written: made anew at each start",
+            "export QLUMEN_CACHE=FOLDER, and NUMBA_CACHE_DIR for the kernels",
+        )
+    return Check(f"cache {name}", "ok", str(folder))

@@ -1,0 +1,74 @@
+"""Cameras, display, and what FFmpeg's libraries in PyAV can read and write."""
+
+import sys
+from pathlib import Path
+
+import cv2
+from av.codec import codecs_available
+from av.codec.hwaccel import hwdevices_available
+
+from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.errors import SinkError
+from qlumen.realtime.sinks.monitor import check_display
+
+V4L2 = Path("/sys/class/video4linux")
+ENCODER = "libx264"
+DECODERS = ("h264", "hevc", "mpeg2video", "mjpeg", "vp9", "av1")
+
+
+def video_checks() -> list[Check]:
+    """Each in a line."""
+    return [*_cameras(), _display(), _encoder(), _decoders(), _hardware(), _opencv()]
+
+
+def _cameras() -> list[Check]:
+    if sys.platform != "linux":
+        return [Check("cameras", "absent", "are not listed on this system")]
+    found = [_camera(folder) for folder in sorted(V4L2.glob("video*"))]
+    return found or [Check("cameras", "absent", "no camera or capture card is connected")]
+
+
+def _camera(folder: Path) -> Check:
+    device = Path("/dev") / folder.name
+    name = (folder / "name").read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        device.open("rb").close()
+    except OSError as error:
+        command = "sudo usermod -aG video $USER, and log in anew"
+        return Check(str(device), "absent", f"{name}: {error.strerror}", command)
+    return Check(str(device), "ok", f"{name}: qlumen live v4l2:{device}")
+
+
+def _display() -> Check:
+    try:
+        check_display()
+    except SinkError as error:
+        command = "start from a graphical session, or leave out --monitor"
+        return Check("display", "absent", str(error).partition(";")[0], command)
+    return Check("display", "ok", "a window can be opened")
+
+
+def _encoder() -> Check:
+    if ENCODER in codecs_available:
+        return Check("H.264 encoder", "ok", ENCODER)
+    return Check("H.264 encoder", "failed", f"PyAV has no {ENCODER}", "pip install av")
+
+
+def _decoders() -> Check:
+    found = [name for name in DECODERS if name in codecs_available]
+    missing = [name for name in DECODERS if name not in found]
+    if missing:
+        detail = f"{', '.join(found)}; without {', '.join(missing)}"
+        return Check("decoders", "absent", detail, "pip install av")
+    return Check("decoders", "ok", ", ".join(found))
+
+
+def _hardware() -> Check:
+    """What FFmpeg was built for; whether the hardware is there shows when it is used."""
+    known = hwdevices_available()
+    detail = f"PyAV knows {', '.join(known)}: source.hardware" if known else "PyAV knows none"
+    return Check("hardware decoding", "ok" if known else "absent", detail)
+
+
+def _opencv() -> Check:
+    return Check("OpenCV", "ok", cv2.__version__)

@@ -1,0 +1,121 @@
+"""The engines that need an NVIDIA GPU: `make test-gpu`. Written without one at hand."""
+
+import logging
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+import torch
+
+from qlumen.networks.precision import Precision
+from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.engines import tensorrt
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.engines.choose import open_engine
+from qlumen.realtime.engines.onnxruntime import GPU_PROVIDERS, open_onnxruntime
+from qlumen.realtime.engines.presence import presence
+from qlumen.realtime.engines.tensorrt import open_tensorrt
+from qlumen.realtime.engines.torch import open_torch
+
+from engine_contract import EngineContract, bundle
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch has no CUDA device"),
+]
+needs_tensorrt = pytest.mark.skipif(
+    not presence("tensorrt").usable, reason=presence("tensorrt").detail
+)
+HALF_SHARE = 1e-3
+"""Of pixels whose mask may differ in half precision."""
+
+
+def settings(precision: Precision = "f32") -> EngineSettings:
+    return EngineSettings(device="cuda", precision=precision, streams=1, requests=3)
+
+
+class TestTorchOnCuda(EngineContract):
+    name = "torch"
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_torch(bundle(), settings())
+
+
+class TestTorchOnCudaInHalf(TestTorchOnCuda):
+    max_share = HALF_SHARE
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_torch(bundle(), settings("f16"))
+
+
+@pytest.mark.skipif(
+    not set(GPU_PROVIDERS) & set(ort.get_available_providers()),
+    reason="this ONNX Runtime has no GPU provider",
+)
+class TestOnnxRuntimeOnCuda(EngineContract):
+    name = "onnxruntime"
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_onnxruntime(bundle(), settings())
+
+
+@needs_tensorrt
+class TestTensorRt(EngineContract):
+    name = "tensorrt"
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_tensorrt(bundle(), settings())
+
+
+@needs_tensorrt
+class TestTensorRtInHalf(EngineContract):
+    name = "tensorrt"
+    max_share = HALF_SHARE
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_tensorrt(bundle(), settings("f16"))
+
+
+def test_network_runs_as_one_cuda_graph() -> None:
+    """Captured, not launched operation by operation."""
+    with open_torch(bundle(), settings()) as engine:
+        assert engine.describe()["cuda_graph"] is True
+
+
+@needs_tensorrt
+def test_second_start_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine comes from the disk."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    open_tensorrt(bundle(), settings()).close()
+    monkeypatch.setattr(
+        tensorrt.TorchTensorRt, "build", lambda *_: pytest.fail("built a second time")
+    )
+    open_tensorrt(bundle(), settings()).close()
+
+
+@needs_tensorrt
+def test_engine_of_other_bytes_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TensorRT itself refuses what has the right hash and is no engine."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    device = torch.device("cuda", 0)
+    key = tensorrt.engine_key(bundle(), "f32", device)
+    tensorrt.EngineCache("tensorrt").store(key, bytes(4096))
+    with caplog.at_level(logging.WARNING), open_tensorrt(bundle(), settings()) as engine:
+        engine.warm_up()
+    assert "does not load" in caplog.text
+
+
+def test_auto_takes_the_card() -> None:
+    """TensorRT where it is, else torch."""
+    with open_engine(bundle(), load_settings()) as engine:
+        about = engine.describe()
+    wanted = "tensorrt" if presence("tensorrt").usable else "torch"
+    assert about["name"] == wanted
+    assert about["reason"] == "an NVIDIA GPU is here"

@@ -1,0 +1,158 @@
+import stat
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.engines import choose
+from qlumen.realtime.engines.choose import best_engine, open_engine
+from qlumen.realtime.engines.presence import (
+    NAMES,
+    Gpu,
+    Presence,
+    engines_here,
+    nvidia_gpus,
+    parse_gpus,
+)
+from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+
+from engine_contract import bundle
+
+ANSWER = "NVIDIA GeForce RTX 4090, 550.54.15, 24564 MiB\nNVIDIA A100, PCIe, 535.1, 81920 MiB\n"
+GPUS = (
+    Gpu("NVIDIA GeForce RTX 4090", "550.54.15", 24564),
+    Gpu("NVIDIA A100, PCIe", "535.1", 81920),
+)
+
+
+def without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "nvidia_gpus", lambda: ())
+
+
+def test_auto_says_what_it_chose_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without a card, OpenVINO; with the reason in the description."""
+    without_gpus(monkeypatch)
+    with open_engine(bundle(), load_settings()) as engine:
+        about = engine.describe()
+    assert about["name"] == "openvino"
+    assert about["reason"] == "no NVIDIA GPU here, and on a CPU it is the fastest"
+
+
+def test_named_engine_has_no_reason() -> None:
+    """It was asked for."""
+    with open_engine(bundle(), load_settings(None, ["engine.name=openvino"])) as engine:
+        assert "reason" not in engine.describe()
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [(("tensorrt", "torch"), "tensorrt"), (("torch",), "torch"), ((), "openvino")],
+)
+def test_auto_takes_the_best_engine_for_a_card(
+    monkeypatch: pytest.MonkeyPatch, present: tuple[str, ...], chosen: str
+) -> None:
+    """TensorRT before torch; without either, OpenVINO and the command that adds one."""
+    monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS)
+    monkeypatch.setattr(choose, "presence", lambda name: Presence(name, name in present, ""))
+    name, reason = best_engine(bundle(), EngineSettings())
+    assert name == chosen
+    assert ("pip install" in reason) == (chosen == "openvino")
+
+
+def test_auto_follows_a_device_that_is_openvino_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever cards there are."""
+    monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS)
+    assert best_engine(bundle(), EngineSettings(device="cpu"))[0] == "openvino"
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_streams_follow_the_use(monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
+    """Live video one at a time, a recording two, unless the settings say."""
+    without_gpus(monkeypatch)
+    with open_engine(bundle(), load_settings(), live=live) as engine:
+        assert engine.describe()["streams"] == (1 if live else 2)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torch", "tensorrt"])
+def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An engine that was asked for is not silently replaced."""
+    hidden = {"onnxruntime", "torch", "torch_tensorrt"}
+    monkeypatch.setattr(
+        choose, "find_spec", lambda package: None if package in hidden else find_spec(package)
+    )
+    with pytest.raises(MissingExtraError, match=rf"engine\.name={name} needs .*pip install"):
+        open_engine(bundle(), load_settings(None, [f"engine.name={name}"]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["name=openvino", "device=cuda"], ConfigError, "is not OpenVINO's; use cpu, gpu or npu"),
+        (["name=torch", "device=npu"], ConfigError, "engine.device=npu is OpenVINO's"),
+        (["name=openvino", "device=npu"], EngineError, "finds no NPU here"),
+    ],
+)
+def test_device_of_another_engine_is_refused(
+    overrides: list[str], error: type[Exception], message: str
+) -> None:
+    """With what the engine takes."""
+    settings = load_settings(None, [f"engine.{override}" for override in overrides])
+    with pytest.raises(error, match=message):
+        open_engine(bundle(), settings)
+
+
+def test_live_circuit_runs_with_openvino_alone() -> None:
+    """The other engines have no place to cut."""
+    overrides = ["engine.name=torch", "quantum.executor=default.qubit"]
+    with pytest.raises(ConfigError, match=r"runs with engine\.name=openvino.*got torch"):
+        open_engine(bundle(), load_settings(None, overrides))
+
+
+@pytest.mark.parametrize("device", ["CPU", "cuda:x", "gpu:0", "tpu", ""])
+def test_unknown_device_is_a_configuration_error(device: str) -> None:
+    """Before anything is opened."""
+    with pytest.raises(ConfigError, match=r"engine\.device"):
+        load_settings(None, [f"engine.device='{device}'"])
+
+
+def test_openvino_runs_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder that cannot be written costs time, not the engine."""
+    without_gpus(monkeypatch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
+    with open_engine(bundle(), load_settings()) as engine:
+        engine.warm_up(1)
+
+
+def test_every_engine_is_told_of() -> None:
+    """Usable or not; what is not has a reason."""
+    found = engines_here()
+    assert tuple(presence.name for presence in found) == NAMES
+    assert found[0].usable
+    assert all(presence.detail for presence in found)
+
+
+def test_cards_are_read_from_nvidia_s_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names with commas, drivers and memory; a program that fails counts as no card."""
+    assert parse_gpus(ANSWER) == GPUS
+    if sys.platform == "win32":
+        pytest.skip("the stand-in is a shell script")
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert nvidia_gpus() == ()
+    for script, wanted in ((f"printf '{ANSWER}'", GPUS), (f"printf '{ANSWER}'; exit 9", ())):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        assert nvidia_gpus() == wanted
+
+
+@given(st.text())
+def test_any_answer_is_read_without_an_error(answer: str) -> None:
+    """Lines that name no card are left out."""
+    assert all(gpu.memory_mib >= 0 for gpu in parse_gpus(answer))

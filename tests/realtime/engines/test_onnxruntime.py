@@ -1,0 +1,126 @@
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from qlumen.realtime.config import EngineSettings
+from qlumen.realtime.engines import onnxruntime
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.engines.onnxruntime import (
+    OnnxOptions,
+    OnnxRuntimeEngine,
+    onnx_file,
+    open_onnxruntime,
+)
+from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+
+from engine_contract import EngineContract, bundle
+
+
+class TestOnnxRuntime(EngineContract):
+    name = "onnxruntime"
+
+    @classmethod
+    def open(cls) -> Engine:
+        return OnnxRuntimeEngine(onnx_file(bundle()), OnnxOptions(streams=2, requests=3))
+
+
+def identity(path: Path, shape: tuple[int, ...], type_: int = TensorProto.UINT8) -> Path:
+    """A file that gives back what it takes."""
+    takes = helper.make_tensor_value_info("x", type_, shape)
+    gives = helper.make_tensor_value_info("y", type_, shape)
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", [takes], [gives])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+def test_file_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time it is found, without torch."""
+    path = onnx_file(bundle())
+    monkeypatch.setattr(onnxruntime, "_make", lambda *_: pytest.fail("made again"))
+    assert onnx_file(bundle()) == path
+    assert path.exists()
+
+
+def test_without_torch_the_commands_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is in the cache and nothing can be made."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        onnxruntime, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"needs torch.*qlumen\[train\].*qlumen export"):
+        onnx_file(bundle())
+
+
+def test_without_a_cache_folder_it_says_where_to_put_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands in the folder's place."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(EngineError, match=r"no cache folder.*QLUMEN_CACHE.*engine\.model"):
+        onnx_file(bundle())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", bytes(64)])
+def test_damaged_file_is_an_engine_error(tmp_path: Path, content: bytes) -> None:
+    """What ONNX Runtime cannot read ends in one line that names the file."""
+    path = tmp_path / "n.onnx"
+    path.write_bytes(content)
+    with pytest.raises(EngineError, match=r"n\.onnx") as error:
+        OnnxRuntimeEngine(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_is_an_engine_error(tmp_path: Path) -> None:
+    """Named, too."""
+    with pytest.raises(EngineError, match=r"absent\.onnx"):
+        OnnxRuntimeEngine(tmp_path / "absent.onnx")
+
+
+def test_file_of_another_kind_of_network_is_refused(tmp_path: Path) -> None:
+    """With what it has and what it should have."""
+    path = identity(tmp_path / "n.onnx", (1, 8, 8, 3))
+    with pytest.raises(EngineError, match=r"\[1, 8, 8, 3\].*want one input \(1, H, W, 3\) uint8"):
+        OnnxRuntimeEngine(path)
+
+
+def test_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    """Right shapes are not enough: its metadata must name the bundle's network."""
+    model = onnx.load(onnx_file(bundle()))
+    for entry in model.metadata_props:
+        entry.value = "0" * 64
+    path = tmp_path / "n.onnx"
+    onnx.save(model, path)
+    with pytest.raises(EngineError, match=r"made from another network \(000000000000\)"):
+        open_onnxruntime(bundle(), EngineSettings(model=path, streams=1))
+
+
+def test_given_file_is_used() -> None:
+    """A file that is named needs no torch and no cache; without streams of its own, one."""
+    settings = EngineSettings(model=onnx_file(bundle()), streams=1, requests=1)
+    with open_onnxruntime(bundle(), settings) as engine:
+        width, height = engine.input_size
+        assert engine.infer(np.zeros((height, width, 3), np.uint8)).dtype == np.float32
+
+
+def test_precision_that_the_cpu_has_not_is_refused() -> None:
+    """Before anything is made."""
+    with pytest.raises(ConfigError, match=r"bf16 is not for onnxruntime on cpu; use f32"):
+        open_onnxruntime(bundle(), EngineSettings(precision="bf16", streams=1))
+
+
+def test_missing_provider_is_named() -> None:
+    """This build has none for NVIDIA's cards."""
+    if set(onnxruntime.GPU_PROVIDERS) & set(onnxruntime.ort.get_available_providers()):
+        pytest.skip("this ONNX Runtime has a GPU provider")
+    settings = EngineSettings(device="cuda", streams=1)
+    with pytest.raises(EngineError, match=r"none for cuda; pip install onnxruntime-gpu"):
+        open_onnxruntime(bundle(), settings)

@@ -1,0 +1,189 @@
+"""What of the TensorRT engine can be tested without a GPU: `tests/gpu` has the rest.
+
+`FakeLibrary` stands for the two calls that need TensorRT. It computes in torch, and its
+"engines" are what `torch.export` saves.
+"""
+
+import io
+import logging
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.engines import tensorrt
+from qlumen.realtime.engines.cache import EngineCache, EngineKey
+from qlumen.realtime.engines.choose import open_engine
+from qlumen.realtime.engines.tensorrt import TorchTensorRt, compiled_network, open_tensorrt
+from qlumen.realtime.errors import EngineError
+
+from engine_contract import bundle, reference
+
+CPU = torch.device("cpu")
+KEY = EngineKey("a" * 64, "f32", (1, 352, 352, 3), "card", "1", (("torch", "2"),))
+
+
+class FakeLibrary:
+    def __init__(self) -> None:
+        self.built = 0
+
+    def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+        self.built += 1
+        assert example.shape == KEY.shape
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        return buffer.getvalue()
+
+    def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+        if engine == b"refused":
+            raise EngineError("TensorRT cannot load the engine: another version")
+        run: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(engine)).module()
+        return run
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    return EngineCache("tensorrt")
+
+
+@pytest.fixture(scope="module")
+def engine_bytes() -> bytes:
+    """The shipped network, built once."""
+    kept: list[bytes] = []
+
+    class Recording(FakeLibrary):
+        def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+            kept.append(super().build(program, example))
+            return kept[0]
+
+    class Forgetful(EngineCache):
+        def __init__(self) -> None:
+            self._folder = None
+
+    compiled_network(bundle(), "f32", KEY, Forgetful(), Recording(), CPU)
+    return kept[0]
+
+
+class KnowsIt(FakeLibrary):
+    """Builds what was built before, so that tests of the cache take no time."""
+
+    def __init__(self, engine: bytes) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+        self.built += 1
+        return self.engine
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "deployed_network", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(tensorrt, "exported_program", lambda *_: None)
+
+
+def test_engine_is_built_once_and_draws_the_network_s_map(
+    cache: EngineCache, engine_bytes: bytes, no_export: None
+) -> None:
+    """The exported network gives the reference's map, built or loaded."""
+    library = KnowsIt(engine_bytes)
+    picture = np.random.default_rng(0).integers(0, 256, KEY.shape[1:], np.uint8)
+    for _ in range(2):
+        run = compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+        map_ = run(torch.from_numpy(picture)[None])[0, 0].detach().numpy()
+        np.testing.assert_allclose(map_, reference()(picture), atol=1e-4)
+    assert library.built == 1
+
+
+def test_damaged_entry_is_built_again(
+    cache: EngineCache, engine_bytes: bytes, no_export: None, tmp_path: Path
+) -> None:
+    """It is not given to the library, and the new engine takes its place."""
+    library = KnowsIt(engine_bytes)
+    cache.store(KEY, b"some engine")
+    (path,) = (tmp_path / "tensorrt").glob("*.engine")
+    path.write_bytes(path.read_bytes()[:-1])
+    compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+    assert library.built == 1
+    assert cache.load(KEY) == engine_bytes
+
+
+def test_entry_that_the_library_refuses_is_built_again(
+    cache: EngineCache, engine_bytes: bytes, no_export: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has its reason."""
+    library = KnowsIt(engine_bytes)
+    cache.store(KEY, b"refused")
+    with caplog.at_level(logging.WARNING):
+        compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+    assert "another version" in caplog.text
+    assert library.built == 1
+    assert cache.load(KEY) == engine_bytes
+
+
+@pytest.fixture
+def fake_package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Packages of these names, so that the engine is tried."""
+    for name in ("torch_tensorrt", "tensorrt"):
+        package = ModuleType(name)
+        package.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, package)
+    return sys.modules["torch_tensorrt"]
+
+
+def test_library_is_called_with_static_shapes_and_named_bindings(fake_package: Any) -> None:
+    """What the engine passes; `bench/tensorrt_operators.py` checks it against the real library."""
+    calls: list[dict[str, Any]] = []
+
+    def build(program: Any, **arguments: Any) -> bytes:
+        calls.append(arguments)
+        return b"engine"
+
+    fake_package.dynamo = SimpleNamespace(convert_exported_program_to_serialized_trt_engine=build)
+    example = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
+    assert TorchTensorRt().build(SimpleNamespace(), example) == b"engine"
+    assert calls[0]["arg_inputs"][0] is example
+    assert calls[0]["arg_input_binding_names"] == ("image",)
+    assert calls[0]["output_binding_names"] == "map"
+
+
+def test_library_s_failure_is_an_engine_error(fake_package: Any) -> None:
+    """In one line."""
+
+    def build(program: Any, **arguments: Any) -> bytes:
+        raise RuntimeError("out of memory\nand more")
+
+    fake_package.dynamo = SimpleNamespace(convert_exported_program_to_serialized_trt_engine=build)
+    with pytest.raises(EngineError, match=r"cannot build the engine: out of memory$"):
+        TorchTensorRt().build(SimpleNamespace(), torch.zeros(1))
+
+
+def test_missing_tensorrt_is_named() -> None:
+    """Torch-TensorRT comes without the libraries beneath it."""
+    with pytest.raises(EngineError, match=r"TensorRT's Python package is missing: pip install"):
+        TorchTensorRt().load(b"", CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_cpu_takes_over(
+    fake_package: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TensorRT, then torch on CUDA, then OpenVINO: the log and the description say why."""
+    with pytest.raises(EngineError, match="finds 0 CUDA devices"):
+        open_tensorrt(bundle(), EngineSettings(streams=1))
+    settings = load_settings(None, ["engine.name=tensorrt", "engine.precision=f16"])
+    with caplog.at_level(logging.WARNING), open_engine(bundle(), settings) as engine:
+        about = engine.describe()
+    assert about["name"] == "openvino"
+    assert about["precision"] == "f32"
+    assert about["reason"].startswith("instead of tensorrt: torch")
+    assert "finds 0 CUDA devices" in caplog.text

@@ -1,0 +1,107 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from qlumen.networks.bundle import MANIFEST, WEIGHTS, Bundle, read_bundle, write_manifest
+from qlumen.networks.circuit import WEIGHTS_NAME
+from qlumen.networks.deploy import deployed_network
+from qlumen.realtime.config import EngineSettings
+from qlumen.realtime.engines import torch as module
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.engines.cuda import check_cuda
+from qlumen.realtime.engines.torch import TorchEngine, TorchOptions, open_torch
+from qlumen.realtime.errors import BundleError, EngineError
+
+from engine_contract import EngineContract, bundle, pictures
+
+
+class TestTorch(EngineContract):
+    name = "torch"
+
+    @classmethod
+    def open(cls) -> Engine:
+        return TorchEngine(bundle(), TorchOptions(streams=2, requests=3))
+
+
+class Small(nn.Module):
+    """Takes and gives what a network does, in one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 3, stride=2, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.conv(image.float().permute(0, 3, 1, 2) / 255))
+
+
+def copied(folder: Path) -> Path:
+    for path in bundle().folder.iterdir():
+        shutil.copy(path, folder / path.name)
+    return folder
+
+
+def without_torch_weights(folder: Path) -> Bundle:
+    """As a quantised bundle may be: of the weights only the circuit's are left."""
+    given = read_bundle(copied(folder))
+    weights = folder / WEIGHTS
+    save_file({WEIGHTS_NAME: load_file(weights)[WEIGHTS_NAME]}, weights)
+    return write_manifest(folder, given.manifest)
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_network_gives_the_eager_one_s_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`engine.compile` changes how the map is computed, not the map."""
+    torch.manual_seed(0)
+    small = Small().eval().requires_grad_(False)
+    monkeypatch.setattr(module, "deployed_network", lambda *_: small)
+    with TorchEngine(bundle(), TorchOptions(compile=True)) as engine:
+        (picture,) = pictures(engine, 1)
+        with torch.no_grad():
+            wanted = small(torch.from_numpy(picture)[None])[0, 0].numpy()
+        np.testing.assert_allclose(engine.infer(picture), wanted, atol=1e-5)
+        assert engine.describe()["compile"] is True
+
+
+def test_quantised_bundle_says_what_runs_it(tmp_path: Path) -> None:
+    """Its compiled form is OpenVINO's; torch has nothing to build the network from."""
+    with pytest.raises(BundleError, match=r"no torch weights.*engine\.name=openvino"):
+        deployed_network(without_torch_weights(tmp_path))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    """The manifest names wider stages than the weights have."""
+    given = read_bundle(copied(tmp_path))
+    network = given.manifest.network | {"decoder_channels": [96, 56, 40, 24]}
+    changed = given.manifest.model_copy(update={"network": network})
+    with pytest.raises(BundleError, match="size mismatch") as error:
+        deployed_network(write_manifest(tmp_path, changed))
+    assert "\n" not in str(error.value)
+    assert (tmp_path / MANIFEST).exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_here_is_named() -> None:
+    """The device that was asked for, and how many there are."""
+    with pytest.raises(EngineError, match=r"finds 0 CUDA devices here, want number 1"):
+        check_cuda("cuda:1")
+    with pytest.raises(EngineError, match=r"set engine\.device=cpu"):
+        open_torch(bundle(), EngineSettings(device="cuda", streams=1))
+
+
+def test_half_precision_keeps_the_circuit_single() -> None:
+    """Convolutions in bf16, tables and output in f32; the map is near the single one's."""
+    half, single = deployed_network(bundle(), "bf16"), deployed_network(bundle(), "f32")
+    types = {name: value.dtype for name, value in half.state_dict().items()}
+    tables = [name for name in types if name.endswith("table")]
+    assert len(tables) == 1
+    assert types[tables[0]] is torch.float32
+    assert {types[name] for name in types if name not in tables} == {torch.bfloat16}
+    width = bundle().manifest.input.width
+    picture = torch.full((1, width, width, 3), 128, dtype=torch.uint8)
+    assert half(picture).dtype is torch.float32
+    assert (half(picture) - single(picture)).abs().max() < 0.1
