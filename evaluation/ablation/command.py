@@ -62,6 +62,7 @@ def command(
     in pairs: ablation.md, ablation.json, runs.csv.
 
     Call it again after an interruption: whole runs are kept, others go on from their last epoch.
+    Several processes may share the work, each with its own runs (--only).
     """
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
@@ -69,15 +70,17 @@ def command(
     plan = Plan(output, read_bottlenecks(bottlenecks), seeds, values, limit)
     todo = chosen_runs(plan, only)
     console = Console()
-    done = {key: result for key in plan.runs() if (result := read_result(plan, key))}
+    for key in plan.runs():
+        read_result(plan, key)  # of other settings: refused before hours of work
     images = Images(data, limit)
     for key in todo:
-        if key not in done and not no_train:
-            done[key] = _run(plan, key, images, console)
+        if not no_train and read_result(plan, key) is None:
+            _run(plan, key, images, console)
+    done = {key: result for key in plan.runs() if (result := read_result(plan, key))}
     _write_tables(plan, done, size, console)
 
 
-def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> dict[str, Any]:
+def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> None:
     epochs = plan.settings(key).epochs
 
     def tell(report: EpochReport) -> None:
@@ -87,7 +90,7 @@ def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> dict[str,
         )
 
     with progress_bar(str(key), None, "steps", console) as show:
-        return complete(plan, key, images, Watch(show, tell))
+        complete(plan, key, images, Watch(show, tell))
 
 
 def _write_tables(

@@ -86,7 +86,7 @@ def test_command_trains_and_writes_a_bundle(
     arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
     arguments += ["--epochs", 1, "--size", 64, "--set", "pretrained=false"]
     arguments += ["--set", "batch_size=2", "--set", "input_size=64", "--bottleneck", bottleneck]
-    arguments += ["--limit", 8, "--tensorboard"]
+    arguments += ["--limit", 64, "--tensorboard"]
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = read_bundle(tmp_path / "bundle")
