@@ -30,11 +30,13 @@ GRADIO_PATHS = (
 """Of the many that Gradio has, those its page needs; the others are answered as not found."""
 UPLOAD_PATH = "/gradio_api/upload"
 UPLOAD_PATHS = frozenset({UPLOAD_PATH, "/recordings/upload"})
+ASSETS = "/assets/"
+"""Named after their content, so browsers may keep them."""
+NOT_KEPT = {"Cache-Control": "no-store"}
 TOO_MUCH = "too much was sent"
 MAX_BODY_BYTES = 1 << 20
 """Of a request that is no upload."""
 HEADERS = {
-    "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
     "'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
@@ -90,10 +92,12 @@ class Gate:
             token, session = self._sessions.begin()
         refusal = self._refusal(scope, headers, session)
         if refusal is not None:
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, _with_headers(send, NOT_KEPT))
             return
         scope[SESSION_KEY] = session
-        extra = {"Set-Cookie": self.set_cookie(token)} if token else {}
+        extra = {} if scope["path"].startswith(ASSETS) else dict(NOT_KEPT)
+        if token:
+            extra["Set-Cookie"] = self.set_cookie(token)
         limit = self._upload_bytes if scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
         await self._app(scope, _limited(receive, limit), _with_headers(send, extra))
 
@@ -162,13 +166,13 @@ async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1008})
 
 
-def _with_headers(send: Send, extra: dict[str, str] | None = None) -> Send:
+def _with_headers(send: Send, extra: dict[str, str]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
-            for name, value in (extra or {}).items():
+            for name, value in extra.items():
                 headers.append(name, value)
         await send(message)
 

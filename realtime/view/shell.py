@@ -61,6 +61,7 @@ def make_page(
 def _mount_gradio(
     app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings, settings: ViewSettings
 ) -> None:
+    # Gradio reads both where it is imported and where components are made.
     os.environ["GRADIO_TEMP_DIR"] = str(surroundings.scratch)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr

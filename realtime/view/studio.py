@@ -92,6 +92,9 @@ class Studio(Closing):
             self._desk.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
             self._desk.clear(without_secrets(str(error)))
+        except Exception as error:  # noqa: BLE001 - the page must go on and say that it failed
+            self._console.print_exception()
+            self._desk.clear(f"The session failed: {type(error).__name__}.")
         finally:
             with self._lock:
                 self._session = None

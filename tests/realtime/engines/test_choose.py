@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.config import EngineSettings, load_settings
 from qlumen.realtime.engines import choose
-from qlumen.realtime.engines.choose import best_engine, open_engine
+from qlumen.realtime.engines.choose import best_engine, bundle_folder, open_engine
 from qlumen.realtime.engines.presence import (
     NAMES,
     Gpu,
@@ -40,6 +41,33 @@ def test_auto_says_what_it_chose_and_why(monkeypatch: pytest.MonkeyPatch) -> Non
         about = engine.describe()
     assert about["name"] == "openvino"
     assert about["reason"] == "no NVIDIA GPU here, and on a CPU it is the fastest"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "present", "name"),
+    [
+        ((), (), "lite0-vqc4-int8"),
+        (("engine.name=openvino",), ("torch",), "lite0-vqc4-int8"),
+        (("engine.name=torch",), (), "lite0-vqc4"),
+        ((), ("torch",), "lite0-vqc4"),
+        (("model.bundle=lite0-vqc4",), (), "lite0-vqc4"),
+    ],
+)
+def test_bundle_fits_the_engine(
+    monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], present: tuple[str, ...], name: str
+) -> None:
+    """OpenVINO runs the INT8 bundle, every other engine the trained one, unless one is named."""
+    monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS if present else ())
+    monkeypatch.setattr(choose, "presence", lambda name: Presence(name, name in present, ""))
+    folder = bundle_folder(load_settings(None, overrides))
+    assert folder == shipped_bundle().parent / name
+    assert read_bundle(folder).manifest.name == name
+
+
+def test_a_folder_is_taken_as_it_is_named(tmp_path: Path) -> None:
+    """Also one that is not there, so that the error names it."""
+    for given in (tmp_path / "lite0-vqc4", Path("no-such-bundle")):
+        assert bundle_folder(load_settings(None, (f"model.bundle={given}",))) == given
 
 
 def test_named_engine_has_no_reason() -> None:
