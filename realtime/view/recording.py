@@ -101,6 +101,7 @@ class Recording(Closing):
         with self._lock:
             self._stop_finding.set()
             stop = self._stop_finding = threading.Event()
+            self._state = "finding"
         self._work.submit(self._guarded, lambda: self._find(review, wanted, stop))
 
     def picture(self, place: int, overlay: bool) -> bytes | None:
