@@ -66,8 +66,8 @@ def test_bundle_fits_the_engine(
 
 def test_a_folder_is_taken_as_it_is_named(tmp_path: Path) -> None:
     """Also one that is not there, so that the error names it."""
-    for given in (tmp_path / "lite0-vqc4", Path("no-such-bundle")):
-        assert bundle_folder(load_settings(None, (f"model.bundle={given}",))) == given
+    for folder in (tmp_path / "lite0-vqc4", Path("no-such-bundle")):
+        assert bundle_folder(load_settings(None, (f"model.bundle={folder}",))) == folder
 
 
 def test_named_engine_has_no_reason() -> None:
