@@ -16,8 +16,10 @@ from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
 
-FIGURES = ("Dice, val", "network", "age", "delay", "judged")
-COLUMNS = ("", "engine", "bundle", "input", "threads", *FIGURES)
+COLUMNS = ("", "input", "Dice, val", "network", "age", "delay", "judged")
+
+EXACT_BELOW_MS = 100
+"""Times from it on are shown without decimals."""
 
 
 def config_text(row: Row, budget: Budget) -> str:
@@ -46,12 +48,13 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
     )
     table = Table(title=title)
     for name in COLUMNS:
-        table.add_column(name, justify="right" if name in FIGURES else "left")
+        table.add_column(name, justify="right")
     for number, row in enumerate(rows, 1):
         table.add_row(str(number), *_cells(row))
     console.print(table)
     for number, row in enumerate(rows, 1):
-        console.print(f"{number}: {_outcome(row, chosen)}", highlight=False, soft_wrap=True)
+        line = f"{number}: {row.candidate}: {_outcome(row, chosen)}"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def machine_record() -> dict[str, Any]:
@@ -95,12 +98,9 @@ def _cells(row: Row) -> list[str]:
     spans = (live.network, live.age, live.raw) if live else (None, None, None)
     network, age, raw = (_two(span) if span else "-" for span in spans)
     if not live and row.alone_ms is not None:
-        network = f"{row.alone_ms:.1f} alone"
+        network = f"{_ms(row.alone_ms)} alone"
     return [
-        candidate.engine,
-        f"{candidate.bundle.manifest.name} {candidate.precision}",
         "x".join(map(str, candidate.input_size)),
-        str(candidate.threads or "all"),
         _dice(row),
         network,
         age,
@@ -133,7 +133,11 @@ def _dice(row: Row) -> str:
 
 
 def _two(summary: LatencySummary) -> str:
-    return f"{summary.p50:.1f} / {summary.p95:.1f}"
+    return f"{_ms(summary.p50)} / {_ms(summary.p95)}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= EXACT_BELOW_MS else f"{value:.1f}"
 
 
 def _machine() -> str:

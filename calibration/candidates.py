@@ -44,8 +44,8 @@ class Candidate:
         }
 
     def __str__(self) -> str:
-        threads = self.threads or "all"
-        return f"{self.engine} {self.bundle.manifest.name} {self.precision}, {threads} threads"
+        threads = {0: "all threads", 1: "1 thread"}.get(self.threads, f"{self.threads} threads")
+        return f"{self.engine} {self.bundle.manifest.name} {self.precision}, {threads}"
 
 
 def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> list[Candidate]:
