@@ -46,16 +46,18 @@ def page(report: ProfileReport) -> str:
     on_the_way = {
         name: report.segments_us[name] for name in report.stages if report.stages[name].in_response
     }
+    colours = plots.colours_of(report.stages)
     sections = (
         f'<h1>{title}</h1><p class="{verdict}"><strong>{escape(last)}</strong></p>',
         _section("Response time", plots.histogram(report.segments_us[RESPONSE], report.budget_ms)),
         _section(
             "Percentiles",
             plots.percentile_curves(
-                {n: s for n, s in report.segments_us.items() if report.stages[n].work}
+                {n: s for n, s in report.segments_us.items() if report.stages[n].work},
+                colours,
             ),
         ),
-        _section("Where a frame's time goes", plots.stacked(on_the_way, report.seconds)),
+        _section("Where a frame's time goes", plots.stacked(on_the_way, colours, report.seconds)),
         _section("Stages, ms a frame", _stages(report)),
         _section("Threads", _threads(report)),
         _section("Slowest frames", _slowest(report)),

@@ -1,8 +1,9 @@
 """The plots of a profile's page, as inline SVG. Text and lines take the page's own colours."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import cycle
 
 from qlumen.realtime.profiling.recorder import Segment
 
@@ -17,9 +18,10 @@ PERCENTS = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9)
 HISTOGRAM_BINS = 60
 
 Point = tuple[float, float]
+Colours = Mapping[str, str]
 
 
-def percentile_curves(stages: Mapping[str, Sequence[Segment]]) -> str:
+def percentile_curves(stages: Mapping[str, Sequence[Segment]], colours: Colours) -> str:
     """A curve a stage: milliseconds (logarithmic) over the percentile, the tail drawn wide."""
     curves = {name: _curve(segments) for name, segments in stages.items()}
     values = [ms for curve in curves.values() for _, ms in curve]
@@ -29,13 +31,13 @@ def percentile_curves(stages: Mapping[str, Sequence[Segment]]) -> str:
     decades = round(math.log10(high / low))
     for power in range(decades + 1):
         body.append(_tick_y(power / decades, f"{low * 10**power:g}"))
-    for number, curve in enumerate(curves.values()):
+    for name, curve in curves.items():
         points = [(x, math.log10(max(low, ms) / low) / decades) for x, ms in curve]
-        body.append(_line(points, colour(number)))
-    return _svg(body, "percentile of frames", "ms") + _legend(list(stages))
+        body.append(_line(points, colours[name]))
+    return _svg(body, "percentile of frames", "ms") + _legend(list(stages), colours)
 
 
-def stacked(stages: Mapping[str, Sequence[Segment]], seconds: float) -> str:
+def stacked(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: float) -> str:
     """Means of the stages on top of each other, over the parts of the run."""
     means = {name: [_mean_ms(part) for part in parts] for name, parts in stages.items()}
     count = min(len(parts) for parts in means.values())
@@ -44,11 +46,11 @@ def stacked(stages: Mapping[str, Sequence[Segment]], seconds: float) -> str:
     body = [_tick_y(i / 4, f"{top * i / 4:g}") for i in range(5)]
     body += [_tick_x(i / 4, f"{seconds * i / 4:.3g}") for i in range(5)]
     base = [0.0] * count
-    for number, parts in enumerate(means.values()):
+    for name, parts in means.items():
         upper = [low + parts[i] for i, low in enumerate(base)]
-        body.append(_band(base, upper, top, colour(number)))
+        body.append(_band(base, upper, top, colours[name]))
         base = upper
-    return _svg(body, "seconds", "ms") + _legend(list(stages))
+    return _svg(body, "seconds", "ms") + _legend(list(stages), colours)
 
 
 def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
@@ -71,8 +73,9 @@ def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
     return _svg(body, "ms from due to drawn", "frames")
 
 
-def colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
+def colours_of(names: Iterable[str]) -> Colours:
+    """A colour for each name, the same in all plots."""
+    return dict(zip(names, cycle(COLOURS), strict=False))
 
 
 def _curve(segments: Sequence[Segment]) -> list[Point]:
@@ -129,7 +132,7 @@ def _bar(place: int, share: float) -> str:
     x, y = _x(place / HISTOGRAM_BINS), _y(share)
     width = (WIDTH - LEFT - RIGHT) / HISTOGRAM_BINS - 1
     height = HEIGHT - BOTTOM - y
-    return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{height:.1f}" fill="{colour(0)}"/>'
+    return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{height:.1f}" fill="{COLOURS[0]}"/>'
 
 
 def _tick_x(share: float, label: str) -> str:
@@ -154,9 +157,9 @@ def _svg(body: Sequence[str], across: str, up: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(body)}{titles}</svg>'
 
 
-def _legend(names: Sequence[str]) -> str:
+def _legend(names: Sequence[str], colours: Colours) -> str:
     entries = (
-        f'<span><i style="background:{colour(number)}"></i>{escape(name.replace("_", " "))}</span>'
-        for number, name in enumerate(names)
+        f'<span><i style="background:{colours[name]}"></i>{escape(name.replace("_", " "))}</span>'
+        for name in names
     )
     return f'<p class="legend">{"".join(entries)}</p>'
