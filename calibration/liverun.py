@@ -23,8 +23,10 @@ from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
 CLIP_SECONDS = 2
+CLIP_FRAMES = 90
+"""At most; the clip is played again and again."""
 CLIP_FROM_S = 2.0
-"""The scene's first seconds show a polyp; the clip is played again and again."""
+"""There the scene shows a polyp."""
 SCREEN_RUNS = 7
 NO_MAP = np.zeros((0, 0), np.float32)
 
@@ -49,8 +51,8 @@ class Live:
 
 
 def write_clip(path: Path, size: tuple[int, int], fps: Fraction) -> None:
-    """Two seconds of the scene as H.264, so that decoding costs what it costs in the room."""
-    count = max(2, round(CLIP_SECONDS * fps))
+    """Up to two seconds of the scene as H.264, so that decoding costs what it costs in the room."""
+    count = min(CLIP_FRAMES, max(2, round(CLIP_SECONDS * fps)))
     source = SceneSource(SceneSettings(size[0], size[1], fps, count))
     nothing = Segmentation(np.zeros((size[1], size[0]), np.uint8), (), NO_MAP)
     first = round(CLIP_FROM_S * fps)

@@ -45,16 +45,15 @@ def test_choice_follows_its_rule(tmp_path: Path) -> None:
     bundle = read_bundle(shipped_bundle())
     segmenter = Segmenter.open(bundle, load_settings())
     choice = choose_thresholds(pairs, segmenter, 0.001)
-    segmenter.close()
     dice = {}
     for low, high in [(a, b) for a in LOW_CANDIDATES for b in HIGH_CANDIDATES if a <= b]:
         overrides = [f"postprocess.low={low}", f"postprocess.high={high}"]
         overrides.append("postprocess.min_area_fraction=0.001")
-        candidate = Segmenter.open(bundle, load_settings(None, overrides))
+        candidate = segmenter.with_thresholds(bundle, load_settings(None, overrides))
         mean = means(evaluate(pairs, candidate))["dice"]
         assert mean is not None
         dice[low, high] = mean
-        candidate.close()
+    segmenter.close()
     best = max(dice.values())
     chosen = choice.thresholds
     assert choice.dice == pytest.approx(dice[chosen.low, chosen.high])
