@@ -45,8 +45,14 @@ class Remembered:
 
 @cache
 def compiled_form() -> Network:
-    """The bundle's compiled form in OpenVINO."""
-    return Remembered(OpenVinoEngine(bundle().model).infer)
+    """The bundle's compiled form in OpenVINO, closed after each picture: an engine that is left
+    when the interpreter ends can abort it."""
+
+    def run(picture: Image) -> Probability:
+        with OpenVinoEngine(bundle().model) as engine:
+            return engine.infer(picture)
+
+    return Remembered(run)
 
 
 @cache
