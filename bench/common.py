@@ -27,10 +27,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def interleaved_ms(
-    functions: Mapping[str, Callable[[], object]], rounds: int
+    functions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = WARM_UP_ROUNDS
 ) -> dict[str, list[float]]:
     """Milliseconds of each call, the functions taking turns, so that a noisy spell hits all."""
-    for _ in range(WARM_UP_ROUNDS):
+    for _ in range(warm_up):
         for function in functions.values():
             function()
     times: dict[str, list[float]] = {name: [] for name in functions}

@@ -6,7 +6,7 @@ missing, an empty module takes its place. The encoders are timm's (`tu-`), which
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -35,15 +35,16 @@ class FromBytes(nn.Module):
         return torch.sigmoid(self.network(image.float().permute(0, 3, 1, 2) / 255))
 
 
-def networks(bundle: Bundle) -> dict[str, nn.Module]:
-    """By name, in evaluation mode, all from bytes to probabilities."""
+def networks(bundle: Bundle, only: Collection[str] | None = None) -> dict[str, nn.Module]:
+    """By name, in evaluation mode, all from bytes to probabilities; all, or `only` some."""
     made: dict[str, Callable[[], nn.Module]] = {
         "qlumen": lambda: deployed_network(bundle),
         "classic_unet": lambda: FromBytes(ClassicUNet()),
         **{name: _smp(encoder) for name, encoder in SMP_ENCODERS.items()},
     }
     torch.manual_seed(0)
-    return {name: make().eval().requires_grad_(False) for name, make in made.items()}
+    wanted = {name: make for name, make in made.items() if only is None or name in only}
+    return {name: make().eval().requires_grad_(False) for name, make in wanted.items()}
 
 
 def macs(network: nn.Module, image: Tensor) -> int:

@@ -45,13 +45,15 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=30, help="calls of each, taking turns")
     arguments.add_argument("--int8", type=Path, help="a quantised bundle; default: the shipped one")
+    arguments.add_argument("--only", nargs="*", metavar="NETWORK", help="qlumen and these alone")
     options = arguments.parse_args()
     bundle = read_bundle(shipped_bundle())
     int8 = options.int8 or shipped_bundle().parent / INT8
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         os.environ["QLUMEN_CACHE"] = str(folder)  # compiled for this run alone
-        given = networks(bundle)
+        wanted = None if options.only is None else ("qlumen", *options.only)
+        given = networks(bundle, wanted)
         runs = _runs(bundle, given, folder, int8 if int8.exists() else None, stack)
         times = _timed(runs | _gemms(), options.rounds)
     image = torch.from_numpy(_pictures(bundle)[0])[None]
@@ -152,7 +154,7 @@ def _quantised(values: ov.Output) -> ov.Output:
 def _timed(runs: Runs, rounds: int) -> dict[str, list[float]]:
     slow = {name: run for name, run in runs.items() if name.startswith(SLOW)}
     quick = {name: run for name, run in runs.items() if name not in slow}
-    return interleaved_ms(quick, rounds) | interleaved_ms(slow, SLOW_ROUNDS)
+    return interleaved_ms(quick, rounds) | interleaved_ms(slow, SLOW_ROUNDS, warm_up=1)
 
 
 def _row(
@@ -182,14 +184,14 @@ def _ratios(times: Mapping[str, list[float]], counts: Mapping[str, int]) -> dict
         return min(times[name]) / min(times[other])
 
     single, eighth = "qlumen openvino f32", "qlumen openvino int8"
-    ratios = {
-        "share_of_peak_fp32": _share(single, counts, times),
-        "classic_unet_onnxruntime_over_fp32": over("classic_unet onnxruntime f32", single),
-    }
+    classic = "classic_unet onnxruntime f32"
+    ratios = {"share_of_peak_fp32": _share(single, counts, times)}
     if eighth in times:
         ratios["fp32_over_int8"] = over(single, eighth)
-        ratios["classic_unet_onnxruntime_over_int8"] = over("classic_unet onnxruntime f32", eighth)
         ratios["share_of_peak_int8"] = _share(eighth, counts, times)
+    for name, own in (("fp32", single), ("int8", eighth)):
+        if classic in times and own in times:
+            ratios[f"classic_unet_onnxruntime_over_{name}"] = over(classic, own)
     return ratios
 
 

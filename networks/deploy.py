@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
 from qlumen.networks.circuit import read_circuit
-from qlumen.networks.export import Deployed, load_network, network_config
+from qlumen.networks.export import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
 from qlumen.networks.precision import Precision
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
@@ -74,15 +74,25 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
 
 
 def _simplify(network: nn.Module) -> None:
-    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6."""
+    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6.
+
+    The folded weights are rounded as those of the compiled form are, so that all engines
+    compute one network: where a finding just reaches its threshold, another rounding loses it.
+    """
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
             continue
         for i, (first, second) in enumerate(pairwise(list(module))):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                module[i], module[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+                module[i], module[i + 1] = _rounded(fuse_conv_bn_eval(first, second)), nn.Identity()
             if isinstance(second, nn.ReLU6):
                 module[i + 1] = Clamp()
+
+
+def _rounded(convolution: nn.Conv2d) -> nn.Conv2d:
+    if convolution.weight.numel() > HALF_ABOVE_ELEMENTS:
+        convolution.weight.data = convolution.weight.data.half().float()
+    return convolution
 
 
 def exported_program(

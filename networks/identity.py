@@ -7,18 +7,21 @@ from safetensors import SafetensorError, safe_open
 
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
 
+DEPLOYMENT = 1
+"""Of `networks/deploy.py`: another arithmetic gets another number."""
 A_WEIGHT = "head.weight"
 """Every network of `networks/unet.py` has it."""
 
 
 def network_sha256(bundle: Bundle) -> str:
     """Hash of all that what is made from a bundle's weights depends on: these, its tables, its
-    architecture, its input's size."""
+    architecture, its input's size, and how it is made."""
     manifest = bundle.manifest
     parts = {
         "files": [manifest.files.get(name) for name in (WEIGHTS, TABLES)],
         "network": manifest.network,
         "input": manifest.input.model_dump(),
+        "deployment": DEPLOYMENT,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

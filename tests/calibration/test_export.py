@@ -17,7 +17,7 @@ from qlumen.realtime.cli import commands
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.errors import EngineError, QlumenError
 
-from engine_contract import bundle, reference, scene
+from engine_contract import bundle, scene, torch_form
 
 
 def run(*arguments: str) -> Result:
@@ -42,12 +42,12 @@ def test_written_file_is_the_network(tmp_path: Path, format_: str) -> None:
 
 
 def test_openvino_file_names_its_network_and_draws_its_map(tmp_path: Path) -> None:
-    """Compared with the trained torch network."""
+    """Compared with the torch weights."""
     path = tmp_path / "n.xml"
     write_openvino(bundle(), path)
     assert ov.Core().read_model(path).get_rt_info(NETWORK_KEY).value == network_sha256(bundle())
     with OpenVinoEngine(path) as engine:
-        parity = compare(bundle(), scene()[:2], reference(), engine.infer)
+        parity = compare(bundle(), scene()[:2], torch_form(), engine.infer)
     assert parity.differing_share <= 1e-4
 
 

@@ -1,4 +1,5 @@
 import stat
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,6 +155,20 @@ def test_openvino_runs_without_a_cache(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
     with open_engine(bundle(), load_settings()) as engine:
         engine.warm_up(1)
+
+
+def test_default_engine_imports_no_other_library() -> None:
+    """Choosing and opening OpenVINO loads neither torch nor ONNX Runtime."""
+    code = (
+        "import sys; from qlumen.networks.bundle import read_bundle, shipped_bundle\n"
+        "from qlumen.realtime.config import load_settings\n"
+        "from qlumen.realtime.engines.choose import open_engine\n"
+        "settings = load_settings(None, ['engine.device=cpu'])\n"
+        "open_engine(read_bundle(shipped_bundle()), settings).close()\n"
+        "print('LOADED', [m for m in ('torch', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "LOADED []" in done.stdout, done.stderr
 
 
 def test_every_engine_is_told_of() -> None:

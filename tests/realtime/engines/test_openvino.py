@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qlumen.calibration.parity import Network
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine, devices
 from qlumen.realtime.errors import EngineError
 
-from engine_contract import EngineContract, bundle, pictures
+from engine_contract import EngineContract, bundle, pictures, torch_form
 
 
 class TestOpenVino(EngineContract):
@@ -19,12 +20,17 @@ class TestOpenVino(EngineContract):
     def open(cls) -> Engine:
         return OpenVinoEngine(bundle().model, CpuOptions(requests=3, streams=2))
 
+    @staticmethod
+    def reference() -> Network:
+        return torch_form()
+
 
 class TestBf16(EngineContract):
-    """Half the digits: more pixels at the edges of findings differ."""
+    """A third of the digits: where a finding just reaches its threshold, another rounding may
+    lose it as a whole."""
 
     name = "openvino"
-    max_share = 5e-3
+    max_share = 2e-2
 
     @classmethod
     def open(cls) -> Engine:

@@ -25,7 +25,7 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.tensorrt import TorchTensorRt, compiled_network, open_tensorrt
 from qlumen.realtime.errors import EngineError
 
-from engine_contract import bundle, reference
+from engine_contract import bundle, compiled_form
 
 CPU = torch.device("cpu")
 KEY = EngineKey("a" * 64, "f32", (1, 352, 352, 3), "card", "1", (("torch", "2"),))
@@ -94,13 +94,13 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_engine_is_built_once_and_draws_the_network_s_map(
     cache: EngineCache, engine_bytes: bytes, no_export: None
 ) -> None:
-    """The exported network gives the reference's map, built or loaded."""
+    """The exported network gives the compiled form's map, built or loaded."""
     library = KnowsIt(engine_bytes)
     picture = np.random.default_rng(0).integers(0, 256, KEY.shape[1:], np.uint8)
     for _ in range(2):
         run = compiled_network(bundle(), "f32", KEY, cache, library, CPU)
         map_ = run(torch.from_numpy(picture)[None])[0, 0].detach().numpy()
-        np.testing.assert_allclose(map_, reference()(picture), atol=1e-4)
+        np.testing.assert_allclose(map_, compiled_form()(picture), atol=1e-4)
     assert library.built == 1
 
 
