@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,15 @@ TINY = {"epochs": 2, "batch_size": 4, "input_size": 64, "pretrained": False, "le
 TINY_OPTIONS = [f"--set={key}={value}" for key, value in {**TINY, "epochs": 1}.items()]
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """Options, folder, and when the checkpoint of the run made by itself was written."""
+
+    options: list[object]
+    output: Path
+    made_ns: int
+
+
 def ablate(*arguments: object) -> str:
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -27,20 +37,21 @@ def ablate(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def options(scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    """An ablation of two bottlenecks, of which one run was made by itself."""
+def ablation(scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ablation:
+    """Two bottlenecks, of which one run was made by itself."""
     output = tmp_path_factory.mktemp("ablation")
     given = ["--data", scene_data, "--output", output, "--bottlenecks", "classical,identity"]
     given += ["--seeds", 1, "--size", 64, "--limit", 4, *TINY_OPTIONS]
     first = ablate(*given, "--only", "identity-0")
     assert "not yet whole: classical-0" in first
+    made_ns = (output / "runs" / "identity-0" / CHECKPOINT).stat().st_mtime_ns
     ablate(*given)
-    return given
+    return Ablation(given, output, made_ns)
 
 
-def test_tables_follow_from_the_results_of_the_runs(options: list[object]) -> None:
+def test_tables_follow_from_the_results_of_the_runs(ablation: Ablation) -> None:
     """Means, and differences pair by pair, recounted from the runs' scores of each image."""
-    output = Path(str(options[3]))
+    output = ablation.output
     content = json.loads((output / "ablation.json").read_text())
     dice = {}
     for path in (output / "runs").glob("*/result.json"):
@@ -64,14 +75,12 @@ def test_tables_follow_from_the_results_of_the_runs(options: list[object]) -> No
         assert f"| `{name}` | 1 |" in (output / "ablation.md").read_text()
 
 
-def test_whole_runs_are_not_repeated(options: list[object]) -> None:
-    """Called again, no checkpoint is written; other settings are refused, naming them."""
-    output = Path(str(options[3]))
-    before = {path: path.stat().st_mtime_ns for path in output.glob(f"runs/*/{CHECKPOINT}")}
-    ablate(*options)
-    assert before == {path: path.stat().st_mtime_ns for path in before}
+def test_whole_runs_are_not_repeated(ablation: Ablation) -> None:
+    """The second call left the first one's run alone; other settings are refused, naming them."""
+    checkpoint = ablation.output / "runs" / "identity-0" / CHECKPOINT
+    assert checkpoint.stat().st_mtime_ns == ablation.made_ns
     with pytest.raises(TrainingError, match="other settings: rate; name another --output"):
-        ablate(*options, "--set", "rate=0.5")
+        ablate(*ablation.options, "--set", "rate=0.5")
 
 
 def test_interrupted_run_ends_as_a_whole_one(tmp_path: Path, scene_data: Path) -> None:
