@@ -142,11 +142,11 @@ def in_browser(
     while not browser.execute_script(f"return document.querySelector('{selector}')"):
         time.sleep(0.1)
     time.sleep(SETTLE_S)
-    published = desk.view.feed.newest.number if desk.view.feed.newest else 0
+    published = desk.view.feed.published
     started = time.monotonic()
     seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
     took = time.monotonic() - started
-    made = (desk.view.feed.newest.number if desk.view.feed.newest else 0) - published
+    made = desk.view.feed.published - published
     delays = [at - grabbed.wall_ms[number] for number, at in seen if number in grabbed.wall_ms]
     gaps = [later[1] - earlier[1] for earlier, later in pairwise(seen)]
     return {

@@ -83,14 +83,15 @@ class Feed:
 
     Attributes:
         in_flight: pictures that may be sent to a viewer and not yet drawn.
-        newest: of all pictures; None before the first.
+        newest: the picture of the newest frame; None while nobody has asked for that.
+        published: pictures so far.
     """
 
     def __init__(self, *, viewers: int, in_flight: int) -> None:
         self._limit, self.in_flight = viewers, in_flight
         self._viewers: tuple[Viewer, ...] = ()
         self._lock = threading.Lock()
-        self._number = 0
+        self.published = 0
         self.newest: Picture | None = None
 
     @property
@@ -117,8 +118,8 @@ class Feed:
 
     def publish(self, frame: int, grabbed_ns: int, jpeg: bytes) -> None:
         """Replace the newest picture and wake who waits for one; by one thread at a time."""
-        self._number += 1
-        self.newest = Picture(self._number, frame, grabbed_ns, jpeg)
+        self.published += 1
+        self.newest = Picture(self.published, frame, grabbed_ns, jpeg)
         for viewer in self._viewers:
             if viewer.ready:
                 viewer.wake()
@@ -153,6 +154,7 @@ class WebSink(Sink):
         for listener in self._listeners:
             listener(result)
         if not self._feed.wanted:
+            self._feed.newest = None  # who is ready later waits for a newer one
             return
         frame = result.frame
         image = frame.image if result.drawn is None else result.drawn

@@ -16,6 +16,7 @@ class Live {
     this.message = root.querySelector(".live-message");
     this.state = {};
     this.delays = new Map();
+    this.items = [];
     this.drawn = 0;
     this.newest = 0;
     this.retryMs = FIRST_RETRY_MS;
@@ -133,20 +134,23 @@ class Live {
   }
 
   showTracks(tracks) {
-    const list = this.find("[data-tracks]"), shown = JSON.stringify(tracks);
-    if (shown === this.shownTracks) return;
-    this.shownTracks = shown;
-    list.replaceChildren(...(tracks.length ? tracks.map(trackItem) : [noTrack()]));
+    const numbers = tracks.map((track) => track.number).join();
+    const known = new Map(this.items.map((item) => [Number(item.dataset.number), item]));
+    if (numbers !== this.numbers) {
+      this.numbers = numbers;
+      this.items = tracks.map(({ number }) => known.get(number) || trackItem(number));
+      this.find("[data-tracks]").replaceChildren(...(tracks.length ? this.items : [noTrack()]));
+    }
+    tracks.forEach((track, index) => fillTrack(this.items[index], track));
   }
 
-  showSources({ chooses, sources, running }) {
+  showSources({ chooses, sources }) {
     const form = this.find("[data-source]");
     form.hidden = !chooses;
     if (!chooses) return;
     const list = form.querySelector("select");
     if (list.options.length !== sources.length)
       list.replaceChildren(...sources.map((name, index) => new Option(name, index)));
-    form.querySelector("[data-stop]").disabled = !running;
   }
 
   announce(before, state) {
@@ -213,16 +217,22 @@ class Live {
   find(selector) { return this.root.querySelector(selector); }
 }
 
-function trackItem({ number, since_s, last_s, score, picture, now }) {
+function trackItem(number) {
   const item = document.createElement("li"), image = new Image(), text = document.createElement("div");
-  image.src = `/live/track/${number}?${picture}`;
+  item.dataset.number = number;
   image.alt = `Lesion ${number}`;
-  const times = document.createElement("small");
-  times.textContent = `${clock(since_s)} to ${clock(last_s)}, score ${score.toFixed(2)}`;
-  text.append(`Lesion ${number}${now ? ", in view" : ""}`, times);
-  item.classList.toggle("live-now", now);
+  text.append(document.createElement("span"), document.createElement("small"));
   item.append(image, text);
   return item;
+}
+
+function fillTrack(item, { number, since_s, last_s, score, picture, now }) {
+  const image = item.querySelector("img"), address = `/live/track/${number}?${picture}`;
+  if (image.getAttribute("src") !== address) image.src = address;
+  item.querySelector("span").textContent = `Lesion ${number}${now ? ", in view" : ""}`;
+  item.querySelector("small").textContent =
+    `${clock(since_s)} to ${clock(last_s)}, score ${score.toFixed(2)}`;
+  item.classList.toggle("live-now", now);
 }
 
 function noTrack() {
