@@ -128,7 +128,8 @@ class Running:
     def _end(self, why: str) -> None:
         if self._process.poll() is None:
             self._ended_by = self._ended_by or f"the recording's worker {why}"
-        self._kill()
+        if self._reader.is_alive():  # else its number may be another's by now
+            self._kill()
 
     def _kill(self) -> None:
         """With what libraries started in it: a child would keep the pipe open."""
