@@ -73,6 +73,8 @@ class Running:
         """Whether it works; also ends one that made no progress for too long."""
         if self._reader.is_alive() and time.monotonic() - self._last_s > self._limits.stall_s:
             self._end(f"made no progress for {self._limits.stall_s:g} s and was ended")
+        elif self._reader.is_alive() and self._process.poll() is not None:
+            self._kill()  # what libraries started in it lives on, and keeps the pipe open
         return self._reader.is_alive()
 
     def result(self) -> Any:
@@ -126,6 +128,7 @@ class Running:
     def _end(self, why: str) -> None:
         if self._process.poll() is None:
             self._ended_by = self._ended_by or f"the recording's worker {why}"
+        if self._reader.is_alive():  # else its number may be another's by now
             self._kill()
 
     def _kill(self) -> None:
