@@ -61,7 +61,7 @@ class StageAccount:
     def segments(self) -> list[Segment]:
         """Those that hold anything, in order. For the end of the run."""
         self._close_segment()
-        return [self._done[index] for index in sorted(self._done) if self._done[index]]
+        return [dict(self._done[index]) for index in sorted(self._done) if self._done[index]]
 
     def _close_segment(self) -> None:
         counts = self.histogram.counts()
