@@ -3,8 +3,9 @@
     python bench/peers.py NAME CLIP FOLDER FRAMES
 
 Prints one line of JSON: frames, seconds from the first frame's request until the output is
-closed, and the milliseconds from a decoded frame to its drawn one. Peers have random weights,
-which cost the same as trained ones; FOLDER holds what `race.py` has prepared.
+closed, the milliseconds from a decoded frame to its drawn one, and the peak of memory. Peers
+have random weights, which cost the same as trained ones; FOLDER holds what `race.py` has
+prepared.
 """
 
 import json
@@ -24,6 +25,7 @@ from qlumen.realtime.config import Settings, load_settings
 
 SIZE_PX = 352
 """Input of every network: qlumen's own."""
+KIB_PER_MIB = 1024
 THRESHOLD = 0.5
 GREEN = (0, 230, 230)
 Image = NDArray[np.uint8]
@@ -34,7 +36,14 @@ Result = dict[str, object]
 def main() -> None:
     name, clip, folder, frames = sys.argv[1:]
     result = RUNS[name](Path(clip), Path(folder), int(frames))
-    print(json.dumps(result))
+    print(json.dumps({**result, "peak_mib": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """Of this process alone: what `getrusage` says begins with the size of its parent."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / KIB_PER_MIB
 
 
 def eager_unet(clip: Path, folder: Path, frames: int) -> Result:
@@ -90,6 +99,7 @@ def yolo(clip: Path, folder: Path, frames: int) -> Result:
     from ultralytics import YOLO
 
     model = YOLO(folder / "yolo_openvino_model", task="segment")
+    model.predict(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), imgsz=SIZE_PX, verbose=False)
     results = model.predict(
         str(clip), stream=True, imgsz=SIZE_PX, verbose=False, conf=0.25, save=False
     )
@@ -117,8 +127,9 @@ def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
 
     segmenter = Segmenter.open(read_bundle(shipped_bundle()), Settings(), live=True)
     colour = supervision.Color(230, 230, 0)
-    fill = supervision.MaskAnnotator(color=colour, opacity=0.15)
-    outline = supervision.PolygonAnnotator(color=colour)
+    by = supervision.ColorLookup.INDEX
+    fill = supervision.MaskAnnotator(color=colour, opacity=0.15, color_lookup=by)
+    outline = supervision.PolygonAnnotator(color=colour, color_lookup=by)
     milliseconds: list[float] = []
 
     def annotate(image: Image, index: int) -> Image:

@@ -33,19 +33,17 @@ FEW_FRAMES = {"eager_unet": 12, "onnx_unet": 24}
 """Of contestants that take over half a second a frame."""
 LIMIT_SECONDS = 1800
 HERE = Path(__file__).parent
-KIB_PER_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """Attributes:
-    result: what the contestant printed. wall_s, cpu_s, peak_mib: of its process.
+    result: what the contestant printed. wall_s, cpu_s: of its process.
     """
 
     result: dict[str, float]
     wall_s: float
     cpu_s: float
-    peak_mib: float
 
 
 class FailedError(Exception):
@@ -111,7 +109,7 @@ class Race:
             "p50_ms": statistics.median(r["p50"] for r in results),
             "p99_ms": statistics.median(r["p99"] for r in results),
             "cpu_ms": statistics.median(_cpu_ms(run, start) for run in rounds),
-            "peak_mib": statistics.median(run.peak_mib for run in rounds),
+            "peak_mib": statistics.median(r["peak_mib"] for r in results),
             "start_s": start.wall_s,
             "frames": results[0]["frames"],
             "settings": " ".join((RUNS[name].__doc__ or "").split()),
@@ -147,7 +145,7 @@ class Race:
                 lines = errors.read().decode(errors="replace").strip().splitlines()
                 raise FailedError(lines[-1] if lines else f"exit code {process.returncode}")
         result = json.loads(output.splitlines()[-1])
-        return Run(result, wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / KIB_PER_MIB)
+        return Run(result, wall_s, used.ru_utime + used.ru_stime)
 
     def _prepared(self, name: str) -> bool:
         code = PREPARATIONS.get(name)
