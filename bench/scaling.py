@@ -59,16 +59,17 @@ def main() -> None:
             found = list(AXES[axis](Path(name), options.frames))
             rows += found
             for cost in [key for key in found[0] if key not in ("axis", "size")]:
-                exponents[f"{axis}_{cost}_exponent"] = exponent(found, cost)
+                slope = exponent(found, cost)
+                exponents |= {} if slope is None else {f"{axis}_{cost}_exponent": slope}
     report(rows, {}, options.json, exponents)
 
 
-def exponent(rows: list[Row], cost: str) -> float:
-    """NaN where a cost is 0, as shares of missed frames may be."""
+def exponent(rows: list[Row], cost: str) -> float | None:
+    """None where a cost is 0, as shares of missed frames may be."""
     sizes = np.array([float(row["size"]) for row in rows])
     costs = np.array([float(row[cost]) for row in rows])
     if (costs <= 0).any():
-        return float("nan")
+        return None
     return float(np.polynomial.Polynomial.fit(np.log(sizes), np.log(costs), 1).convert().coef[1])
 
 
