@@ -41,6 +41,7 @@ FINDINGS = (1, 2, 4, 8, 16, 32, 64)
 STREAMS = (1, 2, 4, 8)
 LENGTHS = (1, 2, 4, 8)
 """Times `--frames`."""
+SCENE_FRAMES = 30
 FINDING_ROUNDS = 30
 STRIDE_PX = 32
 """Of the deepest feature map, where the circuit is."""
@@ -208,7 +209,8 @@ def replaying(clip: Path, folder: Path, frames: int) -> "subprocess.Popen[bytes]
 
 
 def scene_of(width: int, height: int) -> Settings:
-    return load_settings(None, [f"scene.width={width}", f"scene.height={height}"])
+    size = [f"scene.width={width}", f"scene.height={height}"]
+    return load_settings(None, [*size, f"scene.frames={SCENE_FRAMES}"])
 
 
 AXES: dict[str, Callable[[Path, int], Iterator[Row]]] = {
