@@ -100,7 +100,7 @@ def _ratio(rate: Fraction | None) -> str | None:
 
 
 def _manifest(record: SourceRecord, settings: Settings, frames: int) -> Manifest:
-    latency = asdict(LatencySummary(frames, 1.25, 2.5, 3.75, 5.0))
+    latency = asdict(LatencySummary(frames, 1.25, 2.0, 2.5, 3.75, 4.5, 5.0))
     return Manifest(
         format=1,
         created="2026-01-31T14:15:02+00:00",

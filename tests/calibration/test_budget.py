@@ -24,7 +24,7 @@ BUDGET = Budget(25, (1920, 1080))
 
 
 def span(p95: float) -> LatencySummary:
-    return LatencySummary(100, p95 / 2, p95, p95, p95)
+    return LatencySummary(100, p95 / 2, p95, p95, p95, p95, p95)
 
 
 def row(tiny: Bundle, accuracy: float | None, age: float, rejected: str = "") -> Row:
