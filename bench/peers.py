@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 
 SIZE_PX = 352
 """Input of every network: qlumen's own."""
@@ -125,7 +126,7 @@ def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
     from qlumen.realtime.frames import Frame
     from qlumen.realtime.segmenter import Segmenter
 
-    segmenter = Segmenter.open(read_bundle(shipped_bundle()), Settings(), live=True)
+    segmenter = Segmenter.open(read_bundle(bundle_folder(Settings())), Settings(), live=True)
     colour = supervision.Color(230, 230, 0)
     by = supervision.ColorLookup.INDEX
     fill = supervision.MaskAnnotator(color=colour, opacity=0.15, color_lookup=by)

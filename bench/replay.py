@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine, Ticket
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Image
 from qlumen.realtime.outputs import Outputs
 from qlumen.realtime.replay import replay
@@ -55,7 +56,7 @@ def main() -> None:
 
 def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str, object]]:
     settings = Settings()
-    segmenter = Segmenter.open(read_bundle(shipped_bundle()), settings)
+    segmenter = Segmenter.open(read_bundle(bundle_folder(settings)), settings)
     segmenter.engine.warm_up()
     pictures = network_pictures(clip, segmenter)
     unet = ClassicUNet().eval()

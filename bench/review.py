@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Segmentation
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
@@ -50,7 +51,7 @@ def _finding_s(review: Review, high: float) -> float:
 
 
 def _rounding(clip: str, settings: Settings) -> None:
-    segmenter = Segmenter.open(read_bundle(shipped_bundle()), settings)
+    segmenter = Segmenter.open(read_bundle(bundle_folder(settings)), settings)
     differing, counts, boxes = (dict.fromkeys(BITS, 0) for _ in range(3))
     pixels = 0
     with open_source(clip, settings) as source:

@@ -18,8 +18,9 @@ import numpy as np
 from clips import Clip
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.config import TemporalSettings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Finding, Mask, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
@@ -87,7 +88,7 @@ def main() -> None:
     arguments.add_argument("--set", action="append", default=[], help="one setting")
     options = arguments.parse_args()
     settings = load_settings(None, options.set)
-    bundle = read_bundle(settings.model.bundle or shipped_bundle())
+    bundle = read_bundle(bundle_folder(settings))
     segmenter = Segmenter.open(bundle, settings)
     judged = [judge(clip, segmenter) for clip in clips.all_clips(clips.data_folder())]
     rows = compared(variants(settings.temporal), judged, segmenter)

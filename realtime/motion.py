@@ -6,6 +6,7 @@ built-in scene, whose truth is known: see `bench/motion.py`.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -67,11 +68,19 @@ def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
     do not show the same, and nothing should be carried over.
     """
     height, width = flow.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y, x = _places(height, width)
     back = cv2.remap(
         later, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return float(cv2.absdiff(back, earlier).mean())
+
+
+@lru_cache(maxsize=2)
+def _places(height: int, width: int) -> NDArray[np.float32]:
+    """`(2, height, width)`: row and column of each pixel."""
+    places = np.mgrid[:height, :width].astype(np.float32)
+    places.flags.writeable = False
+    return places
 
 
 def moved(segmentation: Segmentation, flow: Flow) -> Segmentation:
