@@ -31,7 +31,7 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/gpu
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 lint: .links/qlumen
 	$(BIN)/ruff check .

@@ -86,7 +86,6 @@ DEV = [
     "pycocotools>=2.0.8",
     "pypdf>=5",
     "pytest>=8.3",
-    "pytest-xdist>=3.6",
     "ruff>=0.11",
     "selenium>=4.20",
     "types-psutil",
