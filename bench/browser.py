@@ -57,6 +57,11 @@ def network_log(browser: webdriver.Chrome) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["method"].startswith("Network.")]
 
 
+def console_errors(browser: webdriver.Chrome) -> list[dict[str, Any]]:
+    """Errors on the browser's console since the last call, those of earlier pages included."""
+    return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
 def requested(events: list[dict[str, Any]]) -> list[str]:
     """Addresses of all requests and sockets among the events."""
     addresses = []

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from qlumen.realtime.view.requests import Hold
 from qlumen.realtime.view.stream import HEAD
 
-from browser import DESKTOP, PHONE, network_log, requested, resize
+from browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from live_process import wait_until
 from media import read_video
 from page import Shown
@@ -35,8 +35,9 @@ return canvas.toDataURL("image/jpeg").length > 5000 ? canvas.toDataURL() : null;
 
 @pytest.fixture(scope="module")
 def page(browser: webdriver.Chrome, shown: Shown) -> webdriver.Chrome:
-    """The page with its picture moving."""
+    """The page with its picture moving; what the logs hold of other pages is dropped."""
     network_log(browser)
+    console_errors(browser)
     browser.get(shown.url)
     wait_until(lambda: drawn(browser) > 0, "no picture was drawn")
     return browser
@@ -80,8 +81,7 @@ def test_nothing_is_asked_of_any_other_host(page: webdriver.Chrome, shown: Shown
     assert any(address.startswith("ws://") for address in addresses)
     own = [a for a in addresses if not a.startswith(OWN_SCHEMES)]
     assert {urlsplit(address).netloc for address in own} == {host}
-    severe = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
-    assert severe == []
+    assert console_errors(page) == []
 
 
 def test_switches_act_and_show_the_state(page: webdriver.Chrome, shown: Shown) -> None:
