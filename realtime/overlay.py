@@ -49,6 +49,7 @@ class Overlay:
         _check_style(line_bgr, fill_alpha, line_width_px)
         self._line_width_px = line_width_px
         self._pool = FramePool()
+        self._scratch: list[Mask] = []
         self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
 
     def __call__(
@@ -69,25 +70,32 @@ class Overlay:
         np.copyto(drawn, image)
         if not segmentation.findings:
             return drawn
-        parts = self._parts(segmentation)
+        parts = self._cleared(segmentation.mask.shape)
+        self._stamp(segmentation, parts)
         for box in self._boxes(segmentation):
             blend_parts(drawn, parts, self._keep, self._add, *box)
+        self._scratch = [parts]
         return drawn
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
-        return (self._parts(segmentation) > 0).astype(np.uint8)
+        parts = np.zeros(segmentation.mask.shape, np.uint8)
+        self._stamp(segmentation, parts)
+        return (parts > 0).astype(np.uint8)
 
-    def _parts(self, segmentation: Segmentation) -> Mask:
+    def _cleared(self, shape: tuple[int, ...]) -> Mask:
+        """Zeros: those of the last time, which blending left cleared, or new ones."""
+        last = self._scratch.pop() if self._scratch else None
+        return np.zeros(shape, np.uint8) if last is None or last.shape != shape else last
+
+    def _stamp(self, segmentation: Segmentation, parts: Mask) -> None:
         line, rim = self._widths(segmentation.mask.shape[0])
-        parts = np.zeros_like(segmentation.mask)
         for level, radius in ((RIM, line + rim), (LINE, line)):
             disc = _disc(radius)
             for finding in segmentation.findings:
                 stamp_border(finding.contour, disc, level, parts)
         for finding in segmentation.findings:
             stamp_mask(segmentation.mask, *finding.box, parts)
-        return parts
 
     def _boxes(self, segmentation: Segmentation) -> Iterable[Box]:
         height, width = segmentation.mask.shape

@@ -119,6 +119,17 @@ def test_settings_out_of_bounds_are_refused() -> None:
         Overlay(line_width_px=-1)
 
 
+@given(st.lists(st.tuples(masks(12), st.integers(0, 2**16)), min_size=2, max_size=4))
+def test_nothing_of_earlier_frames_is_drawn(
+    frames: list[tuple[NDArray[np.uint8], int]],
+) -> None:
+    """One overlay draws a row of frames as new ones draw each."""
+    overlay = Overlay()
+    for mask, seed in frames:
+        image, found = picture(mask.shape, seed), segmentation(mask)
+        np.testing.assert_array_equal(overlay(image, found), Overlay()(image, found))
+
+
 def test_frame_of_another_size_is_refused() -> None:
     """An image that is not the segmented frame is named with both sizes."""
     with pytest.raises(ValueError, match=r"image is \(4, 5, 3\) uint8; the mask of \(4, 6\)"):
