@@ -26,7 +26,7 @@ WHOLE = 1 << FRACTION_BITS
 
 
 class Overlay:
-    """Draws the findings of a segmentation on a copy of the frame."""
+    """Draws the findings of a segmentation on a frame, or on a copy of it."""
 
     def __init__(
         self,
@@ -52,30 +52,37 @@ class Overlay:
         self._scratch: list[Mask] = []
         self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
 
-    def __call__(
-        self, image: Image, segmentation: Segmentation, *, writeable: bool = False
-    ) -> Image:
+    def __call__(self, image: Image, segmentation: Segmentation) -> Image:
         """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
 
-        Pixels where `marker_mask` is 0 keep their bits. With no finding nothing is
-        copied, unless the result is to be `writeable`: it is then a read-only view of
-        `image`. Raises ValueError if image and mask differ in size.
+        Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
+        read-only view of `image`. Raises ValueError if image and mask differ in size.
         """
         _check_image(image, segmentation.mask)
-        if not (segmentation.findings or writeable):
+        if not segmentation.findings:
             view = image.view()
             view.flags.writeable = False
             return view
-        drawn = self._pool.take(image.shape)
-        np.copyto(drawn, image)
+        drawn = self.copied(image)
+        self.draw(drawn, segmentation)
+        return drawn
+
+    def copied(self, image: Image) -> Image:
+        """A copy of `image` to draw on; any thread may make it."""
+        copy = self._pool.take(image.shape)
+        np.copyto(copy, image)
+        return copy
+
+    def draw(self, image: Image, segmentation: Segmentation) -> None:
+        """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
+        _check_image(image, segmentation.mask)
         if not segmentation.findings:
-            return drawn
+            return
         parts = self._cleared(segmentation.mask.shape)
         self._stamp(segmentation, parts)
         for box in self._boxes(segmentation):
-            blend_parts(drawn, parts, self._keep, self._add, *box)
+            blend_parts(image, parts, self._keep, self._add, *box)
         self._scratch = [parts]
-        return drawn
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""

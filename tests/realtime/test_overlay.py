@@ -70,11 +70,11 @@ def test_nothing_found_gives_a_read_only_view() -> None:
     assert image.flags.writeable
 
 
-def test_nothing_found_gives_a_copy_to_who_wants_to_write() -> None:
+def test_a_copy_can_be_drawn_on() -> None:
     """Marks may then be drawn on it without touching the frame."""
     image = picture((4, 6), 1)
     before = image.copy()
-    drawn = Overlay()(image, segmentation(np.zeros((4, 6), np.uint8)), writeable=True)
+    drawn = Overlay().copied(image)
     np.testing.assert_array_equal(drawn, before)
     drawn[:] = 0
     np.testing.assert_array_equal(image, before)
