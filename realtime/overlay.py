@@ -6,7 +6,6 @@ outside of the finding, so its own border stays visible.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +79,7 @@ class Overlay:
             return
         parts = self._cleared(segmentation.mask.shape)
         self._stamp(segmentation, parts)
-        for box in self._boxes(segmentation):
+        for box in self.boxes(segmentation):
             blend_parts(image, parts, self._keep, self._add, *box)
         self._scratch = [parts]
 
@@ -89,6 +88,18 @@ class Overlay:
         parts = np.zeros(segmentation.mask.shape, np.uint8)
         self._stamp(segmentation, parts)
         return (parts > 0).astype(np.uint8)
+
+    def boxes(self, segmentation: Segmentation) -> tuple[Box, ...]:
+        """Where drawing `segmentation` may change pixels; half open, inside the frame."""
+        height, width = segmentation.mask.shape
+        margin = sum(self._widths(height))
+        return tuple(
+            (
+                max(0, x0 - margin), max(0, y0 - margin),
+                min(width, x1 + margin), min(height, y1 + margin),
+            )
+            for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings)
+        )  # fmt: skip
 
     def _cleared(self, shape: tuple[int, ...]) -> Mask:
         """Zeros: those of the last time, which blending left cleared, or new ones."""
@@ -103,15 +114,6 @@ class Overlay:
                 stamp_border(finding.contour, disc, level, parts)
         for finding in segmentation.findings:
             stamp_mask(segmentation.mask, *finding.box, parts)
-
-    def _boxes(self, segmentation: Segmentation) -> Iterable[Box]:
-        height, width = segmentation.mask.shape
-        margin = sum(self._widths(height))
-        for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings):
-            yield (
-                max(0, x0 - margin), max(0, y0 - margin),
-                min(width, x1 + margin), min(height, y1 + margin),
-            )  # fmt: skip
 
     def _widths(self, height: int) -> tuple[int, int]:
         """Widths of line and rim in pixels."""
