@@ -4,7 +4,8 @@
 
 In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
 1080p recording without sinks, replay with the recorder at its own and other presets, and a
-classic U-Net in eager torch on the same frames. Without --clip the recording is the built-in scene, encoded first.
+classic U-Net in eager torch on the same frames. Without --clip the recording is the built-in
+scene, encoded first.
 """
 
 import statistics
