@@ -15,7 +15,6 @@ import cv2
 from rich.console import Console
 
 from qlumen.networks.bundle import Bundle, read_bundle
-from qlumen.realtime.allocator import keep_freed_memory
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.controls import Action
@@ -259,6 +258,5 @@ def _steady_the_interpreter() -> None:
     in Python, no collector over all that was loaded, no second thread pool beside ours."""
     sys.setswitchinterval(SWITCH_SECONDS)
     cv2.setNumThreads(1)
-    keep_freed_memory()
     gc.collect()
     gc.freeze()
