@@ -156,8 +156,9 @@ class Bundle:
         is an INT8 bundle."""
         if record := self.manifest.quantised:
             raise BundleError(
-                f"{self.folder} is an INT8 bundle, without the trained weights; use the bundle it "
-                f"was made from, whose SHA-256 begins with {record.bundle_sha256[:12]}"
+                f"{self.folder} is an INT8 bundle, without the trained weights: it runs with "
+                "engine.name=openvino; for all else use the bundle it was made from, whose "
+                f"SHA-256 begins with {record.bundle_sha256[:12]}"
             )
         return self.folder / WEIGHTS
 
