@@ -1,6 +1,5 @@
 """The configuration that a measured choice becomes, and the table that explains it."""
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from qlumen.networks.bundle import shipped_bundle
 from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
+from qlumen.realtime.profiling.machine import machine
 
 COLUMNS = ("", "input", "Dice, val", "network", "age", "delay", "judged")
 
@@ -59,7 +59,7 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
 
 def machine_record() -> dict[str, Any]:
     """What the figures were measured on."""
-    return {"machine": _machine(), "load_average": list(psutil.getloadavg())}
+    return {"machine": machine(), "load_average": list(psutil.getloadavg())}
 
 
 def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
@@ -141,8 +141,8 @@ def _ms(value: float) -> str:
 
 
 def _machine() -> str:
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
-    return f"{platform.machine()}, {cores} cores, {platform.system()}"
+    facts = machine(())
+    return f"{facts['cpu']}, {facts['cores']} threads, {facts['system']}"
 
 
 def write_config(path: Path, text: str) -> None:
