@@ -16,7 +16,7 @@ from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.profiling.machine import machine
 
-COLUMNS = ("", "input", "Dice, val", "network", "age", "delay", "judged")
+COLUMNS = ("", "input", "Dice, val", "lesion-free", "network", "age", "delay", "judged")
 
 EXACT_BELOW_MS = 100
 """Times from it on are shown without decimals."""
@@ -44,7 +44,8 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
     title = (
         f"{budget.size[0]}x{budget.size[1]} played at {float(budget.rate):g} frames/s "
         f"({budget.margin:.0%} more than asked for). ms, p50 / p95: of the network, of the age "
-        "of the findings shown, of the picture's own delay"
+        "of the findings shown, of the picture's own delay; lesion-free: share of such pictures, "
+        "held out, with a finding"
     )
     table = Table(title=title)
     for name in COLUMNS:
@@ -84,7 +85,10 @@ def _values(row: Row, budget: Budget) -> dict[str, Any]:
 
 def _figures(row: Row) -> list[str]:
     live = row.live
-    lines = [f"Mean Dice on validation, from the bundle's papers: {_dice(row)}."]
+    lines = [
+        f"Mean Dice on validation, from the bundle's papers: {_dice(row)}; pictures without a "
+        f"lesion that have a finding: {_share(row.candidate.lesion_free)}."
+    ]
     if live and live.network and live.age and live.raw:
         lines.append(
             f"Over {live.frames} frames, ms p50 / p95: network {_two(live.network)}, findings' "
@@ -102,6 +106,7 @@ def _cells(row: Row) -> list[str]:
     return [
         "x".join(map(str, candidate.input_size)),
         _dice(row),
+        _share(row.candidate.lesion_free),
         network,
         age,
         raw,
@@ -130,6 +135,10 @@ def _nearness(row: Row) -> tuple[int, float]:
 def _dice(row: Row) -> str:
     accuracy = row.candidate.accuracy
     return "not stated" if accuracy is None else f"{accuracy:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _two(summary: LatencySummary) -> str:

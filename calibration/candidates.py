@@ -10,6 +10,7 @@ from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
+from qlumen.training.card import HELD_OUT
 from qlumen.training.data import VALIDATION
 
 
@@ -31,6 +32,12 @@ class Candidate:
     def input_size(self) -> tuple[int, int]:
         spec = self.bundle.manifest.input
         return spec.width, spec.height
+
+    @property
+    def lesion_free(self) -> float | None:
+        """Share of the held-out pictures without a lesion that have a finding, in the papers."""
+        value = self.bundle.manifest.metrics.get(HELD_OUT, {}).get("with_findings")
+        return None if value is None else float(value)
 
     def engine_settings(self) -> dict[str, Any]:
         """The section `engine`. Live video has one frame in the network at a time, so more

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from qlumen.networks.bundle import CARD, Manifest, QuantisedRecord
+from qlumen.networks.bundle import CARD, RESIZED_FROM, Manifest, QuantisedRecord
 from qlumen.training.card import render_card
 
 
@@ -15,11 +15,22 @@ def write_card(folder: Path, manifest: Manifest) -> None:
 
 def _sections(manifest: Manifest) -> list[str]:
     sections = []
+    if origin := manifest.provenance.get(RESIZED_FROM):
+        sections.append(_resized(manifest, origin))
     if manifest.quantised:
         sections.append(_quantised(manifest.quantised))
     if manifest.calibration:
         sections.append(_calibrated(manifest.calibration))
     return sections
+
+
+def _resized(manifest: Manifest, origin: str) -> str:
+    spec = manifest.input
+    return (
+        "## Input size\n\n"
+        f"Compiled for {spec.width}x{spec.height} by `qlumen calibrate budget` from the weights of "
+        f"the bundle with SHA-256 {origin[:12]}...; not trained further."
+    )
 
 
 def _quantised(record: QuantisedRecord) -> str:

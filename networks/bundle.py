@@ -30,6 +30,8 @@ WEIGHTS = "weights.safetensors"
 TABLES = "circuit.safetensors"
 CARD = "CARD.md"
 SHIPPED, SHIPPED_INT8 = "lite0-vqc4", "lite0-vqc4-int8"
+RESIZED_FROM = "resized_from"
+"""In the provenance: SHA-256 of the bundle of another input size that the weights come from."""
 CHUNK_BYTES = 1 << 20
 
 
