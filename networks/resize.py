@@ -20,8 +20,8 @@ from qlumen.quantum.surrogate import FloatArray
 def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
     """Write the network of `source` to `folder`, for squares of `side` px.
 
-    Thresholds and papers come along; the metrics, which were measured at another size, do not,
-    and there is no card yet.
+    Thresholds and papers come along; metrics and 8-bit ranges, which were measured at another
+    size, do not, and there is no card yet.
 
     Raises:
         BundleError: `source` is an INT8 bundle, or `folder` holds something that is no bundle.
@@ -43,5 +43,6 @@ def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
         "input": manifest.input.model_copy(update={"width": side, "height": side}),
         "provenance": manifest.provenance | {RESIZED_FROM: source.sha256},
         "metrics": {},
+        "ranges": None,
     }
     return write_manifest(folder, manifest.model_copy(update=changed))
