@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.candidates import Candidate
+from qlumen.calibration.candidates import SIZE_DOUBT, Candidate
 from qlumen.calibration.liverun import Live, run_live, screen, write_clip
 from qlumen.realtime.config import LiveSettings, Settings, load_settings
 from qlumen.realtime.errors import QlumenError
@@ -122,12 +122,13 @@ def in_turn(
     Args:
         attempt: takes a candidate, and how many there still are with it.
     """
-    ordered = sorted(candidates, key=lambda c: -_stated(c))
+    ordered = sorted(candidates, key=lambda c: -c.assured)
     rows: list[Row] = []
     keeps: Candidate | None = None
     for number, candidate in enumerate(ordered):
-        if keeps and _stated(candidate) < _stated(keeps) - ALIKE:
-            reason = f"not tried: less accurate than {keeps}, which keeps the budget"
+        if keeps and candidate.assured < keeps.assured - ALIKE:
+            doubt = f"; other sizes count {SIZE_DOUBT} less" if candidate.resized else ""
+            reason = f"not tried: less accurate than {keeps}, which keeps the budget{doubt}"
             rows.append(Row(candidate, None, None, reason))
         else:
             rows.append(attempt(candidate, len(ordered) - number))
@@ -138,13 +139,16 @@ def in_turn(
 
 
 def choose(rows: Sequence[Row]) -> Row | None:
-    """Of those that keep the budget the most accurate; of those within 0.001 of it, the one
-    whose findings are youngest. Candidates of unknown accuracy come last. None: no one does."""
+    """Of those that keep the budget the most accurate, other sizes than the trained one counting
+    0.01 less; of those within 0.001 of it, the one whose findings are youngest.
+
+    Candidates of unknown accuracy come last. None: no one keeps the budget.
+    """
     good = [row for row in rows if not row.rejected]
     if not good:
         return None
-    best = max(_stated(row.candidate) for row in good)
-    return min((row for row in good if _stated(row.candidate) >= best - ALIKE), key=_age)
+    best = max(row.candidate.assured for row in good)
+    return min((row for row in good if row.candidate.assured >= best - ALIKE), key=_age)
 
 
 def verdict(live: Live, budget: Budget) -> str:
@@ -191,10 +195,6 @@ def _live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
         if record:
             record.unlink(missing_ok=True)
     return Row(row.candidate, row.alone_ms, live, verdict(live, budget))
-
-
-def _stated(candidate: Candidate) -> float:
-    return candidate.accuracy if candidate.accuracy is not None else -1.0
 
 
 def _age(row: Row) -> float:

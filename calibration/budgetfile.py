@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
+from qlumen.calibration.candidates import SIZE_DOUBT
 from qlumen.networks.bundle import shipped_bundle
 from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
@@ -119,9 +120,11 @@ def _outcome(row: Row, chosen: Row | None) -> str:
         return "chosen"
     if row.rejected or chosen is None:
         return row.rejected
-    mine, best = row.candidate.accuracy, chosen.candidate.accuracy
-    if mine is None or (best is not None and mine < best - ALIKE):
-        return "keeps the budget, less accurate" if mine is not None else "accuracy not stated"
+    if row.candidate.accuracy is None and chosen.candidate.accuracy is not None:
+        return "accuracy not stated"
+    if row.candidate.assured < chosen.candidate.assured - ALIKE:
+        doubt = f"; other sizes count {SIZE_DOUBT} less" if row.candidate.resized else ""
+        return f"keeps the budget, less accurate{doubt}"
     return "keeps the budget, findings older"
 
 

@@ -8,8 +8,9 @@ operation, so that Dice is known without a card.
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -34,6 +35,9 @@ from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.preprocess import Preprocessor
 from qlumen.realtime.segmenter import Segmenter, thresholds
 from qlumen.training.data import VALIDATION
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RANKED_ON = 8
 """Pictures on which layers are ranked."""
@@ -121,13 +125,16 @@ def write_ranges(
 def rank_layers(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> list[list[str]]:
     """The layers in runs of four that follow each other, those runs first whose return to FP32
     brings the maps of `images` nearest to the original's. Each is tried by itself."""
+    from qlumen.networks.deploy import deployed_network
+
     names = list(dict.fromkeys(map(_layer, ranges)))
     runs = [names[i : i + RUN] for i in range(0, len(names), RUN)]
-    wanted = _maps(source, {}, images)
+    network = deployed_network(source)
+    wanted = _maps(network, {}, images)
 
     def left(run: Sequence[str]) -> float:
         rest = {name: value for name, value in ranges.items() if _layer(name) not in run}
-        return distance(_maps(source, rest, images), wanted)
+        return distance(_maps(network, rest, images), wanted)
 
     return sorted(runs, key=left)
 
@@ -172,16 +179,16 @@ def _segmenter(bundle: Bundle) -> Iterator[Segmenter]:
         yield Segmenter(_preprocessor(bundle), engine, postprocess)
 
 
-def _maps(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> np.ndarray:
+def _maps(network: "nn.Module", ranges: Ranges, images: Sequence[Image]) -> np.ndarray:
+    """Of a copy of `network` with these ranges."""
     import torch
 
-    from qlumen.networks.deploy import deployed_network
     from qlumen.networks.eightbit import quantised
 
     tensors = {name: torch.from_numpy(np.asarray(value)) for name, value in ranges.items()}
-    network = quantised(deployed_network(source), tensors)
+    changed = quantised(deepcopy(network), tensors)
     with torch.inference_mode():
-        return np.stack([logit(network(torch.from_numpy(i)[None]).numpy()) for i in images])
+        return np.stack([logit(changed(torch.from_numpy(i)[None]).numpy()) for i in images])
 
 
 def _layer(name: str) -> str:

@@ -15,7 +15,13 @@ from qlumen.calibration.budget import ALIKE, Budget, Row, choose, in_turn, verdi
 from qlumen.calibration.candidates import Candidate, candidates, shipped_bundles, stated_accuracy
 from qlumen.calibration.command import command
 from qlumen.calibration.liverun import Live
-from qlumen.networks.bundle import Bundle, QuantisedRecord, read_bundle, shipped_bundle
+from qlumen.networks.bundle import (
+    RESIZED_FROM,
+    Bundle,
+    QuantisedRecord,
+    read_bundle,
+    shipped_bundle,
+)
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.errors import BundleHashError, EngineError, UsageError
 from qlumen.realtime.latency import LatencySummary
@@ -84,6 +90,20 @@ def test_skipped_candidates_change_no_choice(
     assert (got is None) == (wanted is None)
     if got and wanted and got.live and wanted.live:
         assert got.live.age == wanted.live.age
+
+
+@pytest.mark.parametrize(("gain", "wins"), [(0.005, False), (0.012, True)])
+def test_another_size_has_to_be_clearly_better(tiny: Bundle, gain: float, wins: bool) -> None:
+    """By more than 0.01 Dice on validation, if the trained size keeps the budget; if it does not,
+    the other one is taken."""
+    provenance = tiny.manifest.provenance | {RESIZED_FROM: tiny.sha256}
+    manifest = tiny.manifest.model_copy(update={"provenance": provenance})
+    other = row(Bundle(tiny.folder, manifest, "0" * 64), 0.88 + gain, 20.0)
+    own, late = row(tiny, 0.88, 40.0), row(tiny, 0.88, 40.0, "too slow")
+    assert choose([own, other]) is (other if wins else own)
+    assert choose([late, other]) is other
+    tried = in_turn([own.candidate, other.candidate], lambda c, left: own)
+    assert ("other sizes count 0.01 less" in tried[-1].rejected) is not wins
 
 
 @pytest.mark.parametrize(

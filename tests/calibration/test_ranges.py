@@ -256,7 +256,8 @@ def test_loss_is_refused_and_nothing_written(
     found = load_file(made.folder / RANGES)
     small = {name: np.asarray(value * np.float32(0.01)) for name, value in found.items()}
     monkeypatch.setattr(module, "ranges_of", lambda *_: small)
-    monkeypatch.setattr(module, "RESTORED", (2,))
+    monkeypatch.setattr(module, "RESTORED", (1,))
+    monkeypatch.setattr(module, "rank_layers", lambda *_: [["network.encoder.stem.1"]])
     output = Path(shutil.copytree(tiny.folder, tmp_path / "there"))
     with pytest.raises(BundleError, match=r"INT8 loses [01]\.\d+ Dice on val, more than 0\.003"):
         run(tiny, output, truth_is_fp32)
