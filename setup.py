@@ -83,6 +83,7 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.15",
+    "nvidia-modelopt",
     "pycocotools>=2.0.8",
     "pypdf>=5",
     "pytest>=8.3",

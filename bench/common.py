@@ -6,17 +6,16 @@ different runs on a shared machine do not compare.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from qlumen.realtime.profiling.machine import PACKAGES, machine
 
 Row = Mapping[str, str | int | float]
 
 WARM_UP_ROUNDS = 3
-PACKAGES = ("numpy", "numba", "scipy", "opencv-python", "openvino", "av", "torch")
+MEASURED_PACKAGES = (*PACKAGES, "scipy", "torch")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -55,35 +54,11 @@ def report(
     for name, value in {**ratios, **(figures or {})}.items():
         print(f"{name}: {value:.3g}")
     if file is not None:
-        content = {"machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
+        about = machine(MEASURED_PACKAGES)
+        content = {"machine": about, "rows": list(rows), "ratios": dict(ratios)}
         if figures:
             content["figures"] = dict(figures)
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, str | int]:
-    """CPU, cores, system, Python, and the versions of the packages that are installed."""
-    facts: dict[str, str | int] = {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count() or 0,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-    return facts | {name: found for name in PACKAGES if (found := _version(name))}
-
-
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _shown(value: str | float) -> str:

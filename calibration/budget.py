@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.candidates import Candidate
+from qlumen.calibration.candidates import SIZE_DOUBT, Candidate
 from qlumen.calibration.liverun import Live, run_live, screen, write_clip
 from qlumen.realtime.config import LiveSettings, Settings, load_settings
 from qlumen.realtime.errors import QlumenError
@@ -59,7 +59,7 @@ class Row:
     Attributes:
         alone_ms: median of the network without the rest of the video path.
         live: None where the candidate was rejected before.
-        rejected: why it does not keep the budget; empty if it does.
+        rejected: why it does not keep the budget, or was not tried; empty if it keeps it.
     """
 
     candidate: Candidate
@@ -78,6 +78,7 @@ class Row:
             "input": "x".join(map(str, candidate.input_size)),
             "threads": candidate.threads,
             "validation_dice": candidate.accuracy,
+            "lesion_free_with_findings": candidate.lesion_free,
             "network_alone_ms_p50": self.alone_ms,
             "live": self.live.as_json() if self.live else None,
             "rejected": self.rejected,
@@ -90,37 +91,64 @@ def measure_budget(
     seconds: float,
     on_row: Callable[[int], None] = lambda done: None,
 ) -> list[Row]:
-    """Time each candidate's network alone, then play those that could do it live.
+    """Time each candidate's network alone, then play those that could do it live; the most
+    accurate first.
 
     Args:
         seconds: for all live measurements together; each has two, however many there are.
     """
-    rows: list[Row] = []
-    alone = [_alone(candidate, budget) for candidate in candidates]
-    left = sum(not row.rejected for row in alone)
     ends = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="qlumen-budget-") as folder:
         clip = Path(folder) / "clip.mp4"
-        if left:
-            write_clip(clip, budget.size, budget.rate)
-        for row in alone:
-            if not row.rejected:
-                share = max(LEAST_SECONDS, (ends - time.monotonic()) / left)
-                row = _live(row, clip, budget, share)
-                left -= 1
-            rows.append(row)
-            on_row(len(rows))
+        write_clip(clip, budget.size, budget.rate)
+
+        def attempt(candidate: Candidate, left: int) -> Row:
+            row = _alone(candidate, budget)
+            if row.rejected:
+                return row
+            return _live(row, clip, budget, max(LEAST_SECONDS, (ends - time.monotonic()) / left))
+
+        return in_turn(candidates, attempt, on_row)
+
+
+def in_turn(
+    candidates: Sequence[Candidate],
+    attempt: Callable[[Candidate, int], Row],
+    on_row: Callable[[int], None] = lambda done: None,
+) -> list[Row]:
+    """Rows of the candidates, the most accurate first. Once one keeps the budget, those that
+    are less accurate by more than 0.001 could not be chosen, and are not attempted.
+
+    Args:
+        attempt: takes a candidate, and how many there still are with it.
+    """
+    ordered = sorted(candidates, key=lambda c: -c.assured)
+    rows: list[Row] = []
+    keeps: Candidate | None = None
+    for number, candidate in enumerate(ordered):
+        if keeps and candidate.assured < keeps.assured - ALIKE:
+            doubt = f"; other sizes count {SIZE_DOUBT} less" if candidate.resized else ""
+            reason = f"not tried: less accurate than {keeps}, which keeps the budget{doubt}"
+            rows.append(Row(candidate, None, None, reason))
+        else:
+            rows.append(attempt(candidate, len(ordered) - number))
+            if keeps is None and not rows[-1].rejected:
+                keeps = candidate
+        on_row(len(rows))
     return rows
 
 
 def choose(rows: Sequence[Row]) -> Row | None:
-    """Of those that keep the budget the most accurate; of those within 0.001 of it, the one
-    whose findings are youngest. Candidates of unknown accuracy come last. None: no one does."""
+    """Of those that keep the budget the most accurate, other sizes than the trained one counting
+    0.01 less; of those within 0.001 of it, the one whose findings are youngest.
+
+    Candidates of unknown accuracy come last. None: no one keeps the budget.
+    """
     good = [row for row in rows if not row.rejected]
     if not good:
         return None
-    best = max(_accuracy(row) for row in good)
-    return min((row for row in good if _accuracy(row) >= best - ALIKE), key=_age)
+    best = max(row.candidate.assured for row in good)
+    return min((row for row in good if row.candidate.assured >= best - ALIKE), key=_age)
 
 
 def verdict(live: Live, budget: Budget) -> str:
@@ -167,10 +195,6 @@ def _live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
         if record:
             record.unlink(missing_ok=True)
     return Row(row.candidate, row.alone_ms, live, verdict(live, budget))
-
-
-def _accuracy(row: Row) -> float:
-    return row.candidate.accuracy if row.candidate.accuracy is not None else -1.0
 
 
 def _age(row: Row) -> float:

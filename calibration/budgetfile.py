@@ -1,6 +1,5 @@
 """The configuration that a measured choice becomes, and the table that explains it."""
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
+from qlumen.calibration.candidates import SIZE_DOUBT
 from qlumen.networks.bundle import shipped_bundle
 from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
+from qlumen.realtime.profiling.machine import machine
 
-COLUMNS = ("", "input", "Dice, val", "network", "age", "delay", "judged")
+COLUMNS = ("", "input", "Dice, val", "lesion-free", "network", "age", "delay", "judged")
 
 EXACT_BELOW_MS = 100
 """Times from it on are shown without decimals."""
@@ -44,7 +45,8 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
     title = (
         f"{budget.size[0]}x{budget.size[1]} played at {float(budget.rate):g} frames/s "
         f"({budget.margin:.0%} more than asked for). ms, p50 / p95: of the network, of the age "
-        "of the findings shown, of the picture's own delay"
+        "of the findings shown, of the picture's own delay; lesion-free: share of such pictures, "
+        "held out, with a finding"
     )
     table = Table(title=title)
     for name in COLUMNS:
@@ -59,7 +61,7 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
 
 def machine_record() -> dict[str, Any]:
     """What the figures were measured on."""
-    return {"machine": _machine(), "load_average": list(psutil.getloadavg())}
+    return {"machine": machine(), "load_average": list(psutil.getloadavg())}
 
 
 def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
@@ -84,7 +86,10 @@ def _values(row: Row, budget: Budget) -> dict[str, Any]:
 
 def _figures(row: Row) -> list[str]:
     live = row.live
-    lines = [f"Mean Dice on validation, from the bundle's papers: {_dice(row)}."]
+    lines = [
+        f"Mean Dice on validation, from the bundle's papers: {_dice(row)}; pictures without a "
+        f"lesion that have a finding: {_share(row.candidate.lesion_free)}."
+    ]
     if live and live.network and live.age and live.raw:
         lines.append(
             f"Over {live.frames} frames, ms p50 / p95: network {_two(live.network)}, findings' "
@@ -102,6 +107,7 @@ def _cells(row: Row) -> list[str]:
     return [
         "x".join(map(str, candidate.input_size)),
         _dice(row),
+        _share(row.candidate.lesion_free),
         network,
         age,
         raw,
@@ -114,9 +120,11 @@ def _outcome(row: Row, chosen: Row | None) -> str:
         return "chosen"
     if row.rejected or chosen is None:
         return row.rejected
-    mine, best = row.candidate.accuracy, chosen.candidate.accuracy
-    if mine is None or (best is not None and mine < best - ALIKE):
-        return "keeps the budget, less accurate" if mine is not None else "accuracy not stated"
+    if row.candidate.accuracy is None and chosen.candidate.accuracy is not None:
+        return "accuracy not stated"
+    if row.candidate.assured < chosen.candidate.assured - ALIKE:
+        doubt = f"; other sizes count {SIZE_DOUBT} less" if row.candidate.resized else ""
+        return f"keeps the budget, less accurate{doubt}"
     return "keeps the budget, findings older"
 
 
@@ -132,6 +140,10 @@ def _dice(row: Row) -> str:
     return "not stated" if accuracy is None else f"{accuracy:.4f}"
 
 
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
 def _two(summary: LatencySummary) -> str:
     return f"{_ms(summary.p50)} / {_ms(summary.p95)}"
 
@@ -141,8 +153,8 @@ def _ms(value: float) -> str:
 
 
 def _machine() -> str:
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
-    return f"{platform.machine()}, {cores} cores, {platform.system()}"
+    facts = machine(())
+    return f"{facts['cpu']}, {facts['cores']} threads, {facts['system']}"
 
 
 def write_config(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from qlumen.networks.bundle import CARD, Manifest, QuantisedRecord
+from qlumen.networks.bundle import CARD, RESIZED_FROM, Manifest, QuantisedRecord, RangesRecord
 from qlumen.training.card import render_card
 
 
@@ -15,11 +15,24 @@ def write_card(folder: Path, manifest: Manifest) -> None:
 
 def _sections(manifest: Manifest) -> list[str]:
     sections = []
+    if origin := manifest.provenance.get(RESIZED_FROM):
+        sections.append(_resized(manifest, origin))
     if manifest.quantised:
         sections.append(_quantised(manifest.quantised))
+    if manifest.ranges:
+        sections.append(_in_tensorrt(manifest.ranges))
     if manifest.calibration:
         sections.append(_calibrated(manifest.calibration))
     return sections
+
+
+def _resized(manifest: Manifest, origin: str) -> str:
+    spec = manifest.input
+    return (
+        "## Input size\n\n"
+        f"Compiled for {spec.width}x{spec.height} by `qlumen calibrate budget` from the weights of "
+        f"the bundle with SHA-256 {origin[:12]}...; not trained further."
+    )
 
 
 def _quantised(record: QuantisedRecord) -> str:
@@ -35,6 +48,20 @@ def _quantised(record: QuantisedRecord) -> str:
     return "\n\n".join(lines)
 
 
+def _in_tensorrt(record: RangesRecord) -> str:
+    left = ", ".join(f"`{name.removeprefix('network.')}`" for name in record.left) or "none further"
+    lines = [
+        "## INT8 in TensorRT",
+        f"With the 8-bit ranges that nvidia-modelopt {record.modelopt} found on {record.pictures} "
+        "pictures of the training side, TensorRT computes the convolutions of encoder and decoder "
+        "on bytes. Not quantised are the bottleneck with its circuit, the head, and of the other "
+        f"convolutions: {left}. The other engines run the network as it was. Both columns were "
+        "computed in torch on the CPU, as TensorRT rounds; not on a card.",
+        _before_and_after(record.report),
+    ]
+    return "\n\n".join(lines)
+
+
 def _before_and_after(report: dict[str, Any]) -> str:
     rows = ["| set | FP32 | INT8 |", "|---|---|---|"]
     before, after = report["before"], report["after"]
@@ -42,8 +69,8 @@ def _before_and_after(report: dict[str, Any]) -> str:
         key = "dice" if "dice" in row else "with_findings"
         what = f"Dice, {name}" if key == "dice" else f"share with a finding, {name}"
         rows.append(f"| {what} | {row[key]:.4f} | {after[name][key]:.4f} |")
-    size = report["bytes"]
-    rows.append(f"| bytes | {size['before']:,} | {size['after']:,} |")
+    if size := report.get("bytes"):
+        rows.append(f"| bytes | {size['before']:,} | {size['after']:,} |")
     return "\n".join(rows)
 
 

@@ -1,34 +1,22 @@
 """`qlumen calibrate`: what is fitted to a trained network after training."""
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from qlumen.calibration.budget import Budget, choose, measure_budget
-from qlumen.calibration.budgetfile import (
-    config_text,
-    explain,
-    machine_record,
-    none_fits,
-    write_config,
-)
-from qlumen.calibration.candidates import candidates, shipped_bundles
+from qlumen.calibration.budgetcommand import budget
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating import fit, write_fitted
 from qlumen.calibration.pictures import PICTURES
 from qlumen.calibration.plot import check_plot, plot
-from qlumen.calibration.printing import print_fitted, print_int8, print_metrics
+from qlumen.calibration.printing import print_fitted, print_int8, print_metrics, print_ranges
 from qlumen.calibration.quantum import calibrate, check_writable, write_calibration
-from qlumen.networks.bundle import check_replaceable, read_bundle, shipped_bundle
+from qlumen.calibration.ranges import make_ranges
+from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
-from qlumen.realtime.engines.presence import NAMES
-from qlumen.realtime.errors import UsageError
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.outputs import Outputs, check_outputs, check_paths
-from qlumen.realtime.progress import progress_bar
 
 PATH = click.Path(path_type=Path)
 
@@ -67,6 +55,8 @@ def quantum(
 @click.option("--bundle", "folder", type=PATH, help="An FP32 bundle; none: the shipped one.")
 @click.option("--output", type=PATH, required=True, help="Folder for the INT8 bundle.")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
+@click.option("--for", "engine", type=click.Choice(("openvino", "tensorrt")), default="openvino",
+              show_default=True, help="The engine that is to run it.")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(min=1), default=PICTURES, show_default=True,
               help="Of the training side, to take the ranges from.")  # fmt: skip
 @click.option("--test-sets", is_flag=True, help="Report on the test splits, too.")
@@ -76,6 +66,7 @@ def int8(
     folder: Path | None,
     output: Path,
     data: Path,
+    engine: str,
     pictures: int,
     test_sets: bool,
     force: bool,
@@ -83,13 +74,15 @@ def int8(
 ) -> None:
     """Quantise a bundle's network, but for its circuit, and compare the two.
 
-    Where validation loses too much, the layers that disturb the map most stay in FP32. A
-    bundle that loses more than 0.003 Dice on a set is not written.
+    For OpenVINO by NNCF: where validation loses too much, the layers that disturb the map most
+    stay in FP32. For TensorRT by nvidia-modelopt: the bundle as it is, and the ranges that
+    TensorRT builds an 8-bit engine with. What loses more than 0.003 Dice on a set is not written.
     """
     folder = folder or shipped_bundle()
     check_outputs([folder], Outputs(json=json_file))
     console = Console()
-    bundle = make_int8(
+    make = make_int8 if engine == "openvino" else make_ranges
+    bundle = make(
         read_bundle(folder),
         output,
         data,
@@ -98,11 +91,14 @@ def int8(
         force=force,
         say=lambda line: console.print(line, highlight=False),
     )
-    record = bundle.manifest.quantised
+    record = bundle.manifest.quantised or bundle.manifest.ranges
     assert record is not None
     if json_file:
         write_json(json_file, record.model_dump(mode="json"))
-    print_int8(record, console)
+    if isinstance(record, QuantisedRecord):
+        print_int8(record, console)
+    else:
+        print_ranges(record, console)
     console.print(f"wrote {output}", highlight=False)
 
 
@@ -144,70 +140,4 @@ def threshold(
         console.print(f"wrote {folder}", highlight=False)
 
 
-def _size(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no size; give one such as 1920x1080")
-    return int(match[1]), int(match[2])
-
-
-@command.command("budget")
-@click.option("--fps", type=click.FloatRange(0.1, 1000), default=25.0, show_default=True)
-@click.option("--source-size", "size", callback=_size, default="1920x1080", show_default=True)
-@click.option("--output", type=PATH, required=True, help="The configuration, a new YAML file.")
-@click.option("--bundle", "folders", type=PATH, multiple=True,
-              help="One to try, repeatable; none: all that are shipped.")  # fmt: skip
-@click.option("--engine", "engines", type=click.Choice(NAMES), multiple=True,
-              help="One to try, repeatable; none: all that are here.")  # fmt: skip
-@click.option("--record", is_flag=True, help="Record the overlay meanwhile.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True,
-              help="Of video to measure on, all candidates together.")  # fmt: skip
-@click.option("--json", "json_file", type=PATH, help="All figures.")
-def budget(
-    fps: float,
-    size: tuple[int, int],
-    output: Path,
-    folders: tuple[Path, ...],
-    engines: tuple[str, ...],
-    record: bool,
-    seconds: float,
-    json_file: Path | None,
-) -> None:
-    """Measure this machine, and write the configuration that suits it.
-
-    Every engine, bundle, precision and number of threads is run as `qlumen live` runs it:
-    decoding, the network, the overlay, and the recorder if asked for.
-    """
-    _check_new(output, json_file, folders)
-    bundles = [read_bundle(folder) for folder in folders] or shipped_bundles()
-    wanted = Budget(fps, size, record)
-    tried = candidates(bundles, engines or NAMES)
-    if not tried:
-        raise UsageError(f"no bundle here runs with {', '.join(engines)}; see qlumen doctor")
-    with progress_bar("budget", len(tried), "candidates", Console(stderr=True)) as show:
-        rows = measure_budget(tried, wanted, seconds, show)
-    chosen = choose(rows)
-    explain(rows, chosen, wanted, Console())
-    if json_file:
-        content = {
-            **machine_record(),
-            "fps": fps,
-            "source_size": f"{size[0]}x{size[1]}",
-            "played_fps": float(wanted.rate),
-            "margin": wanted.margin,
-            "record": record,
-            "chosen": rows.index(chosen) if chosen else None,
-            "candidates": [row.as_json() for row in rows],
-        }
-        write_json(json_file, content)
-    if chosen is None:
-        raise none_fits(rows, wanted)
-    write_config(output, config_text(chosen, wanted))
-    click.echo(f"wrote {output}: {chosen.candidate}")
-
-
-def _check_new(output: Path, json_file: Path | None, inputs: Sequence[Path]) -> None:
-    named = [("--output", output), *([("--json", json_file)] if json_file else [])]
-    check_paths(inputs, named, [])
-    if output.exists():
-        raise UsageError(f"--output {output} exists; choose another name, or move it away")
+command.add_command(budget)

@@ -1,7 +1,7 @@
 """From a bundle to one whose network runs in INT8, or a refusal."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,18 +107,38 @@ def make_int8(
     try:
         bundle = _quantised(source, part, data, chosen, say)
         report = compare(source, bundle, data, (VALIDATION, *(TEST_SPLITS if test_splits else ())))
-        name, lost = worst_loss(report)
-        if lost > DICE_LOST and not force:
-            raise BundleError(
-                f"INT8 loses {lost:.4f} Dice on {name}, more than {DICE_LOST}; nothing was "
-                "written: try more --pictures, or --force"
-            )
+        if not force:
+            check_loss(report)
         _complete(bundle, report)
         if output.exists():
             shutil.rmtree(output)
         return read_bundle(part.rename(output))
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def scores(segmenter: Segmenter, data: Path) -> tuple[float, float]:
+    """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
+    any, with a finding."""
+    dice = means(evaluate(split_pairs(data, VALIDATION), segmenter))["dice"]
+    rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), segmenter)
+    found = [row.findings > 0 for row in rows]
+    return float(dice or 0), sum(found) / len(found) if found else 0.0
+
+
+def lost(before: tuple[float, float], after: tuple[float, float]) -> Loss:
+    """From two of `scores`."""
+    return Loss(before[0] - after[0], after[1] - before[1])
+
+
+def check_loss(report: Mapping[str, Any]) -> None:
+    """Raise BundleError where a set loses more mean Dice than it may."""
+    name, dice = worst_loss(report)
+    if dice > DICE_LOST:
+        raise BundleError(
+            f"INT8 loses {dice:.4f} Dice on {name}, more than {DICE_LOST}; nothing was "
+            "written: try more --pictures, or --force"
+        )
 
 
 def check_output(source: Bundle, output: Path) -> None:
@@ -144,7 +164,7 @@ def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedR
             save_file({WEIGHTS_NAME: file.get_tensor(WEIGHTS_NAME)}, folder / WEIGHTS)
         (folder / WEIGHTS).chmod(READABLE)
     manifest = source.manifest.model_copy(
-        update={"name": f"{source.manifest.name}-int8", "quantised": record}
+        update={"name": f"{source.manifest.name}-int8", "quantised": record, "ranges": None}
     )
     return write_manifest(folder, manifest)
 
@@ -155,9 +175,9 @@ def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: 
     original = ov.Core().read_model(source.model)
     say(f"quantising with {len(pictures.names)} pictures")
     full = quantise(original, pictures)
-    wanted = _scores(source, data)
+    wanted = _scored(source, data)
     bundle = write_int8(part, source, full, _record(source, pictures, ()))
-    loss = _lost(wanted, _scores(bundle, data))
+    loss = lost(wanted, _scored(bundle, data))
     say(f"all layers in INT8: {loss}")
     if loss.small:
         return bundle
@@ -168,7 +188,7 @@ def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: 
         names = [name for run in ranked[:count] for name in run]
         record = _record(source, pictures, tuple(readable(full, name) for name in names))
         bundle = write_int8(part, source, restored(full, original, names), record)
-        loss = _lost(wanted, _scores(bundle, data))
+        loss = lost(wanted, _scored(bundle, data))
         say(f"{len(names)} layers in FP32: {loss}")
         if loss.small:
             break
@@ -186,22 +206,12 @@ def _record(source: Bundle, pictures: Pictures, left_in_f32: tuple[str, ...]) ->
     )
 
 
-def _scores(bundle: Bundle, data: Path) -> tuple[float, float]:
-    """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
-    any, with a finding."""
+def _scored(bundle: Bundle, data: Path) -> tuple[float, float]:
     segmenter = Segmenter.open(bundle, Settings())
     try:
-        dice = means(evaluate(split_pairs(data, VALIDATION), segmenter))["dice"]
-        files = negative_files(data / NEGATIVES, training=True)
-        rows = evaluate_negatives(files, segmenter)
+        return scores(segmenter, data)
     finally:
         segmenter.close()
-    found = [row.findings > 0 for row in rows]
-    return float(dice or 0), sum(found) / len(found) if found else 0.0
-
-
-def _lost(before: tuple[float, float], after: tuple[float, float]) -> Loss:
-    return Loss(before[0] - after[0], after[1] - before[1])
 
 
 def _complete(bundle: Bundle, report: dict[str, Any]) -> None:

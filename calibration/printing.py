@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.calibration.operating import Fitted
-from qlumen.networks.bundle import QuantisedRecord
+from qlumen.networks.bundle import QuantisedRecord, RangesRecord
 
 WAYS = {"before": "FP32", "before_bf16": "FP32 as bf16", "after": "INT8"}
 
@@ -28,6 +28,16 @@ def print_int8(record: QuantisedRecord, console: Console) -> None:
     left = ", ".join(record.left_in_f32)
     if left:
         console.print(f"kept in FP32: {left}", highlight=False)
+
+
+def print_ranges(record: RangesRecord, console: Console) -> None:
+    """FP32 and 8 bits as TensorRT rounds, side by side."""
+    table = Table("", "FP32", "INT8", title="before and after, both in torch on the CPU")
+    for name, before in record.report["before"].items():
+        table.add_row(name, _figure(before), _figure(record.report["after"][name]))
+    console.print(table)
+    if record.left:
+        console.print(f"not in 8 bits: {', '.join(record.left)}", highlight=False)
 
 
 def print_fitted(result: Fitted, console: Console) -> None:

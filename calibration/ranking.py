@@ -27,25 +27,27 @@ def rank_runs(
     wanted = _maps(original, images)
     runs = [list(names[i : i + RUN]) for i in range(0, len(names), RUN)]
     return sorted(
-        runs, key=lambda run: _distance(_maps(restored(model, original, run), images), wanted)
+        runs, key=lambda run: distance(_maps(restored(model, original, run), images), wanted)
     )
 
 
 def map_distance(model: ov.Model, original: ov.Model, images: Sequence[Image]) -> float:
     """Root mean square of the difference of the clipped logits."""
-    return _distance(_maps(model, images), _maps(original, images))
+    return distance(_maps(model, images), _maps(original, images))
+
+
+def logit(probability: NDArray[np.float32]) -> Maps:
+    """Of a map, within bounds in which differences move borders and findings."""
+    inside = np.clip(probability.astype(np.float64), PROBABILITY_STEP, 1 - PROBABILITY_STEP)
+    return np.clip(np.log(inside / (1 - inside)), -CLIPPED_LOGIT, CLIPPED_LOGIT)
+
+
+def distance(maps: Maps, wanted: Maps) -> float:
+    """Root mean square of the difference of two stacks of maps."""
+    return float(np.sqrt(np.mean((maps - wanted) ** 2)))
 
 
 def _maps(model: ov.Model, images: Sequence[Image]) -> Maps:
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(model, "CPU", hints)
-    return np.stack([_logit(compiled(image[None])[0]) for image in images])
-
-
-def _logit(probability: NDArray[np.float32]) -> Maps:
-    inside = np.clip(probability.astype(np.float64), PROBABILITY_STEP, 1 - PROBABILITY_STEP)
-    return np.clip(np.log(inside / (1 - inside)), -CLIPPED_LOGIT, CLIPPED_LOGIT)
-
-
-def _distance(maps: Maps, wanted: Maps) -> float:
-    return float(np.sqrt(np.mean((maps - wanted) ** 2)))
+    return np.stack([logit(compiled(image[None])[0]) for image in images])

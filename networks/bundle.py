@@ -4,6 +4,7 @@
     weights.safetensors    the trained weights, half precision (the circuit's in single);
                            of an INT8 bundle the circuit's alone, and none without a circuit
     circuit.safetensors    the circuit's exact tables in double precision, if it has a circuit
+    ranges.safetensors     of the convolutions that TensorRT is to run in 8 bits, if it is to
     network.xml, .bin      the compiled form that the OpenVINO engine loads
     CARD.md                for people
 
@@ -28,8 +29,11 @@ MODEL = "network.xml"
 MODEL_WEIGHTS = "network.bin"
 WEIGHTS = "weights.safetensors"
 TABLES = "circuit.safetensors"
+RANGES = "ranges.safetensors"
 CARD = "CARD.md"
 SHIPPED, SHIPPED_INT8 = "lite0-vqc4", "lite0-vqc4-int8"
+RESIZED_FROM = "resized_from"
+"""In the provenance: SHA-256 of the bundle of another input size that the weights come from."""
 CHUNK_BYTES = 1 << 20
 
 
@@ -106,11 +110,33 @@ class QuantisedRecord(_Record):
     report: dict[str, Any]
 
 
+class RangesRecord(_Record):
+    """How the 8-bit ranges for TensorRT were found.
+
+    Attributes:
+        bundle_sha256: of the bundle they were made for: this one without them.
+        pictures, pictures_sha256: as of `QuantisedRecord`.
+        left: convolutions of encoder and decoder that are not in 8 bits.
+        method: by which a range follows from the values seen.
+        modelopt: version of the library.
+        report: figures of both arithmetics, in torch, measured in one run.
+    """
+
+    bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    pictures: int
+    pictures_sha256: str
+    left: tuple[str, ...]
+    method: str
+    modelopt: str
+    report: dict[str, Any]
+
+
 class Manifest(_Record):
     """What `bundle.json` holds.
 
     Attributes:
         quantised: of an INT8 bundle.
+        ranges: of a bundle that TensorRT runs in INT8.
         calibration: what `qlumen calibrate threshold` fitted, how, and its figures.
     """
 
@@ -126,6 +152,7 @@ class Manifest(_Record):
     metrics: dict[str, Any]
     files: dict[str, str]
     quantised: QuantisedRecord | None = None
+    ranges: RangesRecord | None = None
     calibration: dict[str, Any] = {}
 
 
@@ -151,13 +178,19 @@ class Bundle:
         return "int8" if self.manifest.quantised else "f32"
 
     @property
+    def ranges(self) -> Path | None:
+        """Of the convolutions that TensorRT is to run in 8 bits; none where it is not to."""
+        return self.folder / RANGES if self.manifest.ranges else None
+
+    @property
     def weights(self) -> Path:
         """The trained weights, for training and for engines that run them; BundleError if this
         is an INT8 bundle."""
         if record := self.manifest.quantised:
             raise BundleError(
-                f"{self.folder} is an INT8 bundle, without the trained weights; use the bundle it "
-                f"was made from, whose SHA-256 begins with {record.bundle_sha256[:12]}"
+                f"{self.folder} is an INT8 bundle, without the trained weights: it runs with "
+                "engine.name=openvino; for all else use the bundle it was made from, whose "
+                f"SHA-256 begins with {record.bundle_sha256[:12]}"
             )
         return self.folder / WEIGHTS
 
@@ -200,7 +233,7 @@ def check_replaceable(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder} is a file; name a folder for the bundle")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = sorted(names - {MANIFEST, MODEL, MODEL_WEIGHTS, WEIGHTS, TABLES, CARD})
+    foreign = sorted(names - {MANIFEST, MODEL, MODEL_WEIGHTS, WEIGHTS, TABLES, RANGES, CARD})
     if foreign:
         raise BundleError(f"{folder} holds {foreign[0]}, no part of a bundle; name another folder")
 
@@ -228,7 +261,8 @@ def file_sha256(path: Path) -> str:
 def _needed(manifest: Manifest) -> set[str]:
     """Files without which the bundle cannot be used."""
     bare = manifest.quantised is not None and manifest.quantum is None
-    return {MODEL, MODEL_WEIGHTS} | (set() if bare else {WEIGHTS})
+    ranges = {RANGES} if manifest.ranges else set()
+    return {MODEL, MODEL_WEIGHTS} | ranges | (set() if bare else {WEIGHTS})
 
 
 def _parse(path: Path, data: bytes) -> Manifest:

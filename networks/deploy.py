@@ -11,10 +11,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
+from qlumen.networks.bundle import TABLES, Bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.export import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
 from qlumen.networks.precision import Precision
+from qlumen.networks.unet import UNet
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import Surrogate
@@ -53,17 +54,10 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     and the sigmoid always in single precision.
 
     Raises:
-        BundleError: the bundle holds no torch weights, as a quantised one, or others than its
+        BundleError: the bundle holds no torch weights, as an INT8 one, or others than its
             manifest says.
     """
-    try:
-        network = load_network(bundle.folder / WEIGHTS, network_config(bundle.manifest.network))
-    except (RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(
-            f"{bundle.folder} holds no torch weights of the network that its manifest names "
-            f"({reason}); run it with engine.name=openvino, or use the bundle it was made from"
-        ) from None
+    network = _trained(bundle)
     dtype = DTYPES[precision]
     _simplify(network)
     network.to(dtype)
@@ -71,6 +65,17 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
         core = freeze(stored_surrogate(bundle))
         network.bottleneck.core = core if dtype == torch.float32 else SinglePrecision(core)
     return Deployed(network, dtype).eval().requires_grad_(False)
+
+
+def _trained(bundle: Bundle) -> UNet:
+    try:
+        return load_network(bundle.weights, network_config(bundle.manifest.network))
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"{bundle.folder} holds other weights than those of the network that its manifest "
+            f"names ({reason}); run it with engine.name=openvino, or export it again"
+        ) from None
 
 
 def _simplify(network: nn.Module) -> None:

@@ -85,13 +85,13 @@ def write_bundle(
     Raises:
         BundleError: `folder` holds something that is not a bundle.
     """
-    _emptied(folder)
+    emptied(folder)
     save_file(_rounded(network), folder / WEIGHTS)
     (folder / WEIGHTS).chmod(READABLE)
     stored = load_network(folder / WEIGHTS, network.config)
     frozen = _freeze_circuit(stored)
     tables = frozen[0].tables if frozen else ()
-    _write_model(folder / MODEL, Deployed(stored).eval(), size, tables)
+    write_model(folder / MODEL, Deployed(stored).eval(), size, tables)
     if frozen:
         write_tables(folder / TABLES, frozen[0], frozen[1].key)
     manifest = Manifest(
@@ -125,11 +125,24 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     )
 
 
-def _emptied(folder: Path) -> None:
+def emptied(folder: Path) -> None:
+    """Make `folder` an empty one; BundleError if it holds something that is no bundle."""
     check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
+
+
+def write_model(path: Path, network: nn.Module, size: int, tables: Sequence[FloatArray]) -> None:
+    """Compile a `Deployed` network, with its circuit frozen as `tables`, for squares of `size`."""
+    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on shapes becoming constants, which is wanted
+        model = ov.convert_model(network, example_input=example, input=[1, size, size, 3])
+    if tables:
+        name_circuit(model, tables)
+    _store_large_constants_in_half(model)
+    ov.save_model(model, path, compress_to_fp16=False)
 
 
 def _rounded(network: UNet) -> dict[str, Tensor]:
@@ -153,17 +166,6 @@ def _freeze_circuit(network: UNet) -> tuple[Surrogate, QuantumRecord] | None:
     bottleneck.core = freeze(surrogate)
     inputs = CHECK_INPUTS if surrogate.circuit.n_qubits <= MAX_QUBITS else FEW_CHECK_INPUTS
     return surrogate, describe_surrogate(surrogate, weights, inputs)
-
-
-def _write_model(path: Path, network: nn.Module, size: int, tables: Sequence[FloatArray]) -> None:
-    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on shapes becoming constants, which is wanted
-        model = ov.convert_model(network, example_input=example, input=[1, size, size, 3])
-    if tables:
-        name_circuit(model, tables)
-    _store_large_constants_in_half(model)
-    ov.save_model(model, path, compress_to_fp16=False)
 
 
 def _store_large_constants_in_half(model: ov.Model) -> None:

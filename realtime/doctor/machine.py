@@ -4,13 +4,13 @@ import os
 import platform
 import sys
 import threading
-from pathlib import Path
 
 import psutil
 
 from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.presence import nvidia_gpus
 from qlumen.realtime.live.priority import raise_priority
+from qlumen.realtime.profiling.machine import cpu_model, cpuinfo
 
 OLDEST_PYTHON = (3, 11)
 FEATURES = {
@@ -38,9 +38,9 @@ def gpu_checks() -> list[Check]:
     return [*(cards or [none]), *_openvino_devices()]
 
 
-def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """The flags of the first processor in the text of `/proc/cpuinfo`."""
-    for line in cpuinfo.splitlines():
+def cpu_flags(text: str) -> frozenset[str]:
+    """The flags of the first processor in a text like that of `/proc/cpuinfo`."""
+    for line in text.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
@@ -56,18 +56,11 @@ def _python() -> Check:
 
 def _cpu() -> Check:
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    model = _cpu_model() or platform.processor() or platform.machine()
-    return Check("CPU", "ok", f"{model}, {physical} cores, {psutil.cpu_count()} threads")
-
-
-def _cpu_model() -> str:
-    lines = _cpuinfo().splitlines()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, "")
+    return Check("CPU", "ok", f"{cpu_model()}, {physical} cores, {psutil.cpu_count()} threads")
 
 
 def _features() -> list[Check]:
-    flags = cpu_flags(_cpuinfo())
+    flags = cpu_flags(cpuinfo())
     if not flags:
         return [Check("CPU features", "absent", "cannot be read on this system")]
     return [_feature(name, names, flags) for name, names in FEATURES.items()]
@@ -76,11 +69,6 @@ def _features() -> list[Check]:
 def _feature(name: str, names: tuple[str, ...], flags: frozenset[str]) -> Check:
     found = [flag for flag in names if flag in flags]
     return Check(name, "ok" if found else "absent", ", ".join(found) or "this CPU has none")
-
-
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _memory() -> Check:

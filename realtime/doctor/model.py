@@ -42,6 +42,7 @@ def _bundle(bundle: Bundle) -> list[Check]:
     circuit = manifest.quantum
     quantum = f"{circuit.circuit}, cached exactly" if circuit else "none"
     runs = "every engine" if has_torch_weights(bundle) else "openvino alone"
+    runs += "; in 8 bits for tensorrt" if bundle.ranges else ""
     return [
         Check("bundle", "ok", f"{name}, all hashes right: {bundle.folder}"),
         Check("circuit", "ok", quantum),

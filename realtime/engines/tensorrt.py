@@ -2,8 +2,8 @@
 
     bundle -> torch network -> torch.export -> TensorRT engine -> cache -> CUDA graph
 
-Torch-TensorRT 2.14 takes each operation's precision from the graph, so half precision is
-written into the network before it is exported.
+Torch-TensorRT 2.14 takes each operation's precision from the graph, so half precision, and the
+8 bits of a bundle with ranges, are written into the network before it is exported.
 """
 
 import logging
@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, file_sha256
 from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import network_sha256
 from qlumen.networks.precision import Precision
 from qlumen.realtime.config import EngineSettings
@@ -27,7 +28,10 @@ from qlumen.realtime.errors import EngineError
 
 INPUT, OUTPUT = "image", "map"
 """Names of the engine's bindings."""
-LIBRARIES = ("qlumen", "torch", "torch-tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt")
+LIBRARIES = (
+    "qlumen", "torch", "torch-tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt",
+    "nvidia-modelopt",
+)  # fmt: skip
 """Whose versions an engine depends on; TensorRT's own goes by the name of its CUDA."""
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
     """The engine as the settings want it, built now if the cache has none for it.
 
     Raises:
-        EngineError: there is no such GPU, TensorRT's libraries are missing, or they fail.
+        EngineError: there is no such GPU, TensorRT's libraries are missing, or they fail; or for
+            a bundle with 8-bit ranges, nvidia-modelopt is missing.
         BundleError: the bundle holds no torch weights.
     """
     device = check_cuda(settings.device or "cuda")
@@ -55,7 +60,8 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
         EngineCache("tensorrt"), TorchTensorRt(), device,
     )  # fmt: skip
     spec = bundle.manifest.input
-    about = {"name": "tensorrt", "precision": settings.precision, **dict(_versions())}
+    precision = f"int8 and {settings.precision}" if bundle.ranges else settings.precision
+    about = {"name": "tensorrt", "precision": precision, **dict(_versions())}
     return CudaEngine(
         run, (spec.width, spec.height), device, requests=settings.requests, about=about
     )
@@ -82,7 +88,7 @@ def compiled_network(
         except EngineError as error:
             log.warning("the engine in the cache does not load, it is built again: %s", error)
     spec = bundle.manifest.input
-    network = deployed_network(bundle, precision).to(device)
+    network = _network(bundle, precision).to(device)
     program = exported_program(network, (spec.width, spec.height), device)
     example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
     log.info("building the TensorRT engine, which takes minutes")
@@ -94,15 +100,22 @@ def compiled_network(
 def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> EngineKey:
     """What an engine of `bundle` for the GPU `device` depends on."""
     spec = bundle.manifest.input
+    ranges = bundle.ranges
     drivers = sorted({gpu.driver for gpu in nvidia_gpus()})
     return EngineKey(
         network_sha256=network_sha256(bundle),
-        precision=precision,
+        precision=f"{precision}, ranges {file_sha256(ranges)}" if ranges else precision,
         shape=(1, spec.height, spec.width, 3),
         gpu=torch.cuda.get_device_name(device),
         driver=", ".join(drivers) or "unknown",
         libraries=_versions(),
     )
+
+
+def _network(bundle: Bundle, precision: Precision) -> nn.Module:
+    if bundle.ranges:
+        return eight_bit_network(bundle, precision, operators=True)
+    return deployed_network(bundle, precision)
 
 
 class TorchTensorRt:

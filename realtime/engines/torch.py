@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
@@ -59,15 +60,23 @@ def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
 class TorchEngine(WorkerEngine):
     """Runs the torch network of a bundle.
 
+    Args:
+        network: another form of it, such as one in 8 bits; none: as `deployed_network` gives it.
+
     Raises:
         BundleError: it holds no torch weights.
         EngineError: `torch.compile` fails here.
     """
 
-    def __init__(self, bundle: Bundle, options: TorchOptions | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: TorchOptions | None = None,
+        network: nn.Module | None = None,
+    ) -> None:
         self._options = options = options or TorchOptions()
         spec = bundle.manifest.input
-        network = deployed_network(bundle, options.precision)
+        network = network or deployed_network(bundle, options.precision)
         threads = max(1, (options.threads or torch.get_num_threads()) // options.streams)
         self._run = compiled(network) if options.compile else network
         example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)

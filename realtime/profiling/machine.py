@@ -1,29 +1,37 @@
-"""What a profile ran on: figures of two machines do not compare."""
+"""What something was measured on: figures of two machines do not compare."""
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("av", "numba", "numpy", "opencv-python", "openvino", "qlumen")
+"""On the video path."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def machine() -> dict[str, str | int]:
-    """Processor, cores, system, Python, and versions of the packages on the video path."""
+def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str | int]:
+    """Processor, cores, system, Python, and the versions of those packages that are installed."""
     facts: dict[str, str | int] = {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count() or 0,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    return facts | {name: found for name in PACKAGES if (found := _version(name))}
+    return facts | {name: found for name in packages if (found := _version(name))}
 
 
-def _cpu_model() -> str:
-    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
+def cpu_model() -> str:
+    """The processor's name."""
+    lines = cpuinfo().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown")
+    return next(models, platform.processor() or platform.machine() or "unknown")
+
+
+def cpuinfo() -> str:
+    """What Linux says of the processors; empty on other systems."""
+    return CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
 
 
 def _version(package: str) -> str:

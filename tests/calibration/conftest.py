@@ -1,5 +1,6 @@
 """A small data set of the scene, and a small network that marks about half of each picture."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,17 @@ import pytest
 import torch
 
 from qlumen.evaluation.negatives import is_training_negative
+from qlumen.evaluation.run import evaluate
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.networks.export import Deployed, write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.config import Settings
+from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.training.data import split_pairs
+
+from few_checks import few_checks
 
 SIZE = 64
 SPREAD = 2.0
@@ -61,10 +68,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, scene_data: Path) -> Bundle:
         network.head.weight.mul_(scale)
         network.head.bias.copy_(scale * (network.head.bias - logits.median()))
     thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
-    return write_bundle(
-        tmp_path_factory.mktemp("tiny"), network, name="tiny", version="0", size=SIZE,
-        thresholds=thresholds, papers=PAPERS,
-    )  # fmt: skip
+    with few_checks():
+        return write_bundle(
+            tmp_path_factory.mktemp("tiny"), network, name="tiny", version="0", size=SIZE,
+            thresholds=thresholds, papers=PAPERS,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def truth_is_fp32(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data with the FP32 network's own masks as truth: its Dice is 1, and INT8's below."""
+    root = tmp_path_factory.mktemp("truth") / "data"
+    shutil.copytree(scene_data, root)
+    segmenter = Segmenter.open(tiny, Settings())
+    evaluate(split_pairs(root, "val"), segmenter, save_masks=root / "scene/masks")
+    segmenter.close()
+    return root
 
 
 PAPERS = {

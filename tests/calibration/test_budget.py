@@ -11,11 +11,17 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.calibration.budget import ALIKE, Budget, Row, choose, verdict
+from qlumen.calibration.budget import ALIKE, Budget, Row, choose, in_turn, verdict
 from qlumen.calibration.candidates import Candidate, candidates, shipped_bundles, stated_accuracy
 from qlumen.calibration.command import command
 from qlumen.calibration.liverun import Live
-from qlumen.networks.bundle import Bundle, QuantisedRecord, read_bundle, shipped_bundle
+from qlumen.networks.bundle import (
+    RESIZED_FROM,
+    Bundle,
+    QuantisedRecord,
+    read_bundle,
+    shipped_bundle,
+)
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.errors import BundleHashError, EngineError, UsageError
 from qlumen.realtime.latency import LatencySummary
@@ -59,6 +65,45 @@ def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float
             assert other.live.age is not None
             assert got.live.age is not None
             assert got.live.age.p95 <= other.live.age.p95
+
+
+@given(st.lists(measured, max_size=8))
+def test_skipped_candidates_change_no_choice(
+    tiny: Bundle, values: list[tuple[float | None, float, str]]
+) -> None:
+    """Going from the most accurate down, and leaving out what is less accurate than one that
+    keeps the budget, ends in a choice as good as trying all."""
+    every = {candidate.candidate: candidate for candidate in (row(tiny, *v) for v in values)}
+    tried: list[Candidate] = []
+
+    def attempt(candidate: Candidate, left: int) -> Row:
+        assert left >= 1
+        tried.append(candidate)
+        return every[candidate]
+
+    rows = in_turn(list(every), attempt)
+    assert {r.candidate for r in rows} == set(every)
+    assert {r.candidate for r in rows if r.rejected.startswith("not tried")} == set(every) - set(
+        tried
+    )
+    got, wanted = choose(rows), choose(list(every.values()))
+    assert (got is None) == (wanted is None)
+    if got and wanted and got.live and wanted.live:
+        assert got.live.age == wanted.live.age
+
+
+@pytest.mark.parametrize(("gain", "wins"), [(0.005, False), (0.012, True)])
+def test_another_size_has_to_be_clearly_better(tiny: Bundle, gain: float, wins: bool) -> None:
+    """By more than 0.01 Dice on validation, if the trained size keeps the budget; if it does not,
+    the other one is taken."""
+    provenance = tiny.manifest.provenance | {RESIZED_FROM: tiny.sha256}
+    manifest = tiny.manifest.model_copy(update={"provenance": provenance})
+    other = row(Bundle(tiny.folder, manifest, "0" * 64), 0.88 + gain, 20.0)
+    own, late = row(tiny, 0.88, 40.0), row(tiny, 0.88, 40.0, "too slow")
+    assert choose([own, other]) is (other if wins else own)
+    assert choose([late, other]) is other
+    tried = in_turn([own.candidate, other.candidate], lambda c, left: own)
+    assert ("other sizes count 0.01 less" in tried[-1].rejected) is not wins
 
 
 @pytest.mark.parametrize(
@@ -147,6 +192,7 @@ def test_command_writes_settings_that_live_takes(tiny: Bundle, tmp_path: Path) -
     assert yaml.safe_load(output.read_text())["engine"]["requests"] == 1
     assert len(figures["candidates"]) == len(candidates([tiny], {"openvino"}))
     assert "chosen" in result.output
+    assert "only those of the bundles given were compared (64x64)" in result.output
 
 
 def test_budget_that_cannot_be_kept(tiny: Bundle, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from qlumen.calibration.threshold import (
 from qlumen.evaluation.negatives import evaluate_negatives
 from qlumen.evaluation.pairs import find_pairs
 from qlumen.evaluation.run import evaluate, means
-from qlumen.networks.bundle import Thresholds, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
@@ -29,7 +29,7 @@ from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 FRAMES = (10, 20, 150)
 
 
-def test_choice_follows_its_rule(tmp_path: Path) -> None:
+def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
     """Scored by `evaluate`, no candidate is better by more than the allowance, and none with a
     higher `high` is good enough."""
     images, masks = tmp_path / "images", tmp_path / "masks"
@@ -42,14 +42,13 @@ def test_choice_follows_its_rule(tmp_path: Path) -> None:
         cv2.imwrite(str(images / f"{index}.png"), frame.image)
         cv2.imwrite(str(masks / f"{index}.png"), frame.truth * 255)
     pairs = find_pairs(images, masks)
-    bundle = read_bundle(shipped_bundle())
-    segmenter = Segmenter.open(bundle, load_settings())
+    segmenter = Segmenter.open(tiny, load_settings())
     choice = choose_thresholds(pairs, segmenter, 0.001)
     dice = {}
     for low, high in [(a, b) for a in LOW_CANDIDATES for b in HIGH_CANDIDATES if a <= b]:
         overrides = [f"postprocess.low={low}", f"postprocess.high={high}"]
         overrides.append("postprocess.min_area_fraction=0.001")
-        candidate = segmenter.with_thresholds(bundle, load_settings(None, overrides))
+        candidate = segmenter.with_thresholds(tiny, load_settings(None, overrides))
         mean = means(evaluate(pairs, candidate))["dice"]
         assert mean is not None
         dice[low, high] = mean
@@ -98,7 +97,7 @@ def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
                 assert other.dice <= got.dice
 
 
-def test_share_is_counted_on_the_pictures(tmp_path: Path) -> None:
+def test_share_is_counted_on_the_pictures(tiny: Bundle, tmp_path: Path) -> None:
     """The chosen thresholds' share of lesion-free pictures is a recount with `evaluate`'s parts."""
     source = SceneSource(SceneSettings(width=160, height=120, seed=3))
     files = []
@@ -110,9 +109,8 @@ def test_share_is_counted_on_the_pictures(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), frame.image)
         cv2.imwrite(str(tmp_path / "masks" / f"{index}.png"), frame.truth * 255)
         files.append(tmp_path / "images" / f"{index}.png")
-    bundle = read_bundle(shipped_bundle())
     pairs = find_pairs(tmp_path / "images", tmp_path / "masks")
-    segmenter = Segmenter.open(bundle, load_settings())
+    segmenter = Segmenter.open(tiny, load_settings())
     choice = choose_thresholds(pairs, segmenter, 0.001, files)
     postprocess = Postprocessor(**choice.thresholds.model_dump())
     rows = evaluate_negatives(files, replace(segmenter, postprocess=postprocess))

@@ -1,23 +1,33 @@
 """The engines that need an NVIDIA GPU: `make test-gpu`. Written without one at hand."""
 
 import logging
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import onnxruntime as ort
 import pytest
 import torch
 
+from qlumen.calibration.modelopt import ranges_of
+from qlumen.calibration.parity import Network
+from qlumen.calibration.pictures import Pictures
+from qlumen.calibration.ranges import write_ranges
+from qlumen.networks.bundle import Bundle
+from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.precision import Precision
 from qlumen.realtime.config import EngineSettings, load_settings
 from qlumen.realtime.engines import tensorrt
-from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.onnxruntime import GPU_PROVIDERS, open_onnxruntime
 from qlumen.realtime.engines.presence import presence
 from qlumen.realtime.engines.tensorrt import open_tensorrt
 from qlumen.realtime.engines.torch import open_torch
+from qlumen.realtime.frames import Image
+from qlumen.realtime.preprocess import Preprocessor
 
-from engine_contract import EngineContract, bundle
+from engine_contract import EngineContract, Remembered, bundle, scene
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,6 +38,8 @@ needs_tensorrt = pytest.mark.skipif(
 )
 HALF_SHARE = 1e-3
 """Of pixels whose mask may differ in half precision."""
+EIGHT_BIT_SHARE = 1e-2
+"""In 8 bits, from the same rounding in torch: a value between two steps goes either way."""
 
 
 def settings(precision: Precision = "f32") -> EngineSettings:
@@ -79,6 +91,50 @@ class TestTensorRtInHalf(EngineContract):
     @classmethod
     def open(cls) -> Engine:
         return open_tensorrt(bundle(), settings("f16"))
+
+
+@cache
+def in_eight_bits() -> Bundle:
+    """The shipped bundle with ranges from frames of the scene."""
+    spec = bundle().manifest.input
+    prepare = Preprocessor((spec.width, spec.height), spec.fit)
+    pictures = Pictures(("scene",), tuple(prepare(frame.image) for frame in scene()))
+    folder = Path(mkdtemp(prefix="qlumen-ranges-")) / "bundle"
+    return write_ranges(folder, bundle(), ranges_of(bundle(), pictures), pictures)
+
+
+@cache
+def rounded_in_torch() -> Network:
+    """What TensorRT should compute, on the CPU."""
+    network = eight_bit_network(in_eight_bits())
+
+    def run(picture: Image) -> Probability:
+        with torch.no_grad():
+            map_: Probability = network(torch.from_numpy(picture)[None])[0, 0].numpy()
+        return map_
+
+    return Remembered(run)
+
+
+@needs_tensorrt
+class TestTensorRtInEightBits(EngineContract):
+    name = "tensorrt"
+    max_share = EIGHT_BIT_SHARE
+
+    @staticmethod
+    def reference() -> Network:
+        return rounded_in_torch()
+
+    @classmethod
+    def open(cls) -> Engine:
+        return open_tensorrt(in_eight_bits(), settings("f16"))
+
+
+@needs_tensorrt
+def test_eight_bits_are_told() -> None:
+    """In the description, with the precision of the rest."""
+    with open_tensorrt(in_eight_bits(), settings("f16")) as engine:
+        assert engine.describe()["precision"] == "int8 and f16"
 
 
 def test_network_runs_as_one_cuda_graph() -> None:

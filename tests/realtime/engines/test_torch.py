@@ -7,7 +7,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from qlumen.networks.bundle import MANIFEST, WEIGHTS, Bundle, read_bundle, write_manifest
+from qlumen.networks.bundle import (
+    MANIFEST,
+    SHIPPED_INT8,
+    WEIGHTS,
+    Bundle,
+    read_bundle,
+    shipped_bundle,
+    write_manifest,
+)
 from qlumen.networks.circuit import WEIGHTS_NAME
 from qlumen.networks.deploy import deployed_network
 from qlumen.realtime.config import EngineSettings
@@ -68,8 +76,11 @@ def test_compiled_network_gives_the_eager_one_s_map(monkeypatch: pytest.MonkeyPa
 
 
 def test_quantised_bundle_says_what_runs_it(tmp_path: Path) -> None:
-    """Its compiled form is OpenVINO's; torch has nothing to build the network from."""
-    with pytest.raises(BundleError, match=r"no torch weights.*engine\.name=openvino"):
+    """Its compiled form is OpenVINO's; torch has nothing to build the network from, whether the
+    bundle says so or not."""
+    with pytest.raises(BundleError, match=r"without the trained weights.*engine\.name=openvino"):
+        deployed_network(read_bundle(shipped_bundle(SHIPPED_INT8)))
+    with pytest.raises(BundleError, match=r"other weights.*engine\.name=openvino"):
         deployed_network(without_torch_weights(tmp_path))
 
 

@@ -1,0 +1,85 @@
+"""nvidia-modelopt: the 8-bit ranges of a bundle's convolutions, from what flows on pictures."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.calibration.pictures import Pictures
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.errors import MissingExtraError
+
+METHOD = "max"
+"""modelopt's name for it: a range reaches to the greatest absolute value seen."""
+EMPTY_CHANNEL_RANGE = 1.0
+"""Of a channel whose weights are all zero: TensorRT takes no step of zero."""
+REQUIRED = ("torch", "modelopt")
+
+Ranges = dict[str, NDArray[np.float32]]
+
+
+def check_modelopt() -> None:
+    """Raise MissingExtraError for what finding ranges takes and is not installed."""
+    missing = [name for name in REQUIRED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"ranges for TensorRT need {missing[0].replace('modelopt', 'nvidia-modelopt')}: "
+            "pip install 'qlumen[train]' nvidia-modelopt"
+        )
+
+
+def modelopt_version() -> str:
+    return version("nvidia-modelopt")
+
+
+def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
+    """By the names of `networks/eightbit.py`, in the order of the network: of each convolution's
+    input the greatest absolute value on the pictures, `()`, and of its weight by channel,
+    `(channels, 1, 1, 1)`."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # on libraries that are not wanted here
+        import modelopt.torch.quantization as mtq
+    import torch
+    from modelopt.torch.quantization.nn import TensorQuantizer
+
+    from qlumen.networks.deploy import deployed_network
+    from qlumen.networks.eightbit import INPUT, WEIGHT, eight_bit_layers
+
+    network = deployed_network(source)
+    layers = list(eight_bit_layers(network))
+
+    def run(calibrated: torch.nn.Module) -> None:
+        with torch.inference_mode():
+            for image in pictures.images:
+                calibrated(torch.from_numpy(image)[None])
+
+    with redirect_stdout(io.StringIO()):
+        mtq.quantize(network, _configuration(layers), run)
+    found = {
+        name: module.amax.float().numpy()
+        for name, module in network.named_modules()
+        if isinstance(module, TensorQuantizer) and module.is_enabled
+    }
+    ranges: Ranges = {}
+    for name in layers:
+        weight = found[f"{name}.weight_quantizer"].reshape(-1, 1, 1, 1)
+        ranges[f"{name}.{WEIGHT}"] = np.where(weight > 0, weight, np.float32(EMPTY_CHANNEL_RANGE))
+        ranges[f"{name}.{INPUT}"] = found[f"{name}.input_quantizer"].reshape(())
+    return ranges
+
+
+def _configuration(layers: Sequence[str]) -> dict[str, Any]:
+    """modelopt's: 8 bits for these convolutions alone, weights by output channel."""
+    entries: list[dict[str, Any]] = [{"quantizer_name": "*", "enable": False}]
+    for name in layers:
+        weight = {"num_bits": 8, "axis": 0}
+        entries.append({"quantizer_name": f"{name}.weight_quantizer", "cfg": weight})
+        input_ = {"num_bits": 8, "axis": None}
+        entries.append({"quantizer_name": f"{name}.input_quantizer", "cfg": input_})
+    return {"quant_cfg": entries, "algorithm": METHOD}

@@ -1,0 +1,301 @@
+"""Ranges for TensorRT, found for real on a small network, and what the engine makes of them."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from qlumen.calibration import modelopt
+from qlumen.calibration import ranges as module
+from qlumen.calibration.command import command
+from qlumen.calibration.pictures import Pictures, calibration_pictures
+from qlumen.calibration.ranges import ranges_of, rank_layers
+from qlumen.networks import resize
+from qlumen.networks.bundle import (
+    CARD,
+    MODEL,
+    MODEL_WEIGHTS,
+    RANGES,
+    SHIPPED_INT8,
+    Bundle,
+    read_bundle,
+    shipped_bundle,
+    write_manifest,
+)
+from qlumen.networks.deploy import deployed_network
+from qlumen.networks.eightbit import eight_bit_layers, eight_bit_network, quantised
+from qlumen.realtime.engines.cache import EngineCache
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.engines.tensorrt import compiled_network, engine_key
+from qlumen.realtime.errors import BundleError, BundleHashError, MissingExtraError, UsageError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.preprocess import Preprocessor
+
+CPU = torch.device("cpu")
+LEAST_DICE = 0.95
+"""Of the masks in 8 bits with those of FP32, on real frames."""
+
+needs_modelopt = pytest.mark.skipif(
+    find_spec("modelopt") is None, reason="nvidia-modelopt is not installed"
+)
+
+
+def run(bundle: Bundle, output: Path, data: Path, *options: object) -> Result:
+    arguments = ["int8", "--for", "tensorrt", "--bundle", bundle.folder, "--output", output]
+    arguments += ["--data", data, "--pictures", 6, *options]
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny: Bundle, scene_data: Path) -> Pictures:
+    spec = tiny.manifest.input
+    return calibration_pictures(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
+
+
+@pytest.fixture(scope="module")
+def made(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What the command writes of the small network, where there is no Dice to lose."""
+    folder = tmp_path_factory.mktemp("ranges")
+    root = Path(shutil.copytree(scene_data, folder / "data"))
+    for path in (root / "scene/masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((80, 96), np.uint8))
+    result = run(tiny, folder / "made", root, "--json", folder / "report.json")
+    assert result.exit_code == 0, result.output
+    return read_bundle(folder / "made")
+
+
+@needs_modelopt
+def test_ranges_are_the_greatest_values_seen(
+    tiny: Bundle, made: Bundle, pictures: Pictures
+) -> None:
+    """Of inputs those that hooks of torch's own see on the same pictures, of weights those of the
+    folded weights by channel."""
+    network = deployed_network(tiny)
+    seen: dict[str, float] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(layer: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
+            seen[name] = max(seen.get(name, 0.0), float(given[0].abs().max()))
+
+        return hook
+
+    layers = eight_bit_layers(network)
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(watch(name))
+    with torch.no_grad():
+        for image in pictures.images:
+            network(torch.from_numpy(image)[None])
+    found = load_file(made.folder / RANGES)
+    assert set(found) == {f"{name}.{what}" for name in layers for what in ("input", "weight")}
+    for name, layer in layers.items():
+        assert found[f"{name}.input"] == pytest.approx(seen[name], rel=1e-6)
+        weight = np.abs(layer.weight.detach().numpy()).max((1, 2, 3))
+        wanted = np.where(weight > 0, weight, 1.0)
+        np.testing.assert_allclose(found[f"{name}.weight"].ravel(), wanted, rtol=1e-6)
+
+
+@needs_modelopt
+def test_bundle_is_the_same_for_every_other_engine(tiny: Bundle, made: Bundle) -> None:
+    """A file more; weights, tables, compiled form and figures are the source's, and the papers say
+    what was measured and how."""
+    same = tiny.manifest.files.keys() - {CARD}
+    assert {made.manifest.files[name] for name in same} == {
+        tiny.manifest.files[name] for name in same
+    }
+    assert made.manifest.metrics == tiny.manifest.metrics
+    assert made.precision == "f32"
+    record = made.manifest.ranges
+    assert record is not None
+    assert (record.bundle_sha256, record.pictures, record.method) == (tiny.sha256, 6, "max")
+    told = json.loads((made.folder.parent / "report.json").read_text())
+    assert told["report"] == record.report
+    assert set(record.report) == {"before", "after"}
+    assert "not on a card" in (made.folder / CARD).read_text()
+    assert [path.name for path in made.folder.parent.iterdir() if path.name[0] == "."] == []
+    with OpenVinoEngine(made.model) as engine:
+        assert engine.input_size == (64, 64)
+
+
+@needs_modelopt
+def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: Pictures) -> None:
+    """Less than a tenth of what the map itself varies by, but something."""
+    single, eighth = deployed_network(made), eight_bit_network(made)
+    with torch.no_grad():
+        maps = [
+            [network(torch.from_numpy(image)[None]).numpy() for image in pictures.images]
+            for network in (single, eighth)
+        ]
+    difference = np.abs(np.subtract(*maps))
+    assert 1e-3 < difference.mean() < 0.1 * np.std(maps[0])
+
+
+@needs_modelopt
+def test_ranking_puts_the_worst_run_first(tiny: Bundle, made: Bundle, pictures: Pictures) -> None:
+    """Layers come in runs of four neighbours, in the order of the distances from the original map
+    that are left when each is put back by itself."""
+    stored = load_file(made.folder / RANGES)
+    names = list(eight_bit_layers(deployed_network(tiny)))[:8]
+    ranges = {f"{name}.{what}": stored[f"{name}.{what}"] for name in names
+              for what in ("weight", "input")}  # fmt: skip
+    ranked = rank_layers(tiny, ranges, pictures.images[:1])
+    assert sorted(ranked, key=lambda run: names.index(run[0])) == [names[:4], names[4:]]
+
+    def mapped(layers: Sequence[str]) -> np.ndarray:
+        kept = {name: torch.from_numpy(np.asarray(value)) for name, value in ranges.items()
+                if name.rpartition(".")[0] in layers}  # fmt: skip
+        with torch.no_grad():
+            network = quantised(deployed_network(tiny), kept)
+            return network(torch.from_numpy(pictures.images[0])[None]).logit().clip(-5, 5).numpy()
+
+    original = mapped([])
+    left = [np.std(mapped([n for n in names if n not in run]) - original) for run in ranked]
+    assert left == sorted(left)
+    assert left[0] > 0
+
+
+class FakeLibrary:
+    """Stands for the two calls that need TensorRT. It computes in torch: see `tests/gpu`."""
+
+    def __init__(self) -> None:
+        self.operators = 0
+
+    def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+        targets = [str(node.target) for node in program.graph.nodes]
+        self.operators = targets.count("tensorrt.quantize_op.default")
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        return buffer.getvalue()
+
+    def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+        run: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(engine)).module()
+        return run
+
+
+@needs_modelopt
+def test_engine_is_built_of_the_quantised_graph(
+    tiny: Bundle,
+    made: Bundle,
+    pictures: Pictures,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two operators for each convolution, and what they compute is the network that was scored; a
+    bundle without ranges has none, and its engine another key."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
+    cache, library = EngineCache("tensorrt"), FakeLibrary()
+    key = engine_key(made, "f32", CPU)
+    run_ = compiled_network(made, "f32", key, cache, library, CPU)
+    assert library.operators == 2 * len(eight_bit_layers(deployed_network(tiny)))
+    picture = torch.from_numpy(pictures.images[0])[None]
+    with torch.no_grad():
+        wanted = eight_bit_network(made)(picture)
+        torch.testing.assert_close(run_(picture), wanted, atol=1e-4, rtol=0)
+    again = FakeLibrary()
+    compiled_network(made, "f32", key, cache, again, CPU)
+    assert again.operators == 0
+    assert engine_key(tiny, "f32", CPU) != key
+
+
+@needs_modelopt
+def test_other_ranges_make_another_key(
+    made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine built with older ranges is not answered for newer ones."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
+    folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
+    values = load_file(folder / RANGES)
+    name = next(name for name in values if name.endswith("input"))
+    save_file(values | {name: np.asarray(values[name] * 2)}, folder / RANGES)
+    with pytest.raises(BundleHashError, match=r"ranges\.safetensors does not match"):
+        read_bundle(folder)
+    changed = write_manifest(folder, made.manifest)
+    assert engine_key(changed, "f32", CPU) != engine_key(made, "f32", CPU)
+
+
+@needs_modelopt
+def test_ranges_stay_with_their_size(
+    made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At another input size they were not measured; and without the file a bundle that names them
+    is refused."""
+
+    def uncompiled(path: Path, *_: object) -> None:
+        for name in (MODEL, MODEL_WEIGHTS):
+            shutil.copy(made.folder / name, path.with_name(name))
+
+    monkeypatch.setattr(resize, "write_model", uncompiled)
+    other = resize.resized_bundle(made, tmp_path / "other", 96)
+    assert (other.ranges, (other.folder / RANGES).exists()) == (None, False)
+    folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
+    (folder / RANGES).unlink()
+    with pytest.raises(BundleError, match=f"has no hash of {RANGES}"):
+        write_manifest(folder, made.manifest)
+
+
+@needs_modelopt
+def test_loss_is_refused_and_nothing_written(
+    tiny: Bundle,
+    made: Bundle,
+    truth_is_fp32: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ranges of a hundredth clip everything: whatever layers get none, the network falls apart,
+    and what stood there stays."""
+    found = load_file(made.folder / RANGES)
+    small = {name: np.asarray(value * np.float32(0.01)) for name, value in found.items()}
+    monkeypatch.setattr(module, "ranges_of", lambda *_: small)
+    monkeypatch.setattr(module, "RESTORED", (1,))
+    monkeypatch.setattr(module, "rank_layers", lambda *_: [["network.encoder.stem.1"]])
+    output = Path(shutil.copytree(tiny.folder, tmp_path / "there"))
+    with pytest.raises(BundleError, match=r"INT8 loses [01]\.\d+ Dice on val, more than 0\.003"):
+        run(tiny, output, truth_is_fp32)
+    assert read_bundle(output).sha256 == tiny.sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_what_cannot_be_done_is_told_before_any_work(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An INT8 bundle has no weights, the bundle itself is not replaced, and a missing library is
+    named with its command."""
+    int8 = read_bundle(shipped_bundle(SHIPPED_INT8))
+    with pytest.raises(BundleError, match="is INT8 already"):
+        run(int8, tmp_path / "x", tmp_path)
+    with pytest.raises(UsageError, match="is the bundle itself"):
+        run(tiny, tiny.folder, tmp_path)
+    monkeypatch.setattr(modelopt, "find_spec", lambda name: None if name == "modelopt" else True)
+    with pytest.raises(MissingExtraError, match=r"need nvidia-modelopt: pip install"):
+        run(tiny, tmp_path / "x", tmp_path)
+
+
+@pytest.mark.data
+@needs_modelopt
+def test_masks_of_real_frames_are_those_of_single_precision(real_frames: Sequence[Frame]) -> None:
+    """The shipped network in 8 bits, with ranges from the moving frames, on the stills of both
+    data sets: the two masks' Dice."""
+    bundle = read_bundle(shipped_bundle())
+    prepare = Preprocessor((352, 352), "stretch")
+    images = tuple(prepare(frame.image) for frame in real_frames)
+    found = ranges_of(bundle, Pictures(("a", "b"), images[1:5:3]))
+    ranges = {name: torch.from_numpy(np.asarray(value)) for name, value in found.items()}
+    networks = deployed_network(bundle), quantised(deployed_network(bundle), ranges)
+    with torch.no_grad():
+        masks = [
+            np.stack([network(torch.from_numpy(i)[None])[0, 0].numpy() > 0.5 for i in images[3:]])
+            for network in networks
+        ]
+    both = float(np.logical_and(*masks).sum())
+    assert masks[0].mean() > 0.01
+    assert 2 * both / float(masks[0].sum() + masks[1].sum()) >= LEAST_DICE

@@ -1,0 +1,75 @@
+"""A bundle at another size, against the torch network at that size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import (
+    RESIZED_FROM,
+    SHIPPED_INT8,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    Thresholds,
+    read_bundle,
+    shipped_bundle,
+)
+from qlumen.networks.deploy import deployed_network
+from qlumen.networks.export import write_bundle
+from qlumen.networks.resize import resized_bundle
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.errors import BundleError
+
+from few_checks import few_checks
+
+BOTTLENECKS = {
+    "vqc": BottleneckConfig(qubits=2),
+    "hqconv": BottleneckConfig("hqconv", layers=1),
+    "identity": BottleneckConfig("identity", qubits=2),
+}
+SIZE, OTHER = 64, 96
+
+
+@pytest.fixture(scope="module", params=BOTTLENECKS)
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    torch.manual_seed(0)
+    network = UNet(NetworkConfig((16, 8, 8, 8), BOTTLENECKS[request.param])).eval()
+    with torch.no_grad():
+        network.bottleneck.gate.fill_(3)
+        network.head.weight.mul_(30)
+    thresholds = Thresholds(low=0.25, high=0.5, min_area_fraction=0)
+    with few_checks():
+        return write_bundle(
+            tmp_path_factory.mktemp("source"), network, name="t", version="0", size=SIZE,
+            thresholds=thresholds, papers={"by": "test"},
+        )  # fmt: skip
+
+
+def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Path) -> None:
+    """Its compiled form gives the map that torch computes from the same weights and tables; these
+    are the source's files, and so are thresholds and papers."""
+    made = resized_bundle(source, tmp_path / "made", OTHER)
+    assert (made.manifest.input.width, made.manifest.input.height) == (OTHER, OTHER)
+    assert made.manifest.thresholds == source.manifest.thresholds
+    assert made.manifest.provenance == source.manifest.provenance | {RESIZED_FROM: source.sha256}
+    for name in {WEIGHTS, TABLES} & source.manifest.files.keys():
+        assert made.manifest.files[name] == source.manifest.files[name]
+    picture = np.random.default_rng(0).integers(0, 256, (OTHER, OTHER, 3), np.uint8)
+    with torch.no_grad():
+        wanted = deployed_network(source)(torch.from_numpy(picture)[None])[0, 0].numpy()
+    with OpenVinoEngine(made.model) as engine:
+        np.testing.assert_allclose(engine.infer(picture), wanted, atol=1e-4)
+    assert wanted.std() > 0.01
+
+
+def test_what_cannot_be_resized_is_named(tmp_path: Path) -> None:
+    """An INT8 bundle has no weights to compile, and the encoder halves a side five times."""
+    with pytest.raises(BundleError, match="without the trained weights"):
+        resized_bundle(read_bundle(shipped_bundle(SHIPPED_INT8)), tmp_path / "made", OTHER)
+    with pytest.raises(ValueError, match="use 96x96"):
+        resized_bundle(read_bundle(shipped_bundle()), tmp_path / "made", 100)
+    assert not (tmp_path / "made").exists()
