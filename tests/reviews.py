@@ -14,7 +14,7 @@ from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
-from qlumen.realtime.review.process import open_recording
+from qlumen.realtime.review.recorded import open_recording
 from qlumen.realtime.review.records import Manifest, ModelRecord, SourceRecord, Thresholds
 from qlumen.realtime.review.writer import ReviewWriter
 
