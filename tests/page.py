@@ -76,15 +76,25 @@ class Shown:
 
     url: str
     desk: Desk
+    studio: Studio
     recordings: Path
     snapshots: Path
+
+    @contextmanager
+    def live(self) -> Iterator["Shown"]:
+        """With the scene on it while the block runs, and nothing that takes the processor after."""
+        self.studio.choose(0)
+        wait_until(lambda: self.desk.state()["running"], "no session began")
+        yield self
+        self.studio.choose(None)
+        wait_until(lambda: not self.desk.state()["running"], "the session goes on")
 
 
 @contextmanager
 def shown_page(
     folder: Path, more: Sequence[str] = (), password: Password | None = None
 ) -> Iterator[Shown]:
-    """Serve the page while the block runs; the scene is on it.
+    """Serve the page while the block runs.
 
     Args:
         more: settings.
@@ -99,7 +109,5 @@ def shown_page(
         Studio(desk, SOURCES, outputs, settings, Console(quiet=True)) as studio,
         Site(Access("127.0.0.1", 0, password), desk, studio, settings) as site,
     ):
-        studio.choose(0)
-        wait_until(lambda: desk.state()["running"], "no session began")
-        yield Shown(site.url, desk, recordings, snapshots)
+        yield Shown(site.url, desk, studio, recordings, snapshots)
     sys.setswitchinterval(interval)
