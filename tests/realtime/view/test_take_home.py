@@ -100,10 +100,12 @@ class Tab:
         """Jump there by a click into the timeline."""
         count = int(self.one("[data-place]").get_property("max")) + 1
         self.browser.execute_script(CLICK_AT, self.one("[data-timeline]"), (place + 0.5) / count)
-        wait_until(lambda: f"/frame/{place}?" in self.shown_now(), "it did not jump there")
+        wait_until(lambda: self.on_show() == {str(place)}, "it did not jump there")
 
-    def shown_now(self) -> str:
-        return str(self.one("[data-after]").get_property("src"))
+    def on_show(self) -> set[str]:
+        """Which frames the two sides show."""
+        sides = [self.one(f"[data-{side}]").get_property("src") for side in ("before", "after")]
+        return {str(address).rpartition("/")[2].partition("?")[0] for address in sides}
 
     def take(self, *kinds: str) -> dict[str, Path]:
         """Make and download these files."""
