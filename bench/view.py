@@ -11,19 +11,13 @@ Each has the processor time of this process, which holds the session, and of the
 cores. Then a viewer reads at 1 Mbit/s.
 """
 
-import socket
-import statistics
-import struct
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 import psutil
 from fastapi import APIRouter, Request
@@ -44,13 +38,12 @@ from qlumen.realtime.view.tabs import Tab
 
 from browser import chromium
 from common import parser, report
+from slow_viewer import slowly
 
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 TRANSPORTS = ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
 WEBRTC = ("WebRTC, VP8", "WebRTC, H264")
-SLOW_BYTES_PER_S = 125_000
-CHUNK_BYTES = 8192
 SETTLE_S = 3.0
 READ_NUMBERS = """
 const [selector, seconds, done] = arguments;
@@ -106,10 +99,11 @@ def main() -> None:
     names = [*TRANSPORTS, *(WEBRTC if options.webrtc else ())]
     settings = load_settings(None, [*SIZE, "source.loop=true", "view.port=0", *options.set])
     with served(settings, "pattern", options.webrtc) as (url, grabbed, desk), chromium() as browser:
-        rows = [in_browser(browser, url, grabbed, desk, name, options.seconds) for name in names]
+        rows = [unwatched(browser, grabbed, desk, options.seconds)]
+        rows += [in_browser(browser, url, grabbed, desk, name, options.seconds) for name in names]
         _without_viewers(browser, grabbed, desk)
         rows += [
-            slowly(url, path, name, desk, grabbed, options.seconds)
+            slowly(url, path, name, grabbed.wall_ms, options.seconds)
             for name, path in (("socket", "/live/stream"), ("MJPEG", "/bench/mjpeg"))
         ]
     with served(settings, "scene") as (url, _, desk), chromium() as browser:
@@ -148,6 +142,18 @@ def served(
         yield opened.url, grabbed, desk
 
 
+def unwatched(
+    browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk, seconds: float
+) -> dict[str, Any]:
+    """What the session takes by itself."""
+    _without_viewers(browser, grabbed, desk)
+    time.sleep(SETTLE_S)
+    before, started = _spent(browser), time.monotonic()
+    time.sleep(seconds)
+    cores = _cores(before, browser, time.monotonic() - started)
+    return {"name": "nobody watches", "source_per_s": grabbed.rate(), **cores}
+
+
 def in_browser(
     browser: webdriver.Chrome, url: str, grabbed: Grabbed, desk: Desk, name: str, seconds: float
 ) -> dict[str, Any]:
@@ -163,7 +169,7 @@ def in_browser(
     before, started = _spent(browser), time.monotonic()
     seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
     took = time.monotonic() - started
-    spent = {key: (value - before[key]) / took for key, value in _spent(browser).items()}
+    cores = _cores(before, browser, took)
     made = desk.view.feed.published - published
     delays = [at - grabbed.wall_ms[number] for number, at in seen if number in grabbed.wall_ms]
     gaps = [later[1] - earlier[1] for earlier, later in pairwise(seen)]
@@ -176,7 +182,7 @@ def in_browser(
         "delay_ms_p95": float(np.percentile(delays, 95)),
         "gap_ms_p95": float(np.percentile(gaps, 95)),
         "unread": len(seen) - len(delays),
-        **spent,
+        **cores,
     }
 
 
@@ -185,6 +191,10 @@ def _shown_by(name: str) -> tuple[str, str]:
     if name in WEBRTC:
         return "video", f"/bench/webrtc?codec={name.split()[-1]}"
     return ("img", "/bench/page") if name == "MJPEG" else (".live-picture canvas", "")
+
+
+def _cores(before: dict[str, float], browser: webdriver.Chrome, took_s: float) -> dict[str, float]:
+    return {key: (value - before[key]) / took_s for key, value in _spent(browser).items()}
 
 
 def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk) -> None:
@@ -221,66 +231,6 @@ def scene_rate(browser: webdriver.Chrome, url: str, desk: Desk, seconds: float) 
         "frames_per_s": drawn / (time.monotonic() - started),
         "source_per_s": desk.view.figures.rate(),
     }
-
-
-def slowly(
-    url: str, path: str, name: str, desk: Desk, grabbed: Grabbed, seconds: float
-) -> dict[str, Any]:
-    """How old the pictures are that a viewer gets who reads at `SLOW_BYTES_PER_S`."""
-    ages: list[tuple[float, float]] = []
-    end = time.monotonic() + seconds
-    with _asked(url, path, sockets=name == "socket") as connection:
-        buffer = b""
-        while time.monotonic() < end:
-            time.sleep(CHUNK_BYTES / SLOW_BYTES_PER_S)
-            buffer += connection.recv(CHUNK_BYTES)
-            buffer, pictures, number = _pictures(buffer, name == "socket")
-            for picture in pictures:
-                shown = read_number(cv2.imdecode(np.frombuffer(picture, np.uint8), 1))
-                if shown in grabbed.wall_ms:
-                    ages.append((time.monotonic(), time.time() * 1e3 - grabbed.wall_ms[shown]))
-            if number is not None:
-                connection.sendall(_text(f'{{"do":"drawn","number":{number}}}'))
-    third = [age for at, age in ages if at > end - seconds / 3]
-    return {
-        "name": f"slow viewer, {name}",
-        "frames_per_s": len(ages) / seconds,
-        "delay_ms_p50_last_third": statistics.median(third) if third else float("nan"),
-        "delay_ms_max": max((age for _, age in ages), default=float("nan")),
-    }
-
-
-@contextmanager
-def _asked(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port)) as connection:
-        lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
-        if sockets:
-            key = b64encode(b"a benchmark's key").decode()[:22] + "=="
-            lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-                      f"Sec-WebSocket-Key: {key}"]  # fmt: skip
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        yield connection
-
-
-def _text(text: str) -> bytes:
-    """A WebSocket text frame as a browser sends it, with an all-zero mask (RFC 6455, 5.2)."""
-    body = text.encode()
-    return bytes([0x81, 0x80 | len(body), 0, 0, 0, 0]) + body
-
-
-def _pictures(buffer: bytes, sockets: bool) -> tuple[bytes, list[bytes], int | None]:
-    """Take whole JPEGs out of a stream; the rest, the pictures, the newest's number."""
-    pictures, number = [], None
-    while True:
-        start = buffer.find(b"\xff\xd8\xff")
-        end = buffer.find(b"\xff\xd9", start)
-        if start < 0 or end < 0:
-            return buffer, pictures, number
-        if sockets and start >= 16:
-            number = struct.unpack("<Q", buffer[start - 16 : start - 8])[0]
-        pictures.append(buffer[start : end + 2])
-        buffer = buffer[end + 2 :]
 
 
 def _mjpeg_routes(desk: Desk) -> APIRouter:
