@@ -219,6 +219,18 @@ def test_a_fuzzed_video_is_read_or_refused(page: Page, tmp_path: Path) -> None:
     browser.post("/leave")
 
 
+@pytest.mark.parametrize("name", ["../../../../tmp/climbed", "/tmp/climbed", "..%2fx", "a\0b"])
+def test_an_upload_cannot_choose_its_place(page: Page, name: str, tmp_path: Path) -> None:
+    """Whatever name it comes under, it lies in a folder of its own, under a name of ours."""
+    browser = page.browser()
+    before = set(page.visits._root.iterdir())
+    content = write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8)).read_bytes()
+    assert browser.post("/upload", params={"name": name}, content=content).status_code == 200
+    (own,) = set(page.visits._root.iterdir()) - before
+    assert (own / "upload.png").read_bytes() == content
+    browser.post("/leave")
+
+
 def test_leaving_ends_the_worker_and_removes_the_files(page: Page, tmp_path: Path) -> None:
     """Nothing of a recording stays after it was closed, also in the middle of the work."""
     recording = make_recording(tmp_path / "clip.mp4", 20)
