@@ -30,6 +30,7 @@ from qlumen.realtime.frames import FrameResult, Image
 from qlumen.realtime.live.outputs import LiveOutputs, View
 from qlumen.realtime.sinks.figures import Figures
 from qlumen.realtime.sources.pattern import read_number
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.realtime.view import site
 from qlumen.realtime.view.access import Access
 from qlumen.realtime.view.desk import Desk
@@ -43,6 +44,7 @@ from slow_viewer import slowly
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 TRANSPORTS = ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
+ENCODED = 75
 WEBRTC = ("WebRTC, VP8", "WebRTC, H264")
 SETTLE_S = 3.0
 READ_NUMBERS = """
@@ -108,6 +110,12 @@ def main() -> None:
         ]
     with served(settings, "scene") as (url, _, desk), chromium() as browser:
         scene = scene_rate(browser, url, desk, options.seconds)
+    if options.webrtc:
+        from webrtc import encoding
+
+        source = SceneSource(SceneSettings(width=1280, height=720))
+        images = [source.frame(index).image for index in range(ENCODED)]
+        rows += encoding(images, settings.view.jpeg_quality)
     by_name = {row["name"]: row for row in rows}
     chosen, mjpeg = by_name["socket, 2 on their way"], by_name["MJPEG"]
     ratios = {
