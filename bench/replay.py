@@ -3,8 +3,9 @@
     python bench/replay.py [--json FILE] [--clip FILE] [--frames N] [--rounds N]
 
 In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
-1080p recording without sinks, replay with the recorder, and a classic U-Net in eager torch on
-the same frames. Without --clip the recording is the built-in scene, encoded first.
+1080p recording without sinks, replay with the recorder at its own and other presets, and a
+classic U-Net in eager torch on the same frames. Without --clip the recording is the built-in
+scene, encoded first.
 """
 
 import statistics
@@ -12,13 +13,14 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.engines.base import Engine, Ticket
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Image
@@ -31,6 +33,8 @@ from classic_unet import ClassicUNet
 from common import parser, report
 from recording import record_scene
 
+PRESETS = ("veryfast", "superfast", "ultrafast")
+"""Of x264, beside the default one."""
 EAGER_FRAMES = 5
 PICTURES = 32
 
@@ -49,6 +53,11 @@ def main() -> None:
     ratios = {
         "replay_over_engine": by_name["replay"]["fps"] / engine["fps"],
         "record_over_engine": by_name["replay_recording"]["fps"] / engine["fps"],
+        **{
+            f"record_{preset}_over_engine": by_name[f"replay_recording_{preset}"]["fps"]
+            / engine["fps"]
+            for preset in PRESETS
+        },
         "eager_unet_over_engine": by_name["eager_classic_unet"]["ms"] / engine["ms"],
     }
     report(rows, ratios, options.json)
@@ -63,9 +72,13 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
     runs: dict[str, Callable[[], float]] = {
         "engine": lambda: engine_fps(segmenter.engine, pictures, frames),
         "replay": lambda: replay(str(clip), Outputs(), settings, frames).fps,
-        "replay_recording": lambda: (
-            replay(str(clip), Outputs(video=folder / "overlay.mp4"), settings, frames).fps
-        ),
+        "replay_recording": lambda: recording_fps(clip, folder, settings, frames),
+        **{
+            f"replay_recording_{preset}": partial(
+                recording_fps, clip, folder, with_preset(preset), frames
+            )
+            for preset in PRESETS
+        },
         "eager_classic_unet": lambda: eager_fps(unet, pictures[:EAGER_FRAMES]),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
@@ -78,6 +91,15 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
         {"name": name, "fps": fps, "ms": 1000 / fps, "rounds_fps": rates[name]}
         for name, fps in medians.items()
     ]
+
+
+def with_preset(preset: str) -> Settings:
+    return load_settings(overrides=[f"recorder.preset={preset}"])
+
+
+def recording_fps(clip: Path, folder: Path, settings: Settings, frames: int) -> float:
+    outputs = Outputs(video=folder / f"{settings.recorder.preset}.mp4")
+    return replay(str(clip), outputs, settings, frames).fps
 
 
 def network_pictures(clip: Path, segmenter: Segmenter) -> list[Image]:

@@ -135,6 +135,24 @@ def reverse_flow(flow, rounds, back):
 
 
 @fast_kernel
+def moved_difference(earlier, later, flow):
+    """How far `later`, taken from where `flow` leads, is from `earlier`: the mean of the
+    absolute differences.
+
+    Args:
+        earlier, later: `(h, w) uint8`.
+        flow: `(h, w, 2) float32`.
+    """
+    height, width = earlier.shape
+    total = 0.0
+    for y in range(height):
+        for x in range(width):
+            there = _value(later, x + flow[y, x, 0], y + flow[y, x, 1])
+            total += abs(there - earlier[y, x])
+    return total / (height * width)
+
+
+@fast_kernel
 def mix_moved(past, past_region, now, region, back, weight, mixed):
     """Mix a map with the one before, taken from where each pixel was.
 
@@ -172,6 +190,12 @@ def _value(values, x, y):
     left, top = int(x), int(y)
     right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
     u, v = x - left, y - top
-    upper = values[top, left] + u * (values[top, right] - values[top, left])
-    lower = values[bottom, left] + u * (values[bottom, right] - values[bottom, left])
+    upper = _between(values[top, left], values[top, right], u)
+    lower = _between(values[bottom, left], values[bottom, right], u)
     return upper + v * (lower - upper)
+
+
+@fast_kernel
+def _between(a, b, share):
+    """In floating point: whole numbers without a sign have no differences below 0."""
+    return a + share * (np.float32(b) - np.float32(a))

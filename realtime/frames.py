@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import av
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -30,6 +34,9 @@ class Frame:
         grabbed_ns: monotonic time at which the picture was complete in memory.
         name: the file it came from, for sources of single images; else empty.
         truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
+        decoded: the same picture as the decoder gave it, where that is what recordings hold
+            (see `qlumen.realtime.sources.picture.Picture`). Who changes `image` has to
+            leave it out.
     """
 
     index: int
@@ -39,6 +46,7 @@ class Frame:
     grabbed_ns: int
     name: str = ""
     truth: Mask | None = None
+    decoded: "av.VideoFrame | None" = None
 
     @property
     def time_s(self) -> float:
@@ -153,6 +161,7 @@ class FrameResult:
         stages_ms: milliseconds spent in each stage on this frame.
         live: set on live video only; `segmentation` is then the newest one, moved to this
             frame.
+        drawn_in: boxes outside of which `drawn` equals `frame.image`; None if that is not known.
     """
 
     frame: Frame
@@ -160,3 +169,4 @@ class FrameResult:
     drawn: Image | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     live: LiveState | None = None
+    drawn_in: tuple[Box, ...] | None = None

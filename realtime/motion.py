@@ -6,13 +6,12 @@ built-in scene, whose truth is known: see `bench/motion.py`.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.kernels.flow import border_room, move_border, reduce_green
+from qlumen.kernels.flow import border_room, move_border, moved_difference, reduce_green
 from qlumen.realtime.frames import Box, Finding, Image, Mask, Segmentation
 
 Thumbnail = NDArray[np.uint8]
@@ -67,20 +66,7 @@ def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
     Consecutive frames of recordings have 4 to 6; from `CUT_GREY_LEVELS` on the two pictures
     do not show the same, and nothing should be carried over.
     """
-    height, width = flow.shape[:2]
-    y, x = _places(height, width)
-    back = cv2.remap(
-        later, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return float(cv2.absdiff(back, earlier).mean())
-
-
-@lru_cache(maxsize=2)
-def _places(height: int, width: int) -> NDArray[np.float32]:
-    """`(2, height, width)`: row and column of each pixel."""
-    places = np.mgrid[:height, :width].astype(np.float32)
-    places.flags.writeable = False
-    return places
+    return float(moved_difference(earlier, later, flow))
 
 
 def moved(segmentation: Segmentation, flow: Flow) -> Segmentation:

@@ -6,7 +6,6 @@ outside of the finding, so its own border stays visible.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ WHOLE = 1 << FRACTION_BITS
 
 
 class Overlay:
-    """Draws the findings of a segmentation on a copy of the frame."""
+    """Draws the findings of a segmentation on a frame, or on a copy of it."""
 
     def __init__(
         self,
@@ -49,54 +48,72 @@ class Overlay:
         _check_style(line_bgr, fill_alpha, line_width_px)
         self._line_width_px = line_width_px
         self._pool = FramePool()
+        self._scratch: list[Mask] = []
         self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
 
-    def __call__(
-        self, image: Image, segmentation: Segmentation, *, writeable: bool = False
-    ) -> Image:
+    def __call__(self, image: Image, segmentation: Segmentation) -> Image:
         """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
 
-        Pixels where `marker_mask` is 0 keep their bits. With no finding nothing is
-        copied, unless the result is to be `writeable`: it is then a read-only view of
-        `image`. Raises ValueError if image and mask differ in size.
+        Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
+        read-only view of `image`. Raises ValueError if image and mask differ in size.
         """
         _check_image(image, segmentation.mask)
-        if not (segmentation.findings or writeable):
+        if not segmentation.findings:
             view = image.view()
             view.flags.writeable = False
             return view
-        drawn = self._pool.take(image.shape)
-        np.copyto(drawn, image)
-        if not segmentation.findings:
-            return drawn
-        parts = self._parts(segmentation)
-        for box in self._boxes(segmentation):
-            blend_parts(drawn, parts, self._keep, self._add, *box)
+        drawn = self.copied(image)
+        self.draw(drawn, segmentation)
         return drawn
+
+    def copied(self, image: Image) -> Image:
+        """A copy of `image` to draw on; any thread may make it."""
+        copy = self._pool.take(image.shape)
+        np.copyto(copy, image)
+        return copy
+
+    def draw(self, image: Image, segmentation: Segmentation) -> None:
+        """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
+        _check_image(image, segmentation.mask)
+        if not segmentation.findings:
+            return
+        parts = self._cleared(segmentation.mask.shape)
+        self._stamp(segmentation, parts)
+        for box in self.boxes(segmentation):
+            blend_parts(image, parts, self._keep, self._add, *box)
+        self._scratch = [parts]
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
-        return (self._parts(segmentation) > 0).astype(np.uint8)
+        parts = np.zeros(segmentation.mask.shape, np.uint8)
+        self._stamp(segmentation, parts)
+        return (parts > 0).astype(np.uint8)
 
-    def _parts(self, segmentation: Segmentation) -> Mask:
+    def boxes(self, segmentation: Segmentation) -> tuple[Box, ...]:
+        """Where drawing `segmentation` may change pixels; half open, inside the frame."""
+        height, width = segmentation.mask.shape
+        margin = sum(self._widths(height))
+        return tuple(
+            (
+                max(0, x0 - margin), max(0, y0 - margin),
+                min(width, x1 + margin), min(height, y1 + margin),
+            )
+            for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings)
+        )  # fmt: skip
+
+    def _cleared(self, shape: tuple[int, ...]) -> Mask:
+        """Zeros: those of the last time, which blending left cleared, or new ones."""
+        last = self._scratch.pop() if self._scratch else None
+        return np.zeros(shape, np.uint8) if last is None or last.shape != shape else last
+
+    def _stamp(self, segmentation: Segmentation, parts: Mask) -> None:
         line, rim = self._widths(segmentation.mask.shape[0])
-        parts = np.zeros_like(segmentation.mask)
         for level, radius in ((RIM, line + rim), (LINE, line)):
             disc = _disc(radius)
             for finding in segmentation.findings:
                 stamp_border(finding.contour, disc, level, parts)
         for finding in segmentation.findings:
             stamp_mask(segmentation.mask, *finding.box, parts)
-        return parts
-
-    def _boxes(self, segmentation: Segmentation) -> Iterable[Box]:
-        height, width = segmentation.mask.shape
-        margin = sum(self._widths(height))
-        for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings):
-            yield (
-                max(0, x0 - margin), max(0, y0 - margin),
-                min(width, x1 + margin), min(height, y1 + margin),
-            )  # fmt: skip
 
     def _widths(self, height: int) -> tuple[int, int]:
         """Widths of line and rim in pixels."""

@@ -190,10 +190,12 @@ class Pipeline:
         processed = time.monotonic_ns()
         self._spent("postprocess", job, inferred, processed)
         drawn = self._draw(job.frame.image, segmentation)
+        drawn_in = None if drawn is None else self._overlay.boxes(segmentation)
         ended = time.monotonic_ns()
         self._spent("overlay", job, processed, ended)
         self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
-        return FrameResult(job.frame, segmentation, drawn, milliseconds(job.spans_ns))
+        spent = milliseconds(job.spans_ns)
+        return FrameResult(job.frame, segmentation, drawn, spent, drawn_in=drawn_in)
 
     def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
         job.spans_ns[stage] = end_ns - begin_ns

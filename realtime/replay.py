@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.allocator import keep_freed_memory
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.exits import INTERRUPTED
@@ -86,6 +87,7 @@ def replay(
     """
     console = console or Console(stderr=True)
     check_outputs(input_files(location, settings.model.bundle), outputs)
+    keep_freed_memory()
     bundle = read_bundle(bundle_folder(settings))
     latency = LatencyRecorder()
     with ExitStack() as stack:

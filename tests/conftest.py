@@ -6,6 +6,10 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+# Before any library with threads is loaded: four qubits and networks of a few cells are not
+# worth a second thread, and waiting for it costs more than they do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import pytest
 from hypothesis import settings

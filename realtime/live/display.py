@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 
+from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.frames import (
     AiState,
@@ -13,6 +15,7 @@ from qlumen.realtime.frames import (
     Finding,
     Frame,
     FrameResult,
+    Image,
     LiveState,
     Segmentation,
 )
@@ -21,6 +24,7 @@ from qlumen.realtime.live.annotation import Annotation, Board
 from qlumen.realtime.live.annotator import NO_MAP, empty
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.marks import draw_marks
+from qlumen.realtime.live.priority import raise_priority
 from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
 from qlumen.realtime.overlay import Overlay
 
@@ -28,8 +32,9 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
-class Display:
-    """Draws frames; to be used by one thread.
+class Display(Closing):
+    """Draws frames; to be used by one thread. While it moves findings, another one copies
+    the picture.
 
     Args:
         board: where the model's annotations are found.
@@ -57,8 +62,12 @@ class Display:
         self._settings = control.settings()
         self._overlay = _overlay(self._settings)
         self._motion = Motion()
+        self._beside = ThreadPoolExecutor(1, "qlumen-copier", initializer=raise_priority)
         self._alarmed: set[int] = set()
         self._flash_until_ns = 0
+
+    def close(self) -> None:
+        self._beside.shutdown()
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
         """Compile and allocate everything by drawing a made-up finding."""
@@ -71,6 +80,7 @@ class Display:
         mask = filled([made_up], frame_size)
         mismatch(thumbnail, thumbnail, still)
         self._overlay(black, moved(Segmentation(mask, (made_up,), NO_MAP), still))
+        self._beside.submit(self._overlay.copied, black).result()
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
         """As `draw`; if that fails, the frame as it is: the video must go on."""
@@ -95,9 +105,9 @@ class Display:
         waited_ns = time.monotonic_ns()
         state = self._state(frame, annotation, settings, signal)
         shown = annotation if self._control.overlay_visible else None
-        segmentation = self._moved(shown, frame) if shown else _nothing(frame.size)
+        drawn, segmentation = self._copied_and_moved(frame, shown)
         moved_ns = time.monotonic_ns()
-        drawn = self._overlay(frame.image, segmentation, writeable=True)
+        self._overlay.draw(drawn, segmentation)
         draw_marks(drawn, state, flash=self._flashes(annotation, settings))
         spans = {
             "wait": waited_ns - started_ns,
@@ -139,16 +149,26 @@ class Display:
             self._control.overlay_visible,
         )
 
+    def _copied_and_moved(
+        self, frame: Frame, annotation: Annotation | None
+    ) -> tuple[Image, Segmentation]:
+        """A picture to draw on, and the findings where they are now."""
+        if annotation is None:
+            return self._overlay.copied(frame.image), _nothing(frame.size)
+        still = annotation.segmentation
+        if not still.findings or annotation.frame_index == frame.index:
+            return self._overlay.copied(frame.image), still
+        copied = self._beside.submit(self._overlay.copied, frame.image)
+        segmentation = self._moved(annotation, frame)
+        return copied.result(), segmentation
+
     def _moved(self, annotation: Annotation, frame: Frame) -> Segmentation:
-        """The findings where they are now; none on another scene."""
-        segmentation = annotation.segmentation
-        if not segmentation.findings or annotation.frame_index == frame.index:
-            return segmentation
+        """None on another scene."""
         thumbnail = self._motion.reduce(frame.image)
         flow = self._motion.flow(annotation.thumbnail, thumbnail)
         if mismatch(annotation.thumbnail, thumbnail, flow) >= CUT_GREY_LEVELS:
             return _nothing(frame.size)
-        return moved(segmentation, flow)
+        return moved(annotation.segmentation, flow)
 
     def _flashes(self, annotation: Annotation | None, settings: Settings) -> bool:
         now_ns = time.monotonic_ns()

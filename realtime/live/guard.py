@@ -63,7 +63,8 @@ class PrivacyGuard(Sink):
             drawn = hidden(drawn)
             if drawn is not result.drawn and result.live is not None:
                 draw_marks(drawn, result.live)
-        return replace(result, frame=replace(frame, image=hidden(frame.image)), drawn=drawn)
+        masked = replace(frame, image=hidden(frame.image), decoded=None)
+        return replace(result, frame=masked, drawn=drawn, drawn_in=None)
 
     def _finder(self) -> FieldFinder:
         chosen = self._settings.model_dump()

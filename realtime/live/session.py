@@ -193,6 +193,7 @@ class LiveSession(Closing):
             on_alarm=self._alarm,
             note=self._note,
         )
+        stack.callback(self._display.close)
         with console.status("preparing the engine and the kernels"):
             stack.callback(self._watchdog.close)
             self._watchdog.start()

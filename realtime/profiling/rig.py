@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.allocator import keep_freed_memory
 from qlumen.realtime.closing import Closing
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.choose import bundle_folder
@@ -53,6 +54,7 @@ class Rig(Closing):
     def __init__(self, location: str, settings: Settings, *, record: bool) -> None:
         self._settings, self._record = settings, record
         self.start_up_s: dict[str, float] = {}
+        keep_freed_memory()
         self.bundle = read_bundle(bundle_folder(settings))
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="qlumen-"))

@@ -1,9 +1,10 @@
 """Pictures of one size and times that increase: what a video encoder asks for."""
 
+import av
+
 from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import Frame, Image
-from qlumen.realtime.sinks.h264 import padded
-from qlumen.realtime.sinks.yuv import fit
+from qlumen.realtime.frames import Frame, FrameResult, Image
+from qlumen.realtime.sinks.yuv import fit, padded, repainted, to_picture
 
 MAX_SIDE_PX = 16384
 
@@ -39,7 +40,15 @@ class EncoderInput:
             even = "{}x{}".format(*padded(self.size))
             notes.append(f"odd size {width}x{height} padded to {even}")
 
-    def sized(self, image: Image) -> Image:
+    def picture(self, result: FrameResult, image: Image) -> av.VideoFrame:
+        """What to encode for an image of the result: frame or drawn. Where the decoded frame
+        is there, only what was drawn is converted, and all else keeps its bits."""
+        decoded = result.frame.decoded
+        if decoded is None or result.drawn_in is None or _size(image) != self.size:
+            return to_picture(self._sized(image))
+        return repainted(decoded, image, () if image is result.frame.image else result.drawn_in)
+
+    def _sized(self, image: Image) -> Image:
         """The picture at the first one's size."""
         if _size(image) == self.size:
             return image

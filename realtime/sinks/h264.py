@@ -7,8 +7,7 @@ from typing import Protocol
 
 import av
 
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sinks.yuv import pad_to_even, to_i420
+from qlumen.realtime.sinks.yuv import padded
 
 KEYFRAME_SECONDS = 2.0  # how finely players seek
 MAX_KEYFRAME_FRAMES = 250
@@ -87,9 +86,9 @@ class Muxing:
 class H264Writer:
     """Encodes with libx264 into an open file. `finish` completes the container.
 
-    BT.709, limited range, flagged so. Odd sides are made even by repeating the last row
-    or column. What a fragment holds is written when the fragment is complete. Errors are
-    those of the file and `av.error.FFmpegError`.
+    BT.709, limited range, flagged so. Odd sides are made even. What a fragment holds is
+    written when the fragment is complete. Errors are those of the file and
+    `av.error.FFmpegError`.
 
     Args:
         file: binary; stays the caller's to close.
@@ -123,9 +122,8 @@ class H264Writer:
         codec.color_primaries, codec.color_trc = PRI_BT709, TRC_BT709
         codec.open()
 
-    def write(self, image: Image, pts: int) -> None:
-        """Encode `(H, W, 3) uint8` BGR of the writer's size; `pts` must increase."""
-        picture = av.VideoFrame.from_ndarray(to_i420(pad_to_even(image)), format="yuv420p")
+    def write(self, picture: av.VideoFrame, pts: int) -> None:
+        """Encode a `yuv420p` picture of the writer's size; `pts` must increase."""
         picture.pts, picture.time_base = pts, self._time_base
         self._encode(picture)
 
@@ -141,8 +139,3 @@ class H264Writer:
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
-
-
-def padded(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height rounded up to even numbers."""
-    return size[0] + size[0] % 2, size[1] + size[1] % 2

@@ -53,7 +53,8 @@ class VideoFile(Sink):
             if self._input is None or self._writer is None:
                 self._input = EncoderInput(result.frame, image, self.notes)
                 self._writer = self._started(self._input)
-            self._writer.write(self._input.sized(image), self._input.pts(result.frame))
+            picture = self._input.picture(result, image)
+            self._writer.write(picture, self._input.pts(result.frame))
             self._file.flush()
             self._whole_bytes = self._file.tell()
         except (OSError, av.error.FFmpegError) as error:

@@ -1,15 +1,53 @@
 """From BGR images to the pictures that a video encoder takes."""
 
+from collections.abc import Iterable
+
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.frames import Image
+from qlumen.realtime.frames import Box, Image
 
 # ITU-R BT.709-6, items 3.2 to 3.5: weights of red and blue, range of 8-bit signals.
 RED, BLUE = 0.2126, 0.0722
 LUMA_RANGE, LUMA_BLACK = 219, 16
 CHROMA_RANGE, CHROMA_ZERO = 224, 128
+
+
+def to_picture(image: Image) -> av.VideoFrame:
+    """`(H, W, 3) uint8` BGR as `yuv420p`; odd sides are made even by repeating the edge."""
+    return av.VideoFrame.from_ndarray(to_i420(pad_to_even(image)), format="yuv420p")
+
+
+def repainted(decoded: av.VideoFrame, image: Image, boxes: Iterable[Box]) -> av.VideoFrame:
+    """A copy of a `yuv420p` picture, with these boxes of `image` in place of its own.
+
+    Boxes grow to even bounds. Elsewhere all samples are those of `decoded`.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR of the same even size.
+    """
+    picture = av.VideoFrame(decoded.width, decoded.height, "yuv420p")
+    planes = [_samples(plane) for plane in picture.planes]
+    for plane, source in zip(planes, decoded.planes, strict=True):
+        np.copyto(plane, _samples(source))
+    for x0, y0, x1, y1 in boxes:
+        left, top, right, bottom = x0 // 2, y0 // 2, (x1 + 1) // 2, (y1 + 1) // 2
+        patch = image[2 * top : 2 * bottom, 2 * left : 2 * right]
+        height, width = patch.shape[:2]
+        fresh = to_i420(np.ascontiguousarray(patch))
+        planes[0][2 * top : 2 * bottom, 2 * left : 2 * right] = fresh[:height]
+        chroma = fresh[height:].reshape(2, height // 2, width // 2)
+        for plane, values in zip(planes[1:], chroma, strict=True):
+            plane[top:bottom, left:right] = values
+    return picture
+
+
+def _samples(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
+    """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
 
 
 def to_i420(image: Image) -> NDArray[np.uint8]:
@@ -26,6 +64,11 @@ def to_i420(image: Image) -> NDArray[np.uint8]:
     chroma[0] = cv2.extractChannel(half, 1)
     chroma[1] = cv2.extractChannel(half, 2)
     return planes
+
+
+def padded(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height rounded up to even numbers."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 def pad_to_even(image: Image) -> Image:

@@ -84,9 +84,12 @@ class ContainerSource(Source):
     def _frames(self) -> Generator[Frame]:
         delivered = 0
         decoding = Decoding(self._stream, self.info.fps, self._note, self._failed)
-        for picture, image in decoding.pictures(self._packets()):
-            now_ns = time.monotonic_ns()
-            yield Frame(delivered, picture.pts, picture.time_base, image, now_ns)
+        for picture in decoding.pictures(self._packets()):
+            now_ns, frame = time.monotonic_ns(), picture.frame
+            decoded = frame if picture.recordable else None
+            yield Frame(
+                delivered, frame.pts, frame.time_base, picture.image, now_ns, decoded=decoded
+            )
             delivered += 1
         if self._stopped_by is not None or self._reading.missing():
             raise TruncatedError(self._cut_short(delivered))

@@ -6,9 +6,8 @@ from fractions import Fraction
 import av
 
 from qlumen.realtime.frame_pool import FramePool
-from qlumen.realtime.frames import Image
 from qlumen.realtime.sources.deinterlace import Deinterlacer
-from qlumen.realtime.sources.picture import Orientation, to_bgr, upright
+from qlumen.realtime.sources.picture import Orientation, Picture, to_bgr, upright
 from qlumen.realtime.sources.timestamps import Timestamps
 
 ASSUMED_RATE = Fraction(25)  # for frames without time stamps in a stream without a rate
@@ -35,16 +34,14 @@ class Decoding:
         self._deinterlacer = Deinterlacer()
         self._timestamps = Timestamps(1 / ((rate or ASSUMED_RATE) * stream.time_base))
 
-    def pictures(
-        self, packets: Iterable[av.Packet | None]
-    ) -> Iterator[tuple[av.VideoFrame, Image]]:
-        """Each decoded frame, with `pts` in the stream's `time_base`, and its picture as
-        `(H, W, 3) uint8` BGR. None among the packets makes the decoder give out the rest."""
+    def pictures(self, packets: Iterable[av.Packet | None]) -> Iterator[Picture]:
+        """Each decoded frame, with `pts` in the stream's `time_base`. None among the packets
+        makes the decoder give out the rest."""
         orientation, pool = Orientation(), FramePool()
         for frame in self._progressive(packets):
             matrix = orientation.matrix(frame)
             self._note_frame(frame, turned=matrix is not None)
-            yield frame, upright(to_bgr(frame, pool), matrix)
+            yield Picture(frame, upright(to_bgr(frame, pool), matrix), matrix is not None)
 
     def _progressive(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         for packet in packets:

@@ -56,7 +56,14 @@ class PacedSource(LiveSource):
             begun_ns += late_ns if late_ns > GIVE_UP_NS else 0
             now_ns = time.monotonic_ns()
             pts = clock.stamp(float(time_s), now_ns)
-            yield replace(frame, index=index, pts=pts, time_base=MICROSECOND, grabbed_ns=now_ns)
+            yield replace(
+                frame,
+                index=index,
+                pts=pts,
+                time_base=MICROSECOND,
+                grabbed_ns=now_ns,
+                decoded=None,
+            )
 
     def stop(self) -> None:
         self._stop.set()

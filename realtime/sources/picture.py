@@ -1,10 +1,12 @@
 """From a decoded FFmpeg frame to an upright `(H, W, 3) uint8` BGR image."""
 
+from typing import NamedTuple
+
 import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Colorspace
+from av.video.reformatter import ColorRange, Colorspace
 
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
@@ -12,6 +14,31 @@ from qlumen.realtime.frames import Image
 SPC_UNSPECIFIED = 2  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
 SD_HEIGHT_PX = 576
+
+
+class Picture(NamedTuple):
+    """A decoded frame, and its upright picture as `(H, W, 3) uint8` BGR.
+
+    Attributes:
+        turned: the picture is not as the frame is stored.
+    """
+
+    frame: av.VideoFrame
+    image: Image
+    turned: bool
+
+    @property
+    def recordable(self) -> bool:
+        """Whether recordings hold pixels as the frame has them: not turned, 4:2:0, 8 bits,
+        BT.709, limited range, even sides."""
+        frame = self.frame
+        return (
+            not self.turned
+            and frame.format.name == "yuv420p"
+            and _matrix(frame) == Colorspace.ITU709
+            and frame.color_range != ColorRange.JPEG
+            and frame.width % 2 == frame.height % 2 == 0
+        )
 
 
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
@@ -23,9 +50,7 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     8-bit 4:2:0 takes swscale's fast path: at most 3 levels from the exact value, 1 level
     too dark in the mean.
     """
-    guess = Colorspace.ITU709 if _is_hd(frame) else Colorspace.ITU601
-    matrix = guess if frame.colorspace == SPC_UNSPECIFIED else None
-    packed = frame.reformat(format="bgr24", src_colorspace=matrix, threads=1)
+    packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
     image = pool.take((packed.height, packed.width, 3))
     np.copyto(image, _pixels(packed))
     return image
@@ -74,8 +99,11 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     return None if (b, c) == (0, 0) and a > 0 and d > 0 else (a, b, c, d)
 
 
-def _is_hd(frame: av.VideoFrame) -> bool:
-    return bool(frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX)
+def _matrix(frame: av.VideoFrame) -> int:
+    if frame.colorspace != SPC_UNSPECIFIED:
+        return int(frame.colorspace)
+    hd = frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX
+    return Colorspace.ITU709 if hd else Colorspace.ITU601
 
 
 def _pixels(packed: av.VideoFrame) -> Image:

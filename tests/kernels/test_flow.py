@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from qlumen.kernels.contours import trace_border
 from qlumen.kernels.flow import (
     border_room,
     mix_moved,
     move_border,
+    moved_difference,
     reduce_green,
     reverse_flow,
 )
@@ -45,6 +47,18 @@ def test_reduction_of_a_flat_picture_is_flat() -> None:
     reduced = np.empty((9, 16), np.uint8)
     reduce_green(image, reduced)
     assert (reduced == 201).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, sizes(20))
+def test_difference_is_that_of_scipys_warp(seed: int, size: tuple[int, int]) -> None:
+    """Linear between pixels, the edge's value beyond the edge."""
+    earlier, later = np.random.default_rng(seed).integers(0, 256, (2, *size[::-1]), np.uint8)
+    flow = flows(seed, *size)
+    places = np.mgrid[: size[1], : size[0]] + flow.transpose(2, 0, 1)[::-1]
+    warped = ndimage.map_coordinates(later.astype(float), places, order=1, mode="nearest")
+    expected = np.abs(warped - earlier).mean()
+    assert moved_difference(earlier, later, flow) == pytest.approx(expected, abs=1e-3)
 
 
 @settings(max_examples=60, deadline=None)

@@ -70,11 +70,11 @@ def test_nothing_found_gives_a_read_only_view() -> None:
     assert image.flags.writeable
 
 
-def test_nothing_found_gives_a_copy_to_who_wants_to_write() -> None:
+def test_a_copy_can_be_drawn_on() -> None:
     """Marks may then be drawn on it without touching the frame."""
     image = picture((4, 6), 1)
     before = image.copy()
-    drawn = Overlay()(image, segmentation(np.zeros((4, 6), np.uint8)), writeable=True)
+    drawn = Overlay().copied(image)
     np.testing.assert_array_equal(drawn, before)
     drawn[:] = 0
     np.testing.assert_array_equal(image, before)
@@ -117,6 +117,17 @@ def test_settings_out_of_bounds_are_refused() -> None:
         Overlay(fill_alpha=1.5)
     with pytest.raises(ConfigError, match="line_width_px is -1"):
         Overlay(line_width_px=-1)
+
+
+@given(st.lists(st.tuples(masks(12), st.integers(0, 2**16)), min_size=2, max_size=4))
+def test_nothing_of_earlier_frames_is_drawn(
+    frames: list[tuple[NDArray[np.uint8], int]],
+) -> None:
+    """One overlay draws a row of frames as new ones draw each."""
+    overlay = Overlay()
+    for mask, seed in frames:
+        image, found = picture(mask.shape, seed), segmentation(mask)
+        np.testing.assert_array_equal(overlay(image, found), Overlay()(image, found))
 
 
 def test_frame_of_another_size_is_refused() -> None:

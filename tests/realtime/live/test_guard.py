@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from rich.console import Console
@@ -32,6 +34,8 @@ class Kept(Sink):
         self.images: list[Image] = []
 
     def write(self, result: FrameResult) -> None:
+        assert result.frame.decoded is None
+        assert result.drawn_in is None
         self.images += [result.frame.image, *([] if result.drawn is None else [result.drawn])]
 
     def close(self) -> None:
@@ -54,11 +58,14 @@ def guarded(
 
 
 def test_picture_and_drawing_are_both_masked() -> None:
-    """Of each, the region is black and the rest is as it was."""
+    """Of each, the region is black and the rest is as it was; what was decoded, and a
+    recorder would take instead, is left out."""
     guard, runner, kept = guarded()
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
-    guard.write(result_of(image, drawn=drawn))
+    result = result_of(image, drawn=drawn)
+    unmasked = replace(result.frame, decoded=av.VideoFrame.from_ndarray(image, format="bgr24"))
+    guard.write(replace(result, frame=unmasked, drawn_in=()))
     runner.close(30)
     assert len(kept.images) == 2
     for given, got in zip((image, drawn), kept.images, strict=True):

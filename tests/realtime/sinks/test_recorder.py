@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.frames import Image
@@ -24,6 +26,8 @@ from qlumen.realtime.sources.container import ContainerSource
 from media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
 
 OLD = b"an older recording"
+GREEN_LUMA = 173
+"""Of BT.709, limited range."""
 INFO = SourceInfo("made", None, None, RATE, None)
 
 
@@ -38,6 +42,16 @@ def record(
         for index, (image, stamp) in enumerate(zip(images, pts or range(len(images)), strict=True)):
             recorder.write(result_of(image, index, pts=stamp, time_base=time_base))
     return recorder
+
+
+def planes_of(path: Path) -> list[list[NDArray[np.uint8]]]:
+    """Y, U and V of each frame as they are decoded."""
+    with av.open(str(path)) as container:
+        return [
+            [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy()
+             for p in frame.planes]
+            for frame in container.decode(video=0)
+        ]  # fmt: skip
 
 
 def names_in(folder: Path) -> list[str]:
@@ -161,6 +175,31 @@ def test_drawn_pictures_go_first(tmp_path: Path) -> None:
     first, second = read_video(tmp_path / "a.mp4")[1]
     assert first.mean() > 240
     assert second.mean() < 5
+
+
+def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
+    """Without loss in the encoder, all samples outside of the drawn box are the source's."""
+    record(tmp_path / "source.mp4", pictures(6, 96, 64))
+    box = (11, 20, 50, 41)
+    with (
+        ContainerSource(str(tmp_path / "source.mp4")) as source,
+        Recorder(tmp_path / "drawn.mp4", source.info, crf=0) as recorder,
+    ):
+        for frame in source.frames():
+            image = frame.image.copy()
+            image[20:41, 11:50] = (0, 255, 0)
+            drawn = replace(result_of(frame.image), frame=frame, drawn=image, drawn_in=(box,))
+            recorder.write(drawn)
+    mask = np.zeros((32, 48), bool)
+    mask[10:21, 5:25] = True
+    before, after = (planes_of(tmp_path / name) for name in ("source.mp4", "drawn.mp4"))
+    assert len(before) == len(after) == 6
+    for (y, u, v), (y2, u2, v2) in zip(before, after, strict=True):
+        np.testing.assert_array_equal(y[~mask.repeat(2, 0).repeat(2, 1)],
+                                      y2[~mask.repeat(2, 0).repeat(2, 1)])  # fmt: skip
+        np.testing.assert_array_equal(u[~mask], u2[~mask])
+        np.testing.assert_array_equal(v[~mask], v2[~mask])
+        assert abs(int(y2[30, 30]) - GREEN_LUMA) <= 1
 
 
 def test_seeking_finds_frames(tmp_path: Path) -> None:

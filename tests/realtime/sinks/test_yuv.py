@@ -1,11 +1,12 @@
 """BGR to planar YUV, against the formulas of BT.709."""
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.sinks.yuv import fit, pad_to_even, to_i420
+from qlumen.realtime.sinks.yuv import fit, pad_to_even, repainted, to_i420
 
 SIDES = st.integers(1, 12).map(lambda half: 2 * half)
 
@@ -47,6 +48,32 @@ def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None
     assert np.abs(planes[:4].astype(int) - yuv[0]).max() <= 1
     assert np.abs(planes[4].astype(int) - yuv[1]).max() <= 1
     assert np.abs(planes[5].astype(int) - yuv[2]).max() <= 1
+
+
+@st.composite
+def boxes(draw: st.DrawFn, width: int, height: int) -> tuple[int, int, int, int]:
+    x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
+
+
+@given(st.data(), SIDES, SIDES, st.integers(0, 2**16))
+def test_only_the_boxes_are_painted_again(
+    data: st.DataObject, width: int, height: int, seed: int
+) -> None:
+    """Inside boxes grown to even bounds the image's samples, elsewhere the decoder's bits."""
+    rng = np.random.default_rng(seed)
+    planes = rng.integers(0, 256, (height * 3 // 2, width), np.uint8)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    places = data.draw(st.lists(boxes(width, height), max_size=3))
+    decoded = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    painted = repainted(decoded, image, places).to_ndarray()
+    inside = np.zeros((height // 2, width // 2), bool)
+    for x0, y0, x1, y1 in places:
+        inside[y0 // 2 : (y1 + 1) // 2, x0 // 2 : (x1 + 1) // 2] = True
+    chroma = np.tile(inside.reshape(-1), 2).reshape(-1, width)
+    mask = np.concatenate([inside.repeat(2, 0).repeat(2, 1), chroma])
+    np.testing.assert_array_equal(painted, np.where(mask, to_i420(image), planes))
+    np.testing.assert_array_equal(decoded.to_ndarray(), planes)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

@@ -155,6 +155,7 @@ def test_pixel_formats_and_odd_sizes(
     assert len(frames) == 4
     for frame, picture in zip(frames, made, strict=True):
         assert frame.image.shape == picture.shape
+        assert frame.decoded is None  # recordings hold BT.709, and even sides
         tolerance = 25 if pixels == "bgr8" else 8  # that one has 256 colours in all
         assert np.abs(frame.image.astype(int) - picture).mean() < tolerance
 
@@ -171,11 +172,13 @@ def test_greyscale_has_three_equal_channels(pixels: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("colour", [(1, 1), (1, 2), (5, 1), (5, 2), (6, 1)])
 def test_flagged_colours_are_respected(colour: tuple[int, int], tmp_path: Path) -> None:
-    """BT.709 and BT.601, limited and full range, give the colours back that went in."""
+    """BT.709 and BT.601, limited and full range, give the colours back that went in; what is
+    in the recorder's own format goes along as it was decoded."""
     made = [np.full((48, 64, 3), bgr, np.uint8) for bgr in ((30, 60, 200), (200, 180, 20))]
     path = write_video(tmp_path / "a.mp4", made, options={"qp": "4"}, colour=colour)
     for frame, picture in zip(frames_of(path), made, strict=True):
         assert np.abs(frame.image.astype(int) - picture).max() <= 6
+        assert (frame.decoded is not None) == (colour == (1, 1))
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
@@ -183,7 +186,8 @@ def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
     """The picture is turned as OpenCV's own reader turns it, and info has the upright size."""
     matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
     a, b, c, d = (number << 16 for number in matrices[degrees])
-    path = video(tmp_path / "a.mp4", matrix=[a, b, 0, c, d, 0, 0, 0, 1 << 30])
+    turned = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+    path = video(tmp_path / "a.mp4", matrix=turned, colour=(1, 1))
     with ContainerSource(str(path)) as source:
         frame = next(source.frames())
         assert (source.info.width, source.info.height) == frame.size
@@ -191,6 +195,7 @@ def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
     capture = cv2.VideoCapture(str(path))
     expected = capture.read()[1]
     capture.release()
+    assert frame.decoded is None
     assert frame.image.shape == expected.shape
     assert np.abs(frame.image.astype(int) - expected).mean() < LOSSY_LEVELS
 
