@@ -46,7 +46,7 @@ BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n
 TRANSPORTS = ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
 ENCODED = 75
 WEBRTC = ("WebRTC, VP8", "WebRTC, H264")
-SETTLE_S = 3.0
+SETTLE_S, LEAVE_S = 3.0, 10.0
 READ_NUMBERS = """
 const [selector, seconds, done] = arguments;
 const strip = document.createElement("canvas"), blocks = 42, wide = 10;
@@ -206,10 +206,12 @@ def _cores(before: dict[str, float], browser: webdriver.Chrome, took_s: float) -
 
 
 def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk) -> None:
-    """What the transport before has left open takes no time from the next one."""
+    """What the transport before has left open takes no time from the next one: who does not draw
+    is sent nothing after two pictures."""
     browser.get("about:blank")
     grabbed.wants_picture = None
-    while desk.view.feed.viewers:
+    end = time.monotonic() + LEAVE_S
+    while desk.view.feed.viewers and time.monotonic() < end:
         time.sleep(0.1)
 
 
