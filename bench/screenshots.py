@@ -2,7 +2,8 @@
 
     python bench/screenshots.py FOLDER
 
-Writes `view-live.png` (1280x720) and `view-phone.png`, each once a lesion is in view.
+Writes `view-live.png` (1280x720) and `view-phone.png`, each once a lesion is in view, and
+`view-recordings.png` with a recording of the scene worked through.
 """
 
 import argparse
@@ -10,10 +11,12 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from rich.console import Console
 from selenium import webdriver
+from selenium.webdriver.common.by import By
 
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
@@ -23,6 +26,7 @@ from qlumen.realtime.view.site import Site
 from qlumen.realtime.view.studio import Studio
 
 from browser import DESKTOP, PHONE, chromium, resize
+from recording import record_scene
 
 SETTINGS = (
     "scene.seed=1", "source.loop=true", "view.port=0", "postprocess.high=0.8",
@@ -31,11 +35,16 @@ SETTINGS = (
 )  # fmt: skip
 """Each picture with its own findings, also on a busy machine."""
 SIZES = {"view-live.png": DESKTOP, "view-phone.png": PHONE}
+RECORDINGS, RECORDED_FRAMES = "view-recordings.png", 200
 COLOURS = 256
 MAX_BYTES = 400_000
 PATIENCE_S = 180
 ROOM_FOR_A_SCREEN_S = 0.5
 DRAWN = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
+REVIEWED = """
+const images = [...document.querySelectorAll("#recordings :is([data-tracks] img, [data-after])")];
+return images.length > 1 && images.every((image) => image.naturalWidth > 0);
+"""
 IN_VIEW = "return Boolean(document.querySelector('.live-now img')?.naturalWidth)"
 
 
@@ -59,6 +68,11 @@ def main() -> None:
         for name, size in SIZES.items():
             resize(browser, size)
             write(options.folder / name, taken(browser))
+        studio.choose(None)
+        resize(browser, DESKTOP)
+        with TemporaryDirectory() as scratch:
+            recording = record_scene(Path(scratch) / "scene.mp4", RECORDED_FRAMES)
+            write(options.folder / RECORDINGS, reviewed(browser, recording))
     (options.folder / "none").rmdir()
 
 
@@ -67,6 +81,17 @@ def taken(browser: webdriver.Chrome) -> bytes:
     before = browser.execute_script(DRAWN)
     wait(lambda: browser.execute_script(DRAWN) > before, "the picture stands still")
     wait(lambda: browser.execute_script(IN_VIEW), "no lesion came into view")
+    time.sleep(ROOM_FOR_A_SCREEN_S)
+    png: bytes = browser.get_screenshot_as_png()
+    return png
+
+
+def reviewed(browser: webdriver.Chrome, recording: Path) -> bytes:
+    """The tab with the recording's result as PNG."""
+    browser.find_elements(By.CSS_SELECTOR, '[role="tab"]')[1].click()
+    wait(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "[data-upload]")), "no tab opened")
+    browser.find_element(By.CSS_SELECTOR, "[data-upload]").send_keys(str(recording))
+    wait(lambda: bool(browser.execute_script(REVIEWED)), "the recording has no result")
     time.sleep(ROOM_FOR_A_SCREEN_S)
     png: bytes = browser.get_screenshot_as_png()
     return png

@@ -1,38 +1,36 @@
 """The live picture in a browser: rate, delay from grab to pixels, and a slow viewer's delay.
 
-    python bench/view.py [--json FILE] [--seconds N] [--set KEY=VALUE ...]
+    python bench/view.py [--json FILE] [--seconds N] [--webrtc] [--set KEY=VALUE ...]
 
 Serves the test pattern at 1280x720 and 25 frames/s, network included, and opens the page in
 Chromium. The page's own script reads the frame's number from the pixels on its canvas at every
 turn of the screen; the delay is from the grab of that frame to the turn. The transports take
 turns in one run: the page's socket with one and with two pictures on their way, and multipart
-JPEG (MJPEG), which browsers show by themselves. Then a viewer reads at 1 Mbit/s.
+JPEG (MJPEG), which browsers show by themselves; with `--webrtc` aiortc, too (pip install aiortc).
+Each has the processor time of this process, which holds the session, and of the browser, in
+cores. Then a viewer reads at 1 Mbit/s.
 """
 
-import socket
-import statistics
-import struct
 import threading
 import time
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
+import psutil
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from rich.console import Console
 from selenium import webdriver
 
 from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.frames import FrameResult, Image
 from qlumen.realtime.live.outputs import LiveOutputs, View
 from qlumen.realtime.sinks.figures import Figures
 from qlumen.realtime.sources.pattern import read_number
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 from qlumen.realtime.view import site
 from qlumen.realtime.view.access import Access
 from qlumen.realtime.view.desk import Desk
@@ -41,12 +39,14 @@ from qlumen.realtime.view.tabs import Tab
 
 from browser import chromium
 from common import parser, report
+from slow_viewer import slowly
 
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-SLOW_BYTES_PER_S = 125_000
-CHUNK_BYTES = 8192
-SETTLE_S = 3.0
+TRANSPORTS = ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
+ENCODED = 75
+WEBRTC = ("WebRTC, VP8", "WebRTC, H264")
+SETTLE_S, LEAVE_S = 3.0, 10.0
 READ_NUMBERS = """
 const [selector, seconds, done] = arguments;
 const strip = document.createElement("canvas"), blocks = 42, wide = 10;
@@ -56,7 +56,8 @@ const seen = [], end = performance.now() + 1000 * seconds;
 let last = -1;
 function look() {
   const source = document.querySelector(selector);
-  const width = source.naturalWidth || source.width, height = source.naturalHeight || source.height;
+  const width = source.naturalWidth || source.videoWidth || source.width;
+  const height = source.naturalHeight || source.videoHeight || source.height;
   if (width) {
     paint.drawImage(source, 0, Math.round(height * 0.9375), width, 1, 0, 0, strip.width, 1);
     const pixels = paint.getImageData(0, 0, strip.width, 1).data;
@@ -73,38 +74,48 @@ look();
 
 
 class Grabbed(Figures):
-    """Keeps when each frame was grabbed, by the number that its pixels show."""
+    """Keeps when each frame was grabbed, by the number that its pixels show; hands each picture to
+    `wants_picture`, if anything does."""
 
     def __init__(self) -> None:
         self.wall_ms: dict[int, float] = {}
         self.offset_ns = time.time_ns() - time.monotonic_ns()
+        self.wants_picture: Callable[[Image], None] | None = None
         super().__init__()
 
     def __call__(self, result: FrameResult) -> None:
         number = read_number(result.frame.image)
         if number is not None:
             self.wall_ms[number] = (result.frame.grabbed_ns + self.offset_ns) / 1e6
+        if self.wants_picture:
+            self.wants_picture(result.frame.image if result.drawn is None else result.drawn)
         super().__call__(result)
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=20.0, help="for each transport")
+    arguments.add_argument("--webrtc", action="store_true", help="measure aiortc, too")
     arguments.add_argument("--set", action="append", default=[], help="a setting")
     options = arguments.parse_args()
+    names = [*TRANSPORTS, *(WEBRTC if options.webrtc else ())]
     settings = load_settings(None, [*SIZE, "source.loop=true", "view.port=0", *options.set])
-    with served(settings, "pattern") as (url, grabbed, desk), chromium() as browser:
-        rows = [
-            in_browser(browser, url, grabbed, desk, name, options.seconds)
-            for name in ("socket, 1 on its way", "socket, 2 on their way", "MJPEG")
-        ]
-        browser.get("about:blank")
+    with served(settings, "pattern", options.webrtc) as (url, grabbed, desk), chromium() as browser:
+        rows = [unwatched(browser, grabbed, desk, options.seconds)]
+        rows += [in_browser(browser, url, grabbed, desk, name, options.seconds) for name in names]
+        _without_viewers(browser, grabbed, desk)
         rows += [
-            slowly(url, path, name, desk, grabbed, options.seconds)
+            slowly(url, path, name, grabbed.wall_ms, options.seconds)
             for name, path in (("socket", "/live/stream"), ("MJPEG", "/bench/mjpeg"))
         ]
     with served(settings, "scene") as (url, _, desk), chromium() as browser:
         scene = scene_rate(browser, url, desk, options.seconds)
+    if options.webrtc:
+        from webrtc import encoding
+
+        source = SceneSource(SceneSettings(width=1280, height=720))
+        images = [source.frame(index).image for index in range(ENCODED)]
+        rows += encoding(images, settings.view.jpeg_quality)
     by_name = {row["name"]: row for row in rows}
     chosen, mjpeg = by_name["socket, 2 on their way"], by_name["MJPEG"]
     ratios = {
@@ -116,11 +127,18 @@ def main() -> None:
 
 
 @contextmanager
-def served(settings: Settings, source: str) -> Iterator[tuple[str, Grabbed, Desk]]:
-    """The page with the source running, and MJPEG beside it."""
+def served(
+    settings: Settings, source: str, webrtc: bool = False
+) -> Iterator[tuple[str, Grabbed, Desk]]:
+    """The page with the source running, and MJPEG beside it, and WebRTC if asked for."""
     desk, grabbed = Desk(settings), Grabbed()
     desk.view = View(desk.view.feed, grabbed, desk.view.gallery)
-    site.MORE_TABS = (lambda surroundings: _mjpeg_tab(desk),)
+    routes = _mjpeg_routes(desk)
+    if webrtc:
+        from webrtc import webrtc_routes
+
+        routes.include_router(webrtc_routes(grabbed))
+    site.MORE_TABS = (lambda surroundings: Tab("Bench", lambda: None, "/bench/", routes),)
     outputs = LiveOutputs(view=desk.view)
     with (
         Studio(desk, [source], outputs, settings, Console(stderr=True)) as studio,
@@ -132,20 +150,34 @@ def served(settings: Settings, source: str) -> Iterator[tuple[str, Grabbed, Desk
         yield opened.url, grabbed, desk
 
 
+def unwatched(
+    browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk, seconds: float
+) -> dict[str, Any]:
+    """What the session takes by itself."""
+    _without_viewers(browser, grabbed, desk)
+    time.sleep(SETTLE_S)
+    before, started = _spent(browser), time.monotonic()
+    time.sleep(seconds)
+    cores = _cores(before, browser, time.monotonic() - started)
+    return {"name": "nobody watches", "source_per_s": grabbed.rate(), **cores}
+
+
 def in_browser(
     browser: webdriver.Chrome, url: str, grabbed: Grabbed, desk: Desk, name: str, seconds: float
 ) -> dict[str, Any]:
     """Rate and delay of one transport, read from the pixels."""
-    selector = "img" if name == "MJPEG" else ".live-picture canvas"
-    desk.view.feed.in_flight = 1 if "1" in name else 2
-    browser.get(f"{url}/bench/page" if name == "MJPEG" else url)
+    selector, path = _shown_by(name)
+    _without_viewers(browser, grabbed, desk)
+    desk.view.feed.in_flight = 1 if "1 on" in name else 2
+    browser.get(f"{url}{path}")
     while not browser.execute_script(f"return document.querySelector('{selector}')"):
         time.sleep(0.1)
     time.sleep(SETTLE_S)
     published = desk.view.feed.published
-    started = time.monotonic()
+    before, started = _spent(browser), time.monotonic()
     seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
     took = time.monotonic() - started
+    cores = _cores(before, browser, took)
     made = desk.view.feed.published - published
     delays = [at - grabbed.wall_ms[number] for number, at in seen if number in grabbed.wall_ms]
     gaps = [later[1] - earlier[1] for earlier, later in pairwise(seen)]
@@ -158,6 +190,39 @@ def in_browser(
         "delay_ms_p95": float(np.percentile(delays, 95)),
         "gap_ms_p95": float(np.percentile(gaps, 95)),
         "unread": len(seen) - len(delays),
+        **cores,
+    }
+
+
+def _shown_by(name: str) -> tuple[str, str]:
+    """Selector of what shows the pictures, and the page's path."""
+    if name in WEBRTC:
+        return "video", f"/bench/webrtc?codec={name.split()[-1]}"
+    return ("img", "/bench/page") if name == "MJPEG" else (".live-picture canvas", "")
+
+
+def _cores(before: dict[str, float], browser: webdriver.Chrome, took_s: float) -> dict[str, float]:
+    return {key: (value - before[key]) / took_s for key, value in _spent(browser).items()}
+
+
+def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk) -> None:
+    """What the transport before has left open takes no time from the next one: who does not draw
+    is sent nothing after two pictures."""
+    browser.get("about:blank")
+    grabbed.wants_picture = None
+    end = time.monotonic() + LEAVE_S
+    while desk.view.feed.viewers and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _spent(browser: webdriver.Chrome) -> dict[str, float]:
+    """Processor time so far, seconds, of this process and of the browser with its driver."""
+    driver = psutil.Process(browser.service.process.pid)
+    times = [p.cpu_times() for p in (driver, *driver.children(recursive=True))]
+    own = psutil.Process().cpu_times()
+    return {
+        "server_cores": own.user + own.system,
+        "browser_cores": sum(each.user + each.system for each in times),
     }
 
 
@@ -178,67 +243,7 @@ def scene_rate(browser: webdriver.Chrome, url: str, desk: Desk, seconds: float) 
     }
 
 
-def slowly(
-    url: str, path: str, name: str, desk: Desk, grabbed: Grabbed, seconds: float
-) -> dict[str, Any]:
-    """How old the pictures are that a viewer gets who reads at `SLOW_BYTES_PER_S`."""
-    ages: list[tuple[float, float]] = []
-    end = time.monotonic() + seconds
-    with _asked(url, path, sockets=name == "socket") as connection:
-        buffer = b""
-        while time.monotonic() < end:
-            time.sleep(CHUNK_BYTES / SLOW_BYTES_PER_S)
-            buffer += connection.recv(CHUNK_BYTES)
-            buffer, pictures, number = _pictures(buffer, name == "socket")
-            for picture in pictures:
-                shown = read_number(cv2.imdecode(np.frombuffer(picture, np.uint8), 1))
-                if shown in grabbed.wall_ms:
-                    ages.append((time.monotonic(), time.time() * 1e3 - grabbed.wall_ms[shown]))
-            if number is not None:
-                connection.sendall(_text(f'{{"do":"drawn","number":{number}}}'))
-    third = [age for at, age in ages if at > end - seconds / 3]
-    return {
-        "name": f"slow viewer, {name}",
-        "frames_per_s": len(ages) / seconds,
-        "delay_ms_p50_last_third": statistics.median(third) if third else float("nan"),
-        "delay_ms_max": max((age for _, age in ages), default=float("nan")),
-    }
-
-
-@contextmanager
-def _asked(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port)) as connection:
-        lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
-        if sockets:
-            key = b64encode(b"a benchmark's key").decode()[:22] + "=="
-            lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-                      f"Sec-WebSocket-Key: {key}"]  # fmt: skip
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        yield connection
-
-
-def _text(text: str) -> bytes:
-    """A WebSocket text frame as a browser sends it, with an all-zero mask (RFC 6455, 5.2)."""
-    body = text.encode()
-    return bytes([0x81, 0x80 | len(body), 0, 0, 0, 0]) + body
-
-
-def _pictures(buffer: bytes, sockets: bool) -> tuple[bytes, list[bytes], int | None]:
-    """Take whole JPEGs out of a stream; the rest, the pictures, the newest's number."""
-    pictures, number = [], None
-    while True:
-        start = buffer.find(b"\xff\xd8\xff")
-        end = buffer.find(b"\xff\xd9", start)
-        if start < 0 or end < 0:
-            return buffer, pictures, number
-        if sockets and start >= 16:
-            number = struct.unpack("<Q", buffer[start - 16 : start - 8])[0]
-        pictures.append(buffer[start : end + 2])
-        buffer = buffer[end + 2 :]
-
-
-def _mjpeg_tab(desk: Desk) -> Tab:
+def _mjpeg_routes(desk: Desk) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/bench/page")
@@ -250,7 +255,7 @@ def _mjpeg_tab(desk: Desk) -> Tab:
         kind = "multipart/x-mixed-replace; boundary=picture"
         return StreamingResponse(_parts(desk), media_type=kind)
 
-    return Tab("Bench", lambda: None, "/bench/", routes)
+    return routes
 
 
 def _parts(desk: Desk) -> Iterator[bytes]:

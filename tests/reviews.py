@@ -1,5 +1,7 @@
-"""Reviews made without a network, of maps whose truth is known."""
+"""Reviews made without a network, of maps whose truth is known; and a bomb."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from fractions import Fraction
@@ -12,7 +14,7 @@ from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
-from qlumen.realtime.review.process import open_recording
+from qlumen.realtime.review.recorded import open_recording
 from qlumen.realtime.review.records import Manifest, ModelRecord, SourceRecord, Thresholds
 from qlumen.realtime.review.writer import ReviewWriter
 
@@ -68,6 +70,18 @@ def make_recording(file: Path, frames: int = FRAMES) -> Path:
         if index < frames:
             images[index][:] = 0
     return write_video(file, images)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims this size and holds next to nothing: a decompression bomb's head."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rows = zlib.compress(bytes(1 << 20))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def make_review(

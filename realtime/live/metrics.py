@@ -73,6 +73,11 @@ class Meters:
         lost = (each.name for each in self.outlets.everything() if not each.attached)
         return [*found, *(f"{name} is detached" for name in lost)]
 
+    def recordings(self) -> dict[str, Path]:
+        """What is being written now, by output: a recording begun on request comes and goes."""
+        requested = self.outlets.recorder.path if self.outlets.recorder else None
+        return dict(self.files) | ({"recorder_on_request": requested} if requested else {})
+
 
 def recorded_files(outputs: LiveOutputs) -> dict[str, Path]:
     """Recordings by the name of their output."""
@@ -170,7 +175,7 @@ class SessionCollector(Collector):
         yield _counters("frames_written", "By output.", "output", written)
         attached = {outlet.name: float(outlet.attached) for outlet in outlets}
         yield _gauges("output_attached", "1 while the output works.", "output", attached)
-        sizes = {name: _size(path) for name, path in self._meters.files.items()}
+        sizes = {name: _size(path) for name, path in self._meters.recordings().items()}
         yield _gauges("recorder_bytes", "Of the recording on disk.", "output", sizes)
 
     def _engine(self) -> Iterator[Metric]:

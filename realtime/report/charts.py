@@ -118,7 +118,7 @@ def score_chart(facts: Facts, width: float, height: float = 88.0) -> Drawing | N
         if found:
             shapes.append(_curve(list(group), scale, top, bottom, MUTED, 0.7))
     for track in facts.tracks:
-        shapes.append(_curve(track.scores, scale, top, bottom, ACCENT, 1.5))
+        shapes += _curves(track, scale, top, bottom, 1.5)
     return Drawing(width, height, "Score of the findings over time", tuple(shapes))
 
 
@@ -131,7 +131,7 @@ def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing 
     top, bottom = 4.0, height - 12
     at_best = dict(track.scores)[track.best_s]
     shapes: list[Shape] = [*_levels(scale, top, bottom)]
-    shapes.append(_curve(track.scores, scale, top, bottom, ACCENT, 1.2))
+    shapes += _curves(track, scale, top, bottom, 1.2)
     shapes.append(Dot(scale.x(track.best_s), _y(at_best, top, bottom), 2.4, INK))
     shapes.append(Text(scale.x0, height - 2, clock(span.start_s), TINY, MUTED))
     shapes.append(Text(scale.x1, height - 2, clock(span.end_s), TINY, MUTED, "end"))
@@ -163,7 +163,9 @@ def _track_bars(tracks: Sequence[TrackFacts], scale: _Scale) -> Iterator[Shape]:
         yield scale.bar(whole, y, BAR_HEIGHT, ACCENT_LIGHT)
         for span in track.spans:
             yield scale.bar(span, y, BAR_HEIGHT, ACCENT)
-        yield Dot(scale.x(track.best_s), y + BAR_HEIGHT / 2, 2.2, "#ffffff")
+        x, middle = scale.x(track.best_s), y + BAR_HEIGHT / 2
+        yield Dot(x, middle, 3.0, INK)  # a rim, for where the bar ends under the dot
+        yield Dot(x, middle, 2.2, "#ffffff")
 
 
 def _condition_bar(facts: Facts, scale: _Scale, top: float) -> Iterator[Shape]:
@@ -179,6 +181,15 @@ def _levels(scale: _Scale, top: float, bottom: float) -> Iterator[Shape]:
         y = _y(level, top, bottom)
         yield Line(((scale.x0, y), (scale.x1, y)), GRID, 0.6)
         yield Text(scale.x0 - 4, y + 2.4, f"{level:g}", TINY, MUTED, "end")
+
+
+def _curves(
+    track: TrackFacts, scale: _Scale, top: float, bottom: float, width: float
+) -> Iterator[Shape]:
+    """A curve for each span: where the lesion was not found there is no score to draw."""
+    for span in track.spans:
+        part = [one for one in track.scores if span.start_s <= one[0] < span.end_s]
+        yield _curve(part, scale, top, bottom, ACCENT, width)
 
 
 def _curve(

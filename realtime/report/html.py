@@ -28,7 +28,7 @@ def html(facts: Facts) -> str:
         facts=facts,
         research=RESEARCH,
         colours=CONDITION_COLOURS,
-        drawings={name: Markup(svg(one)) for name, one in drawings.items() if one},
+        drawings={name: Markup(svg(one)) if one else "" for name, one in drawings.items()},
         cards=[(track, _data_uri(track.picture), _spark(track)) for track in facts.tracks],
     )
 

@@ -11,7 +11,7 @@ from qlumen.realtime.frames import Frame, FrameResult, Image, Segmentation
 from qlumen.realtime.motion import filled
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.review.findings import Findings
-from qlumen.realtime.review.process import hashed, open_recording
+from qlumen.realtime.review.recorded import hashed, open_recording
 from qlumen.realtime.review.records import FrameRecord
 from qlumen.realtime.review.review import Review
 

@@ -1,6 +1,5 @@
 """A recording in, a review out: one run of the network, like a replay's."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.networks.bundle import CARD, Bundle, file_sha256, read_bundle
+from qlumen.networks.bundle import CARD, Bundle, read_bundle
 from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.errors import NoFramesError
@@ -20,6 +19,7 @@ from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.pipeline import Pipeline
 from qlumen.realtime.review.limits import BoundedSource, Limits
+from qlumen.realtime.review.recorded import hashed, open_recording
 from qlumen.realtime.review.records import (
     FORMAT,
     Manifest,
@@ -27,12 +27,9 @@ from qlumen.realtime.review.records import (
     SourceRecord,
     Thresholds,
 )
-from qlumen.realtime.review.still import StillSource, is_still
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
-from qlumen.realtime.sources.choose import open_source
-from qlumen.realtime.sources.folder import image_files
 from qlumen.realtime.summary import ReplaySummary, summarise
 
 Progress = Callable[[int, int | None], None]
@@ -103,24 +100,6 @@ def process(
         )
         writer.finish(_manifest(location, name, source, segmenter, bundle, settings, summary))
     return summary
-
-
-def open_recording(location: str, settings: Settings) -> Source:
-    """What a replay opens, and single images. Raises as `open_source`."""
-    return StillSource(Path(location)) if is_still(location) else open_source(location, settings)
-
-
-def hashed(location: str) -> tuple[int | None, str | None]:
-    """Bytes and SHA-256 of a file; of a folder, those of its images' `sha256sum` list; of
-    what has no file, None and None."""
-    path = Path(location.removeprefix("file://"))
-    if path.is_file():
-        return path.stat().st_size, file_sha256(path)
-    if not path.is_dir():
-        return None, None
-    files = image_files(path)
-    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
-    return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _manifest(

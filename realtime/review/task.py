@@ -6,7 +6,6 @@ from typing import Any
 from qlumen.realtime.config import Settings
 from qlumen.realtime.review.limits import Limits
 from qlumen.realtime.review.probe import check_announced
-from qlumen.realtime.review.process import process
 from qlumen.realtime.review.sniff import sniff
 from qlumen.realtime.review.worker import Tell
 
@@ -30,6 +29,9 @@ def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
     limits, folder, name = Limits.of(settings), Path(given["folder"]), given["name"]
     file = named_by_content(Path(given["file"]), folder.parent)
     check_announced(file, sniff(file), limits)
+    # What runs the network takes longest to load, and is not needed to refuse a file.
+    from qlumen.realtime.review.process import process
+
     summary = process(str(file), folder, settings, limits, tell, name=name)
     return {"frames": summary.frames, "error": summary.error}
 

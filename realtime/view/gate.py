@@ -20,16 +20,13 @@ SESSION_KEY = "qlumen_session"
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 READING = frozenset({"GET", "HEAD"})
 GRADIO_PATHS = (
-    "/assets/", "/config", "/favicon.ico", "/gradio_api/app_id", "/gradio_api/call/",
-    "/gradio_api/cancel", "/gradio_api/component_server", "/gradio_api/file=",
-    "/gradio_api/heartbeat/", "/gradio_api/info", "/gradio_api/queue/",
-    "/gradio_api/reset", "/gradio_api/run/", "/gradio_api/startup-events",
-    "/gradio_api/stream/", "/gradio_api/upload", "/manifest.json", "/static/", "/svelte/",
+    "/assets/", "/config", "/favicon.ico", "/gradio_api/app_id", "/gradio_api/heartbeat/",
+    "/gradio_api/info", "/gradio_api/startup-events", "/manifest.json", "/static/", "/svelte/",
     "/theme.css",
 )  # fmt: skip
-"""Of the many that Gradio has, those its page needs; the others are answered as not found."""
-UPLOAD_PATH = "/gradio_api/upload"
-UPLOAD_PATHS = frozenset({UPLOAD_PATH, "/recordings/upload"})
+"""Of the many that Gradio has, those its page needs; the others are answered as not found: its
+uploads among them, which would fill the disk, and its files, which are one browser's for all."""
+UPLOAD_PATH = "/recordings/upload"
 ASSETS = "/assets/"
 """Named after their content, so browsers may keep them."""
 NOT_KEPT = {"Cache-Control": "no-store"}
@@ -98,7 +95,7 @@ class Gate:
         extra = {} if scope["path"].startswith(ASSETS) else dict(NOT_KEPT)
         if token:
             extra["Set-Cookie"] = self.set_cookie(token)
-        limit = self._upload_bytes if scope["path"] in UPLOAD_PATHS else MAX_BODY_BYTES
+        limit = self._upload_bytes if scope["path"] == UPLOAD_PATH else MAX_BODY_BYTES
         await self._app(scope, _limited(receive, limit), _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
@@ -136,7 +133,7 @@ class Gate:
 
     def _too_large(self, path: str, headers: Headers, socket: bool) -> ASGIApp | None:
         length = headers.get("content-length", "0")
-        limit = self._upload_bytes if path in UPLOAD_PATHS else MAX_BODY_BYTES
+        limit = self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
         if not length.isdecimal() or int(length) > limit:
             return _refused(socket, 413, TOO_MUCH)
         return None

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Sequence
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from qlumen.realtime.config import ViewSettings
 from qlumen.realtime.view.gate import Gate
 from qlumen.realtime.view.login import LOGOUT, login_routes
 from qlumen.realtime.view.passwords import Password
@@ -15,10 +16,6 @@ from qlumen.realtime.view.tabs import Surroundings, Tab
 TITLE = "qlumen"
 NOTICE = "A research tool, not a medical device."
 BYTES_PER_MIB = 1 << 20
-FORM_BYTES = 1 << 20
-"""What an upload's form may add to the files in it."""
-SWEEP_S, KEPT_S = 600, 3600
-"""How often Gradio looks for files to remove from its cache, and their age."""
 
 
 def make_page(
@@ -40,6 +37,7 @@ def make_page(
     settings = surroundings.settings.view
     sessions = surroundings.sessions
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.exception_handler(RequestValidationError)(_not_understood)
     gate = Gate(
         app,
         prefixes=(*(tab.prefix for tab in tabs if tab.prefix), *((LOGOUT,) if password else ())),
@@ -47,20 +45,23 @@ def make_page(
         cookie=f"qlumen_{port}",
         secure=secure,
         password=password is not None,
-        upload_bytes=settings.upload_mib * BYTES_PER_MIB + FORM_BYTES,
+        upload_bytes=settings.upload_mib * BYTES_PER_MIB,
     )
     if password:
         app.include_router(login_routes(password, sessions, gate.set_cookie))
     for tab in tabs:
         if tab.routes:
             app.include_router(tab.routes)
-    _mount_gradio(app, tabs, surroundings, settings)
+    _mount_gradio(app, tabs, surroundings)
     return gate
 
 
-def _mount_gradio(
-    app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings, settings: ViewSettings
-) -> None:
+async def _not_understood(request: Request, error: RequestValidationError) -> Response:
+    """FastAPI's own answer repeats what was sent, and fails where that is no text."""
+    return JSONResponse({"detail": "not understood"}, 422)
+
+
+def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings) -> None:
     # Gradio reads both where it is imported and where components are made.
     os.environ["GRADIO_TEMP_DIR"] = str(surroundings.scratch)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -68,9 +69,7 @@ def _mount_gradio(
 
     from qlumen.realtime.view.theme import dark_theme
 
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, KEPT_S)
-    ) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         for tab in tabs:
             with gr.Tab(tab.title):
                 tab.build()
@@ -81,7 +80,6 @@ def _mount_gradio(
         "/",
         theme=dark_theme(),
         head="\n".join(tab.head for tab in tabs),
-        max_file_size=settings.upload_mib * BYTES_PER_MIB,
         show_error=False,
         footer_links=[],
         run_history=False,

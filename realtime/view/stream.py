@@ -12,9 +12,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Response, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
+from starlette.websockets import WebSocketState
 
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.sinks.gallery import Gallery
@@ -97,8 +98,10 @@ async def _serve(
         for task in tasks:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
+    # Who sends on a socket that is closed already fails in one of several ways, none of them news.
+    closed = WebSocketState.DISCONNECTED in (socket.client_state, socket.application_state)
     for end in ends:
-        if isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect):
+        if isinstance(end, Exception) and not closed:
             raise end
 
 

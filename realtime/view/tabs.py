@@ -17,7 +17,7 @@ class Surroundings:
     Attributes:
         settings: those the page was started with.
         sessions: of the browsers; `gate.SESSION_KEY` is a request's own in its ASGI scope.
-        scratch: a folder of this run, removed at its end; Gradio's uploads lie in it.
+        scratch: a folder of this run, removed at its end; what Gradio keeps lies in it.
     """
 
     settings: Settings

@@ -158,9 +158,12 @@ class Live {
     if (before.ai && state.ai && before.ai !== state.ai) told.push(`AI ${state.ai}`);
     if (before.recording !== undefined && state.recording !== before.recording)
       told.push(state.recording ? "recording" : "recording ended");
-    const known = new Set((before.tracks || []).map((track) => track.number));
-    for (const track of state.tracks || []) if (!known.has(track.number)) told.push(`lesion ${track.number}`);
     if (told.length) this.find("[data-told]").textContent = told.join(", ");
+    const inView = (tracks) => (tracks || []).filter((track) => track.now).map((track) => track.number);
+    const known = new Set(inView(before.tracks)), now = inView(state.tracks);
+    const come = now.filter((number) => !known.has(number)), alarm = this.find("[data-alarm]");
+    if (come.length) alarm.textContent = `Lesion ${come.join(" and ")} in view`;
+    else if (!now.length) alarm.textContent = "";
   }
 
   listen() {

@@ -1,6 +1,6 @@
 // The latency plot of the last minute.
 
-const SECONDS = 60, LIMIT_MS = 120, AGE = "#00e6e6", DELAY = "#ffb454", GREY = "#5b6670";
+const SECONDS = 60, LIMIT_MS = 120, AGE = "#00e6e6", DELAY = "#ffb454", GREY = "#5b6670", TEXT = "#9aa5b0", PAPER = "#0b0e11";
 
 // canvas: to draw on. ages: [second, ms or null], oldest first. delays: Map second -> ms.
 export function drawPlot(canvas, ages, delays) {
@@ -18,21 +18,28 @@ export function drawPlot(canvas, ages, delays) {
   limit(paint, width, y, scale);
   line(paint, ages, x, y, AGE, 2 * scale, []);
   line(paint, [...delays].sort((a, b) => a[0] - b[0]), x, y, DELAY, 2 * scale, [4 * scale, 3 * scale]);
-  paint.fillStyle = GREY;
-  paint.fillText(`${top} ms`, 2 * scale, 11 * scale);
+  label(paint, `${top} ms`, 11 * scale, scale);
+  label(paint, `limit ${LIMIT_MS} ms`, y(LIMIT_MS) - 3 * scale, scale);
   canvas.setAttribute("aria-label", spoken(ages, delays));
 }
 
 function limit(paint, width, y, scale) {
-  paint.strokeStyle = paint.fillStyle = GREY;
+  paint.strokeStyle = GREY;
   paint.lineWidth = scale;
   paint.setLineDash([]);
   paint.beginPath();
   paint.moveTo(0, y(LIMIT_MS));
   paint.lineTo(width, y(LIMIT_MS));
   paint.stroke();
+}
+
+// Over the lines, at the side where the oldest values leave.
+function label(paint, text, bottom, scale) {
   paint.font = `${11 * scale}px system-ui, sans-serif`;
-  paint.fillText(`limit ${LIMIT_MS}`, width - 60 * scale, y(LIMIT_MS) - 3 * scale);
+  paint.fillStyle = PAPER;
+  paint.fillRect(0, bottom - 10 * scale, paint.measureText(text).width + 4 * scale, 12 * scale);
+  paint.fillStyle = TEXT;
+  paint.fillText(text, 2 * scale, bottom);
 }
 
 function line(paint, points, x, y, colour, width, dash) {

@@ -145,15 +145,18 @@ class Recordings {
     return this.draw();
   }
 
-  // The newest frame asked for is drawn; those in between are passed over while one is loading.
+  // The newest frame asked for is drawn, both sides at once; those in between are passed over while
+  // one is loading.
   async draw() {
     if (this.drawing) { this.again = true; return; }
     this.drawing = true;
     do {
       this.again = false;
       const query = `${this.place}?v=${this.version}`;
-      await Promise.all([picture(this.one("[data-before]"), `/recordings/frame/${query}`),
-        picture(this.one("[data-after]"), `/recordings/frame/${query}&overlay=true`)]);
+      const sides = { before: `/recordings/frame/${query}`, after: `/recordings/frame/${query}&overlay=true` };
+      const there = await Promise.all(Object.values(sides).map(loaded));
+      if (there.every(Boolean))
+        for (const [side, address] of Object.entries(sides)) this.one(`[data-${side}]`).src = address;
     } while (this.again);
     this.drawing = false;
   }
@@ -310,10 +313,10 @@ function refusal(request) {
   return request.status === 413 ? "the file is too large" : "the upload was broken off";
 }
 
-async function picture(shown, address) {
-  const loaded = new Image();
-  loaded.src = address;
-  try { await loaded.decode(); shown.src = address; } catch { /* closed meanwhile */ }
+async function loaded(address) {
+  const image = new Image();
+  image.src = address;
+  try { await image.decode(); return true; } catch { return false; /* closed meanwhile */ }
 }
 
 // Gradio makes the tab's inside when it is first opened, and may make it anew.

@@ -4,10 +4,11 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from qlumen.realtime.report.charts import MAX_TICKS, ticks
+from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, Line, score_chart, ticks
 from qlumen.realtime.report.facts import Facts, Span
 from qlumen.realtime.report.gather import gather
 from qlumen.realtime.report.html import html
@@ -16,6 +17,9 @@ from qlumen.realtime.report.times import clock
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
+
+from media import pictures, write_image
+from reviews import SIZE, make_review, usual_map
 
 pypdf = pytest.importorskip("pypdf", reason="pip install pypdf")
 REFERRING = {"src", "href", "srcset", "action", "data", "poster", "xlink:href", "background"}
@@ -132,6 +136,33 @@ def test_nothing_overflows_the_paper(facts: Facts) -> None:
         procedure=(("File", "x" * 300),), warnings=("w" * 400,) * 9,
     )  # fmt: skip
     assert len(pdf_text(long)) > 10
+
+
+def test_a_still_is_reported(tmp_path: Path) -> None:
+    """Findings in place of lesions, its name, no timeline, and no figure of time."""
+    still = write_image(tmp_path / "still.png", pictures(1, *SIZE)[0])
+    folder = make_review(tmp_path / "review", still, maps=lambda index: usual_map(5))
+    with Review(folder) as review:
+        facts = gather(review, find(review))
+    (track,) = facts.tracks
+    assert dict(track.rows)["Image"] == "still.png"
+    for text in (words("".join(Page(html(facts)).text)), words("".join(pdf_text(facts)))):
+        assert all(words(fact) in text for fact in said(facts))
+        assert "Finding1" in text
+        assert not any(absent in text for absent in ("Timeline", "Scoreovertime"))
+
+
+def test_no_score_is_drawn_where_a_lesion_was_not_found(facts: Facts) -> None:
+    """A curve for each span of a lesion: no line crosses the time between two of them."""
+    (track,) = facts.tracks
+    scores = tuple(one for one in track.scores if not 0.2 <= one[0] < 0.4)
+    spans = Span(track.spans[0].start_s, 0.2), Span(0.4, track.spans[0].end_s)
+    drawing = score_chart(replace(facts, tracks=(replace(track, scores=scores, spans=spans),)), 500)
+    assert drawing is not None
+    curves = [one for one in drawing.shapes if isinstance(one, Line) and one.stroke == ACCENT]
+    assert [len(curve.points) for curve in curves] == [
+        sum(time_s < 0.2 for time_s, _ in scores), sum(time_s >= 0.4 for time_s, _ in scores)
+    ]  # fmt: skip
 
 
 def test_a_review_without_findings_is_reported(review: Review) -> None:

@@ -2,10 +2,8 @@
 
 import os
 import random
-import struct
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import QlumenError, RefusedError, WorkerError
 from qlumen.realtime.review import task
-from qlumen.realtime.review.limits import Limits
+from qlumen.realtime.review.limits import BoundedSource, Limits
 from qlumen.realtime.review.probe import check_announced
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.running import Running
@@ -26,21 +24,9 @@ from qlumen.realtime.review.sniff import HEAD_BYTES, sniff
 from qlumen.realtime.sources.container import ContainerSource
 
 from media import pictures, write_image, write_video
-from reviews import make_recording
+from reviews import make_recording, png_of
 
 PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds next to nothing: a decompression bomb's head."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    rows = zlib.compress(bytes(1 << 20))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def settings_with(*overrides: str) -> Settings:
@@ -119,6 +105,22 @@ def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
             checked(file, override)
     with pytest.raises(RefusedError, match="MiB"):
         Limits.of(settings_with("view.upload_mib=1")).check_bytes((1 << 20) + 1)
+
+
+def test_a_video_that_grows_on_its_way_is_refused(tmp_path: Path) -> None:
+    """A transport stream begins small and goes on larger than allowed: no large frame comes out."""
+    parts = [write_video(tmp_path / f"{w}.ts", pictures(12, w, w * 3 // 4)) for w in (128, 512)]
+    file = tmp_path / "grows.ts"
+    file.write_bytes(b"".join(part.read_bytes() for part in parts))
+    checked(file, "view.upload_megapixels=0.05")
+    limits = Limits.of(settings_with("view.upload_megapixels=0.05"))
+    sizes = set()
+    with (
+        BoundedSource(ContainerSource(str(file)), limits) as source,
+        pytest.raises(RefusedError, match="512x384"),
+    ):
+        sizes.update(frame.size for frame in source.frames())
+    assert sizes <= {(128, 96)}
 
 
 def test_a_container_in_disguise_is_refused(tmp_path: Path) -> None:

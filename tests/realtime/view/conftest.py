@@ -10,9 +10,16 @@ from page import Shown, shown_page
 
 
 @pytest.fixture(scope="session")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """The page; the scene runs on it."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """The page; nothing is live on it."""
     with shown_page(tmp_path_factory.mktemp("page")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shown(served: Shown) -> Iterator[Shown]:
+    """The page; the scene runs on it while a module's tests do."""
+    with served.live() as page:
         yield page
 
 

@@ -23,6 +23,8 @@ from live_process import LIVE, wait_until
 SECRET = "correct horse"
 SMALL = ("scene.width=320", "scene.height=240", "view.port=0")
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
+WRONG = "Wrong password."
+TOLD = "return document.querySelector('[role=alert]')?.textContent"
 DRAWN = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
 
 
@@ -74,8 +76,7 @@ def test_view_asks_for_the_password_and_shows_the_picture(
             browser.find_element(By.NAME, "password").send_keys(password)
             browser.find_element(By.TAG_NAME, "button").click()
             if password != SECRET:
-                alert = browser.find_element(By.CSS_SELECTOR, '[role="alert"]')
-                assert alert.text == "Wrong password."
+                wait_until(lambda: browser.execute_script(TOLD) == WRONG, "it was not refused")
         wait_until(lambda: browser.execute_script(DRAWN) > 5, "no picture after the login")
         browser.get("about:blank")
         ended(process, tmp_path)

@@ -53,7 +53,7 @@ def gated(sessions: Sessions, password: Password | None) -> Gate:
     app = FastAPI()
     gate = Gate(
         app,
-        prefixes=("/live/", *(("/logout",) if password else ())),
+        prefixes=("/live/", "/recordings/", *(("/logout",) if password else ())),
         sessions=sessions,
         cookie="qlumen_7860",
         secure=False,

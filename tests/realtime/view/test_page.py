@@ -23,7 +23,7 @@ from qlumen.realtime.view.stream import HEAD
 from browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from live_process import wait_until
 from media import read_video
-from page import Shown
+from page import LEAST_CONTRAST, Shown, contrasts
 
 LATE = 10
 OWN_SCHEMES = ("data:", "blob:", "about:", "chrome:")
@@ -33,14 +33,29 @@ return canvas.toDataURL("image/jpeg").length > 5000 ? canvas.toDataURL() : null;
 """
 
 
+ENDLESS = """
+const turns = (animation) => animation.effect.getTiming().iterations;
+return document.getAnimations().filter((animation) => turns(animation) === Infinity).length;
+"""
+FADING = """
+const seconds = (text) => Math.max(...text.split(",").map(parseFloat));
+return [...document.querySelectorAll("gradio-app *")].filter((element) => {
+  const { transitionDuration, animationDuration, animationName } = getComputedStyle(element);
+  const lasts = animationName === "none" ? 0 : seconds(animationDuration);
+  return seconds(transitionDuration) + lasts > 0;
+}).map((element) => element.outerHTML.slice(0, 80));
+"""
+
+
 @pytest.fixture(scope="module")
-def page(browser: webdriver.Chrome, shown: Shown) -> webdriver.Chrome:
+def page(browser: webdriver.Chrome, shown: Shown) -> Iterator[webdriver.Chrome]:
     """The page with its picture moving; what the logs hold of other pages is dropped."""
     network_log(browser)
     console_errors(browser)
     browser.get(shown.url)
     wait_until(lambda: drawn(browser) > 0, "no picture was drawn")
-    return browser
+    yield browser
+    browser.get("about:blank")
 
 
 @pytest.fixture(autouse=True)
@@ -122,13 +137,15 @@ def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, shown: S
     press(page, "s")
     wait_until(lambda: bool(list(shown.snapshots.glob("*.png"))), "no snapshot")
     wait_until(lambda: readable(next(shown.snapshots.glob("*.png"))), "the snapshot is no picture")
+    others = set(shown.recordings.glob("*.mp4"))
     control(page, '[data-toggle="recording"]').click()
     until(shown, lambda state: state["recording"], "no recording began")
     before = drawn(page)
     wait_until(lambda: drawn(page) > before + 10, "the picture stands still")
     control(page, '[data-toggle="recording"]').click()
     until(shown, lambda state: not state["recording"], "the recording goes on")
-    seconds, images = read_video(next(shown.recordings.glob("*.mp4")))
+    (file,) = set(shown.recordings.glob("*.mp4")) - others
+    seconds, images = read_video(file)
     assert len(seconds) >= 10
     assert images[0].shape == (240, 320, 3)
 
@@ -193,6 +210,8 @@ def test_nothing_is_wider_than_the_screen(page: webdriver.Chrome, size: tuple[in
     for button in page.find_elements(By.CSS_SELECTOR, "#live button"):
         if button.is_displayed():
             assert button.rect["x"] + button.rect["width"] <= width
+    notice = page.find_element(By.ID, "qlumen-notice").rect
+    assert size == PHONE or notice["y"] + notice["height"] <= height
     resize(page, DESKTOP)
 
 
@@ -202,6 +221,32 @@ def test_every_control_has_a_name(page: webdriver.Chrome) -> None:
     for element in page.find_elements(By.CSS_SELECTOR, f"#live :is({selector})"):
         if element.is_displayed():
             assert element.accessible_name, element.get_attribute("outerHTML")
+
+
+def test_what_is_written_can_be_read(page: webdriver.Chrome) -> None:
+    """Every text of the live tab stands out from its ground, by WCAG's formula."""
+    written = contrasts(page, "#live")
+    assert {"Overlay", "Age of findings", "Lesions"} <= {text for text, _ in written}
+    assert [one for one in written if one[1] < LEAST_CONTRAST] == []
+
+
+def test_an_alarm_is_said_at_once(page: webdriver.Chrome, shown: Shown) -> None:
+    """A lesion that comes into view is told to screen readers, in words, without a wait."""
+    spoken = control(page, "[data-alarm]")
+    assert (spoken.aria_role, spoken.get_attribute("aria-live")) == ("alert", "assertive")
+    alarm = "return document.querySelector('[data-alarm]').textContent"
+    wait_until(lambda: "in view" in page.execute_script(alarm), "nothing was said")
+
+
+def test_nothing_moves_where_motion_is_unwelcome(page: webdriver.Chrome) -> None:
+    """Nothing repeats without end; with the system's wish for less motion nothing fades either."""
+    assert page.execute_script(ENDLESS) == 0
+    wish = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wish})
+    fading = page.execute_script(FADING)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert page.execute_script(FADING) != []
+    assert fading == []
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from qlumen.realtime.view.sessions import Sessions
 from qlumen.realtime.view.visits import Visits, printable_name, remove_left
 
 from media import write_image
-from reviews import ALWAYS_CLEAR, make_recording
+from reviews import ALWAYS_CLEAR, make_recording, png_of
 
 FRAMES = 8
 EAGER = ["postprocess.low=0.02", "postprocess.high=0.05", "temporal.hold_s=0"]
@@ -173,19 +173,62 @@ def test_bad_uploads_are_refused_and_leave_nothing(page: Page, name: str, conten
     assert browser.get("/state").json() == {"state": "none"}
 
 
-def test_damaged_uploads_fail_in_their_worker(page: Page, tmp_path: Path) -> None:
-    """A picture cut in the middle and a bomb's head end as failed, without the server's paths,
-    and the page answers on."""
-    image = write_image(tmp_path / "a.png", np.random.default_rng(0).integers(
-        0, 255, (200, 200, 3), np.uint8))  # fmt: skip
-    image.write_bytes(image.read_bytes()[:60])
+def cut_picture(tmp_path: Path) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    return write_image(tmp_path / "a.png", noise).read_bytes()[:60]
+
+
+def bomb(tmp_path: Path) -> bytes:
+    return png_of(65535, 65535)
+
+
+def video_without_its_index(tmp_path: Path) -> bytes:
+    whole = make_recording(tmp_path / "a.mp4", 4).read_bytes()
+    return whole.replace(b"stts", b"junk").replace(b"stsz", b"junk")
+
+
+@pytest.mark.parametrize("made", [cut_picture, bomb, video_without_its_index])
+def test_damaged_uploads_fail_in_their_worker(
+    page: Page, tmp_path: Path, made: Callable[[Path], bytes]
+) -> None:
+    """A picture cut in the middle, a decompression bomb and a damaged video end as failed, without
+    the server's paths, and the page answers on."""
+    file = tmp_path / "damaged"
+    file.write_bytes(made(tmp_path))
     browser = page.browser()
-    state = opened(browser, image, "cut.png")
+    state = opened(browser, file, "damaged.jpg")
     assert state["state"] == "failed"
     assert state["message"]
     assert str(page.visits._root) not in state["message"]
     assert browser.get("/findings").status_code == 404
     assert browser.post("/leave").json() == {"state": "none"}
+
+
+def test_a_fuzzed_video_is_read_or_refused(page: Page, tmp_path: Path) -> None:
+    """Bytes changed all over a video: a result or a failure in words, and the next one works."""
+    rng = np.random.default_rng(5)
+    content = bytearray(make_recording(tmp_path / "a.mp4", FRAMES).read_bytes())
+    for at in rng.integers(48, len(content), 200):
+        content[at] = rng.integers(256)
+    file = tmp_path / "fuzzed"
+    file.write_bytes(content)
+    browser = page.browser()
+    state = opened(browser, file, "fuzzed.mp4")
+    assert state["state"] == "ready" or state["message"]
+    assert "Traceback" not in state["message"]
+    browser.post("/leave")
+
+
+@pytest.mark.parametrize("name", ["../../../../tmp/climbed", "/tmp/climbed", "..%2fx", "a\0b"])
+def test_an_upload_cannot_choose_its_place(page: Page, name: str, tmp_path: Path) -> None:
+    """Whatever name it comes under, it lies in a folder of its own, under a name of ours."""
+    browser = page.browser()
+    before = set(page.visits._root.iterdir())
+    content = write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8)).read_bytes()
+    assert browser.post("/upload", params={"name": name}, content=content).status_code == 200
+    (own,) = set(page.visits._root.iterdir()) - before
+    assert (own / "upload.png").read_bytes() == content
+    browser.post("/leave")
 
 
 def test_leaving_ends_the_worker_and_removes_the_files(page: Page, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What `--metrics` says of a recording that was begun from the page."""
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from qlumen.realtime.live.metrics import MetricsServer
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.view.requests import Toggle
+
+from live_process import wait_until
+from page import Shown
+
+RECORD = Toggle(do="toggle", what="recording")
+
+
+def sizes(server: MetricsServer) -> dict[str, float]:
+    """Bytes by output, as a scrape gives them."""
+    _, _, body = server.answer("/metrics", "")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    samples = families["qlumen_recorder_bytes"].samples
+    return {sample.labels["output"]: sample.value for sample in samples}
+
+
+def test_a_recording_from_the_page_is_counted_while_it_runs(shown: Shown) -> None:
+    """Its size is told while it is written, is no more than the file has in the end, and is gone
+    with it."""
+    before = set(shown.recordings.iterdir())
+    session = shown.desk._session
+    assert session is not None
+    with MetricsServer("127.0.0.1", 0) as server:
+        server.watch(session.meters(LiveOutputs()))
+        assert sizes(server) == {}
+        shown.desk.do(RECORD)
+        wait_until(lambda: sizes(server).get("recorder_on_request", 0) > 0, "no size was told")
+        told = sizes(server)["recorder_on_request"]
+        shown.desk.do(RECORD)
+        wait_until(lambda: sizes(server) == {}, "the recording is still told of")
+    (file,) = set(shown.recordings.iterdir()) - before
+    assert told <= Path(file).stat().st_size
