@@ -5,6 +5,7 @@ read from where an endoscopist stands; nothing moves or blinks but a new alarm.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ FONT_CAPITAL_PX = 22
 """Of the font at scale 1, as OpenCV draws it."""
 FLASH_PER_HEIGHT = 1 / 90
 NO_SIGNAL_SCALE = 2.5
+PLATES_KEPT = 128
+"""One for each millisecond of age, up to where findings are dropped, and a few."""
 TITLES = {
     Condition.BLURRED: "BLURRED",
     Condition.RED_OUT: "RED-OUT",
@@ -54,8 +57,9 @@ def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[B
     if flash:
         boxes += _frame(image, max(2, round(height * FLASH_PER_HEIGHT)))
     for plate, corner in _plates(state):
-        size = _size(plate, capital)
-        boxes.append(_place(image, plate, size, _origin(corner, size, (width, height), capital)))
+        area = _drawn(plate, capital)
+        origin = _origin(corner, (area.shape[1], area.shape[0]), (width, height), capital)
+        boxes.append(_place(image, area, origin))
     return [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
 
 
@@ -98,14 +102,12 @@ def _origin(
     return max(0, x.get(corner, margin)), max(0, y.get(corner, margin))
 
 
-def _place(image: Image, plate: _Plate, size: tuple[int, int], origin: tuple[int, int]) -> Box:
-    """Draw a plate, cut off at the picture's edges; what is drawn cannot leave its box."""
-    x0, y0 = origin
-    x1, y1 = min(image.shape[1], x0 + size[0]), min(image.shape[0], y0 + size[1])
-    if x0 >= x1 or y0 >= y1:
-        return 0, 0, 0, 0
-    letters = size[1] // 2
-    area = np.full((size[1], size[0], 3), PLATE_BGR, np.uint8)
+@lru_cache(maxsize=PLATES_KEPT)
+def _drawn(plate: _Plate, capital: int) -> Image:
+    """The plate by itself, not to be written to. Kept: its letters cost half a millisecond."""
+    width, height = _size(plate, capital)
+    letters = height // 2
+    area = np.full((height, width, 3), PLATE_BGR, np.uint8)
     x = letters
     if plate.dot_bgr:
         cv2.circle(area, (letters + letters // 2, letters), letters // 2, plate.dot_bgr, -1,
@@ -113,6 +115,16 @@ def _place(image: Image, plate: _Plate, size: tuple[int, int], origin: tuple[int
         x += 2 * letters
     cv2.putText(area, plate.text, (x, letters + letters // 2), FONT, letters / FONT_CAPITAL_PX,
                 TEXT_BGR, _stroke(letters), cv2.LINE_AA)  # fmt: skip
+    area.flags.writeable = False
+    return area
+
+
+def _place(image: Image, area: Image, origin: tuple[int, int]) -> Box:
+    """Put a plate there, cut off at the picture's edges."""
+    x0, y0 = origin
+    x1, y1 = min(image.shape[1], x0 + area.shape[1]), min(image.shape[0], y0 + area.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return 0, 0, 0, 0
     image[y0:y1, x0:x1] = area[: y1 - y0, : x1 - x0]
     return x0, y0, x1, y1
 

@@ -8,9 +8,9 @@ MODEL_NICENESS = 0
 WRITER_NICENESS = 19
 """A frame's findings are late after 40 ms; what is written can wait half a second."""
 REALTIME_PRIORITY = 1
-SWITCH_SECONDS = 5e-4
-"""How long a thread that runs Python may keep another one waiting; Python's own is ten times
-as long, and as long as the whole budget of the video path."""
+SWITCH_SECONDS = 3e-5
+"""How long a thread that runs Python may keep another one waiting; Python's own is 5 ms, as long
+as the whole budget of the video path, whose stages ask for their turn again after each kernel."""
 
 
 def raise_priority() -> bool:
