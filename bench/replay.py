@@ -5,7 +5,8 @@
 In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
 1080p recording without sinks, replay with the recorder at its own and other presets, and a
 classic U-Net in eager torch on the same frames. Without --clip the recording is the built-in
-scene, encoded first.
+scene, encoded first. `replay_over_engine_at_most` is what a replay could reach on these cores if
+besides the network nothing but FFmpeg's decoder took processor time.
 """
 
 import statistics
@@ -17,6 +18,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import av
 import torch
 
 from qlumen.networks.bundle import read_bundle
@@ -50,7 +52,9 @@ def main() -> None:
         rows = measure(clip, options.frames, options.rounds, Path(folder))
     by_name = {row["name"]: row for row in rows}
     engine = by_name["engine"]
+    processor_ms = {name: by_name[name]["cpu_ms"] for name in ("engine", "decode")}
     ratios = {
+        "replay_over_engine_at_most": processor_ms["engine"] / sum(processor_ms.values()),
         "replay_over_engine": by_name["replay"]["fps"] / engine["fps"],
         "record_over_engine": by_name["replay_recording"]["fps"] / engine["fps"],
         **{
@@ -71,6 +75,7 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
     unet = ClassicUNet().eval()
     runs: dict[str, Callable[[], float]] = {
         "engine": lambda: engine_fps(segmenter.engine, pictures, frames),
+        "decode": lambda: decode_fps(clip, frames),
         "replay": lambda: replay(str(clip), Outputs(), settings, frames).fps,
         "replay_recording": lambda: recording_fps(clip, folder, settings, frames),
         **{
@@ -82,13 +87,19 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
         "eager_classic_unet": lambda: eager_fps(unet, pictures[:EAGER_FRAMES]),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
+    cpu_ms: dict[str, list[float]] = {name: [] for name in ("engine", "decode")}
     for _ in range(rounds):
         for name, run in runs.items():
+            started = time.process_time()
             rates[name].append(run())
+            if name in cpu_ms:
+                cpu_ms[name].append(1000 * (time.process_time() - started) / frames)
     segmenter.close()
     medians = {name: statistics.median(values) for name, values in rates.items()}
+    processor = {name: statistics.median(values) for name, values in cpu_ms.items()}
     return [
         {"name": name, "fps": fps, "ms": 1000 / fps, "rounds_fps": rates[name]}
+        | ({"cpu_ms": processor[name]} if name in processor else {})
         for name, fps in medians.items()
     ]
 
@@ -119,6 +130,16 @@ def engine_fps(engine: Engine, pictures: list[Image], frames: int) -> float:
     while flying:
         flying.popleft().result()
     return frames / (time.perf_counter() - started)
+
+
+def decode_fps(clip: Path, frames: int) -> float:
+    """FFmpeg's decoder alone, as replay sets it up."""
+    started = time.perf_counter()
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "SLICE"
+        decoded = sum(1 for _ in islice(container.decode(stream), frames))
+    return decoded / (time.perf_counter() - started)
 
 
 def eager_fps(network: torch.nn.Module, pictures: list[Image]) -> float:
