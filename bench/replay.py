@@ -1,6 +1,7 @@
 """Replay against its bare engine, and against the loop everybody starts from.
 
     python bench/replay.py [--json FILE] [--clip FILE] [--frames N] [--rounds N]
+                           [--set KEY=VALUE ...]
 
 In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
 1080p recording without sinks, replay with the recorder at its own and other presets, and a
@@ -46,10 +47,11 @@ def main() -> None:
     arguments.add_argument("--clip", type=Path, help="a recording to take instead of the scene")
     arguments.add_argument("--frames", type=int, default=250, help="frames a round")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen replay")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clip = options.clip or record_scene(Path(folder) / "scene.mp4", options.frames)
-        rows = measure(clip, options.frames, options.rounds, Path(folder))
+        rows = measure(clip, options.frames, options.rounds, Path(folder), options.set)
     by_name = {row["name"]: row for row in rows}
     engine = by_name["engine"]
     processor_ms = {name: by_name[name]["cpu_ms"] for name in ("engine", "decode")}
@@ -67,8 +69,10 @@ def main() -> None:
     report(rows, ratios, options.json)
 
 
-def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str, object]]:
-    settings = Settings()
+def measure(
+    clip: Path, frames: int, rounds: int, folder: Path, overrides: list[str]
+) -> list[dict[str, object]]:
+    settings = load_settings(overrides=overrides)
     segmenter = Segmenter.open(read_bundle(bundle_folder(settings)), settings)
     segmenter.engine.warm_up()
     pictures = network_pictures(clip, segmenter)
@@ -80,7 +84,7 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
         "replay_recording": lambda: recording_fps(clip, folder, settings, frames),
         **{
             f"replay_recording_{preset}": partial(
-                recording_fps, clip, folder, with_preset(preset), frames
+                recording_fps, clip, folder, with_preset(preset, overrides), frames
             )
             for preset in PRESETS
         },
@@ -104,8 +108,8 @@ def measure(clip: Path, frames: int, rounds: int, folder: Path) -> list[dict[str
     ]
 
 
-def with_preset(preset: str) -> Settings:
-    return load_settings(overrides=[f"recorder.preset={preset}"])
+def with_preset(preset: str, overrides: list[str]) -> Settings:
+    return load_settings(overrides=[*overrides, f"recorder.preset={preset}"])
 
 
 def recording_fps(clip: Path, folder: Path, settings: Settings, frames: int) -> float:
