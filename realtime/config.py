@@ -239,7 +239,7 @@ class OverlaySettings(Section):
 
 class RecorderSettings(Section):
     crf: int = Field(20, ge=0, le=51, description="x264 quality; lower is better and larger")
-    preset: Preset = Field("veryfast", description="x264's trade of time for size, in replay")
+    preset: Preset = Field("ultrafast", description="x264's trade of time for size, in replay")
     live_preset: Preset = Field("ultrafast", description="the same, on live video")
     threads: int = Field(0, ge=0, le=64, description="encoder threads; 0: one a core, up to 4")
     fragment_s: float = Field(

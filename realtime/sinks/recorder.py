@@ -143,7 +143,7 @@ class Recorder(VideoFile):
         info: SourceInfo,
         *,
         crf: int = 20,
-        preset: str = "veryfast",
+        preset: str = "ultrafast",
         threads: int = 0,
     ) -> None:
         super().__init__(path, info, Encoding(crf, preset, threads))
