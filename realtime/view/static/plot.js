@@ -19,7 +19,7 @@ export function drawPlot(canvas, ages, delays) {
   line(paint, ages, x, y, AGE, 2 * scale, []);
   line(paint, [...delays].sort((a, b) => a[0] - b[0]), x, y, DELAY, 2 * scale, [4 * scale, 3 * scale]);
   label(paint, `${top} ms`, 11 * scale, scale);
-  label(paint, `limit ${LIMIT_MS} ms`, y(LIMIT_MS) - 3 * scale, scale);
+  label(paint, `limit ${LIMIT_MS} ms`, y(LIMIT_MS) + 12 * scale, scale);
   canvas.setAttribute("aria-label", spoken(ages, delays));
 }
 
