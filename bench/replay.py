@@ -39,6 +39,8 @@ from recording import record_scene
 PRESETS = ("veryfast", "superfast", "ultrafast")
 """Of x264, beside the default one."""
 EAGER_FRAMES = 5
+SETTLE_S = 1.0
+"""Until threads of the run before no longer wait for work by spinning."""
 PICTURES = 32
 
 
@@ -94,6 +96,7 @@ def measure(
     cpu_ms: dict[str, list[float]] = {name: [] for name in ("engine", "decode")}
     for _ in range(rounds):
         for name, run in runs.items():
+            time.sleep(SETTLE_S)
             started = time.process_time()
             rates[name].append(run())
             if name in cpu_ms:
