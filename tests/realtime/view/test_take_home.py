@@ -38,11 +38,15 @@ CHANGED = 30
 """Levels by which the overlay changes a pixel; JPEG alone changes it by less."""
 LINE_PX = 6
 PIXELS = """
-const image = document.querySelector(arguments[0]), canvas = document.createElement("canvas");
-[canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-canvas.getContext("2d").drawImage(image, 0, 0);
-return canvas.toDataURL("image/png");
+const [selector, done] = arguments, canvas = document.createElement("canvas");
+const image = document.querySelector(selector);
+image.decode().then(() => {
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  done(canvas.toDataURL("image/png"));
+}, (error) => done(String(error)));
 """
+"""Once the picture of the address that it has now is there: until then it shows the one before."""
 CLICK_AT = """
 const [element, share] = arguments, {left, width} = element.getBoundingClientRect();
 element.dispatchEvent(new MouseEvent("click", {clientX: left + share * width, bubbles: true}));
@@ -86,7 +90,8 @@ class Tab:
 
     def picture(self, which: str) -> Image:
         """The pixels of `before` or `after`, `(H, W, 3) uint8` BGR."""
-        address = self.browser.execute_script(PIXELS, f"#recordings [data-{which}]")
+        address = self.browser.execute_async_script(PIXELS, f"#recordings [data-{which}]")
+        assert address.startswith("data:"), address
         png = base64.b64decode(address.partition(",")[2])
         return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
 
