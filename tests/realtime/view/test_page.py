@@ -141,7 +141,7 @@ def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, shown: S
     control(page, '[data-toggle="recording"]').click()
     until(shown, lambda state: state["recording"], "no recording began")
     before = drawn(page)
-    wait_until(lambda: drawn(page) > before + 10, "the picture stands still")
+    wait_until(lambda: drawn(page) > before + 30, "the picture stands still")
     control(page, '[data-toggle="recording"]').click()
     until(shown, lambda state: not state["recording"], "the recording goes on")
     (file,) = set(shown.recordings.glob("*.mp4")) - others
