@@ -12,6 +12,7 @@ class Recordings {
   constructor(root) {
     this.root = root;
     this.version = 0;
+    this.opened = Date.now();  // in addresses: the browser keeps pictures, also of the recording before
     this.place = 0;
     this.found = null;
     this.timeline = new Timeline(this.one("[data-timeline]"), (place) => this.go(place));
@@ -84,6 +85,7 @@ class Recordings {
   forget() {
     this.found = null;
     this.version = 0;
+    this.opened = Date.now();
     this.one(".rec-result").hidden = true;
     this.stop();
   }
@@ -122,7 +124,7 @@ class Recordings {
       const picture = document.createElement("img"), text = document.createElement("small");
       button.type = "button";
       picture.loading = "lazy";
-      picture.src = `/recordings/track/${track.number}?v=${version}`;
+      picture.src = `/recordings/track/${track.number}?v=${version}&r=${this.opened}`;
       picture.alt = `Best frame of ${what} ${track.number}`;
       text.textContent = `${track.number}: ${sequence ? `${track.time}, ` : ""}score ${track.score.toFixed(2)}, ` +
         `${(100 * track.share_of_field).toFixed(1)}% of the field`;
@@ -152,7 +154,7 @@ class Recordings {
     this.drawing = true;
     do {
       this.again = false;
-      const query = `${this.place}?v=${this.version}`;
+      const query = `${this.place}?v=${this.version}&r=${this.opened}`;
       const sides = { before: `/recordings/frame/${query}`, after: `/recordings/frame/${query}&overlay=true` };
       const there = await Promise.all(Object.values(sides).map(loaded));
       if (there.every(Boolean))

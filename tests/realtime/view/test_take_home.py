@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +46,6 @@ image.decode().then(() => {
   done(canvas.toDataURL("image/png"));
 }, (error) => done(String(error)));
 """
-"""Once the picture of the address that it has now is there: until then it shows the one before."""
 CLICK_AT = """
 const [element, share] = arguments, {left, width} = element.getBoundingClientRect();
 element.dispatchEvent(new MouseEvent("click", {clientX: left + share * width, bubbles: true}));
@@ -101,6 +100,10 @@ class Tab:
         x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
         return x, y, x + width, y + height
 
+    def drawn_around(self, box: Sequence[int]) -> bool:
+        """Whether what is drawn surrounds the box at a line's width."""
+        return bool(np.abs(np.subtract(self.drawn_box(), box)).max() <= LINE_PX)
+
     def go(self, place: int) -> None:
         """Jump there by a click into the timeline."""
         count = int(self.one("[data-place]").get_property("max")) + 1
@@ -108,8 +111,10 @@ class Tab:
         wait_until(lambda: self.on_show() == {str(place)}, "it did not jump there")
 
     def on_show(self) -> set[str]:
-        """Which frames the two sides show."""
-        sides = [self.one(f"[data-{side}]").get_property("src") for side in ("before", "after")]
+        """Which frames the two sides show; `src` says only what they are to show."""
+        sides = [
+            self.one(f"[data-{side}]").get_property("currentSrc") for side in ("before", "after")
+        ]
         return {str(address).rpartition("/")[2].partition("?")[0] for address in sides}
 
     def take(self, *kinds: str) -> dict[str, Path]:
@@ -237,10 +242,10 @@ def test_the_overlay_and_the_timeline_are_those_of_the_table(real: Tab, rows: Ro
         boxes = np.array([box_of(row) for row in rows if int(row["frame"]) == frame])
         assert f"{frame} at {frame / 25:.2f} s" in real.text("[data-where]")
         around = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
-        assert np.abs(np.subtract(real.drawn_box(), around)).max() <= LINE_PX
+        wait_until(lambda around=around: real.drawn_around(around), f"{frame} is drawn elsewhere")
     bare = sorted(set(range(CLIP_FRAMES)) - {int(row["frame"]) for row in rows})[0]
     real.go(bare)
-    assert real.drawn_box() == (0, 0, 0, 0)
+    wait_until(lambda: real.drawn_box() == (0, 0, 0, 0), "something is drawn without a finding")
     assert "nothing found" in real.text("[data-where]")
 
 
