@@ -123,7 +123,7 @@ def recording_fps(clip: Path, folder: Path, settings: Settings, frames: int) -> 
 def network_pictures(clip: Path, segmenter: Segmenter) -> list[Image]:
     """The first frames of the clip, at the network's size."""
     with ContainerSource(str(clip)) as source:
-        return [segmenter.preprocess(frame.image) for frame in islice(source.frames(), PICTURES)]
+        return [segmenter.preprocess(frame.pixels) for frame in islice(source.frames(), PICTURES)]
 
 
 def engine_fps(engine: Engine, pictures: list[Image], frames: int) -> float:

@@ -56,7 +56,7 @@ def _rounding(clip: str, settings: Settings) -> None:
     pixels = 0
     with open_source(clip, settings) as source:
         for frame in source.frames():
-            probability = segmenter.submit(frame.image).result()
+            probability = segmenter.submit(frame.pixels).result()
             own = segmenter.finish(frame, probability)
             pixels += int(own.mask.sum())
             for bits in BITS:

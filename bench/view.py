@@ -88,7 +88,7 @@ class Grabbed(Figures):
         if number is not None:
             self.wall_ms[number] = (result.frame.grabbed_ns + self.offset_ns) / 1e6
         if self.wants_picture:
-            self.wants_picture(result.frame.image if result.drawn is None else result.drawn)
+            self.wants_picture(result.shown)
         super().__call__(result)
 
 

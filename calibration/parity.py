@@ -53,7 +53,7 @@ def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Net
 
     def compared() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], float]]:
         for frame in frames:
-            picture = preprocess(frame.image)
+            picture = preprocess(frame.pixels)
             maps = [network(picture) for network in (first, second)]
             rows, columns = maps[0].shape
             geometry = Geometry.of(frame.size, (columns, rows), spec.fit)

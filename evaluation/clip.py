@@ -59,7 +59,7 @@ def evaluate_clip(
     frames = with_findings = 0
     boxed = {}
     for frame in source.frames():
-        segmentation = segmenter.finish(frame, segmenter.submit(frame.image).result())
+        segmentation = segmenter.finish(frame, segmenter.submit(frame.pixels).result())
         with_findings += bool(segmentation.findings)
         if true := boxes.get(frames):
             boxed[frames] = hits([finding.box for finding in segmentation.findings], true)

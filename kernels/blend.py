@@ -10,12 +10,13 @@ FRACTION_BITS = 8
 
 
 @kernel
-def blend_parts(image, parts, keep, add, x0, y0, x1, y1):
+def blend_parts(image, left, top, parts, keep, add, x0, y0, x1, y1):
     """Blend, in place, the pixels of a box whose part is not 0, and set their part to 0,
     so that no later box blends them again.
 
     Args:
-        image: in and out, `(H, W, 3) uint8`.
+        image: in and out, `(h, w, 3) uint8`, the picture or what of it holds the box.
+        left, top: where `image` begins in the picture, pixels.
         parts: in and out, `(H, W) uint8`, indices into the two tables.
         keep: `(P,) int32`, weight of the picture for each part, of 256.
         add: `(P, 3) int32`, what is added to each channel.
@@ -26,6 +27,6 @@ def blend_parts(image, parts, keep, add, x0, y0, x1, y1):
             part = parts[y, x]
             if part:
                 for channel in range(3):
-                    mixed = image[y, x, channel] * keep[part] + add[part, channel]
-                    image[y, x, channel] = mixed >> FRACTION_BITS
+                    mixed = image[y - top, x - left, channel] * keep[part] + add[part, channel]
+                    image[y - top, x - left, channel] = mixed >> FRACTION_BITS
                 parts[y, x] = 0

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import av
+    from qlumen.realtime.drawn import Drawn
+    from qlumen.realtime.planes import Planes
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -30,23 +31,30 @@ class Frame:
         index: 0-based position among the frames the source delivered.
         pts: presentation timestamp, in units of `time_base`, as the source has it.
         time_base: seconds per unit of `pts`.
-        image: `(H, W, 3) uint8` BGR. Not to be written to: stages share it.
+        pixels: `(H, W, 3) uint8` BGR, or the planes that such a picture can be made from.
+            Not to be written to: stages share it.
         grabbed_ns: monotonic time at which the picture was complete in memory.
         name: the file it came from, for sources of single images; else empty.
         truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
-        decoded: the same picture as the decoder gave it, where that is what recordings hold
-            (see `qlumen.realtime.sources.picture.Picture`). Who changes `image` has to
-            leave it out.
     """
 
     index: int
     pts: int
     time_base: Fraction
-    image: Image
+    pixels: "Image | Planes"
     grabbed_ns: int
     name: str = ""
     truth: Mask | None = None
-    decoded: "av.VideoFrame | None" = None
+
+    @property
+    def image(self) -> Image:
+        """`(H, W, 3) uint8` BGR, made when it is first asked for. Not to be written to."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.bgr()
+
+    @property
+    def planes(self) -> "Planes | None":
+        """The picture as the decoder gave it, where that is what recordings hold."""
+        return None if isinstance(self.pixels, np.ndarray) else self.pixels
 
     @property
     def time_s(self) -> float:
@@ -55,7 +63,9 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.image.shape[1], self.image.shape[0]
+        if isinstance(self.pixels, np.ndarray):
+            return self.pixels.shape[1], self.pixels.shape[0]
+        return self.pixels.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,16 +167,22 @@ class FrameResult:
     """What the sinks receive, once a frame.
 
     Attributes:
-        drawn: `frame.image` with the overlay, or None when no sink asked for it.
+        drawn: `frame.image` with the overlay, or None when no sink asked for it. Whole, or as
+            what differs from the frame.
         stages_ms: milliseconds spent in each stage on this frame.
         live: set on live video only; `segmentation` is then the newest one, moved to this
             frame.
-        drawn_in: boxes outside of which `drawn` equals `frame.image`; None if that is not known.
     """
 
     frame: Frame
     segmentation: Segmentation
-    drawn: Image | None = None
+    drawn: "Image | Drawn | None" = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     live: LiveState | None = None
-    drawn_in: tuple[Box, ...] | None = None
+
+    @property
+    def shown(self) -> Image:
+        """`(H, W, 3) uint8` BGR: drawn on, or the frame itself where nobody asked for that."""
+        if self.drawn is None:
+            return self.frame.image
+        return self.drawn if isinstance(self.drawn, np.ndarray) else self.drawn.image()

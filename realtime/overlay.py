@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
 from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
+from qlumen.realtime.drawn import Drawn, disjoint, part
 from qlumen.realtime.errors import ConfigError
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Box, Image, Mask, Segmentation
+from qlumen.realtime.planes import Planes
 
 CYAN_BGR = (230, 230, 0)
 RIM_BGR = (24, 24, 24)
@@ -57,14 +59,7 @@ class Overlay:
         Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
         read-only view of `image`. Raises ValueError if image and mask differ in size.
         """
-        _check_image(image, segmentation.mask)
-        if not segmentation.findings:
-            view = image.view()
-            view.flags.writeable = False
-            return view
-        drawn = self.copied(image)
-        self.draw(drawn, segmentation)
-        return drawn
+        return self.drawn(image, segmentation).image()
 
     def copied(self, image: Image) -> Image:
         """A copy of `image` to draw on; any thread may make it."""
@@ -74,14 +69,34 @@ class Overlay:
 
     def draw(self, image: Image, segmentation: Segmentation) -> None:
         """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
-        _check_image(image, segmentation.mask)
+        _check(image, segmentation.mask)
         if not segmentation.findings:
             return
         parts = self._cleared(segmentation.mask.shape)
         self._stamp(segmentation, parts)
         for box in self.boxes(segmentation):
-            blend_parts(image, parts, self._keep, self._add, *box)
+            blend_parts(image, 0, 0, parts, self._keep, self._add, *box)
         self._scratch = [parts]
+
+    def drawn(self, pixels: Image | Planes, segmentation: Segmentation) -> Drawn:
+        """The picture with the findings, of which only their surroundings are made here.
+
+        Args:
+            pixels: `(H, W, 3) uint8` BGR, or a picture's planes; not changed.
+
+        Raises:
+            ValueError: picture and mask differ in size.
+        """
+        _check(pixels, segmentation.mask)
+        parts = self._cleared(segmentation.mask.shape)
+        self._stamp(segmentation, parts)
+        patches = []
+        for box in disjoint(self.boxes(segmentation), segmentation.mask.shape[::-1]):
+            patch = part(pixels, box)
+            blend_parts(patch, box[0], box[1], parts, self._keep, self._add, *box)
+            patches.append((box, patch))
+        self._scratch = [parts]
+        return Drawn(pixels, tuple(patches), self._pool)
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
@@ -130,10 +145,15 @@ def _check_style(line_bgr: tuple[int, int, int], fill_alpha: float, line_width_p
         raise ConfigError(f"line_width_px is {line_width_px}; use 1 or more, or 0 for automatic")
 
 
-def _check_image(image: Image, mask: Mask) -> None:
-    if image.shape != (*mask.shape, 3) or image.dtype != np.uint8:
+def _check(image: Image | Planes, mask: Mask) -> None:
+    shape, kind = (
+        ((*image.luma.shape, 3), image.luma.dtype)
+        if isinstance(image, Planes)
+        else (image.shape, image.dtype)
+    )
+    if shape != (*mask.shape, 3) or kind != np.uint8:
         raise ValueError(
-            f"image is {image.shape} {image.dtype}; the mask of {mask.shape} wants "
+            f"image is {shape} {kind}; the mask of {mask.shape} wants "
             f"{(*mask.shape, 3)} uint8: give the frame that was segmented"
         )
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.errors import QlumenError
-from qlumen.realtime.frames import Frame, FrameResult, Image, Segmentation
+from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.latency import END_TO_END, QUEUED, LatencyRecorder, milliseconds
 from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.queues import StageQueue
@@ -155,7 +155,7 @@ class Pipeline:
             for job in self._decoded:
                 started = time.monotonic_ns()
                 self._waited("preprocess", job.frame, job.ready_ns, started)
-                picture = self._segmenter.preprocess(job.frame.image)
+                picture = self._segmenter.preprocess(job.frame.pixels)
                 prepared = time.monotonic_ns()
                 self._spent("preprocess", job, started, prepared)
                 job.ticket = self._segmenter.engine.submit(picture)
@@ -189,13 +189,12 @@ class Pipeline:
         segmentation = self._segmenter.finish(job.frame, probability)
         processed = time.monotonic_ns()
         self._spent("postprocess", job, inferred, processed)
-        drawn = self._draw(job.frame.image, segmentation)
-        drawn_in = None if drawn is None else self._overlay.boxes(segmentation)
+        drawn = self._overlay.drawn(job.frame.pixels, segmentation) if self._draws else None
         ended = time.monotonic_ns()
         self._spent("overlay", job, processed, ended)
         self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
         spent = milliseconds(job.spans_ns)
-        return FrameResult(job.frame, segmentation, drawn, spent, drawn_in=drawn_in)
+        return FrameResult(job.frame, segmentation, drawn, spent)
 
     def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
         job.spans_ns[stage] = end_ns - begin_ns
@@ -203,9 +202,6 @@ class Pipeline:
 
     def _waited(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
         self._latency.span(QUEUED + stage, frame.index, begin_ns, end_ns)
-
-    def _draw(self, image: Image, segmentation: Segmentation) -> Image | None:
-        return self._overlay(image, segmentation) if self._draws else None
 
     def _write(self, name: str, sink: Sink, queue: "StageQueue[_Finished]") -> None:
         for finished in queue:

@@ -11,6 +11,7 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.errors import BundleError
 from qlumen.realtime.frames import Frame, Image, Segmentation
 from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.planes import Planes
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.preprocess import Preprocessor
 
@@ -51,9 +52,9 @@ class Segmenter:
         """The same engine with other thresholds. Raises ConfigError if they contradict."""
         return replace(self, postprocess=Postprocessor(**thresholds(bundle, settings)))
 
-    def submit(self, image: Image) -> Ticket:
+    def submit(self, pixels: Image | Planes) -> Ticket:
         """Preprocess and start the network; waits when too many frames are in flight."""
-        return self.engine.submit(self.preprocess(image))
+        return self.engine.submit(self.preprocess(pixels))
 
     def finish(self, frame: Frame, probability: Probability) -> Segmentation:
         """From the network's map to findings at the frame's size."""

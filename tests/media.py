@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Finding, Frame, FrameResult, Image, Segmentation
+from qlumen.realtime.planes import Planes
+from qlumen.realtime.sources.picture import to_bgr
 
 RATE = Fraction(25)
 INTERLACED_DCT, INTERLACED_ME = 1 << 18, 1 << 29  # AV_CODEC_FLAG_*
 AUDIO_RATE = 48000
+BT709 = 1  # ITU-T H.273, MatrixCoefficients
 
 
 def pictures(count: int, width: int = 64, height: int = 48) -> list[Image]:
@@ -171,6 +175,14 @@ def result_of(
     mask = np.zeros(image.shape[:2], np.uint8) if mask is None else mask
     segmentation = Segmentation(mask, findings, np.zeros((2, 2), np.float32))
     return FrameResult(frame, segmentation, drawn, stages_ms or {})
+
+
+def planes_of(rng: np.random.Generator, width: int, height: int) -> Planes:
+    """A decoded picture of noise; sides are even."""
+    samples = rng.integers(0, 256, (height * 3 // 2, width), np.uint8)
+    frame = av.VideoFrame.from_ndarray(samples, format="yuv420p")
+    frame.colorspace = BT709
+    return Planes(frame, lambda decoded: to_bgr(decoded, FramePool()))
 
 
 def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":

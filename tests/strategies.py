@@ -1,4 +1,4 @@
-"""The Hypothesis vocabulary: small masks, probability maps, geometries and thresholds."""
+"""The Hypothesis vocabulary: small masks, boxes, probability maps, geometries and thresholds."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qlumen.realtime.frames import Box
 from qlumen.realtime.geometry import Geometry
 
 EIGHTHS = st.integers(1, 7).map(lambda eighth: eighth / 8)
@@ -15,6 +16,13 @@ Rng = np.random.Generator
 def sizes(largest: int) -> st.SearchStrategy[tuple[int, int]]:
     """Width and height."""
     return st.tuples(st.integers(1, largest), st.integers(1, largest))
+
+
+@st.composite
+def boxes(draw: st.DrawFn, width: int, height: int) -> Box:
+    """Half open and not empty, in a picture of that size."""
+    x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
 
 
 @st.composite

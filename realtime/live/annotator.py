@@ -146,7 +146,7 @@ class Annotator(Closing):
     def _segmented(
         self, frame: Frame, field: Field, flow: Flow | None, clock: "_Clock"
     ) -> Segmentation:
-        view = replace(frame, image=crop(frame.image, field), truth=None)
+        view = replace(frame, pixels=crop(frame.image, field), truth=None)
         picture = self._segmenter.preprocess(view.image)
         clock.lap("preprocess")
         probability = self._segmenter.engine.infer(picture)

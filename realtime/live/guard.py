@@ -58,13 +58,13 @@ class PrivacyGuard(Sink):
         def hidden(image: Image) -> Image:
             return np.zeros_like(image) if unknown else self._privacy(image, field, condition)
 
-        drawn = result.drawn
-        if drawn is not None:
-            drawn = hidden(drawn)
+        drawn = None
+        if result.drawn is not None:
+            drawn = hidden(result.shown)
             if drawn is not result.drawn and result.live is not None:
                 draw_marks(drawn, result.live)
-        masked = replace(frame, image=hidden(frame.image), decoded=None)
-        return replace(result, frame=masked, drawn=drawn, drawn_in=None)
+        masked = replace(frame, pixels=hidden(frame.image))
+        return replace(result, frame=masked, drawn=drawn)
 
     def _finder(self) -> FieldFinder:
         chosen = self._settings.model_dump()

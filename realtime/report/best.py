@@ -30,9 +30,8 @@ class BestFrames(Sink):
     def write(self, result: FrameResult) -> None:
         self._place += 1
         for number, _ in self._best.get(self._place, ()):
-            image = result.frame.image if result.drawn is None else result.drawn
             name = f"lesion_{number:02d}_frame_{result.frame.index:06d}.png"
-            self._folder.write(result.frame, image, name)
+            self._folder.write(result.frame, result.shown, name)
 
     def close(self) -> None:
         pass

@@ -45,7 +45,7 @@ def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
                     "recording again"
                 )
             segmentation = _segmentation(findings, place, record)
-            yield FrameResult(frame, segmentation, overlay(frame.image, segmentation))
+            yield FrameResult(frame, segmentation, overlay.drawn(frame.pixels, segmentation))
 
 
 def check_recording(review: Review) -> None:

@@ -1,6 +1,7 @@
 """Pictures of one size and times that increase: what a video encoder asks for."""
 
 import av
+import numpy as np
 
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameResult, Image
@@ -10,7 +11,7 @@ MAX_SIDE_PX = 16384
 
 
 class EncoderInput:
-    """Made from the first picture, whose size and time base hold for all.
+    """Made from the first frame, whose size and time base hold for all.
 
     Frames of another size are scaled to fit between black bars (`rescaled` counts them).
     A time stamp that does not come after the one before is moved to the next tick
@@ -18,11 +19,11 @@ class EncoderInput:
     A line on each of these is added to `notes`.
 
     Raises:
-        SinkError: the picture is larger than x264 takes.
+        SinkError: the frame is larger than x264 takes.
     """
 
-    def __init__(self, frame: Frame, image: Image, notes: list[str]) -> None:
-        self.size = width, height = _size(image)
+    def __init__(self, frame: Frame, notes: list[str]) -> None:
+        self.size = width, height = frame.size
         if max(self.size) > MAX_SIDE_PX:
             raise SinkError(
                 f"frames of {width}x{height} are too large to record; x264 takes sides of up to "
@@ -40,17 +41,17 @@ class EncoderInput:
             even = "{}x{}".format(*padded(self.size))
             notes.append(f"odd size {width}x{height} padded to {even}")
 
-    def picture(self, result: FrameResult, image: Image) -> av.VideoFrame:
-        """What to encode for an image of the result: frame or drawn. Where the decoded frame
-        is there, only what was drawn is converted, and all else keeps its bits."""
-        decoded = result.frame.decoded
-        if decoded is None or result.drawn_in is None or _size(image) != self.size:
-            return to_picture(self._sized(image))
-        return repainted(decoded, image, () if image is result.frame.image else result.drawn_in)
+    def picture(self, result: FrameResult) -> av.VideoFrame:
+        """What to encode for a result. Where the frame is as it was decoded, only what was drawn
+        is converted, and all else keeps its bits."""
+        planes, drawn = result.frame.planes, result.drawn
+        if planes is None or planes.size != self.size or isinstance(drawn, np.ndarray):
+            return to_picture(self._sized(result.shown))
+        return repainted(planes, drawn.patches if drawn else ())
 
     def _sized(self, image: Image) -> Image:
         """The picture at the first one's size."""
-        if _size(image) == self.size:
+        if (image.shape[1], image.shape[0]) == self.size:
             return image
         if not self.rescaled:
             self._notes.append("frames of another size scaled to that of the first")
@@ -67,7 +68,3 @@ class EncoderInput:
             pts = self._last_pts + 1
         self._last_pts = pts
         return pts
-
-
-def _size(image: Image) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]

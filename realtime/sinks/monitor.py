@@ -71,7 +71,7 @@ class Monitor(Sink):
     def write(self, result: FrameResult) -> None:
         """Show the frame and act on keys."""
         self._check_open()
-        image = result.frame.image if result.drawn is None else result.drawn
+        image = result.shown
         if not self._sized and not self._full_screen:
             self._size_for(image)
         width, height = cv2.getWindowImageRect(self._title)[2:]

@@ -3,6 +3,7 @@
 import os
 from abc import abstractmethod
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +11,7 @@ from typing import BinaryIO
 import av
 
 from qlumen.realtime.errors import SinkError, UsageError
-from qlumen.realtime.frames import FrameResult, Image
+from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.encoderinput import EncoderInput
 from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
@@ -48,12 +49,12 @@ class VideoFile(Sink):
         return self._input.nudged if self._input else 0
 
     def write(self, result: FrameResult) -> None:
-        image = self._image(result)
+        result = self._wanted(result)
         try:
             if self._input is None or self._writer is None:
-                self._input = EncoderInput(result.frame, image, self.notes)
+                self._input = EncoderInput(result.frame, self.notes)
                 self._writer = self._started(self._input)
-            picture = self._input.picture(result, image)
+            picture = self._input.picture(result)
             self._writer.write(picture, self._input.pts(result.frame))
             self._file.flush()
             self._whole_bytes = self._file.tell()
@@ -81,8 +82,9 @@ class VideoFile(Sink):
     def _growing(self) -> Path:
         """The file that grows."""
 
-    def _image(self, result: FrameResult) -> Image:
-        return result.frame.image if result.drawn is None else result.drawn
+    def _wanted(self, result: FrameResult) -> FrameResult:
+        """The result with what is to be recorded of it."""
+        return result
 
     def _started(self, given: EncoderInput) -> H264Writer:
         muxing = self._muxing(given.time_base)
@@ -222,8 +224,8 @@ class LiveRecorder(VideoFile):
     def _growing(self) -> Path:
         return self._path
 
-    def _image(self, result: FrameResult) -> Image:
-        return result.frame.image if self._clean else super()._image(result)
+    def _wanted(self, result: FrameResult) -> FrameResult:
+        return replace(result, drawn=None) if self._clean else result
 
 
 def mean_rate(info: SourceInfo) -> Fraction:

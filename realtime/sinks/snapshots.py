@@ -31,8 +31,7 @@ class Snapshots(Sink):
     def write(self, result: FrameResult) -> None:
         if result.frame.index % self._every:
             return
-        drawn = result.frame.image if result.drawn is None else result.drawn
-        self._folder.write(result.frame, drawn)
+        self._folder.write(result.frame, result.shown)
 
     def close(self) -> None:
         pass
@@ -71,8 +70,7 @@ class SnapshotOnRequest(Sink):
         frame = result.frame
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         name = f"{now}Z_frame_{frame.index:06d}"
-        drawn = frame.image if result.drawn is None else result.drawn
-        self._folder.write(frame, drawn, f"{name}.png")
+        self._folder.write(frame, result.shown, f"{name}.png")
         if self._clean:
             self._folder.write(frame, frame.image, f"{name}_clean.png")
 

@@ -95,12 +95,11 @@ class Streamer(Sink):
         self._relay = _Relay(_command(url, timeout_s), timeout_s)
 
     def write(self, result: FrameResult) -> None:
-        image = result.frame.image if result.drawn is None else result.drawn
         try:
             if self._input is None or self._writer is None:
-                self._input = EncoderInput(result.frame, image, self.notes)
+                self._input = EncoderInput(result.frame, self.notes)
                 self._writer = self._started(self._input)
-            picture = self._input.picture(result, image)
+            picture = self._input.picture(result)
             self._writer.write(picture, self._input.pts(result.frame))
         except (OSError, av.error.FFmpegError) as error:
             raise self._error(error) from error

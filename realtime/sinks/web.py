@@ -157,8 +157,7 @@ class WebSink(Sink):
             self._feed.newest = None  # who is ready later waits for a newer one
             return
         frame = result.frame
-        image = frame.image if result.drawn is None else result.drawn
-        self._feed.publish(frame.index, frame.grabbed_ns, self._encoded(image))
+        self._feed.publish(frame.index, frame.grabbed_ns, self._encoded(result.shown))
 
     def close(self) -> None:
         pass

@@ -21,7 +21,7 @@ class ContainerSource(Source):
     """A video file, a stream's URL or a camera's device node.
 
     Time stamps are the source's own, absolute and uneven where it is so. Pictures come
-    out upright and progressive as 8-bit BGR, at the size they are stored in (pixels that
+    out upright and progressive with 8 bits, at the size they are stored in (pixels that
     are not square stay so). The size may change in mid-stream. Audio is left out.
 
     `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows
@@ -86,10 +86,7 @@ class ContainerSource(Source):
         decoding = Decoding(self._stream, self.info.fps, self._note, self._failed)
         for picture in decoding.pictures(self._packets()):
             now_ns, frame = time.monotonic_ns(), picture.frame
-            decoded = frame if picture.recordable else None
-            yield Frame(
-                delivered, frame.pts, frame.time_base, picture.image, now_ns, decoded=decoded
-            )
+            yield Frame(delivered, frame.pts, frame.time_base, picture.pixels, now_ns)
             delivered += 1
         if self._stopped_by is not None or self._reading.missing():
             raise TruncatedError(self._cut_short(delivered))

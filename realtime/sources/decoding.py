@@ -1,4 +1,4 @@
-"""From a stream's packets to upright, progressive BGR pictures with time stamps."""
+"""From a stream's packets to upright, progressive pictures with time stamps."""
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -7,7 +7,7 @@ import av
 
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.sources.deinterlace import Deinterlacer
-from qlumen.realtime.sources.picture import Orientation, Picture, to_bgr, upright
+from qlumen.realtime.sources.picture import Orientation, Picture, upright_picture
 from qlumen.realtime.sources.timestamps import Timestamps
 
 ASSUMED_RATE = Fraction(25)  # for frames without time stamps in a stream without a rate
@@ -41,7 +41,7 @@ class Decoding:
         for frame in self._progressive(packets):
             matrix = orientation.matrix(frame)
             self._note_frame(frame, turned=matrix is not None)
-            yield Picture(frame, upright(to_bgr(frame, pool), matrix), matrix is not None)
+            yield upright_picture(frame, matrix, pool)
 
     def _progressive(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         for packet in packets:

@@ -47,7 +47,7 @@ class PacedSource(LiveSource):
         clock = SessionClock()
         begun_ns: int | None = None
         for index, (time_s, frame) in enumerate(self._timed()):
-            made_ns = time.monotonic_ns()
+            image, made_ns = frame.image, time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
             late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)
             if self._stop.wait(-late_ns / NS_PER_S):
@@ -59,10 +59,10 @@ class PacedSource(LiveSource):
             yield replace(
                 frame,
                 index=index,
+                pixels=image,
                 pts=pts,
                 time_base=MICROSECOND,
                 grabbed_ns=now_ns,
-                decoded=None,
             )
 
     def stop(self) -> None:

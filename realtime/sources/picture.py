@@ -1,5 +1,6 @@
-"""From a decoded FFmpeg frame to an upright `(H, W, 3) uint8` BGR image."""
+"""From a decoded FFmpeg frame to an upright picture."""
 
+from functools import partial
 from typing import NamedTuple
 
 import av
@@ -10,6 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
+from qlumen.realtime.planes import Planes
 
 SPC_UNSPECIFIED = 2  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
@@ -17,28 +19,25 @@ SD_HEIGHT_PX = 576
 
 
 class Picture(NamedTuple):
-    """A decoded frame, and its upright picture as `(H, W, 3) uint8` BGR.
-
-    Attributes:
-        turned: the picture is not as the frame is stored.
-    """
+    """A decoded frame, and how it is to be seen: `(H, W, 3) uint8` BGR, or its planes where
+    they are such as recordings hold."""
 
     frame: av.VideoFrame
-    image: Image
-    turned: bool
+    pixels: Image | Planes
 
     @property
-    def recordable(self) -> bool:
-        """Whether recordings hold pixels as the frame has them: not turned, 4:2:0, 8 bits,
-        BT.709, limited range, even sides."""
-        frame = self.frame
-        return (
-            not self.turned
-            and frame.format.name == "yuv420p"
-            and _matrix(frame) == Colorspace.ITU709
-            and frame.color_range != ColorRange.JPEG
-            and frame.width % 2 == frame.height % 2 == 0
-        )
+    def image(self) -> Image:
+        """`(H, W, 3) uint8` BGR."""
+        return self.pixels.bgr() if isinstance(self.pixels, Planes) else self.pixels
+
+
+def upright_picture(
+    frame: av.VideoFrame, matrix: tuple[int, int, int, int] | None, pool: FramePool
+) -> Picture:
+    """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
+    if matrix is None and _is_recordable(frame):
+        return Picture(frame, Planes(frame, partial(to_bgr, pool=pool)))
+    return Picture(frame, upright(to_bgr(frame, pool), matrix))
 
 
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
@@ -97,6 +96,15 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
         return None
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
     return None if (b, c) == (0, 0) and a > 0 and d > 0 else (a, b, c, d)
+
+
+def _is_recordable(frame: av.VideoFrame) -> bool:
+    return (
+        frame.format.name == "yuv420p"
+        and _matrix(frame) == Colorspace.ITU709
+        and frame.color_range != ColorRange.JPEG
+        and frame.width % 2 == frame.height % 2 == 0
+    )
 
 
 def _matrix(frame: av.VideoFrame) -> int:

@@ -16,7 +16,7 @@ def test_blending_rounds_half_up(alpha_256: int, colour: int, seed: int) -> None
     keep = np.array([256, 256 - alpha_256], np.int32)
     add = np.array([[0] * 3, [colour * alpha_256 + 128] * 3], np.int32)
     mixed, todo = image.copy(), parts.copy()
-    blend_parts(mixed, todo, keep, add, 0, 0, 16, 16)
+    blend_parts(mixed, 0, 0, todo, keep, add, 0, 0, 16, 16)
     expected = np.array([naive.blend(value, colour, alpha_256) for value in range(256)])
     blended = np.repeat(expected, 3).reshape(16, 16, 3)
     np.testing.assert_array_equal(mixed, np.where(parts[..., None], blended, image))
@@ -27,6 +27,19 @@ def test_box_is_half_open() -> None:
     """Pixels right of and below the box stay, and so do their parts."""
     image, parts = np.zeros((3, 3, 3), np.uint8), np.ones((3, 3), np.uint8)
     keep, add = np.zeros(2, np.int32), np.full((2, 3), 255 * 256, np.int32)
-    blend_parts(image, parts, keep, add, 0, 1, 2, 3)
+    blend_parts(image, 0, 0, parts, keep, add, 0, 1, 2, 3)
     assert image[..., 0].tolist() == [[0, 0, 0], [255, 255, 0], [255, 255, 0]]
     assert parts.tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
+
+
+def test_part_of_a_picture_is_blended_like_the_picture() -> None:
+    """Given only a box of the picture, it ends as that box of the whole picture does."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (9, 8, 3), np.uint8)
+    parts = rng.integers(0, 2, (9, 8)).astype(np.uint8)
+    keep, add = np.array([256, 100], np.int32), np.array([[0] * 3, [7000] * 3], np.int32)
+    box, patch, todo = (2, 3, 7, 8), image[3:8, 2:7].copy(), parts.copy()
+    blend_parts(patch, 2, 3, todo, keep, add, *box)
+    blend_parts(image, 0, 0, parts, keep, add, *box)
+    np.testing.assert_array_equal(patch, image[3:8, 2:7])
+    np.testing.assert_array_equal(todo, parts)

@@ -14,6 +14,7 @@ from qlumen.realtime.overlay import CYAN_BGR, RIM_BGR, Overlay
 from qlumen.realtime.postprocess import Postprocessor
 
 import naive
+from media import planes_of
 from strategies import masks
 
 
@@ -59,6 +60,39 @@ def test_drawing_is_the_oracles(
         weight = (0, 256, 256, round(alpha * 256))[parts[index[:2]]]
         value = naive.blend(int(image[index]), colour[index[2]] if weight else 0, weight)
         assert drawn[index] == value
+
+
+@settings(max_examples=100)
+@given(masks(), st.integers(0, 2**16))
+def test_patches_put_together_are_the_drawing(mask: NDArray[np.uint8], seed: int) -> None:
+    """What is made in parts is what drawing on a copy makes, also where findings are close."""
+    image, found = picture(mask.shape, seed), segmentation(mask)
+    overlay = Overlay(line_width_px=2)
+    whole = image.copy()
+    drawn = overlay.drawn(image, found)
+    overlay.draw(whole, found)
+    np.testing.assert_array_equal(drawn.image(), whole)
+    assert drawn.image() is drawn.image()
+
+
+@given(st.integers(0, 2**16))
+def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
+    """Patches are those of the planes with the findings on them; elsewhere nothing is drawn."""
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((48, 64)) > 0.99).astype(np.uint8)
+    planes, found, overlay = planes_of(rng, 64, 48), segmentation(mask), Overlay(line_width_px=1)
+    markers = overlay.marker_mask(found)
+    drawn = overlay.drawn(planes, found)
+    covered = np.zeros_like(mask)
+    for (x0, y0, x1, y1), patch in drawn.patches:
+        bare, marked = planes.patch((x0, y0, x1, y1)), markers[y0:y1, x0:x1] > 0
+        np.testing.assert_array_equal(patch[~marked], bare[~marked])
+        assert (patch[marked] != bare[marked]).any()
+        covered[y0:y1, x0:x1] += 1
+        np.testing.assert_array_equal(drawn.image()[y0:y1, x0:x1], patch)
+    assert covered.max() <= 1
+    assert not markers[covered == 0].any()
+    np.testing.assert_array_equal(drawn.image()[covered == 0], planes.bgr()[covered == 0])
 
 
 def test_nothing_found_gives_a_read_only_view() -> None:
@@ -134,6 +168,9 @@ def test_frame_of_another_size_is_refused() -> None:
     """An image that is not the segmented frame is named with both sizes."""
     with pytest.raises(ValueError, match=r"image is \(4, 5, 3\) uint8; the mask of \(4, 6\)"):
         Overlay()(picture((4, 5), 1), segmentation(np.ones((4, 6), np.uint8)))
+    planes = planes_of(np.random.default_rng(0), 4, 6)
+    with pytest.raises(ValueError, match=r"image is \(6, 4, 3\) uint8; the mask of \(4, 6\)"):
+        Overlay().drawn(planes, segmentation(np.ones((4, 6), np.uint8)))
 
 
 @pytest.mark.data

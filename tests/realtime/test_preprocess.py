@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qlumen.realtime.geometry import Fit
+from qlumen.realtime.planes import Planes
 from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.sinks.yuv import to_picture
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
@@ -52,3 +54,22 @@ def test_picture_of_the_inputs_size_is_unchanged() -> None:
     """No resampling where none is needed."""
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     np.testing.assert_array_equal(Preprocessor((64, 64), "stretch")(image), image)
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (720, 576), (352, 288), (98, 40)])
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_planes_become_the_picture_that_their_bgr_becomes(size: tuple[int, int], fit: Fit) -> None:
+    """Resized before or after the conversion, by at most a level in the mean, and black bars."""
+    rng = np.random.default_rng(2)
+    colours = cv2.GaussianBlur(rng.integers(0, 256, (9, 16, 3), np.uint8), (0, 0), 1)
+    image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
+    planes = Planes(to_picture(image), lambda _: image)
+    fitted = Preprocessor((352, 352), fit)
+    got, wanted = fitted(planes), fitted(image)
+    assert got.shape == wanted.shape
+    assert got.dtype == np.uint8
+    assert got.flags.c_contiguous
+    difference = np.abs(got.astype(int) - wanted)
+    assert difference.mean() < 1
+    assert np.percentile(difference, 99) <= 3
+    assert not got[wanted.max(axis=2) == 0].any()

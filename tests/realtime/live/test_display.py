@@ -129,7 +129,7 @@ Change = Callable[[Room, Frame], Frame]
 
 
 def other_size(room: Room, frame: Frame) -> Frame:
-    return replace(frame, image=frame.image[:200].copy())
+    return replace(frame, pixels=frame.image[:200].copy())
 
 
 def ai_off(room: Room, frame: Frame) -> Frame:
@@ -148,7 +148,7 @@ def cleared(room: Room, frame: Frame) -> Frame:
 
 
 def cut(room: Room, frame: Frame) -> Frame:
-    return replace(frame, image=np.random.default_rng(0).permutation(frame.image, axis=0))
+    return replace(frame, pixels=np.random.default_rng(0).permutation(frame.image, axis=0))
 
 
 @pytest.mark.parametrize("change", [other_size, ai_off, overlay_off, cleared, cut])

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from rich.console import Console
@@ -19,8 +18,10 @@ from qlumen.realtime.live.guard import PrivacyGuard
 from qlumen.realtime.live.outlets import Outlet, OutletRunner
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.planes import Planes
 from qlumen.realtime.privacy import Privacy
 from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.yuv import to_picture
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
 from live_process import SMALL_SCENE
@@ -34,9 +35,8 @@ class Kept(Sink):
         self.images: list[Image] = []
 
     def write(self, result: FrameResult) -> None:
-        assert result.frame.decoded is None
-        assert result.drawn_in is None
-        self.images += [result.frame.image, *([] if result.drawn is None else [result.drawn])]
+        assert result.frame.planes is None
+        self.images += [result.frame.image, *([] if result.drawn is None else [result.shown])]
 
     def close(self) -> None:
         pass
@@ -64,8 +64,8 @@ def test_picture_and_drawing_are_both_masked() -> None:
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
     result = result_of(image, drawn=drawn)
-    unmasked = replace(result.frame, decoded=av.VideoFrame.from_ndarray(image, format="bgr24"))
-    guard.write(replace(result, frame=unmasked, drawn_in=()))
+    unmasked = Planes(to_picture(image), lambda _: image)
+    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked)))
     runner.close(30)
     assert len(kept.images) == 2
     for given, got in zip((image, drawn), kept.images, strict=True):

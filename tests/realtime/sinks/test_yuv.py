@@ -1,12 +1,15 @@
 """BGR to planar YUV, against the formulas of BT.709."""
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.realtime.drawn import disjoint
 from qlumen.realtime.sinks.yuv import fit, pad_to_even, repainted, to_i420
+
+from media import planes_of
+from strategies import boxes
 
 SIDES = st.integers(1, 12).map(lambda half: 2 * half)
 
@@ -50,30 +53,25 @@ def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None
     assert np.abs(planes[5].astype(int) - yuv[2]).max() <= 1
 
 
-@st.composite
-def boxes(draw: st.DrawFn, width: int, height: int) -> tuple[int, int, int, int]:
-    x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
-    return x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
-
-
 @given(st.data(), SIDES, SIDES, st.integers(0, 2**16))
-def test_only_the_boxes_are_painted_again(
+def test_only_the_patches_are_painted_again(
     data: st.DataObject, width: int, height: int, seed: int
 ) -> None:
-    """Inside boxes grown to even bounds the image's samples, elsewhere the decoder's bits."""
+    """In patches the samples of their pixels, elsewhere the decoder's bits."""
     rng = np.random.default_rng(seed)
-    planes = rng.integers(0, 256, (height * 3 // 2, width), np.uint8)
+    planes = planes_of(rng, width, height)
+    before = planes.frame.to_ndarray()
+    places = disjoint(data.draw(st.lists(boxes(width, height), max_size=3)), (width, height))
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    places = data.draw(st.lists(boxes(width, height), max_size=3))
-    decoded = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-    painted = repainted(decoded, image, places).to_ndarray()
+    patches = [((x0, y0, x1, y1), image[y0:y1, x0:x1].copy()) for x0, y0, x1, y1 in places]
+    painted = repainted(planes, patches).to_ndarray()
     inside = np.zeros((height // 2, width // 2), bool)
     for x0, y0, x1, y1 in places:
-        inside[y0 // 2 : (y1 + 1) // 2, x0 // 2 : (x1 + 1) // 2] = True
+        inside[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = True
     chroma = np.tile(inside.reshape(-1), 2).reshape(-1, width)
     mask = np.concatenate([inside.repeat(2, 0).repeat(2, 1), chroma])
-    np.testing.assert_array_equal(painted, np.where(mask, to_i420(image), planes))
-    np.testing.assert_array_equal(decoded.to_ndarray(), planes)
+    np.testing.assert_array_equal(painted, np.where(mask, to_i420(image), before))
+    np.testing.assert_array_equal(planes.frame.to_ndarray(), before)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
