@@ -87,6 +87,7 @@ DEV = [
     "pycocotools>=2.0.8",
     "pypdf>=5",
     "pytest>=8.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.11",
     "selenium>=4.20",
     "types-psutil",

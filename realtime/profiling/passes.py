@@ -1,6 +1,7 @@
 """The passes of a profile: at the wanted rate, at full speed, and with allocations traced."""
 
 import statistics
+import sys
 import time
 import tracemalloc
 from collections import deque
@@ -10,7 +11,7 @@ import numpy as np
 
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.errors import UsageError
-from qlumen.realtime.latency import LatencyRecorder, NullRecorder
+from qlumen.realtime.latency import NullRecorder
 from qlumen.realtime.profiling.intervals import Interval, ratio_interval
 from qlumen.realtime.profiling.process import GcClock, Reading
 from qlumen.realtime.profiling.recorder import ProfileRecorder
@@ -105,18 +106,17 @@ class Capacity:
 def capacity_pass(rig: Rig, seconds: float) -> Capacity:
     """Rounds of short runs: profiler on, off, and the engine alone; their order alternates."""
     rates: dict[str, list[float]] = {"on": [], "off": [], "engine": []}
-
+    # As in a profile, one recorder for all frames: to begin one takes as long as ten frames.
+    profiler = ProfileRecorder(
+        range(rig.source.index, sys.maxsize), rig.source.due_ns, 0, SpanLog()
+    )
     block = round(seconds * BLOCK_FRAMES_A_SECOND)
     block = min(MOST_BLOCK_FRAMES, max(LEAST_BLOCK_FRAMES, block))
 
     def run(kind: str) -> float:
         if kind == "engine":
             return engine_fps(rig, block)
-        recorder: LatencyRecorder = NullRecorder()
-        if kind == "on":
-            steady = range(rig.source.index, rig.source.index + block)
-            recorder = ProfileRecorder(steady, rig.source.due_ns, 0, SpanLog())
-        outcome = rig.run(recorder, block)
+        outcome = rig.run(profiler if kind == "on" else NullRecorder(), block)
         return outcome.frames / outcome.seconds
 
     end = time.monotonic() + seconds
