@@ -19,11 +19,12 @@ from clips import Clip
 from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, read_bundle
-from qlumen.realtime.config import TemporalSettings, load_settings
+from qlumen.realtime.config import load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Finding, Mask, Segmentation
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
+from qlumen.realtime.sections.network import TemporalSettings
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.smoothing import WHOLE_FRAME, Smoother
 from qlumen.realtime.tracks import Tracker, shown

@@ -10,8 +10,9 @@ from typing import Any
 
 from qlumen.calibration.candidates import SIZE_DOUBT, Candidate
 from qlumen.calibration.liverun import Live, run_live, screen, write_clip
-from qlumen.realtime.config import LiveSettings, Settings, load_settings
+from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.errors import QlumenError
+from qlumen.realtime.sections.live import LiveSettings
 
 MARGIN = 0.2
 """The clip is played so much faster than asked for, and nothing may be late even so."""

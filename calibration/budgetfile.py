@@ -12,10 +12,10 @@ from rich.table import Table
 from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
 from qlumen.calibration.candidates import SIZE_DOUBT
 from qlumen.networks.bundle import shipped_bundle
-from qlumen.realtime.config import LiveSettings
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.profiling.machine import machine
+from qlumen.realtime.sections.live import LiveSettings
 
 COLUMNS = ("", "input", "Dice, val", "lesion-free", "network", "age", "delay", "judged")
 

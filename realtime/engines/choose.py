@@ -12,12 +12,13 @@ from qlumen.networks.circuit import read_circuit
 from qlumen.networks.identity import has_torch_weights
 from qlumen.quantum.devices import Device
 from qlumen.quantum.executors import SURROGATE, open_executor
-from qlumen.realtime.config import EngineSettings, Settings
+from qlumen.realtime.config import Settings
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
 from qlumen.realtime.engines.split import SplitEngine
 from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.realtime.sections.network import EngineSettings
 
 LIVE_STREAMS, STREAMS = 1, 2
 """Inferences side by side: one has a frame's map soonest, two finish more frames a second."""

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
-from qlumen.realtime.config import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import drain
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
+from qlumen.realtime.sections.network import EngineSettings
 
 CAPTURE_WARM_UPS = 3
 """Runs before a graph is captured, in which libraries choose their kernels."""

@@ -20,11 +20,11 @@ from qlumen.networks.formats import NETWORK_KEY, PRECISION_KEY
 from qlumen.networks.identity import network_sha256
 from qlumen.networks.precision import Precision
 from qlumen.realtime.caches import content_folder
-from qlumen.realtime.config import EngineSettings
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.engines.workers import WorkerEngine
 from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.realtime.frames import Image
+from qlumen.realtime.sections.network import EngineSettings
 
 CPU_PROVIDERS = ("CPUExecutionProvider",)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")

@@ -10,12 +10,12 @@ from torch import nn
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
 from qlumen.networks.precision import Precision
-from qlumen.realtime.config import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.cuda import compiled, open_cuda
 from qlumen.realtime.engines.workers import WorkerEngine
 from qlumen.realtime.errors import EngineError
 from qlumen.realtime.frames import Image
+from qlumen.realtime.sections.network import EngineSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 from qlumen.networks.bundle import file_sha256
-from qlumen.realtime.config import ReportSettings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.report.card import sections
 from qlumen.realtime.report.facts import ConditionRow, Facts, LatencyRow, Row, Span
@@ -17,6 +16,7 @@ from qlumen.realtime.report.times import clock, percent, size_on_disk
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.records import MANIFEST
 from qlumen.realtime.review.review import Review
+from qlumen.realtime.sections.outputs import ReportSettings
 
 MAX_NOTES = 8
 MAX_POINTS = 600

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
-from qlumen.realtime.config import ReportSettings
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.jsonfile import write_json
@@ -18,6 +17,7 @@ from qlumen.realtime.report.replayed import check_recording, drawn_results, resu
 from qlumen.realtime.report.table import findings_csv
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.review import Review
+from qlumen.realtime.sections.outputs import ReportSettings
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sinks.masks import MaskWriter

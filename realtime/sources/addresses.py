@@ -6,8 +6,8 @@ from pathlib import Path
 
 import av
 
-from qlumen.realtime.config import SourceSettings
 from qlumen.realtime.errors import ConfigError, SourceNotFoundError, UsageError
+from qlumen.realtime.sections.source import SourceSettings
 
 CAMERA_SETTINGS = ("camera_size", "camera_fps", "camera_format")
 CAMERA_OPTIONS = {

@@ -5,8 +5,9 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from qlumen.realtime.config import PatternSection, SceneSection, Settings
+from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import UsageError
+from qlumen.realtime.sections.source import PatternSection, SceneSection
 from qlumen.realtime.sources.addresses import is_live
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.live import LiveSource

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from qlumen.realtime.config import ReconnectSettings, SourceSettings
 from qlumen.realtime.errors import QlumenError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.sections.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.sources.addresses import address
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.clock import SessionClock

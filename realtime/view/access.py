@@ -5,8 +5,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from qlumen.realtime.config import ViewSettings
 from qlumen.realtime.errors import UsageError
+from qlumen.realtime.sections.outputs import ViewSettings
 from qlumen.realtime.view.passwords import Password, read_password
 
 

@@ -16,7 +16,7 @@ from qlumen.calibration.ranges import write_ranges
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.precision import Precision
-from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.config import load_settings
 from qlumen.realtime.engines import tensorrt
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.choose import open_engine
@@ -26,6 +26,7 @@ from qlumen.realtime.engines.tensorrt import open_tensorrt
 from qlumen.realtime.engines.torch import open_torch
 from qlumen.realtime.frames import Image
 from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.sections.network import EngineSettings
 
 from engine_contract import EngineContract, Remembered, bundle, scene
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from qlumen.realtime.config import QualitySettings
 from qlumen.realtime.field import Field, FieldFinder
 from qlumen.realtime.frames import Condition, Frame, Image
 from qlumen.realtime.quality import ROWS, QualityJudge, Reducer, measure, reduced
+from qlumen.realtime.sections.picture import QualitySettings
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
 WIDTH, HEIGHT = 480, 360

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qlumen.realtime.config import TemporalSettings
 from qlumen.realtime.errors import ConfigError
 from qlumen.realtime.frames import Box, Finding, Segmentation, Track
+from qlumen.realtime.sections.network import TemporalSettings
 from qlumen.realtime.tracks import FORBIDDEN, STALL_S, Tracker, assign, pair_costs, shown
 
 SIZE = (200, 150)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.config import load_settings
 from qlumen.realtime.engines import choose
 from qlumen.realtime.engines.choose import best_engine, bundle_folder, open_engine
 from qlumen.realtime.engines.presence import (
@@ -21,6 +21,7 @@ from qlumen.realtime.engines.presence import (
     parse_gpus,
 )
 from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.realtime.sections.network import EngineSettings
 
 from engine_contract import bundle
 

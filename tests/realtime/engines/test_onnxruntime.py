@@ -6,7 +6,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from qlumen.realtime.config import EngineSettings
 from qlumen.realtime.engines import onnxruntime
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.onnxruntime import (
@@ -16,6 +15,7 @@ from qlumen.realtime.engines.onnxruntime import (
     open_onnxruntime,
 )
 from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.realtime.sections.network import EngineSettings
 
 from engine_contract import EngineContract, bundle
 

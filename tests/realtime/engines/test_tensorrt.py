@@ -18,12 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from qlumen.realtime.config import EngineSettings, load_settings
+from qlumen.realtime.config import load_settings
 from qlumen.realtime.engines import tensorrt
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.tensorrt import TorchTensorRt, compiled_network, open_tensorrt
 from qlumen.realtime.errors import EngineError
+from qlumen.realtime.sections.network import EngineSettings
 
 from engine_contract import bundle, compiled_form
 

@@ -18,12 +18,12 @@ from qlumen.networks.bundle import (
 )
 from qlumen.networks.circuit import WEIGHTS_NAME
 from qlumen.networks.deploy import deployed_network
-from qlumen.realtime.config import EngineSettings
 from qlumen.realtime.engines import torch as module
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.cuda import check_cuda
 from qlumen.realtime.engines.torch import TorchEngine, TorchOptions, open_torch
 from qlumen.realtime.errors import BundleError, EngineError
+from qlumen.realtime.sections.network import EngineSettings
 
 from engine_contract import EngineContract, bundle, pictures
 

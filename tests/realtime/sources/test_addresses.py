@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qlumen.realtime.config import SourceSettings, load_settings
+from qlumen.realtime.config import load_settings
 from qlumen.realtime.errors import ConfigError, SourceNotFoundError, UsageError
+from qlumen.realtime.sections.source import SourceSettings
 from qlumen.realtime.sources.addresses import address, is_live, without_secrets
 
 
