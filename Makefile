@@ -30,8 +30,10 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
+# What keeps to the clock runs alone, the rest in two processes.
 check: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/realtime --ignore tests/gpu
+	$(BIN)/python -m pytest tests/realtime tests/gpu
 
 lint: .links/qlumen
 	$(BIN)/ruff check .

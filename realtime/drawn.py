@@ -2,22 +2,33 @@
 
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from qlumen.realtime.frame_pool import FramePool
-from qlumen.realtime.frames import Box, Image
+from qlumen.realtime.frames import Box, Image, Mask
 from qlumen.realtime.planes import Planes
 
-Patch = tuple[Box, Image]
-"""A half-open box, and its pixels as `(h, w, 3) uint8` BGR."""
+
+class Patch(NamedTuple):
+    """Attributes:
+    box: half open.
+    image: its pixels, `(h, w, 3) uint8` BGR.
+    marked: `(h, w) uint8`, not 0 where they differ from the picture.
+    """
+
+    box: Box
+    image: Image
+    marked: Mask
 
 
 class Drawn:
     """Any thread may read it.
 
     Attributes:
-        patches: boxes that do not overlap, with bounds that are even, or the picture's own.
+        patches: their boxes do not overlap, and their bounds are even, or the picture's own.
     """
 
     def __init__(self, pixels: Image | Planes, patches: tuple[Patch, ...], pool: FramePool) -> None:
@@ -28,7 +39,10 @@ class Drawn:
         self._image: Image | None = None
 
     def image(self) -> Image:
-        """All of it as `(H, W, 3) uint8` BGR, not to be written to; put together once."""
+        """All of it as `(H, W, 3) uint8` BGR, not to be written to; put together once.
+
+        Pixels that are not marked are those of the picture.
+        """
         with self._composing:
             if self._image is None:
                 self._image = self._composed()
@@ -42,8 +56,8 @@ class Drawn:
             return view
         image = self._pool.take(bare.shape)
         np.copyto(image, bare)
-        for (x0, y0, x1, y1), patch in self.patches:
-            image[y0:y1, x0:x1] = patch
+        for (x0, y0, x1, y1), patch, marked in self.patches:
+            cv2.copyTo(patch, marked, image[y0:y1, x0:x1])
         return image
 
 

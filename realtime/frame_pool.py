@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PREPARED = 12
-"""Pictures on their way at once in a replay whose queues are full."""
+"""Pictures on their way at once in a replay whose queues are full, if all are wanted whole."""
 IDLE_BYTES = 72 << 20
 """Kept for use again, and prepared, at most; twelve pictures of 1080p."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
 from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
-from qlumen.realtime.drawn import Drawn, disjoint, part
+from qlumen.realtime.drawn import Drawn, Patch, disjoint, part
 from qlumen.realtime.errors import ConfigError
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Box, Image, Mask, Segmentation
@@ -92,9 +92,10 @@ class Overlay:
         self._stamp(segmentation, parts)
         patches = []
         for box in disjoint(self.boxes(segmentation), segmentation.mask.shape[::-1]):
-            patch = part(pixels, box)
-            blend_parts(patch, box[0], box[1], parts, self._keep, self._add, *box)
-            patches.append((box, patch))
+            x0, y0, x1, y1 = box
+            patch, marked = part(pixels, box), parts[y0:y1, x0:x1].copy()
+            blend_parts(patch, x0, y0, parts, self._keep, self._add, *box)
+            patches.append(Patch(box, patch, marked))
         self._scratch = [parts]
         return Drawn(pixels, tuple(patches), self._pool)
 

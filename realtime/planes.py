@@ -30,7 +30,7 @@ class Planes:
         """`convert` gives all of the picture as `(H, W, 3) uint8` BGR, if ever it is asked for."""
         self.frame = frame
         self.size = (frame.width, frame.height)
-        self.luma, *self.chroma = (samples(plane) for plane in frame.planes)
+        self.luma, *self.chroma = (_read_only(samples(plane)) for plane in frame.planes)
         self._convert = convert
         self._converting = threading.Lock()
         self._bgr: Image | None = None
@@ -55,3 +55,8 @@ def samples(plane: av.video.plane.VideoPlane) -> Plane:
     """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[: plane.height, : plane.width]
+
+
+def _read_only(plane: Plane) -> Plane:
+    plane.flags.writeable = False
+    return plane

@@ -130,7 +130,7 @@ def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
     width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
     black = np.zeros((height, width, 3), np.uint8)
     segmenter.preprocess(black)
-    overlay(black, segmenter.warm_up((width, height)))
+    overlay.drawn(black, segmenter.warm_up((width, height)))
 
 
 def _expected(source: Source, limit: int | None) -> int | None:

@@ -61,7 +61,7 @@ class PrivacyGuard(Sink):
         drawn = None
         if result.drawn is not None:
             drawn = hidden(result.shown)
-            if drawn is not result.drawn and result.live is not None:
+            if drawn is not result.shown and result.live is not None:
                 draw_marks(drawn, result.live)
         masked = replace(frame, pixels=hidden(frame.image))
         return replace(result, frame=masked, drawn=drawn)

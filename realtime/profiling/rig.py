@@ -35,7 +35,7 @@ WARM_UP_SIZE_PX = 512
 
 
 class DrawnSink(NullSink):
-    """Takes the pictures with the overlay, which are drawn only if somebody wants them."""
+    """Takes what is drawn, which it is only if somebody wants it."""
 
     wants_overlay = True
 
@@ -122,7 +122,7 @@ class Rig(Closing):
         black = np.zeros((height, width, 3), np.uint8)
         with native_threads_named("opencv"):
             self.segmenter.preprocess(black)
-        self._overlay(black, self.segmenter.warm_up((width, height)))
+        self._overlay.drawn(black, self.segmenter.warm_up((width, height)))
 
     def _recorded_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is

@@ -21,7 +21,8 @@ class Limits:
     max_bytes: of the file.
     max_s: length of a video, seconds.
     max_pixels: of a picture.
-    memory_bytes, cpu_s, stall_s: of the process that reads it, see `config.ReviewSettings`.
+    memory_bytes, cpu_s, stall_s: of the process that reads it, see
+        `sections.outputs.ReviewSettings`.
     """
 
     max_bytes: int

@@ -19,21 +19,25 @@ def to_picture(image: Image) -> av.VideoFrame:
 
 
 def repainted(planes: Planes, patches: Iterable[Patch]) -> av.VideoFrame:
-    """A copy of the picture with these patches of even bounds in it; elsewhere all samples are
-    those of the decoder."""
+    """A copy of the picture with what is marked in these patches of even bounds.
+
+    All other samples of luma, and of chroma where none of the 2x2 pixels is marked, are those of
+    the decoder.
+    """
     width, height = planes.size
     picture = av.VideoFrame(width, height, "yuv420p")
     luma, *chroma = (samples(plane) for plane in picture.planes)
     np.copyto(luma, planes.luma)
     for plane, source in zip(chroma, planes.chroma, strict=True):
         np.copyto(plane, source)
-    for (x0, y0, x1, y1), image in patches:
+    for (x0, y0, x1, y1), image, marked in patches:
         height, width = y1 - y0, x1 - x0
         fresh = to_i420(image)
-        luma[y0:y1, x0:x1] = fresh[:height]
+        cv2.copyTo(fresh[:height], marked, luma[y0:y1, x0:x1])
         halves = fresh[height:].reshape(2, height // 2, width // 2)
+        touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
         for plane, values in zip(chroma, halves, strict=True):
-            plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = values
+            cv2.copyTo(values, touched, plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2])
     return picture
 
 

@@ -104,6 +104,7 @@ def _is_recordable(frame: av.VideoFrame) -> bool:
         and _matrix(frame) == Colorspace.ITU709
         and frame.color_range != ColorRange.JPEG
         and frame.width % 2 == frame.height % 2 == 0
+        and all(plane.line_size > 0 for plane in frame.planes)
     )
 
 

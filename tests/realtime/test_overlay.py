@@ -77,22 +77,24 @@ def test_patches_put_together_are_the_drawing(mask: NDArray[np.uint8], seed: int
 
 @given(st.integers(0, 2**16))
 def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
-    """Patches are those of the planes with the findings on them; elsewhere nothing is drawn."""
+    """Patches are those of the planes with the findings on them, and hold all of these; where
+    nothing is marked, the whole is the picture's own."""
     rng = np.random.default_rng(seed)
     mask = (rng.random((48, 64)) > 0.99).astype(np.uint8)
     planes, found, overlay = planes_of(rng, 64, 48), segmentation(mask), Overlay(line_width_px=1)
     markers = overlay.marker_mask(found)
     drawn = overlay.drawn(planes, found)
     covered = np.zeros_like(mask)
-    for (x0, y0, x1, y1), patch in drawn.patches:
+    for (x0, y0, x1, y1), patch, marks in drawn.patches:
         bare, marked = planes.patch((x0, y0, x1, y1)), markers[y0:y1, x0:x1] > 0
+        np.testing.assert_array_equal(marks > 0, marked)
         np.testing.assert_array_equal(patch[~marked], bare[~marked])
         assert (patch[marked] != bare[marked]).any()
         covered[y0:y1, x0:x1] += 1
-        np.testing.assert_array_equal(drawn.image()[y0:y1, x0:x1], patch)
+        np.testing.assert_array_equal(drawn.image()[y0:y1, x0:x1][marked], patch[marked])
     assert covered.max() <= 1
     assert not markers[covered == 0].any()
-    np.testing.assert_array_equal(drawn.image()[covered == 0], planes.bgr()[covered == 0])
+    np.testing.assert_array_equal(drawn.image()[markers == 0], planes.bgr()[markers == 0])
 
 
 def test_nothing_found_gives_a_read_only_view() -> None:

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from qlumen.realtime.config import load_settings
+from qlumen.realtime.drawn import Drawn
 from qlumen.realtime.errors import SinkError
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import FrameResult, Image
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.guard import PrivacyGuard
@@ -36,6 +38,7 @@ class Kept(Sink):
 
     def write(self, result: FrameResult) -> None:
         assert result.frame.planes is None
+        assert result.drawn is None or isinstance(result.drawn, np.ndarray)
         self.images += [result.frame.image, *([] if result.drawn is None else [result.shown])]
 
     def close(self) -> None:
@@ -65,7 +68,8 @@ def test_picture_and_drawing_are_both_masked() -> None:
     drawn = np.flipud(image).copy()
     result = result_of(image, drawn=drawn)
     unmasked = Planes(to_picture(image), lambda _: image)
-    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked)))
+    in_parts = Drawn(drawn, (), FramePool())
+    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked), drawn=in_parts))
     runner.close(30)
     assert len(kept.images) == 2
     for given, got in zip((image, drawn), kept.images, strict=True):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qlumen.realtime.drawn import Drawn
+from qlumen.realtime.drawn import Drawn, Patch
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
@@ -25,7 +25,7 @@ from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.container import ContainerSource
 
-from media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
+from media import RATE, pictures, planes_of, read_video, result_of, run_with_full_disk, start_python
 
 OLD = b"an older recording"
 GREEN_LUMA = 173
@@ -46,7 +46,7 @@ def record(
     return recorder
 
 
-def planes_of(path: Path) -> list[list[NDArray[np.uint8]]]:
+def planes_in(path: Path) -> list[list[NDArray[np.uint8]]]:
     """Y, U and V of each frame as they are decoded."""
     with av.open(str(path)) as container:
         return [
@@ -189,11 +189,12 @@ def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
     ):
         for frame in source.frames():
             green = np.full((22, 40, 3), (0, 255, 0), np.uint8)
-            drawn = Drawn(frame.pixels, ((box, green),), FramePool())
+            everywhere = np.ones(green.shape[:2], np.uint8)
+            drawn = Drawn(frame.pixels, (Patch(box, green, everywhere),), FramePool())
             recorder.write(replace(result_of(frame.image), frame=frame, drawn=drawn))
     mask = np.zeros((32, 48), bool)
     mask[10:21, 5:25] = True
-    before, after = (planes_of(tmp_path / name) for name in ("source.mp4", "drawn.mp4"))
+    before, after = (planes_in(tmp_path / name) for name in ("source.mp4", "drawn.mp4"))
     assert len(before) == len(after) == 6
     for (y, u, v), (y2, u2, v2) in zip(before, after, strict=True):
         np.testing.assert_array_equal(y[~mask.repeat(2, 0).repeat(2, 1)],
@@ -201,6 +202,22 @@ def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(u[~mask], u2[~mask])
         np.testing.assert_array_equal(v[~mask], v2[~mask])
         assert abs(int(y2[30, 30]) - GREEN_LUMA) <= 1
+
+
+def test_pictures_of_another_size_are_recorded_with_what_is_drawn(tmp_path: Path) -> None:
+    """Decoded ones, too, of which only patches were drawn: put together, then scaled to fit."""
+    planes = planes_of(np.random.default_rng(0), 96, 64)
+    green, everywhere = np.full((64, 96, 3), (0, 255, 0), np.uint8), np.ones((64, 96), np.uint8)
+    drawn = Drawn(planes, (Patch((0, 0, 96, 64), green, everywhere),), FramePool())
+    small, large = result_of(np.zeros((32, 48, 3), np.uint8), 0), result_of(planes.bgr(), 1)
+    frame = replace(large.frame, pixels=planes)
+    with Recorder(tmp_path / "a.mp4", INFO, crf=0) as recorder:
+        recorder.write(small)
+        recorder.write(replace(large, frame=frame, drawn=drawn))
+        assert recorder.rescaled == 1
+    y = planes_in(tmp_path / "a.mp4")[1][0]
+    assert y.shape == (32, 48)
+    assert np.abs(y.astype(int) - GREEN_LUMA).max() <= 1
 
 
 def test_seeking_finds_frames(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.drawn import disjoint
+from qlumen.realtime.drawn import Patch, disjoint
 from qlumen.realtime.sinks.yuv import fit, pad_to_even, repainted, to_i420
 
 from media import planes_of
@@ -57,19 +57,23 @@ def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None
 def test_only_the_patches_are_painted_again(
     data: st.DataObject, width: int, height: int, seed: int
 ) -> None:
-    """In patches the samples of their pixels, elsewhere the decoder's bits."""
+    """Samples of marked pixels, and of chroma whose 2x2 has one, are the patches'; elsewhere the
+    decoder's bits."""
     rng = np.random.default_rng(seed)
     planes = planes_of(rng, width, height)
     before = planes.frame.to_ndarray()
     places = disjoint(data.draw(st.lists(boxes(width, height), max_size=3)), (width, height))
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    patches = [((x0, y0, x1, y1), image[y0:y1, x0:x1].copy()) for x0, y0, x1, y1 in places]
-    painted = repainted(planes, patches).to_ndarray()
-    inside = np.zeros((height // 2, width // 2), bool)
+    marked, inside = rng.random((height, width)) > 0.7, np.zeros((height, width), bool)
+    patches = []
     for x0, y0, x1, y1 in places:
-        inside[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = True
-    chroma = np.tile(inside.reshape(-1), 2).reshape(-1, width)
-    mask = np.concatenate([inside.repeat(2, 0).repeat(2, 1), chroma])
+        part = slice(y0, y1), slice(x0, x1)
+        inside[part] = True
+        patches.append(Patch((x0, y0, x1, y1), image[part].copy(), marked[part].astype(np.uint8)))
+    painted = repainted(planes, patches).to_ndarray()
+    marked &= inside
+    touched = marked.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3))
+    mask = np.concatenate([marked, np.tile(touched.reshape(-1), 2).reshape(-1, width)])
     np.testing.assert_array_equal(painted, np.where(mask, to_i420(image), before))
     np.testing.assert_array_equal(planes.frame.to_ndarray(), before)
 

@@ -8,7 +8,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from recordings import CONTAINERS, COUNT, NO_REORDERING, frames_of, increasing, seconds_of, video
 
 from qlumen.realtime.errors import (
     ConfigError,
@@ -27,6 +26,7 @@ from media import (
     write_sound,
     write_video,
 )
+from recordings import CONTAINERS, COUNT, NO_REORDERING, frames_of, increasing, seconds_of, video
 
 LOSSY_LEVELS = 6  # mean error of these encodings; a wrong matrix or range is off by more
 
@@ -327,6 +327,7 @@ def resident_mb():
 gc.disable()  # what only the collector frees would show
 with ContainerSource(sys.argv[1]) as source:
     for frame in source.frames():
+        assert frame.image.any()
         if frame.index == 20:
             before = resident_mb()
 print(resident_mb() - before)

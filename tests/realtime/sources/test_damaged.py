@@ -7,7 +7,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from recordings import CONTAINERS, COUNT, NO_REORDERING, frames_of, seconds_of, video
 
 from qlumen.realtime.errors import (
     NoFramesError,
@@ -24,6 +23,7 @@ from media import (
     read_video,
     write_video,
 )
+from recordings import CONTAINERS, COUNT, NO_REORDERING, frames_of, seconds_of, video
 
 FASTSTART = {"movflags": "faststart"}
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
