@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TITLE = "qlumen - research tool, not a medical device"
 EVENT_LINES = 250
-GUARD_FRAMES = 4
+GUARD_FRAMES = 8
 WEB_FRAMES = 1
 
 

@@ -110,7 +110,7 @@ def profile(
         console.print(f"{seconds:g} s at {fps:g} frames/s", highlight=False)
         steady = steady_pass(rig, seconds, fps, round(wish.budget_ms * NS_PER_MS), log)
         console.print("at full speed, with and without the profiler")
-        capacity = capacity_pass(rig, CAPACITY_SHARE * seconds)
+        capacity = capacity_pass(rig, CAPACITY_SHARE * seconds, traced=log is not None)
         console.print("with all allocations traced")
         allocations = allocation_pass(rig)
         return report_of(rig, wish, steady, capacity, allocations, settings.sha256())

@@ -103,13 +103,13 @@ class Capacity:
     rounds: int
 
 
-def capacity_pass(rig: Rig, seconds: float) -> Capacity:
-    """Rounds of short runs: profiler on, off, and the engine alone; their order alternates."""
+def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
+    """Rounds of short runs: profiler on, as it is in a profile with or without a trace, off, and
+    the engine alone; their order alternates."""
     rates: dict[str, list[float]] = {"on": [], "off": [], "engine": []}
     # As in a profile, one recorder for all frames: to begin one takes as long as ten frames.
-    profiler = ProfileRecorder(
-        range(rig.source.index, sys.maxsize), rig.source.due_ns, 0, SpanLog()
-    )
+    frames, log = range(rig.source.index, sys.maxsize), SpanLog() if traced else None
+    profiler = ProfileRecorder(frames, rig.source.due_ns, 0, log)
     block = round(seconds * BLOCK_FRAMES_A_SECOND)
     block = min(MOST_BLOCK_FRAMES, max(LEAST_BLOCK_FRAMES, block))
 

@@ -76,8 +76,8 @@ class StageAccount:
 class ProfileRecorder(LatencyRecorder):
     """Tells warm-up from steady state by the frames' indices; later frames are left out.
 
-    Processor time is that of the reporting thread since its last report, so it also holds
-    what the pipeline itself needs between two stages.
+    Processor time of a stage is that of the reporting thread since the stage before, so it also
+    holds what the pipeline itself needs between two stages.
 
     Args:
         steady: indices of the steady frames; those before are warm-up.
@@ -105,12 +105,14 @@ class ProfileRecorder(LatencyRecorder):
         self._slowest: list[tuple[int, int, dict[str, int]]] = []
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        cpu_ns = self._cpu_since_last()
-        due_ns = self._due_ns(frame)
-        if stage == DECODE and due_ns is not None and due_ns > begin_ns:
-            begin_ns = due_ns  # before that, the reader slept
-        elif stage == DECODE and due_ns is not None:
-            self._take(QUEUED + DECODE, frame, due_ns, begin_ns, 0)
+        cpu_ns = 0 if stage.startswith(QUEUED) else self._cpu_since_last()
+        due_ns = self._due_ns(frame) if stage in (DECODE, END_TO_END) else None
+        if stage == DECODE:
+            self._on_their_way[frame] = {}
+            if due_ns is not None and due_ns > begin_ns:
+                begin_ns = due_ns  # before that, the reader slept
+            elif due_ns is not None:
+                self._take(QUEUED + DECODE, frame, due_ns, begin_ns, 0)
         self._take(stage, frame, begin_ns, end_ns, cpu_ns)
         if stage == END_TO_END:
             decode_ns = self._on_their_way.get(frame, {}).get(DECODE, 0)
@@ -134,8 +136,6 @@ class ProfileRecorder(LatencyRecorder):
         return [SlowFrame(frame, ns, spans) for ns, frame, spans in ordered]
 
     def _take(self, stage: str, frame: int, begin_ns: int, end_ns: int, cpu_ns: int) -> None:
-        if stage in (DECODE, QUEUED + DECODE):
-            self._on_their_way.setdefault(frame, {})
         spans = self._on_their_way.get(frame)
         if spans is not None and stage != END_TO_END:
             spans[stage] = end_ns - begin_ns
