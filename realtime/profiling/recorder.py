@@ -76,8 +76,8 @@ class StageAccount:
 class ProfileRecorder(LatencyRecorder):
     """Tells warm-up from steady state by the frames' indices; later frames are left out.
 
-    Processor time of a stage is that of the reporting thread since the stage before, so it also
-    holds what the pipeline itself needs between two stages.
+    Processor time is that of the reporting thread since its last report, so it also holds
+    what the pipeline itself needs between two stages.
 
     Args:
         steady: indices of the steady frames; those before are warm-up.
@@ -105,7 +105,7 @@ class ProfileRecorder(LatencyRecorder):
         self._slowest: list[tuple[int, int, dict[str, int]]] = []
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        cpu_ns = 0 if stage.startswith(QUEUED) else self._cpu_since_last()
+        cpu_ns = self._cpu_since_last()
         due_ns = self._due_ns(frame) if stage in (DECODE, END_TO_END) else None
         if stage == DECODE:
             self._on_their_way[frame] = {}
