@@ -15,8 +15,10 @@ from qlumen.calibration.pictures import Pictures
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.errors import MissingExtraError
 
-METHOD = "max"
-"""modelopt's name for it: a range reaches to the greatest absolute value seen."""
+PERCENT = 99.99
+"""Of the absolute values of an input that its range holds, over all pictures. The greatest of some
+ten million is far out, and a step that reaches to it is too coarse for the rest."""
+METHOD = f"percentile {PERCENT}"
 EMPTY_CHANNEL_RANGE = 1.0
 """Of a channel whose weights are all zero: TensorRT takes no step of zero."""
 REQUIRED = ("torch", "modelopt")
@@ -40,11 +42,12 @@ def modelopt_version() -> str:
 
 def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
     """By the names of `networks/eightbit.py`, in the order of the network: of each convolution's
-    input the greatest absolute value on the pictures, `()`, and of its weight by channel,
-    `(channels, 1, 1, 1)`."""
+    input the percentile of the absolute values on the pictures, `()`, and of its weight the
+    greatest by channel, `(channels, 1, 1, 1)`."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # on libraries that are not wanted here
         import modelopt.torch.quantization as mtq
+        from modelopt.torch.quantization.model_calib import enable_stats_collection
     import torch
     from modelopt.torch.quantization.nn import TensorQuantizer
 
@@ -53,24 +56,24 @@ def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
 
     network = deployed_network(source)
     layers = list(eight_bit_layers(network))
-
-    def run(calibrated: torch.nn.Module) -> None:
-        with torch.inference_mode():
-            for image in pictures.images:
-                calibrated(torch.from_numpy(image)[None])
-
     with redirect_stdout(io.StringIO()):
-        mtq.quantize(network, _configuration(layers), run)
-    found = {
-        name: module.amax.float().numpy()
+        mtq.quantize(network, _configuration(layers), None)
+    enable_stats_collection(network)
+    with torch.inference_mode():
+        for image in pictures.images:
+            network(torch.from_numpy(image)[None])
+    seen = {
+        name: module._calibrator
         for name, module in network.named_modules()
-        if isinstance(module, TensorQuantizer) and module.is_enabled
+        if isinstance(module, TensorQuantizer)
     }
     ranges: Ranges = {}
     for name in layers:
-        weight = found[f"{name}.weight_quantizer"].reshape(-1, 1, 1, 1)
+        weight = seen[f"{name}.weight_quantizer"].compute_amax().float().numpy()
+        weight = weight.reshape(-1, 1, 1, 1)
         ranges[f"{name}.{WEIGHT}"] = np.where(weight > 0, weight, np.float32(EMPTY_CHANNEL_RANGE))
-        ranges[f"{name}.{INPUT}"] = found[f"{name}.input_quantizer"].reshape(())
+        input_ = seen[f"{name}.input_quantizer"].compute_amax("percentile", percentile=PERCENT)
+        ranges[f"{name}.{INPUT}"] = np.asarray(float(input_), np.float32)
     return ranges
 
 
@@ -80,6 +83,6 @@ def _configuration(layers: Sequence[str]) -> dict[str, Any]:
     for name in layers:
         weight = {"num_bits": 8, "axis": 0}
         entries.append({"quantizer_name": f"{name}.weight_quantizer", "cfg": weight})
-        input_ = {"num_bits": 8, "axis": None}
+        input_ = {"num_bits": 8, "axis": None, "calibrator": "histogram"}
         entries.append({"quantizer_name": f"{name}.input_quantizer", "cfg": input_})
-    return {"quant_cfg": entries, "algorithm": METHOD}
+    return {"quant_cfg": entries, "algorithm": None}

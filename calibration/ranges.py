@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from qlumen.calibration.biases import biases_of
 from qlumen.calibration.card import write_card
 from qlumen.calibration.int8 import RESTORED, Say, check_loss, check_output, lost, scores
 from qlumen.calibration.measure import TEST_SPLITS, measure
@@ -39,6 +40,8 @@ from qlumen.training.data import VALIDATION
 if TYPE_CHECKING:
     from torch import nn
 
+CORRECTED_ON = 60
+"""Pictures over which the biases' corrections are means."""
 RANKED_ON = 8
 """Pictures on which layers are ranked."""
 
@@ -144,6 +147,7 @@ def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: 
     none is, with as many as may be."""
     say(f"finding the ranges on {len(pictures.names)} pictures")
     ranges = ranges_of(source, pictures)
+    ranges |= biases_of(source, ranges, spread(pictures.images, CORRECTED_ON))
     with _segmenter(source) as segmenter:
         wanted = scores(segmenter, data)
     ranked: list[list[str]] = []

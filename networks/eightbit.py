@@ -5,10 +5,12 @@
     weight -> Q -> DQ --'
 
 Each Q/DQ pair rounds to multiples of `range / 127`, from -128 to 127 of them; weights have a
-range per output channel. TensorRT moves the pairs and computes the convolution on bytes. The
-bottleneck with its circuit's tables and the head stay in the precision of the rest.
+range per output channel. TensorRT moves the pairs and computes the convolution on bytes. What the
+rounding takes from a channel in the mean, its bias gives back. The bottleneck with its circuit's
+tables and the head stay in the precision of the rest.
 
-The ranges lie in a file of the bundle; `qlumen calibrate int8 --for tensorrt` writes it.
+The ranges lie in a file of the bundle, what is added to the biases beside them;
+`qlumen calibrate int8 --for tensorrt` writes it.
 """
 
 import io
@@ -35,6 +37,8 @@ BITS = 8
 LOWEST, HIGHEST = -128, 127
 INPUT, WEIGHT = "input", "weight"
 """Of a convolution, what its two ranges are for: `encoder.stem.1.input` and so on."""
+BIAS = "bias"
+"""What is added to a convolution's bias in 8 bits; it may be left out."""
 OPERATORS = "modelopt"
 """The package that defines the operator that Torch-TensorRT converts to Q and DQ."""
 
@@ -72,11 +76,12 @@ class EightBitConvolution(nn.Module):
         self.convolution, self.input, self.weight = convolution, input_, weight
 
     def forward(self, x: Tensor) -> Tensor:
-        own = self.convolution
-        return F.conv2d(
-            self.input(x), self.weight(own.weight), own.bias, own.stride, own.padding,
-            own.dilation, own.groups,
-        )  # fmt: skip
+        return convolved(self.convolution, self.input(x), self.weight(self.convolution.weight))
+
+
+def convolved(own: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
+    """What the convolution makes of `x` with this weight in place of its own."""
+    return F.conv2d(x, weight, own.bias, own.stride, own.padding, own.dilation, own.groups)
 
 
 def eight_bit_network(
@@ -107,8 +112,9 @@ def quantised(network: nn.Module, ranges: Ranges, *, operators: bool = False) ->
     layers = eight_bit_layers(network)
     named = {name.rpartition(".")[0] for name in ranges}
     wanted = {f"{name}.{what}" for name in named & layers.keys() for what in (INPUT, WEIGHT)}
-    if wanted != set(ranges):
-        odd = sorted(wanted ^ set(ranges))[0]
+    biases = {f"{name}.{BIAS}" for name in named & layers.keys()} & set(ranges)
+    if wanted | biases != set(ranges):
+        odd = sorted(wanted ^ (set(ranges) - biases))[0]
         raise BundleError(
             f"the bundle's ranges are not for its network: {odd} is missing, or of no convolution "
             "there; make them again with qlumen calibrate int8 --for tensorrt"
@@ -116,6 +122,8 @@ def quantised(network: nn.Module, ranges: Ranges, *, operators: bool = False) ->
     for name in named:
         convolution = layers[name]
         pair = [_checked(f"{name}.{what}", ranges, convolution) for what in (INPUT, WEIGHT)]
+        if f"{name}.{BIAS}" in biases:
+            _add_to_bias(convolution, _checked(f"{name}.{BIAS}", ranges, convolution))
         parent, _, last = name.rpartition(".")
         made = EightBitConvolution(convolution, kind(pair[0]), kind(pair[1]))
         setattr(network.get_submodule(parent), last, made)
@@ -132,8 +140,9 @@ def eight_bit_layers(network: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def read_ranges(bundle: Bundle) -> dict[str, Tensor]:
-    """Of each convolution in 8 bits the greatest absolute value of input and weight: `()` and
-    `(channels, 1, 1, 1) float32`; BundleError if the bundle has none."""
+    """Of each convolution in 8 bits the ranges of input and weight, `()` and `(channels, 1, 1, 1)
+    float32`, and what is added to its bias, `(channels,) float32`; BundleError if the bundle has
+    none."""
     if bundle.ranges is None:
         raise BundleError(
             f"{bundle.folder} holds no 8-bit ranges; make a bundle that does with qlumen "
@@ -182,14 +191,23 @@ def _computed(
 
 
 def _checked(name: str, ranges: Ranges, convolution: nn.Conv2d) -> Tensor:
-    channels = convolution.out_channels
-    shape = (channels, 1, 1, 1) if name.endswith(WEIGHT) else ()
+    channels, what = convolution.out_channels, name.rpartition(".")[2]
+    shape = {INPUT: (), WEIGHT: (channels, 1, 1, 1), BIAS: (channels,)}[what]
     found = ranges[name]
     if tuple(found.shape) != shape or found.dtype != torch.float32:
         raise BundleError(
             f"range {name} is {tuple(found.shape)} {found.dtype}; want {shape} torch.float32"
         )
     least, greatest = float(found.min()), float(found.max())
+    if what == BIAS:
+        if not (math.isfinite(least) and math.isfinite(greatest)):
+            raise BundleError(f"{name} goes from {least:g} to {greatest:g}; want finite")
+        return found
     if not (least > 0 and math.isfinite(greatest)):
         raise BundleError(f"range {name} goes from {least:g} to {greatest:g}; want finite, above 0")
     return found
+
+
+def _add_to_bias(convolution: nn.Conv2d, lacking: Tensor) -> None:
+    own = torch.zeros_like(lacking) if convolution.bias is None else convolution.bias.float()
+    convolution.bias = nn.Parameter((own + lacking).to(convolution.weight.dtype))

@@ -149,6 +149,9 @@ def test_exported_graph_has_the_operator_before_each_convolution() -> None:
         ("encoder.0.input", torch.tensor(0.0), "want finite, above 0"),
         ("encoder.0.input", torch.tensor(float("nan")), "want finite, above 0"),
         ("encoder.0.input", torch.tensor(float("inf")), "want finite, above 0"),
+        ("encoder.0.bias", torch.zeros(3), r"is \(3,\).*want \(4,\)"),
+        ("encoder.0.bias", torch.full((4,), float("nan")), "want finite"),
+        ("encoder.9.bias", torch.zeros(4), "not for its network: encoder.9"),
         ("encoder.9.input", torch.tensor(1.0), "not for its network: encoder.9.input"),
     ],
 )
