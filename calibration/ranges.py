@@ -144,13 +144,14 @@ def rank_layers(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> list
 
 def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
     """The bundle in `part` with the fewest layers without ranges whose loss is small; or where
-    none is, with as many as may be."""
+    none is, with those that lose least Dice."""
     say(f"finding the ranges on {len(pictures.names)} pictures")
     ranges = ranges_of(source, pictures)
     ranges |= biases_of(source, ranges, spread(pictures.images, CORRECTED_ON))
     with _segmenter(source) as segmenter:
         wanted = scores(segmenter, data)
     ranked: list[list[str]] = []
+    tried: list[tuple[float, list[str]]] = []
     for count in (0, *RESTORED):
         if count and not ranked:
             say("ranking the layers by what they disturb")
@@ -161,8 +162,9 @@ def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: 
             loss = lost(wanted, scores(segmenter, data))
         say(f"{len(names)} layers not in 8 bits: {loss}")
         if loss.small:
-            break
-    return bundle
+            return bundle
+        tried.append((loss.dice, names))
+    return write_ranges(part, source, ranges, pictures, min(tried)[1])
 
 
 def _measured(bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:
