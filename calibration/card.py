@@ -54,7 +54,8 @@ def _in_tensorrt(record: RangesRecord) -> str:
         "## INT8 in TensorRT",
         f"With the 8-bit ranges that nvidia-modelopt {record.modelopt} found on {record.pictures} "
         "pictures of the training side, TensorRT computes the convolutions of encoder and decoder "
-        "on bytes. Not quantised are the bottleneck with its circuit, the head, and of the other "
+        "on bytes, with biases that make up for what is rounded off in the mean. Not quantised are "
+        "the bottleneck with its circuit, the head, and of the other "
         f"convolutions: {left}. The other engines run the network as it was. Both columns were "
         "computed in torch on the CPU, as TensorRT rounds; not on a card.",
         _before_and_after(record.report),

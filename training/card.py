@@ -1,7 +1,9 @@
 """The card of a bundle: what it is, what it was trained on, how well it does, its limits."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from qlumen.evaluation.splits import VALIDATION
 from qlumen.networks.bundle import Manifest
 
 HELD_OUT = "negatives_held_out"
@@ -126,6 +128,8 @@ def _scores(manifest: Manifest) -> str:
         f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
         "row is optimistic."
     )
+    if VALIDATION in manifest.metrics and trained_on_validation(manifest.provenance):
+        note += f" The images of `{VALIDATION}` were trained on: its row is no measure of accuracy."
     paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
     if negatives := manifest.metrics.get(HELD_OUT):
         paragraphs.append(
@@ -169,3 +173,11 @@ Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops 
 research and education."""
 
 WEIGHTS_TERMS = "The weights derive from these: research and education."
+
+
+def trained_on_validation(provenance: Mapping[str, Any]) -> bool:
+    """Whether the run did, or one that it started from or was mixed with."""
+    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
+    return provenance.get("settings", {}).get("train_on") == "all" or any(
+        trained_on_validation(run) for run in before if run
+    )

@@ -23,7 +23,7 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.config import Settings
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.card import render_card
+from qlumen.training.card import render_card, trained_on_validation
 from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
 
 VERSION = "1"
@@ -81,14 +81,6 @@ def _measured(
 ) -> Manifest:
     """The manifest with thresholds and mean scores filled in."""
     chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
-    splits = TEST_SPLITS if _trained_on_validation(manifest.provenance) else MEASURED_SPLITS
+    splits = TEST_SPLITS if trained_on_validation(manifest.provenance) else MEASURED_SPLITS
     metrics = measure(chosen, data, splits)
     return manifest.model_copy(update={"thresholds": thresholds, "metrics": metrics})
-
-
-def _trained_on_validation(provenance: Mapping[str, Any]) -> bool:
-    """Whether the run did, or one that it started from or was mixed with."""
-    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
-    return provenance.get("settings", {}).get("train_on") == "all" or any(
-        _trained_on_validation(run) for run in before if run
-    )
