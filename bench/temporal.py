@@ -205,11 +205,12 @@ def row_of(group: str, variant: str, scored: Sequence[tuple[Judged, Score]]) -> 
     scores = [score for _, score in scored]
     minutes = sum(one.clip.seconds for one, _ in scored) / 60
     positive = sum(score.positive for score in scores)
+    changes = list(itertools.chain.from_iterable(score.changes for score in scores))
     row: dict[str, str | int | float] = {
         "group": group,
         "variant": variant,
         "motion": fmean(one.motion for one, _ in scored),
-        "flicker": fmean(itertools.chain.from_iterable(score.changes for score in scores)),
+        "flicker": fmean(changes) if changes else 0.0,
         "alarms_per_min": sum(score.alarms for score in scores) / minutes,
         "frames_shown": sum(score.shown for score in scores) / sum(s.frames for s in scores),
     }
