@@ -27,6 +27,7 @@ from qlumen.realtime.errors import (
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mixed
+from qlumen.training.card import COLUMNS, render_card
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_lesion_free, load_split
 from qlumen.training.log import LOG, EpochReport, append
@@ -374,6 +375,13 @@ def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path
     assert "no image was held back" in (tmp_path / "a" / "CARD.md").read_text()
     run_train(*common, *two, "--set", f"start={tmp_path / 'a'}")
     assert read_bundle(tmp_path / "b").manifest.thresholds == first.thresholds
+    row = dict.fromkeys(COLUMNS, 0.5) | {"images": 3}
+    measured = first.model_copy(update={"metrics": {"val": row}})
+    assert "images of `val` were trained on" in render_card(measured)
+    recipe = {**first.provenance["settings"], "train_on": "train"}
+    papers = {**first.provenance, "settings": recipe}
+    apart = measured.model_copy(update={"provenance": papers})
+    assert "were trained on" not in render_card(apart)
 
 
 def test_run_ends_when_validation_stalls(
