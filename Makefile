@@ -30,10 +30,13 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
-# What keeps to the clock runs alone, the rest in two processes.
+# In two processes; the rest, which keeps to the clock, alone.
+TOGETHER := $(filter-out tests/__pycache__/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
+  tests/realtime/engines tests/realtime/report tests/realtime/review
+
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/realtime --ignore tests/gpu
-	$(BIN)/python -m pytest tests/realtime tests/gpu
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER))
 
 lint: .links/qlumen
 	$(BIN)/ruff check .
