@@ -26,7 +26,7 @@ three to six times as far as between frames of the recordings."""
 ATLAS = "atlas, 2 clips"
 LDPOLYP = "LDPolypVideo, 1 clip"
 SEQUENCES_SEEN = "ClinicDB, 26 sequences trained on"
-SEQUENCES_HELD_OUT = "ClinicDB, 3 sequences held out"
+SEQUENCES_OF_VAL = "ClinicDB, 3 sequences of `val`, trained on"
 NEGATIVES = "polyp-free pictures, panned"
 
 FULL_FRAME_S, CROP_S = 3, 2
@@ -102,7 +102,7 @@ def sequences(folder: Path) -> Iterator[Clip]:
         unseen = any(f"cvc-clinicdb/{number}" in held_out for number in numbers)
         images = [read_image(base / "images" / f"{number}.jpg") for number in numbers]
         truth: list[Mask | None] = [_mask(base / "masks" / f"{n}.png") for n in numbers]
-        group = SEQUENCES_HELD_OUT if unseen else SEQUENCES_SEEN
+        group = SEQUENCES_OF_VAL if unseen else SEQUENCES_SEEN
         yield Clip(f"clinicdb_{row['sequence']}", group, SEQUENCE_FPS, images, truth, truth)
 
 
