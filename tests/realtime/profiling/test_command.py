@@ -21,8 +21,6 @@ from traces import check_trace
 
 SMALL = ["--set", "scene.width=160", "--set", "scene.height=128", "--set", "scene.frames=15"]
 STAGES = ("decode", "preprocess", "inference", "postprocess", "overlay", "end_to_end", "response")
-BETWEEN_STAGES_MS = 2
-"""Of processor time, at most: for what a thread does besides, rounds of the recording begun."""
 VOID = {"meta", "br", "i"}
 
 
@@ -73,7 +71,7 @@ def test_figures_add_up(report: dict[str, Any]) -> None:
         wall = stage["wall"]
         assert wall["p50"] <= wall["p90"] <= wall["p95"] <= wall["p99"] <= wall["p99_9"]
         assert wall["p99_9"] <= wall["max"]
-        assert stage["cpu_ms"] <= stage["mean"] + BETWEEN_STAGES_MS or stage["work"] is False
+        assert stage["cpu_ms"] <= 1.05 * stage["mean"] + 0.5 or stage["work"] is False
     assert all(sum(map(len, parts)) for parts in report["segments_us"].values())
 
 
