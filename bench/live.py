@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,20 @@ from recording import record_scene
 
 CLIP_FRAMES = 500
 SAMPLE_SECONDS = 0.5
+COURSE = 20
 MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Attributes:
-    seconds: since the process was started. threads, files: open in it.
+    seconds: since the process was started. rss_mib: resident; of it anonymous_mib: its own,
+    not of files. threads, files: open in it.
     """
 
     seconds: float
     rss_mib: float
+    anonymous_mib: float
     cpu_seconds: float
     threads: int
     files: int
@@ -67,13 +70,17 @@ def main() -> None:
         "missed_deadlines": summary["missed_deadlines"],
         **{f"dropped_{cause}": count for cause, count in summary["drops"].items()},
         "cpu_share_of_machine": cpu_share(running),
-        "rss_mib_at_third": rss_near(samples, 1 / 3),
-        "rss_mib_at_end": rss_near(samples, 1),
-        "threads_growth": running[-1].threads - running[0].threads,
-        "files_growth": running[-1].files - running[0].files,
+        "rss_mib_at_third": near(samples, 1 / 3).rss_mib,
+        "rss_mib_at_end": near(samples, 1).rss_mib,
+        "threads_growth": near(samples, 1).threads - near(samples, 1 / 3).threads,
+        "files_growth": near(samples, 1).files - near(samples, 1 / 3).files,
         "recording_mib": recording,
     }
-    report([row, *stages], {}, options.json, figures)
+    course = [
+        {"name": f"at_{share:.2f}_of_the_time", **asdict(near(samples, share))}
+        for share in (step / COURSE for step in range(1, COURSE + 1))
+    ]
+    report([row, *course, *stages], {}, options.json, figures)
 
 
 def live_command(
@@ -95,11 +102,12 @@ def watched(command: list[str]) -> list[Sample]:
     watching, samples = psutil.Process(process.pid), []
     while process.poll() is None:
         with watching.oneshot():
-            cpu = watching.cpu_times()
+            cpu, memory = watching.cpu_times(), watching.memory_info()
             samples.append(
                 Sample(
                     time.monotonic() - started,
-                    watching.memory_info().rss / MIB,
+                    memory.rss / MIB,
+                    (memory.rss - memory.shared) / MIB,
                     cpu.user + cpu.system,
                     watching.num_threads(),
                     watching.num_fds(),
@@ -108,7 +116,7 @@ def watched(command: list[str]) -> list[Sample]:
         time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         raise SystemExit(f"qlumen live ended with {process.returncode}")
-    while samples and samples[-1].rss_mib < samples[len(samples) // 2].rss_mib / 2:
+    while samples[-1].threads < 0.9 * samples[len(samples) // 2].threads:
         samples.pop()  # the process was being taken apart
     return samples
 
@@ -122,15 +130,16 @@ def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, floa
         "annotation_age_ms_p99": age["p99"],
         "shown_share": summary["shown"] / summary["arrived"],
         "fresh_share": summary["fresh"] / summary["shown"],
-        "rss_growth": rss_near(samples, 1) / rss_near(samples, 1 / 3),
+        "rss_growth": near(samples, 1).rss_mib / near(samples, 1 / 3).rss_mib,
     }
 
 
-def rss_near(samples: list[Sample], share: float) -> float:
-    """Median memory around this share of the time: a tenth of the samples, before the end."""
-    width = max(1, len(samples) // 10)
+def near(samples: list[Sample], share: float) -> Sample:
+    """Medians of the twentieth of the samples that ends at this share of the time."""
+    width = max(1, len(samples) // COURSE)
     end = min(len(samples), max(width, round(share * len(samples))))
-    return statistics.median(sample.rss_mib for sample in samples[end - width : end])
+    columns = zip(*(astuple(sample) for sample in samples[end - width : end]), strict=True)
+    return Sample(*(statistics.median_low(column) for column in columns))
 
 
 def cpu_share(samples: list[Sample]) -> float:
