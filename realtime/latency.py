@@ -19,6 +19,7 @@ END_TO_END = "end_to_end"
 QUEUED = "queued_"
 """Before a stage's name: how long frames waited for that stage."""
 
+PERCENTILES = (50, 90, 95, 99, 99.9)
 HIGHEST_US = 3_600_000_000
 """An hour; a longer duration counts as one, save in the maximum."""
 SIGNIFICANT_DIGITS = 3
@@ -60,14 +61,14 @@ class DurationHistogram:
         self.total_ns += duration_ns
         self.max_ns = max(self.max_ns, duration_ns)
 
-    def percentile_ms(self, percent: float) -> float:
-        """The duration that `percent` of all do not exceed, of a histogram that is not empty."""
-        value_us = float(self._histogram.get_value_at_percentile(percent))
-        return min(value_us / US_PER_MS, self.max_ns / NS_PER_MS)
-
     def summary(self) -> LatencySummary:
-        p50, p90, p95, p99, p99_9 = map(self.percentile_ms, (50, 90, 95, 99, 99.9))
-        return LatencySummary(self.count, p50, p90, p95, p99, p99_9, self.max_ns / NS_PER_MS)
+        """Of a histogram that is not empty. The duration at a percentile is the least that so
+        many percent of all do not exceed, the rank rounded to the nearest."""
+        sums, longest_ms = np.cumsum(self.counts()), self.max_ns / NS_PER_MS
+        ranks = [max(1, int(percent * int(sums[-1]) / 100 + 0.5)) for percent in PERCENTILES]
+        values_us = bin_values_us()[np.searchsorted(sums, ranks)].tolist()
+        p50, p90, p95, p99, p99_9 = (min(us / US_PER_MS, longest_ms) for us in values_us)
+        return LatencySummary(self.count, p50, p90, p95, p99, p99_9, longest_ms)
 
     def counts(self) -> NDArray[np.uint64]:
         """A copy of the counts; `bin_values_us` says of what."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from qlumen.realtime.config import Settings, load_settings
 from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.outputs import check_paths
-from qlumen.realtime.profiling.compare import changes, differences, read_profile
+from qlumen.realtime.profiling.compare import comparison, read_profile
 from qlumen.realtime.profiling.page import write_page
 from qlumen.realtime.profiling.passes import allocation_pass, capacity_pass, steady_pass
 from qlumen.realtime.profiling.report import ProfileReport, Wish, report_of
@@ -74,11 +74,13 @@ def command(
     console = Console()
     print_report(report, console)
     if before:
-        print_changes(changes(report, before), differences(report, before), console)
+        print_changes(comparison(report, before), console)
     if json_file:
         write_json(json_file, report.as_json())
     if trace and log is not None:
-        write_trace(trace, log, round(report.budget_ms * NS_PER_MS))
+        write_trace(trace, log)
+        if log.left_out:
+            click.echo(f"{trace} has the first spans; {log.left_out} are left out", err=True)
     if html:
         write_page(html, report)
     return 0 if report.met else BUDGET_MISSED

@@ -8,11 +8,14 @@ from typing import Any
 
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.profiling.intervals import Interval, percentile, percentile_ratio
-from qlumen.realtime.profiling.recorder import Segment
+from qlumen.realtime.profiling.recorder import Segment, merged
 from qlumen.realtime.profiling.report import FORMAT, ProfileReport
 
 US_PER_MS = 1000
-LEAST_SEGMENTS = 2
+LEAST_SEGMENTS = 10
+"""Parts of a run that an interval is drawn from."""
+LEAST_FRAMES_FOR_P99 = 1000
+"""With fewer, the percentile 90 is compared: ten frames should lie above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,12 @@ class OldProfile:
 
     Attributes:
         segments_us: by stage; see `ProfileReport`.
+        totals: single figures by name.
         facts: what should be the same in both for their ratios to mean anything.
     """
 
     segments_us: dict[str, list[Segment]]
+    totals: dict[str, float]
     facts: dict[str, Any]
 
 
@@ -42,6 +47,27 @@ class Change:
     def clear(self) -> bool:
         """Whether the interval leaves out 1."""
         return self.ratio.low > 1 or self.ratio.high < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A single figure of the runs, which has no interval."""
+
+    name: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Attributes:
+    changes: percentiles 50 and 99, or 90 of a short run, of every stage that both runs have.
+    differences: a line on each fact that is not the same in both.
+    """
+
+    changes: list[Change]
+    totals: list[Total]
+    differences: list[str]
 
 
 def read_profile(path: Path) -> OldProfile:
@@ -63,33 +89,34 @@ def read_profile(path: Path) -> OldProfile:
             str(stage): [_segment(segment) for segment in parts if segment]
             for stage, parts in content["segments_us"].items()
         }
-        return OldProfile(segments, _facts(content))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return OldProfile(segments, _totals(content), _facts(content))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"--compare {path} is damaged ({error}); profile anew") from None
 
 
-def changes(report: ProfileReport, old: OldProfile) -> list[Change]:
-    """Percentiles 50 and 99 of every stage that both runs have."""
+def comparison(report: ProfileReport, old: OldProfile) -> Comparison:
+    content = report.as_json()
+    totals = [Total(name, old.totals[name], value) for name, value in _totals(content).items()]
+    differences = [
+        f"{name} was {old.facts.get(name)}, is {value}"
+        for name, value in _facts(content).items()
+        if old.facts.get(name) != value
+    ]
+    return Comparison(_changes(report, old), totals, differences)
+
+
+def _changes(report: ProfileReport, old: OldProfile) -> list[Change]:
     found = []
     for stage, new in report.segments_us.items():
         before = old.segments_us.get(stage, [])
         if min(len(new), len(before)) < LEAST_SEGMENTS:
             continue
-        for percent in (50, 99):
+        frames = min(sum(merged(segments).values()) for segments in (new, before))
+        for percent in (50, 99 if frames >= LEAST_FRAMES_FOR_P99 else 90):
             then, now = percentile(before, percent), percentile(new, percent)
             ratio = percentile_ratio(new, before, percent)
             found.append(Change(stage, percent, then / US_PER_MS, now / US_PER_MS, ratio))
     return found
-
-
-def differences(report: ProfileReport, old: OldProfile) -> list[str]:
-    """A line on each fact that is not the same in both runs."""
-    new = _facts(report.as_json())
-    return [
-        f"{name} was {old.facts.get(name)}, is {value}"
-        for name, value in new.items()
-        if old.facts.get(name) != value
-    ]
 
 
 def _segment(written: Mapping[str, Any]) -> Segment:
@@ -97,6 +124,17 @@ def _segment(written: Mapping[str, Any]) -> Segment:
     if any(duration < 0 or count < 1 for duration, count in segment.items()):
         raise ValueError("a duration or count below its least")
     return segment
+
+
+def _totals(content: Mapping[str, Any]) -> dict[str, float]:
+    process, capacity = content["process"], content["capacity"]
+    return {
+        "frames/s at full speed": float(capacity["fps_off"]),
+        "processor ms a frame": float(process["cpu_ms"]),
+        "MiB at the end": float(process["rss_mib"][1]),
+        "page faults a frame": float(process["page_faults"]),
+        "share of frames over budget": float(content["missed_share"]),
+    }
 
 
 def _facts(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.profiling import plots
 from qlumen.realtime.profiling.recorder import RESPONSE
-from qlumen.realtime.profiling.report import ProfileReport
+from qlumen.realtime.profiling.report import ProfileReport, is_work
 from qlumen.realtime.profiling.table import lines
 
 STYLE = """
@@ -59,6 +59,7 @@ def page(report: ProfileReport) -> str:
         ),
         _section("Where a frame's time goes", plots.stacked(on_the_way, colours, report.seconds)),
         _section("Stages, ms a frame", _stages(report)),
+        _section("Warm-up, ms a frame", _warm_up(report)),
         _section("Threads", _threads(report)),
         _section("Slowest frames", _slowest(report)),
         _section("Other figures", "".join(f"<p>{escape(line)}</p>" for line in about)),
@@ -90,6 +91,17 @@ def _stages(report: ProfileReport) -> str:
     return _table(head, rows)
 
 
+def _warm_up(report: ProfileReport) -> str:
+    rows = [
+        (
+            "" if is_work(name) else "queue",
+            (name.replace("_", " "), *(f"{ms:.2f}" for ms in (kept.p50, kept.p90, kept.max))),
+        )
+        for name, kept in report.warm_up.stages_ms.items()
+    ]
+    return _table(("stage", "p50", "p90", "max"), rows)
+
+
 def _threads(report: ProfileReport) -> str:
     rows = [
         (
@@ -117,11 +129,13 @@ def _slowest(report: ProfileReport) -> str:
                 slow.stage.replace("_", " "),
                 f"{slow.stage_ms:.2f}",
                 f"{slow.median_ms:.2f}",
+                f"{slow.collecting_ms:.2f}",
             ),
         )
         for slow in report.slowest
     ]
-    return _table(("frame", "response ms", "what grew", "to ms", "mostly ms"), rows)
+    head = ("frame", "response ms", "what grew", "to ms", "mostly ms", "garbage collector ms")
+    return _table(head, rows)
 
 
 def _facts(report: ProfileReport) -> str:

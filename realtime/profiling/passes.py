@@ -5,11 +5,12 @@ import sys
 import time
 import tracemalloc
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from qlumen.realtime.engines.base import Ticket
+from qlumen.realtime.engines.base import Engine, Ticket
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.latency import NullRecorder
 from qlumen.realtime.profiling.intervals import Interval, ratio_interval
@@ -20,6 +21,7 @@ from qlumen.realtime.profiling.spans import SpanLog
 
 WARM_UP_FRAMES = 25
 LEAST_STEADY_FRAMES = 20
+READ_EVERY_NS = 1_000_000_000
 COOL_DOWN_FRAMES = 16
 """After the steady ones: while the last of those are finished, all threads are still at work."""
 GRACE, GRACE_SECONDS = 1.5, 20.0
@@ -35,53 +37,90 @@ SITES = 8
 KIB = 1024
 
 
-@dataclass(slots=True)
-class SteadyPass:
-    """Attributes:
-    before, after: readings at the first steady frame and at the end.
-    rss_mib: sampled once a second of video, in order.
+class Profiler:
+    """All that is measured beside a run, or beside several that follow each other: spans, the
+    garbage collector, and what the process used. Its memory does not grow with the run.
+
+    Args:
+        planned: steady frames, after those of the warm-up.
+        budget_ns: of a frame's response.
+        log: takes the spans of a trace.
+
+    Attributes:
+        before, after: what the process had used at the first steady frame and, read about once
+            a second and at the last planned one, at the newest one.
+        frames: steady ones that were finished between those two.
+        most_rss_mib: of all readings.
     """
 
-    recorder: ProfileRecorder
-    gc: GcClock
     before: Reading
     after: Reading
-    rss_mib: list[float]
+
+    def __init__(self, rig: Rig, planned: int, budget_ns: int, log: SpanLog | None) -> None:
+        self._rig, self._planned = rig, planned
+        self.gc = GcClock()
+        first = rig.source.index + WARM_UP_FRAMES
+        self.recorder = ProfileRecorder(
+            range(first, first + planned), rig.source.due_ns, budget_ns, log, self.gc.between
+        )
+        self.frames = self._finished = 0
+        self.most_rss_mib = 0.0
+
+    def run(
+        self,
+        frames: int,
+        on_frame: Callable[[int], None] = lambda done: None,
+        *,
+        fps: float | None = None,
+        until_ns: int | None = None,
+    ) -> None:
+        """`Rig.run`, measured."""
+
+        def read(done: int) -> None:
+            self._read()
+            on_frame(done)
+
+        with self.gc:
+            self._rig.run(self.recorder, frames, fps=fps, on_frame=read, until_ns=until_ns)
+
+    def _read(self) -> None:
+        self._finished += 1
+        steady = self._finished - WARM_UP_FRAMES
+        if steady == 0:
+            self.gc.reset()
+            self.before = self._now()
+        elif 0 < steady <= self._planned:
+            since_ns = time.monotonic_ns() - self._last.at_ns
+            if steady == self._planned or since_ns >= READ_EVERY_NS:
+                self.after, self.frames = self._now(), steady
+
+    def _now(self) -> Reading:
+        self._last = Reading.now()
+        self.most_rss_mib = max(self.most_rss_mib, self._last.rss_mib)
+        return self._last
 
 
 def steady_pass(
     rig: Rig, seconds: float, fps: float, budget_ns: int, log: SpanLog | None
-) -> SteadyPass:
-    """Run at the wanted rate; the first frames are warm-up.
+) -> Profiler:
+    """Run at the wanted rate; the first frames are warm-up. A run that does not keep up ends
+    before all frames have come.
 
     Raises:
-        UsageError: too few frames came in that time to tell anything.
+        UsageError: it ended within the warm-up.
     """
-    first = rig.source.index + WARM_UP_FRAMES
     planned = max(LEAST_STEADY_FRAMES, round(seconds * fps))
-    recorder = ProfileRecorder(range(first, first + planned), rig.source.due_ns, budget_ns, log)
-    readings: list[Reading] = []
-    with GcClock() as clock:
-
-        def on_frame(done: int) -> None:
-            steady = done - WARM_UP_FRAMES
-            if steady == 0:
-                clock.reset()
-            if 0 <= steady <= planned and (steady % max(1, round(fps)) == 0 or steady == planned):
-                readings.append(Reading.now())
-
-        planned_s = WARM_UP_FRAMES / fps + seconds
-        limit_s = max(planned_s * GRACE, planned_s + GRACE_SECONDS)
-        limit_ns = time.monotonic_ns() + round(limit_s * 1e9)
-        frames = WARM_UP_FRAMES + planned + COOL_DOWN_FRAMES
-        rig.run(recorder, frames, fps=fps, on_frame=on_frame, until_ns=limit_ns)
-    if recorder.steady_frames < LEAST_STEADY_FRAMES or len(readings) < 2:
+    planned_s = (WARM_UP_FRAMES + planned) / fps
+    limit_s = max(planned_s * GRACE, planned_s + GRACE_SECONDS)
+    profiler = Profiler(rig, planned, budget_ns, log)
+    until_ns = time.monotonic_ns() + round(limit_s * 1e9)
+    profiler.run(WARM_UP_FRAMES + planned + COOL_DOWN_FRAMES, fps=fps, until_ns=until_ns)
+    if not profiler.frames:
         raise UsageError(
-            f"only {recorder.steady_frames} frames came after the warm-up, in {limit_s:.0f} s; "
-            "take more --seconds"
+            f"the {WARM_UP_FRAMES} frames of the warm-up took all of {limit_s:.0f} s, so nothing "
+            "could be measured; take more --seconds"
         )
-    rss_mib = [reading.rss_mib for reading in readings]
-    return SteadyPass(recorder, clock, readings[0], readings[-1], rss_mib)
+    return profiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +146,30 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     """Rounds of short runs: profiler on, as it is in a profile with or without a trace, off, and
     the engine alone; their order alternates."""
     rates: dict[str, list[float]] = {"on": [], "off": [], "engine": []}
-    # As in a profile, one recorder for all frames: to begin one takes as long as ten frames.
-    frames, log = range(rig.source.index, sys.maxsize), SpanLog() if traced else None
-    profiler = ProfileRecorder(frames, rig.source.due_ns, 0, log)
+    # As in a profile, one for all frames: to begin one takes as long as ten frames.
+    profiler = Profiler(rig, sys.maxsize - rig.source.index, 0, SpanLog() if traced else None)
     block = round(seconds * BLOCK_FRAMES_A_SECOND)
     block = min(MOST_BLOCK_FRAMES, max(LEAST_BLOCK_FRAMES, block))
+    runs: dict[str, Callable[[Callable[[int], None]], object]] = {
+        "on": lambda on_frame: profiler.run(block, on_frame),
+        "off": lambda on_frame: rig.run(NullRecorder(), block, on_frame=on_frame),
+        "engine": lambda on_frame: run_engine(rig.segmenter.engine, block, on_frame),
+    }
 
-    def run(kind: str) -> float:
-        if kind == "engine":
-            return engine_fps(rig, block)
-        outcome = rig.run(profiler if kind == "on" else NullRecorder(), block)
-        return outcome.frames / outcome.seconds
+    def rate(kind: str) -> float:
+        times = Times()
+        runs[kind](times.on_frame)
+        return times.rate
 
     end = time.monotonic() + seconds
     for kind in rates:
-        run(kind)
+        rate(kind)
     while len(rates["on"]) < LEAST_ROUNDS or (
         time.monotonic() < end and len(rates["on"]) < MOST_ROUNDS
     ):
         order = list(rates) if len(rates["on"]) % 2 else list(rates)[::-1]
         for kind in order:
-            rates[kind].append(run(kind))
+            rates[kind].append(rate(kind))
     on, off, engine = rates["on"], rates["off"], rates["engine"]
     return Capacity(
         statistics.median(on), statistics.median(off), statistics.median(engine),
@@ -135,20 +177,34 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     )  # fmt: skip
 
 
-def engine_fps(rig: Rig, frames: int) -> float:
+class Times:
+    """Attributes:
+    rate: frames/s from the first finished frame to the last: what it takes to begin and to end
+        a run is not among it.
+    """
+
+    def __init__(self) -> None:
+        self._at_ns: list[int] = []
+
+    def on_frame(self, done: int) -> None:
+        self._at_ns.append(time.monotonic_ns())
+
+    @property
+    def rate(self) -> float:
+        return (len(self._at_ns) - 1) * 1e9 / (self._at_ns[-1] - self._at_ns[0])
+
+
+def run_engine(engine: Engine, frames: int, on_frame: Callable[[int], None]) -> None:
     """The engine alone on one picture, as many in flight as the pipeline keeps."""
-    engine = rig.segmenter.engine
     width, height = engine.input_size
     picture = np.full((height, width, 3), 127, np.uint8)
     flying: deque[Ticket] = deque()
-    started = time.monotonic()
-    for _ in range(frames):
-        if len(flying) == engine.requests:
+    for number in range(frames + engine.requests):
+        if number >= engine.requests:
             flying.popleft().result()
-        flying.append(engine.submit(picture))
-    while flying:
-        flying.popleft().result()
-    return frames / (time.monotonic() - started)
+            on_frame(number - engine.requests + 1)
+        if number < frames:
+            flying.append(engine.submit(picture))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +219,8 @@ class Site:
 @dataclass(frozen=True, slots=True)
 class Allocations:
     """Attributes:
-    swing_kib: most memory that was taken and given back between two frames, median.
+    swing_kib: the most that was held at once between two frames over what was held after
+        them, median.
     growth_kib: kept from one frame to the next, median. sites: what held more memory
     afterwards, the largest first; pictures of a round that began meanwhile are among it.
     """

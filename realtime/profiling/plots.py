@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import cycle
 
-from qlumen.realtime.profiling.recorder import Segment
+from qlumen.realtime.profiling.recorder import Segment, merged
 
 WIDTH, HEIGHT = 860, 320
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 14, 42
@@ -55,10 +55,7 @@ def stacked(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: 
 
 def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
     """How often which response time occurred, and where the budget is."""
-    counts: dict[int, int] = {}
-    for segment in segments:
-        for duration, count in segment.items():
-            counts[duration] = counts.get(duration, 0) + count
+    counts = merged(segments)
     high_ms = _rounded_up(max(max(counts) / US_PER_MS, budget_ms) * 1.02)
     bins = [0] * HISTOGRAM_BINS
     for duration, count in counts.items():
@@ -80,10 +77,7 @@ def colours_of(names: Iterable[str]) -> Colours:
 
 def _curve(segments: Sequence[Segment]) -> list[Point]:
     """Place on the percentile axis and milliseconds of each recorded duration."""
-    counts: dict[int, int] = {}
-    for segment in segments:
-        for duration, count in segment.items():
-            counts[duration] = counts.get(duration, 0) + count
+    counts = merged(segments)
     total, seen, points = sum(counts.values()), 0, []
     for duration in sorted(counts):
         points.append((_tail(100 * seen / total), max(duration, 1) / US_PER_MS))

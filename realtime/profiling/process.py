@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ NAME_BYTES = 15
 """Of a thread's name, as the system keeps it."""
 NATIVE = " (native)"
 PYTHON_PREFIX = "qlumen-"
+RECENT_COLLECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,17 @@ class GcClock:
     """
 
     def __init__(self) -> None:
-        self.reset()
         self._begun_ns = 0
+        self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT_COLLECTIONS)
+        self.reset()
 
     def reset(self) -> None:
         self.collections = self.total_ns = self.longest_ns = 0
+
+    def between(self, begin_ns: int, end_ns: int) -> int:
+        """Nanoseconds of the time between two moments, neither long past, that it took."""
+        overlaps = (min(end_ns, b) - max(begin_ns, a) for a, b in list(self._recent))
+        return sum(overlap for overlap in overlaps if overlap > 0)
 
     def __enter__(self) -> "GcClock":
         gc.callbacks.append(self._called)
@@ -130,7 +138,9 @@ class GcClock:
         if phase == "start":
             self._begun_ns = time.monotonic_ns()
         elif self._begun_ns:
-            took_ns = time.monotonic_ns() - self._begun_ns
+            now_ns = time.monotonic_ns()
+            took_ns = now_ns - self._begun_ns
+            self._recent.append((self._begun_ns, now_ns))
             self.collections += 1
             self.total_ns += took_ns
             self.longest_ns = max(self.longest_ns, took_ns)

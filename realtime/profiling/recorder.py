@@ -4,8 +4,8 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,20 +25,31 @@ RESPONSE = "response"
 SLOWEST = 10
 SEGMENTS = 20
 """Parts of the run that are kept apart, to tell how far a figure can be trusted."""
+MISSED = "deadline missed"
+"""In a trace, the moment at which a steady frame that took too long was drawn."""
 
 Segment = dict[int, int]
 """How often which duration, in microseconds, occurred."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlowFrame:
+class SlowFrame(NamedTuple):
     """Attributes:
-    frame: its index. response_ns: its whole time. spans_ns: by stage and queue.
+    response_ns: its whole time. frame: its index. collecting_ns: of its time, while the garbage
+    collector had all threads stand still. spans_ns: by stage and queue.
     """
 
-    frame: int
     response_ns: int
+    frame: int
+    collecting_ns: int
     spans_ns: dict[str, int]
+
+
+def merged(segments: Iterable[Segment]) -> Segment:
+    """All of them as one."""
+    counts: Counter[int] = Counter()
+    for segment in segments:
+        counts.update(segment)
+    return dict(counts)
 
 
 class StageAccount:
@@ -84,6 +95,7 @@ class ProfileRecorder(LatencyRecorder):
         due_ns: when a frame was due, or None.
         budget_ns: a longer response is a miss.
         log: takes the spans of a trace; None for no trace.
+        collecting_ns: between two moments, how long the garbage collector was at work.
     """
 
     def __init__(
@@ -92,9 +104,11 @@ class ProfileRecorder(LatencyRecorder):
         due_ns: Callable[[int], int | None],
         budget_ns: int,
         log: SpanLog | None = None,
+        collecting_ns: Callable[[int, int], int] = lambda begin_ns, end_ns: 0,
     ) -> None:
         super().__init__()
         self._steady, self._due_ns, self._budget_ns, self._log = steady, due_ns, budget_ns, log
+        self._collecting_ns = collecting_ns
         self.warm_up = LatencyRecorder()
         self.first_response_ns: int | None = None
         self.accounts: dict[str, StageAccount] = {}
@@ -102,7 +116,7 @@ class ProfileRecorder(LatencyRecorder):
         self.response_parts: dict[str, None] = {}
         self._cpu_ns: dict[int, int] = {}
         self._on_their_way: dict[int, dict[str, int]] = {}
-        self._slowest: list[tuple[int, int, dict[str, int]]] = []
+        self._slowest: list[SlowFrame] = []
         bin_values_us()  # takes 20 ms once, which no frame is to pay for
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
@@ -110,9 +124,8 @@ class ProfileRecorder(LatencyRecorder):
         due_ns = self._due_ns(frame) if stage in (DECODE, END_TO_END) else None
         if stage == DECODE:
             self._on_their_way[frame] = {}
-            if due_ns is not None and due_ns > begin_ns:
-                begin_ns = due_ns  # before that, the reader slept
-            elif due_ns is not None:
+            if due_ns is not None:
+                begin_ns = max(due_ns, begin_ns)  # before it was due, the reader slept
                 self._take(QUEUED + DECODE, frame, due_ns, begin_ns, 0)
         self._take(stage, frame, begin_ns, end_ns, cpu_ns)
         if stage == END_TO_END:
@@ -133,14 +146,13 @@ class ProfileRecorder(LatencyRecorder):
 
     def slowest(self) -> list[SlowFrame]:
         """The steady frames of the longest responses, longest first."""
-        ordered = sorted(self._slowest, reverse=True)
-        return [SlowFrame(frame, ns, spans) for ns, frame, spans in ordered]
+        return sorted(self._slowest, reverse=True)
 
     def _take(self, stage: str, frame: int, begin_ns: int, end_ns: int, cpu_ns: int) -> None:
         spans = self._on_their_way.get(frame)
         if spans is not None and stage != END_TO_END:
             spans[stage] = end_ns - begin_ns
-        if self._log is not None:
+        if self._log is not None and end_ns > begin_ns:
             self._log.add(stage, frame, begin_ns, end_ns)
         if frame < self._steady.start:
             self.warm_up.add(stage, end_ns - begin_ns)
@@ -156,9 +168,14 @@ class ProfileRecorder(LatencyRecorder):
             self.first_response_ns = took_ns
         if frame not in self._steady:
             return
-        self.misses += took_ns > self._budget_ns
+        if took_ns > self._budget_ns:
+            self.misses += 1
+            if self._log is not None:
+                self._log.add(MISSED, frame, end_ns, end_ns)
         self.response_parts.update(dict.fromkeys(spans))
-        heapq.heappush(self._slowest, (took_ns, frame, spans))
+        if len(self._slowest) < SLOWEST or took_ns > self._slowest[0].response_ns:
+            collecting_ns = self._collecting_ns(begin_ns, end_ns)
+            heapq.heappush(self._slowest, SlowFrame(took_ns, frame, collecting_ns, spans))
         if len(self._slowest) > SLOWEST:
             heapq.heappop(self._slowest)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from qlumen.realtime.latency import NS_PER_MS, QUEUED, LatencySummary
 from qlumen.realtime.profiling.machine import machine
-from qlumen.realtime.profiling.passes import Allocations, Capacity, SteadyPass
+from qlumen.realtime.profiling.passes import Allocations, Capacity, Profiler
 from qlumen.realtime.profiling.process import ThreadUse, peak_rss_mib, thread_uses
 from qlumen.realtime.profiling.recorder import ProfileRecorder, Segment, SlowFrame
 from qlumen.realtime.profiling.rig import Rig
@@ -37,7 +37,8 @@ class Cause:
 
     Attributes:
         response_ms: the frame's whole time. stage: what grew. stage_ms: what it took.
-        median_ms: what it takes mostly.
+        median_ms: what it takes mostly. collecting_ms: of the whole time, while the garbage
+        collector had all threads stand still.
     """
 
     frame: int
@@ -45,6 +46,7 @@ class Cause:
     stage: str
     stage_ms: float
     median_ms: float
+    collecting_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Wish:
 def report_of(
     rig: Rig,
     wish: Wish,
-    steady: SteadyPass,
+    steady: Profiler,
     capacity: Capacity,
     allocations: Allocations,
     config_sha256: str,
@@ -142,7 +144,7 @@ def report_of(
     """Put together what the passes found."""
     recorder = steady.recorder
     passed_ns = steady.after.at_ns - steady.before.at_ns
-    stages = _stages(recorder, passed_ns)
+    stages = _stages(recorder, passed_ns / steady.frames)
     frames = recorder.steady_frames
     info, manifest = rig.source.info, rig.bundle.manifest
     return ProfileReport(
@@ -153,7 +155,7 @@ def report_of(
         seconds=round(passed_ns / 1e9, 3),
         frames=frames,
         fps=wish.fps,
-        fps_reached=(frames - 1) * 1e9 / passed_ns,
+        fps_reached=steady.frames * 1e9 / passed_ns,
         budget_ms=wish.budget_ms,
         missed=recorder.misses,
         missed_share=recorder.misses / frames,
@@ -166,7 +168,7 @@ def report_of(
             recorder.warm_up_frames,
             recorder.warm_up.summary(),
         ),
-        process=_process(steady, frames),
+        process=_process(steady),
         capacity=capacity,
         allocations=allocations,
         machine=machine(),
@@ -194,6 +196,7 @@ def causes(slowest: Sequence[SlowFrame], stages: dict[str, StageReport]) -> list
                 stage,
                 on_the_way[stage],
                 stages[stage].wall.p50,
+                slow.collecting_ns / NS_PER_MS,
             )
         )
     return found
@@ -203,7 +206,8 @@ def is_work(stage: str) -> bool:
     return not stage.startswith(QUEUED)
 
 
-def _stages(recorder: ProfileRecorder, passed_ns: int) -> dict[str, StageReport]:
+def _stages(recorder: ProfileRecorder, frame_ns: float) -> dict[str, StageReport]:
+    """`frame_ns`: time that passed for each frame."""
     reports = {}
     for name, account in recorder.accounts.items():
         kept = account.histogram
@@ -213,21 +217,20 @@ def _stages(recorder: ProfileRecorder, passed_ns: int) -> dict[str, StageReport]
             kept.summary(),
             kept.total_ns / kept.count / NS_PER_MS,
             account.cpu_ns / kept.count / NS_PER_MS,
-            kept.total_ns / passed_ns,
+            kept.total_ns / (recorder.steady_frames * frame_ns),
         )
     return reports
 
 
-def _process(steady: SteadyPass, frames: int) -> Process:
+def _process(steady: Profiler) -> Process:
     before, after, clock = steady.before, steady.after, steady.gc
-    cpu_ns = after.cpu_ns - before.cpu_ns
+    frames, cpu_ns = steady.frames, after.cpu_ns - before.cpu_ns
     threads = thread_uses(before, after)
-    rss = steady.rss_mib
     return Process(
         cpu_ms=cpu_ns / frames / NS_PER_MS,
         cores=cpu_ns / (after.at_ns - before.at_ns),
         waited_ms=1000 * sum(use.waited_s for use in threads) / frames,
-        rss_mib=(rss[0], rss[-1], max(rss)),
+        rss_mib=(before.rss_mib, after.rss_mib, steady.most_rss_mib),
         peak_rss_mib=peak_rss_mib(),
         page_faults=(after.page_faults - before.page_faults) / frames,
         gc_collections=clock.collections,

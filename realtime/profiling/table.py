@@ -6,33 +6,35 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from qlumen.realtime.profiling.compare import Change
-from qlumen.realtime.profiling.recorder import RESPONSE, Segment
-from qlumen.realtime.profiling.report import ProfileReport
+from qlumen.realtime.profiling.compare import Comparison
+from qlumen.realtime.profiling.recorder import RESPONSE, Segment, merged
+from qlumen.realtime.profiling.report import ProfileReport, is_work
 from qlumen.realtime.profiling.report import StageReport as Stage
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTOGRAM_BINS = 40
 THREADS_SHOWN = 12
+SITES_SHOWN = 2
 US_PER_MS = 1000
 
 
 def print_report(report: ProfileReport, console: Console) -> None:
     """The stages, the threads, then a line on each other subject and the verdict."""
+    console.print(_warm_up(report))
     console.print(_stages(report))
     console.print(_threads(report))
     for line in lines(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_changes(changes: Sequence[Change], differences: Iterable[str], console: Console) -> None:
+def print_changes(compared: Comparison, console: Console) -> None:
     """Ratios of now over before, those that are clear marked."""
-    title = "now over before; 95% intervals, bootstrap over parts of both runs"
+    title = "now over before; each 95% interval by itself, bootstrap over parts of both runs"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     for column in ("stage", "of", "before", "now ms", "ratio", ""):
         justify: JustifyMethod = "left" if column in ("stage", "") else "right"
         table.add_column(column, justify=justify, no_wrap=True)
-    for change in changes:
+    for change in compared.changes:
         verdict = ("slower" if change.ratio.value > 1 else "faster") if change.clear else ""
         table.add_row(
             change.stage.replace("_", " "),
@@ -43,7 +45,10 @@ def print_changes(changes: Sequence[Change], differences: Iterable[str], console
             verdict,
         )
     console.print(table)
-    for line in differences:
+    for total in compared.totals:
+        line = f"{total.name}: {total.old:.4g} before, {total.new:.4g} now"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in compared.differences:
         console.print(f"not the same: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -63,6 +68,7 @@ def lines(report: ProfileReport) -> list[str]:
         *(
             f"slow: frame {slow.frame} took {slow.response_ms:.1f} ms: {slow.stage} "
             f"{slow.stage_ms:.1f} ms, mostly {slow.median_ms:.1f}"
+            + (f"; garbage collector {slow.collecting_ms:.1f} ms" if slow.collecting_ms else "")
             for slow in report.slowest[:3]
         ),
         f"processor: {process.cpu_ms:.1f} ms a frame, {process.cores:.2f} cores; threads waited "
@@ -72,8 +78,12 @@ def lines(report: ProfileReport) -> list[str]:
         f"memory: {first:.0f} MiB at first, {last:.0f} at the end, {most:.0f} at most "
         f"(since the start {process.peak_rss_mib:.0f}); {process.page_faults:.0f} page faults a "
         f"frame",
-        f"allocations, traced: {memory.swing_kib:.0f} KiB taken and given back a frame, "
-        f"{memory.growth_kib:.1f} KiB kept",
+        f"allocations, traced: between two frames up to {memory.swing_kib:.0f} KiB more than "
+        f"after them, {memory.growth_kib:.1f} KiB kept a frame",
+        *(
+            f"grew in that pass: {site.place}, {site.kib:.0f} KiB in {site.blocks} blocks"
+            for site in memory.sites[:SITES_SHOWN]
+        ),
         f"full speed: {capacity.fps_off:.1f} frames/s, {capacity.over_engine} of the network "
         f"alone ({capacity.engine_fps:.1f}); the profiler takes "
         f"{100 * capacity.profiler_cost.value:.1f}% [{100 * capacity.profiler_cost.low:.1f}, "
@@ -86,10 +96,7 @@ def lines(report: ProfileReport) -> list[str]:
 
 def histogram_line(segments: Sequence[Segment]) -> str:
     """The distribution as a row of bars from the least to the greatest duration."""
-    counts: dict[int, int] = {}
-    for segment in segments:
-        for duration, count in segment.items():
-            counts[duration] = counts.get(duration, 0) + count
+    counts = merged(segments)
     low, high = min(counts), max(counts)
     bins = [0] * HISTOGRAM_BINS
     for duration, count in counts.items():
@@ -97,6 +104,19 @@ def histogram_line(segments: Sequence[Segment]) -> str:
     top = max(bins)
     bars = "".join(BARS[-(-count * (len(BARS) - 1) // top)] if count else " " for count in bins)
     return f"{low / US_PER_MS:.1f} |{bars}| {high / US_PER_MS:.1f} ms"
+
+
+def _warm_up(report: ProfileReport) -> Table:
+    warm = report.warm_up
+    title = f"warm-up, {warm.frames} frames, ms a frame"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for column in ("p50", "p90", "max"):
+        table.add_column(column, justify="right")
+    for name, stage in warm.stages_ms.items():
+        figures = (_ms(value) for value in (stage.p50, stage.p90, stage.max))
+        table.add_row(name.replace("_", " "), *figures, style=None if is_work(name) else "dim")
+    return table
 
 
 def _stages(report: ProfileReport) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.latency import END_TO_END, NS_PER_US, QUEUED
-from qlumen.realtime.profiling.recorder import RESPONSE
+from qlumen.realtime.profiling.recorder import MISSED, RESPONSE
 from qlumen.realtime.profiling.spans import Span, SpanLog
 
 PROCESS = 1
@@ -21,8 +21,8 @@ IN_FLIGHT = ("inference", END_TO_END, RESPONSE)
 Event = dict[str, Any]
 
 
-def write_trace(path: Path, log: SpanLog, budget_ns: int) -> None:
-    """Write the spans, and a mark at each frame that missed its budget.
+def write_trace(path: Path, log: SpanLog) -> None:
+    """Write the spans, and a mark at each steady frame that missed its budget.
 
     Raises:
         SinkError: the file cannot be written.
@@ -31,7 +31,7 @@ def write_trace(path: Path, log: SpanLog, budget_ns: int) -> None:
         with path.open("w", encoding="utf-8") as file:
             file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
             separator = ""
-            for event in events(log, budget_ns):
+            for event in events(log):
                 file.write(separator + json.dumps(event, separators=(",", ":")))
                 separator = ",\n"
             file.write("\n]}\n")
@@ -39,7 +39,7 @@ def write_trace(path: Path, log: SpanLog, budget_ns: int) -> None:
         raise SinkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def events(log: SpanLog, budget_ns: int) -> Iterator[Event]:
+def events(log: SpanLog) -> Iterator[Event]:
     """All events, times in microseconds since the first span."""
     yield _named("process_name", 0, "qlumen profile")
     for number, name in log.threads.items():
@@ -47,13 +47,13 @@ def events(log: SpanLog, budget_ns: int) -> Iterator[Event]:
     begin_ns = min((span.begin_ns for span in log), default=0)
     for span in log:
         yield from _events(span, begin_ns)
-        if span.stage == RESPONSE and span.end_ns - span.begin_ns > budget_ns:
-            yield _common(span, "deadline missed", span.end_ns - begin_ns) | {"ph": "i", "s": "p"}
 
 
 def _events(span: Span, begin_ns: int) -> Iterator[Event]:
     begun = _common(span, span.stage, span.begin_ns - begin_ns)
-    if span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
+    if span.stage == MISSED:
+        yield begun | {"ph": "i", "s": "p"}
+    elif span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
         begun |= {"cat": "frame" if span.stage in IN_FLIGHT else "queue", "id": span.frame}
         yield begun | {"ph": "b"}
         yield begun | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}

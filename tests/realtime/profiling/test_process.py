@@ -77,6 +77,18 @@ def test_collections_are_counted_and_timed() -> None:
     assert clock._called not in gc.callbacks
 
 
+def test_collections_are_found_again_in_the_time_of_a_frame() -> None:
+    """All of it between two moments around it, half of it up to its middle, nothing after."""
+    begun = time.monotonic_ns()
+    with GcClock() as clock:
+        gc.collect()
+    ended = time.monotonic_ns()
+    assert clock.between(begun, ended) == clock.total_ns
+    ((first, last),) = clock._recent
+    assert clock.between(begun, (first + last) // 2) == pytest.approx(clock.total_ns / 2, abs=1)
+    assert clock.between(ended, ended + 10**9) == 0
+
+
 def test_memory_and_faults_are_those_of_the_system() -> None:
     """New pages make page faults and resident memory."""
     before = Reading.now()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from qlumen.realtime.latency import END_TO_END, QUEUED
 from qlumen.realtime.profiling.recorder import (
     DECODE,
+    MISSED,
     RESPONSE,
     SEGMENTS,
     SLOWEST,
@@ -16,6 +17,7 @@ from qlumen.realtime.profiling.recorder import (
 )
 from qlumen.realtime.profiling.report import StageReport as Stage
 from qlumen.realtime.profiling.report import causes
+from qlumen.realtime.profiling.spans import SpanLog
 
 MS = 1_000_000
 WARM_UP, STEADY = 5, 40
@@ -26,14 +28,22 @@ def due_ns(frame: int) -> int:
     return frame * PERIOD_NS
 
 
+def collecting_ns(begin_ns: int, end_ns: int) -> int:
+    """Made up: a twentieth of the time."""
+    return (end_ns - begin_ns) // 20
+
+
 def played(
     slow: dict[int, tuple[str, int]], due: Callable[[int], int | None] = due_ns
 ) -> ProfileRecorder:
-    """Frames of 3 ms decoding and 10 ms inference; some take longer in one stage (ms)."""
-    recorder = ProfileRecorder(range(WARM_UP, WARM_UP + STEADY), due, 20 * MS)
+    """Frames of 3 ms decoding and 10 ms inference, read when they are due; some take longer in
+    one stage (ms)."""
+    recorder = ProfileRecorder(
+        range(WARM_UP, WARM_UP + STEADY), due, 20 * MS, collecting_ns=collecting_ns
+    )
     for frame in range(WARM_UP + STEADY + 3):
         stage, more = slow.get(frame, ("", 0))
-        at = due_ns(frame) + MS + (more * MS if stage == QUEUED + DECODE else 0)
+        at = due_ns(frame) + (more * MS if stage == QUEUED + DECODE else 0)
         decoded = at + (3 + (more if stage == DECODE else 0)) * MS
         inferred = decoded + (10 + (more if stage == "inference" else 0)) * MS
         recorder.span(DECODE, frame, at, decoded)
@@ -57,9 +67,34 @@ def test_warm_up_and_later_frames_are_kept_apart() -> None:
 def test_response_runs_from_due_also_if_the_reader_came_late() -> None:
     """A frame that was read 30 ms late has its lateness in its response and in its queue."""
     recorder = played({9: (QUEUED + DECODE, 30)})
-    assert recorder.accounts[RESPONSE].histogram.max_ns == (1 + 30 + 3 + 10) * MS
-    assert recorder.accounts[QUEUED + DECODE].histogram.max_ns == 31 * MS
+    assert recorder.accounts[RESPONSE].histogram.max_ns == (30 + 3 + 10) * MS
+    assert recorder.accounts[QUEUED + DECODE].histogram.max_ns == 30 * MS
     assert recorder.misses == 1
+
+
+def test_frames_that_did_not_wait_count_as_no_waiting() -> None:
+    """One late frame among many: the queue has as many frames in each part of the run as the
+    response, and mostly they waited 0 ms."""
+    recorder = played({9: (QUEUED + DECODE, 30)})
+    parts = {stage: recorder.accounts[stage].segments() for stage in recorder.response_parts}
+    counts = [[sum(part.values()) for part in segments] for segments in parts.values()]
+    assert QUEUED + DECODE in parts
+    assert all(count == [STEADY // SEGMENTS] * SEGMENTS for count in counts)
+    assert recorder.accounts[QUEUED + DECODE].histogram.summary().p50 == 0
+
+
+def test_the_log_has_a_mark_where_a_steady_frame_was_late() -> None:
+    """Not for those of the warm-up, and no span without length."""
+    log = SpanLog()
+    recorder = ProfileRecorder(range(1, 9), due_ns, 20 * MS, log)
+    for frame in range(3):
+        at = due_ns(frame)
+        recorder.span(DECODE, frame, at, at + MS)
+        recorder.span(END_TO_END, frame, at + MS, at + (50 - 20 * frame) * MS)
+    spans = list(log)
+    marks = [(span.frame, span.begin_ns) for span in spans if span.stage == MISSED]
+    assert marks == [(1, due_ns(1) + 30 * MS)]
+    assert QUEUED + DECODE not in {span.stage for span in spans}
 
 
 def test_without_a_rate_the_response_begins_with_the_decoding() -> None:
@@ -93,6 +128,8 @@ def test_slow_frames_are_found_with_what_made_them_slow() -> None:
     assert [cause.stage for cause in reasons] == [QUEUED + DECODE, DECODE, "inference"]
     assert reasons[2].stage_ms == 60
     assert abs(reasons[2].median_ms - 10) < 0.01
+    assert reasons[0].median_ms == 0
+    assert reasons[2].collecting_ms == reasons[2].response_ms / 20 == 63 / 20
 
 
 @given(st.lists(st.tuples(st.integers(0, SEGMENTS - 1), st.integers(0, 10**9)), max_size=200))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from qlumen.realtime.errors import SinkError
+from qlumen.realtime.profiling.recorder import MISSED
 from qlumen.realtime.profiling.spans import SpanLog
 from qlumen.realtime.profiling.trace import write_trace
 
@@ -22,7 +23,8 @@ def test_a_trace_has_the_documented_form(tmp_path: Path) -> None:
         log.add("inference", frame, at + 2 * MS, at + 15 * MS)
         log.add("overlay", frame, at + 2 * MS, at + 3 * MS)
         log.add("response", frame, at, at + (15 + frame) * MS)
-    write_trace(tmp_path / "t.json", log, budget_ns=16 * MS)
+    log.add(MISSED, 2, 37 * MS, 37 * MS)
+    write_trace(tmp_path / "t.json", log)
     content = json.loads((tmp_path / "t.json").read_text())
     assert check_trace(content) == {"M": 2, "X": 6, "b": 9, "e": 9, "i": 1}
     (missed,) = (event for event in content["traceEvents"] if event["ph"] == "i")
@@ -41,11 +43,11 @@ def test_a_long_run_keeps_the_first_spans_and_counts_the_others(tmp_path: Path) 
 
 def test_an_empty_trace_is_still_one(tmp_path: Path) -> None:
     """No span, no crash."""
-    write_trace(tmp_path / "t.json", SpanLog(), 1)
+    write_trace(tmp_path / "t.json", SpanLog())
     assert check_trace(json.loads((tmp_path / "t.json").read_text())) == {"M": 1}
 
 
 def test_a_trace_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """With the file's name."""
     with pytest.raises(SinkError, match=r"absent.*t\.json"):
-        write_trace(tmp_path / "absent" / "t.json", SpanLog(), 1)
+        write_trace(tmp_path / "absent" / "t.json", SpanLog())
