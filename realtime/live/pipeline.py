@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import QlumenError
 from qlumen.realtime.frames import Frame, FrameResult
@@ -23,7 +25,7 @@ from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.annotation import Board
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.priority import raise_priority
-from qlumen.realtime.live.tally import Tally
+from qlumen.realtime.live.tally import DISPLAY_LATE, MODEL_BUSY, Tally
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sources.live import LiveSource, SignalLost
 
@@ -32,6 +34,8 @@ DISPLAY_FRAMES = 8
 LATE_FRAMES = 2.5
 """Frame times without a frame, from which a slow source is silent."""
 JOIN_SECONDS = 5.0
+NO_PICTURE, NO_MASK = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
+NO_MAP = np.zeros((0, 0), np.float32)
 NS_PER_S = 1_000_000_000
 
 Note = Callable[..., None]
@@ -63,7 +67,7 @@ class LivePipeline:
         inbox: where the model takes the newest frame from.
         current: the settings in force.
         takers: all that receive every picture, also while there is no signal.
-        listeners: those that receive the source's own frames only.
+        listeners: those that receive the source's own frames only, and without the pictures.
 
     Attributes:
         realtime: whether grabber and display run with real-time priority.
@@ -138,12 +142,15 @@ class LivePipeline:
         return thread
 
     def _grab(self) -> None:
+        lost = False
         try:
             for arrival in self._source.arrivals():
                 if isinstance(arrival, SignalLost):
                     self._lose_signal(arrival)
                 else:
+                    self.tally.reconnects += lost
                     self._take(arrival)
+                lost = isinstance(arrival, SignalLost)
                 if self._stopping:
                     return
         finally:
@@ -152,9 +159,9 @@ class LivePipeline:
     def _take(self, frame: Frame) -> None:
         self._arrived += 1
         if self._arrivals.put(frame) is not None:
-            self.tally.drops["display_late"] += 1
+            self.tally.drops[DISPLAY_LATE] += 1
         if self._inbox.put(frame) is not None:
-            self.tally.drops["model_busy"] += 1
+            self.tally.drops[MODEL_BUSY] += 1
 
     def _lose_signal(self, lost: SignalLost) -> None:
         self._board.clear()
@@ -178,6 +185,7 @@ class LivePipeline:
                 self._hand_over(self._display.show(frame))
             elif last is not None and not self._arrivals.ended:
                 if not silent:
+                    self.tally.silences += 1
                     self._note("signal_lost", reason=f"no picture for {limit_s:g} s")
                 silent = True
                 self._hand_over(self._display.show(_held(last), signal=False))
@@ -201,8 +209,16 @@ class LivePipeline:
         now_ns = time.monotonic_ns()
         self.tally.count(result, now_ns)
         if result.live is not None and result.live.signal:
+            told = _without_pictures(result)
             for listener in self._listeners:
-                listener.put(result)
+                listener.put(told)
+
+
+def _without_pictures(result: FrameResult) -> FrameResult:
+    """What is left is small: the queue of a listener whose disk stalls is long."""
+    frame = replace(result.frame, pixels=NO_PICTURE, truth=None)
+    segmentation = replace(result.segmentation, mask=NO_MASK, probability=NO_MAP)
+    return replace(result, frame=frame, segmentation=segmentation, drawn=None)
 
 
 def _held(last: Frame) -> Frame:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qlumen.realtime.config import Settings
 from qlumen.realtime.errors import UsageError
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.sections.source import PatternSection, SceneSection
 from qlumen.realtime.sources.addresses import is_live
 from qlumen.realtime.sources.base import Source
@@ -19,8 +20,11 @@ MAX_RATE_DENOMINATOR = 1001
 """Enough to find 30000/1001 behind 29.97."""
 
 
-def open_source(location: str, settings: Settings) -> Source:
+def open_source(location: str, settings: Settings, pool: FramePool | None = None) -> Source:
     """Open `scene`, a folder of images, or anything FFmpeg reads: file, URL, device.
+
+    Args:
+        pool: for the pictures of what FFmpeg reads; see `ContainerSource`.
 
     Raises:
         UsageError: the name is empty.
@@ -37,7 +41,7 @@ def open_source(location: str, settings: Settings) -> Source:
     from qlumen.realtime.sources.container import ContainerSource
 
     return ContainerSource(
-        location, hardware=settings.source.hardware, threads=settings.source.threads
+        location, hardware=settings.source.hardware, threads=settings.source.threads, pool=pool
     )
 
 
@@ -66,7 +70,8 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
             "set source.sequence=true"
         )
     if path.is_dir() or path.is_file() or not is_live(location):
-        return PacedSource(partial(open_source, location, settings), loop=settings.source.loop)
+        opened = partial(open_source, location, settings, FramePool())
+        return PacedSource(opened, loop=settings.source.loop)
     from qlumen.realtime.sources.receive import ReceivedSource
 
     return ReceivedSource(location, settings.source, settings.reconnect)

@@ -9,6 +9,7 @@ from itertools import chain
 import av
 
 from qlumen.realtime.errors import NoFramesError, TruncatedError
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.addresses import without_secrets
 from qlumen.realtime.sources.announced import Reading, frame_count, mean_rate
@@ -34,6 +35,8 @@ class ContainerSource(Source):
             no frame that can be decoded. From 2 on, frames are decoded side by side:
             faster for 4K, but as many frames more are held in memory, and those around
             a damaged end are lost.
+        pool: gives the arrays of converted pictures; one that is shared by the rounds of a
+            loop spares making them anew.
 
     Raises:
         SourceNotFoundError: no such file.
@@ -43,8 +46,15 @@ class ContainerSource(Source):
         SourceError: no permission, no connection, no such hardware in this machine.
     """
 
-    def __init__(self, location: str, *, hardware: str | None = None, threads: int = 0) -> None:
-        self.drops = Counter()
+    def __init__(
+        self,
+        location: str,
+        *,
+        hardware: str | None = None,
+        threads: int = 0,
+        pool: FramePool | None = None,
+    ) -> None:
+        self.drops, self._pool = Counter(), pool
         self._location = without_secrets(location)
         self._container = opened(location, hardware)
         try:
@@ -83,7 +93,7 @@ class ContainerSource(Source):
 
     def _frames(self) -> Generator[Frame]:
         delivered = 0
-        decoding = Decoding(self._stream, self.info.fps, self._note, self._failed)
+        decoding = Decoding(self._stream, self.info.fps, self._note, self._failed, self._pool)
         for picture in decoding.pictures(self._packets()):
             now_ns, frame = time.monotonic_ns(), picture.frame
             yield Frame(delivered, frame.pts, frame.time_base, picture.pixels, now_ns)

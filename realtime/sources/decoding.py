@@ -21,6 +21,7 @@ class Decoding:
         rate: frames per second in the mean; None when unknown.
         note: takes a line on what was changed in the pictures, often the same one again.
         failed: takes the error of each packet that could not be decoded.
+        pool: gives the arrays of converted pictures.
     """
 
     def __init__(
@@ -29,19 +30,21 @@ class Decoding:
         rate: Fraction | None,
         note: Callable[[str], None],
         failed: Callable[[av.error.FFmpegError], None],
+        pool: FramePool | None = None,
     ) -> None:
         self._stream, self._note, self._failed = stream, note, failed
+        self._pool = pool or FramePool()
         self._deinterlacer = Deinterlacer()
         self._timestamps = Timestamps(1 / ((rate or ASSUMED_RATE) * stream.time_base))
 
     def pictures(self, packets: Iterable[av.Packet | None]) -> Iterator[Picture]:
         """Each decoded frame, with `pts` in the stream's `time_base`. None among the packets
         makes the decoder give out the rest."""
-        orientation, pool = Orientation(), FramePool()
+        orientation = Orientation()
         for frame in self._progressive(packets):
             matrix = orientation.matrix(frame)
             self._note_frame(frame, turned=matrix is not None)
-            yield upright_picture(frame, matrix, pool)
+            yield upright_picture(frame, matrix, self._pool)
 
     def _progressive(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         for packet in packets:
