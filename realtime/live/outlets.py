@@ -1,8 +1,8 @@
 """What the video goes out to: each sink behind a queue and in a thread of its own.
 
-None of them can hold up the video or another one. A slow sink loses frames, which are
-counted; a broken one is detached, which is told, and one that goes to a network is tried
-again after a pause.
+None of them can hold up the video or another one. A slow sink loses frames; a broken one is
+detached, which is told, and one that goes to a network is tried again after a pause. Frames
+that a sink did not get are counted.
 """
 
 import random
@@ -45,16 +45,26 @@ class Outlet:
 
 
 class OutletRunner:
-    """Opens the sink at once, and feeds it from `start` to `close`."""
+    """Opens the sink at once, and feeds it from `start` to `close`.
+
+    Attributes:
+        attached: whether the sink works.
+        written: frames that it got.
+        drops: those that it did not get. `NAME_slow`: they gave way to newer ones in its queue,
+            or waited there when `close` gave up. `NAME_detached`: the one that it broke at,
+            those that waited then, and those that came until it worked again, or the end.
+    """
 
     def __init__(self, outlet: Outlet, latency: LatencyRecorder, note: Note) -> None:
         self.name = outlet.name
         self.attached = True
         self.written = 0
-        self.drops: Counter[str] = Counter()
+        self._slow, self._detached = f"{outlet.name}_slow", f"{outlet.name}_detached"
+        self.drops: Counter[str] = Counter({self._slow: 0, self._detached: 0})
         self._outlet, self._latency, self._note = outlet, latency, note
         self._queue: DroppingQueue[FrameResult] = DroppingQueue(outlet.frames)
         self._taken = self._done = 0
+        self._changing = threading.Lock()  # of `attached`, with the queue and the drops
         self._closing = threading.Event()
         self._notes: list[str] = []
         self._sink: Sink | None = outlet.open()
@@ -73,13 +83,14 @@ class OutletRunner:
         return self._notes
 
     def put(self, result: FrameResult) -> None:
-        """Hand over a frame; never waits."""
-        if not self.attached:
-            return
-        if self._queue.put(result) is None:
-            self._taken += 1
-        else:
-            self.drops[f"{self.name}_slow"] += 1
+        """Hand over a frame; never waits for the sink."""
+        with self._changing:
+            if not self.attached:
+                self.drops[self._detached] += 1
+            elif self._queue.put(result) is None:
+                self._taken += 1
+            else:
+                self.drops[self._slow] += 1
 
     def drain(self, timeout_s: float) -> None:
         """Return when all that was put has been written, or after `timeout_s`."""
@@ -98,6 +109,7 @@ class OutletRunner:
             return
         self._thread.join(timeout_s)
         if self._thread.is_alive():
+            self.drops[self._slow] += taken_out(self._queue)
             self._notes.append(f"{self.name} did not finish within {timeout_s:g} s")
 
     def _run(self) -> None:
@@ -124,8 +136,11 @@ class OutletRunner:
             self._latency.add(self.name, time.monotonic_ns() - started_ns)
 
     def _detach(self, reason: str) -> None:
-        self.attached = False
-        self.drops[f"{self.name}_detached"] += 1
+        with self._changing:
+            self.attached = False
+            waited = taken_out(self._queue)
+            self._done += waited
+            self.drops[self._detached] += 1 + waited
         self._close_sink()
         self._note("sink_detached", sink=self.name, reason=reason)
         self._notes.append(f"{self.name} was detached: {reason}")
@@ -153,6 +168,14 @@ class OutletRunner:
         except Exception as error:  # noqa: BLE001 - a broken sink must not stop the others
             self._notes.append(str(error))
         self._notes.extend(sink.notes)
+
+
+def taken_out(queue: DroppingQueue[FrameResult]) -> int:
+    """Empty the queue; how many frames were in it."""
+    count = 0
+    while queue.get(timeout_s=0) is not None:
+        count += 1
+    return count
 
 
 def _jitter() -> float:

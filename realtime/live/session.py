@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
 
 import cv2
 from rich.console import Console
@@ -27,6 +26,7 @@ from qlumen.realtime.live.annotator import Annotator
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.journal import Journal
+from qlumen.realtime.live.meters import Meters, recorded_files
 from qlumen.realtime.live.outputs import LiveOutputs, open_outlets
 from qlumen.realtime.live.pipeline import LivePipeline
 from qlumen.realtime.live.priority import SWITCH_SECONDS
@@ -36,9 +36,6 @@ from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.choose import open_live_source
-
-if TYPE_CHECKING:
-    from qlumen.realtime.live.metrics import Meters
 
 ASSUMED_SIZE = (1920, 1080)
 """To warm up for, where the source does not tell."""
@@ -79,10 +76,8 @@ class LiveSession(Closing):
             self._open(location, outputs, settings, console, stack)
             self._closing = stack.pop_all()
 
-    def meters(self, outputs: LiveOutputs) -> "Meters":
+    def meters(self, outputs: LiveOutputs) -> Meters:
         """What `--metrics` reports of this session."""
-        from qlumen.realtime.live.metrics import Meters, recorded_files
-
         return Meters(
             self._source,
             self._pipeline,

@@ -27,7 +27,8 @@ class LiveSummary:
     states: shown frames by the state of the AI: on, late, off.
     raw_delay_ms: from a frame complete in memory to all outputs having it, drawn.
     annotation_age_ms: from the grab of the annotated frame until its findings are shown.
-    drops: frames by what lost them. written: frames by output.
+    drops: frames by cause: not shown, or not written; `model_busy`: shown, not seen by the AI.
+    written: frames by output.
     missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
     cpu_seconds: of the whole process while the session ran.
     realtime: whether grabber and display had real-time priority.

@@ -10,15 +10,24 @@ RAW_DELAY = "raw_delay"
 """From a frame complete in memory until it is handed to every output, drawn."""
 ANNOTATION_AGE = "annotation_age"
 """From the grab of the frame that the findings were made on until they are handed out."""
+MONITOR_DELAY = "monitor_delay"
+"""From a frame complete in memory until the window has been given it."""
+DISPLAY_LATE = "display_late"
+"""Frames that were not shown: they gave way to newer ones before the display came to them."""
+MODEL_BUSY = "model_busy"
+"""Frames that the model, busy or off, did not see. They are shown all the same."""
 NS_PER_MS = 1_000_000
 
 
 class Tally:
-    """Filled by the thread that shows the video; losses by the one that grabs it.
+    """Filled by the thread that shows the video; `losses`, `failed_reopens`, `reconnects` and
+    `drops` by the one that grabs it.
 
     Attributes:
         signal: whether the last picture came from the source.
-        losses, failed_reopens: of the signal, and of attempts to get it back.
+        silences: of the source, long enough for NO SIGNAL; it may deliver again by itself.
+        losses: of the connection to the source, told by it. failed_reopens, reconnects:
+            attempts to get it back that failed, and that brought a frame.
         last_ns: when the last picture was handed out; at first, when this was made.
     """
 
@@ -28,10 +37,10 @@ class Tally:
         self.fresh = 0
         self.no_signal = 0
         self.signal = True
-        self.losses = self.failed_reopens = 0
+        self.silences = self.losses = self.failed_reopens = self.reconnects = 0
         self.last_ns = time.monotonic_ns()
         self.states: Counter[AiState] = Counter()
-        self.drops: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter({DISPLAY_LATE: 0, MODEL_BUSY: 0})
 
     def count(self, result: FrameResult, handed_over_ns: int) -> None:
         """A frame went out. Fresh: its findings are its own or those of the frame before."""

@@ -60,7 +60,6 @@ class Watchdog:
         self._state = ModelState.STARTING
         self._failed_in_a_row = 0
         self.restarts = 0
-        self.missed_deadlines = 0
         self.engine: dict[str, object] = {}
         self._thread = threading.Thread(target=self._keep_alive, name="qlumen-watchdog")
 
@@ -72,13 +71,18 @@ class Watchdog:
     def state(self) -> ModelState:
         return self._state
 
+    @property
+    def missed_deadlines(self) -> int:
+        """Frames that took longer than `deadline_ms`, up to now; known once started."""
+        return self._worker.missed
+
     def start(self) -> None:
         """Open the first annotator and wait until it runs.
 
         Raises:
             QlumenError: it cannot be made: a fault of settings or bundle, not of the day.
         """
-        self._worker = self._new_worker()
+        self._worker = self._new_worker(missed=0)
         self._worker.opened.wait(OPENING_SECONDS)
         if not self._worker.ready:
             raise self._worker.error or EngineError(
@@ -104,7 +108,6 @@ class Watchdog:
     def _keep_alive(self) -> None:
         while not self._stopping.is_set():
             reason = self._watch(self._worker)
-            self.missed_deadlines += self._worker.missed
             if self._stopping.is_set():
                 return
             self._worker.give_up()
@@ -117,7 +120,7 @@ class Watchdog:
             self._asked.clear()
             self.restarts += 1
             self._state = ModelState.STARTING
-            self._worker = self._new_worker()
+            self._worker = self._new_worker(self._worker.missed)
 
     def _wait_for(self, worker: "_Worker") -> None:
         """Let a worker that was given up end, but for no longer than a frame may take it."""
@@ -154,12 +157,17 @@ class Watchdog:
         self.engine = self._worker.engine
         self._state = ModelState.RUNNING
 
-    def _new_worker(self) -> "_Worker":
-        return _Worker(self._open, self._inbox, self._publish, self._settings.deadline_ms)
+    def _new_worker(self, missed: int) -> "_Worker":
+        deadline_ms = self._settings.deadline_ms
+        return _Worker(self._open, self._inbox, self._publish, deadline_ms, missed)
 
 
 class _Worker:
-    """A thread with an annotator of its own. Given up, it ends as soon as it can."""
+    """A thread with an annotator of its own. Given up, it ends as soon as it can.
+
+    Attributes:
+        missed: deadlines; counts on from those of the workers before it.
+    """
 
     def __init__(
         self,
@@ -167,6 +175,7 @@ class _Worker:
         inbox: DroppingQueue[Frame],
         publish: Callable[[Annotation], None],
         deadline_ms: float,
+        missed: int,
     ) -> None:
         self._open, self._inbox, self._publish = open_annotator, inbox, publish
         self._deadline_ns = deadline_ms * NS_PER_MS
@@ -174,7 +183,7 @@ class _Worker:
         self._started_ns = time.monotonic_ns()
         self._busy_since_ns = 0
         self._missed_in_a_row = 0
-        self.missed = 0
+        self.missed = missed
         self.ready = False
         self.error: QlumenError | None = None
         self.engine: dict[str, object] = {}

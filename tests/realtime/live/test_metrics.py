@@ -14,60 +14,29 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
+from scraping import Scraped, by_label, total
 
 from qlumen.realtime.cli import commands
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.live.metrics import MetricsServer
 
-from live_process import started, wait_for_frames, wait_until
+from live_process import wait_for_frames, wait_until
+from senders import free_port
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
 METRIC_NAME = re.compile(r"\b(?:qlumen|process)_\w+")
-
-
-class Session:
-    """A live process and its port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.process = started(
-            folder, "scene", "--metrics", str(self.port), "--json", str(folder / "s.json")
-        )
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body; status 0 while nobody listens."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as got:
-                return got.status, got.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def metrics(self) -> dict[str, Metric]:
-        status, text = self.get("/metrics")
-        assert status == 200
-        return {family.name: family for family in text_string_to_metric_families(text)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+OF_ONE_SESSION = re.compile(r'\b((?:qlumen|process)_\w+)\{[^}]*\binstance="\$instance"')
+ALWAYS_LATE = ("watchdog.deadline_ms=0.001", "watchdog.late_frames=0")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    session = Session(tmp_path_factory.mktemp("metrics"))
-    yield session
-    session.process.kill()
-    session.process.communicate()
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    with Scraped(tmp_path_factory.mktemp("metrics"), "scene", settings=ALWAYS_LATE) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
-def metrics(session: Session) -> dict[str, Metric]:
+def metrics(session: Scraped) -> dict[str, Metric]:
     """As of a session that has run for a while."""
     wait_until(lambda: session.get("/health")[0] == 200, "nobody listens")
     wait_for_frames(session.folder, 30)
@@ -75,11 +44,7 @@ def metrics(session: Session) -> dict[str, Metric]:
     return session.metrics()
 
 
-def total(family: Metric) -> float:
-    return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
-
-
-def test_frames_add_up(session: Session, metrics: dict[str, Metric]) -> None:
+def test_frames_add_up(session: Scraped, metrics: dict[str, Metric]) -> None:
     """What was shown had arrived, and each shown frame has its delay in the histogram, which
     is read a moment later."""
     arrived, shown = total(metrics["qlumen_frames_arrived"]), total(metrics["qlumen_frames_shown"])
@@ -110,33 +75,49 @@ def test_histograms_are_cumulative(metrics: dict[str, Metric]) -> None:
 
 def test_states_are_told(metrics: dict[str, Metric]) -> None:
     """One state of the engine holds; recorder and events are attached; the file grows."""
-    states = {s.labels["state"]: s.value for s in metrics["qlumen_engine_state"].samples}
-    assert sum(states.values()) == 1
-    attached = {s.labels["output"]: s.value for s in metrics["qlumen_output_attached"].samples}
-    assert attached == {"privacy": 1, "recorder": 1, "events": 1}
+    assert sum(by_label(metrics["qlumen_engine_state"]).values()) == 1
+    assert by_label(metrics["qlumen_output_attached"]) == {"privacy": 1, "recorder": 1, "events": 1}
     assert metrics["qlumen_recorder_bytes"].samples[0].labels == {"output": "recorder"}
     assert metrics["qlumen_source_signal"].samples[0].value == 1
     assert total(metrics["qlumen_source_losses"]) == 0
 
 
-def test_every_query_of_the_dashboard_names_a_metric_that_exists(
+def test_missed_deadlines_are_told_while_the_ai_runs(
+    session: Scraped, metrics: dict[str, Metric]
+) -> None:
+    """In this session every frame misses its deadline: as many are told as went through the
+    last stage, but for one that may be between the two."""
+
+    def judged(scraped: dict[str, Metric]) -> float:
+        return by_label(scraped["qlumen_stage_seconds"], "_count")["tracks"]
+
+    missed = total(metrics["qlumen_engine_deadline_misses"])
+    assert 0 < missed <= judged(metrics)
+    assert judged(metrics) <= total(session.metrics()["qlumen_engine_deadline_misses"]) + 1
+
+
+def test_every_query_of_the_dashboard_asks_one_session_for_what_it_serves(
     metrics: dict[str, Metric],
 ) -> None:
-    """Of the process, or of the session; each panel asks something."""
-    there = set(metrics) | {s.name for family in metrics.values() for s in family.samples}
+    """Each panel asks something; of two rooms it shows the chosen one."""
+    there = {sample.name for family in metrics.values() for sample in family.samples}
     board = json.loads(DASHBOARD.read_text())
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    (asked,) = METRIC_NAME.findall(variables["instance"]["query"])
+    assert asked in there
+    assert not variables["instance"]["multi"]
+    assert not variables["instance"]["includeAll"]
     for panel in board["panels"]:
         queries = [target["expr"] for target in panel["targets"]]
         assert queries
         for query in queries:
             names = METRIC_NAME.findall(query)
             assert names
-            # A counter by cause has no sample before its first cause.
-            known = [n for n in names if n in there or n.removesuffix("_total") in there]
-            assert known == names
+            assert set(names) <= there
+            assert OF_ONE_SESSION.findall(query) == names
 
 
-def test_nothing_else_is_served(session: Session, metrics: dict[str, Metric]) -> None:
+def test_nothing_else_is_served(session: Scraped, metrics: dict[str, Metric]) -> None:
     """An unknown address is 404 and says what there is."""
     status, text = session.get("/")
     assert status == 404
@@ -144,27 +125,33 @@ def test_nothing_else_is_served(session: Session, metrics: dict[str, Metric]) ->
 
 
 def test_a_lost_recording_makes_it_not_ready_but_well(
-    session: Session, metrics: dict[str, Metric]
+    session: Scraped, metrics: dict[str, Metric]
 ) -> None:
-    """When the recorder cannot write any more, the video goes on and `/ready` says what is
-    missing. At the end the session's own count is at least what was scraped."""
+    """When the recorder cannot write any more, the video goes on, `/ready` says what is missing,
+    and each frame that is missing counts. At the end what was written and what was lost are all
+    that the masks of privacy, which stand before the recorder, handed on."""
     # Room that the recording fills in seconds and the log, which has the same limit, does not.
     size = (session.folder / "o.mp4").stat().st_size + 300_000
     resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (size, size))
     wait_until(lambda: "recorder is detached" in wrong(session, "/ready"), "it stayed ready")
     assert session.get("/health")[0] == 200
-    attached = session.metrics()["qlumen_output_attached"].samples
-    assert {s.labels["output"]: s.value for s in attached}["recorder"] == 0
+    assert by_label(session.metrics()["qlumen_output_attached"])["recorder"] == 0
     shown = total(session.metrics()["qlumen_frames_shown"])
+    lost = session.dropped("recorder_detached")
+    wait_until(lambda: session.dropped("recorder_detached") > lost + 10, "it loses no more")
     # So that the summary can be written: a process may lift its limit up to the hard one only.
     session.process.send_signal(signal.SIGINT)
     assert session.process.wait(60) == 1
     errors = session.process.stderr.read().decode() if session.process.stderr else ""
     assert "lost on the way: recorder" in errors
-    assert json.loads((session.folder / "s.json").read_text())["shown"] >= shown
+    summary = json.loads((session.folder / "s.json").read_text())
+    assert summary["shown"] >= shown
+    written, drops = summary["written"], summary["drops"]
+    lacks = drops["recorder_detached"] + drops.get("recorder_slow", 0)
+    assert written["recorder"] + lacks == written["privacy"]
 
 
-def wrong(session: Session, path: str) -> list[str]:
+def wrong(session: Scraped, path: str) -> list[str]:
     status, text = session.get(path)
     answer: dict[str, Any] = json.loads(text) if status else {"wrong": []}
     assert answer.get("ok", True) == (status in (0, 200))

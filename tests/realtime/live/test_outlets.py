@@ -112,6 +112,25 @@ def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None
     assert any(str(error) in line for line in runner.notes)
 
 
+def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
+    """The one that it broke at, those that waited, and those that came later: with what was
+    written they are all that were given."""
+    sink, note = Kept(fails_at=1, error=SinkError("disk full")), Journal()
+    runner = run(sink, note)
+    put(runner, 0)
+    wait_until(lambda: sink.indices == [0])
+    sink.gate.clear()
+    sink.entered.clear()
+    put(runner, 1)
+    assert sink.entered.wait(30)
+    put(runner, 2, 3)
+    sink.gate.set()
+    wait_until(lambda: not runner.attached)
+    put(runner, 4, 5)
+    runner.close(30)
+    assert (runner.written, runner.drops) == (1, {"out_slow": 0, "out_detached": 5})
+
+
 def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an attempt that fails and one that works, frames flow again."""
     monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
@@ -136,13 +155,43 @@ def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None
     assert [kind for kind, _ in note.lines] == ["sink_detached", "sink_attached"]
 
 
+def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came meanwhile are lost, and counted."""
+    monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(outlets, "REOPEN_MAX_SECONDS", 0.01)
+    back, second = threading.Event(), Kept()
+    firsts = [Kept(fails_at=0, error=SinkError("peer gone"))]
+
+    def open_next() -> Sink:
+        if firsts:
+            return firsts.pop()
+        if not back.is_set():
+            raise SinkError("still gone")
+        return second
+
+    runner = OutletRunner(Outlet("out", open_next, 3, reopens=True), LatencyRecorder(), Journal())
+    runner.start()
+    put(runner, 0)
+    wait_until(lambda: not runner.attached)
+    put(runner, 1, 2)
+    back.set()
+    wait_until(lambda: runner.attached)
+    put(runner, 3)
+    runner.close(30)
+    assert second.indices == [3]
+    assert (runner.written, runner.drops) == (1, {"out_slow": 0, "out_detached": 3})
+
+
 def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
-    """Closing gives up after its time, and says so."""
+    """Closing gives up after its time, says so, and counts what still waited."""
     sink, note = Kept(), Journal()
     sink.gate.clear()
     runner = run(sink, note)
     put(runner, 0)
+    assert sink.entered.wait(30)
+    put(runner, 1, 2)
     runner.close(0.05)
+    assert runner.drops["out_slow"] == 2
     assert "did not finish" in runner.notes[-1]
     sink.gate.set()
 

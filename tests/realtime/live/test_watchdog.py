@@ -154,6 +154,23 @@ def test_repeated_lateness_restarts_and_single_lateness_does_not() -> None:
         assert len(bench.published) >= 4, "late annotations are still published"
 
 
+def test_missed_deadlines_are_told_at_once_and_kept_over_a_restart() -> None:
+    """As many as frames were slow, but for the one at work; none is forgotten with the model."""
+    begun: list[int] = []
+
+    def slow(frame: Frame) -> None:
+        begun.append(frame.index)
+        time.sleep(0.3)
+
+    with running([slow, fine], deadline_ms=250, late_frames=0) as bench:
+        bench.feed_until(lambda: len(begun) >= 4)
+        before, missed = len(begun), bench.watchdog.missed_deadlines
+        assert before - 1 <= missed <= len(begun)
+        bench.watchdog.restart()
+        bench.feed_until(lambda: bench.watchdog.running and bench.watchdog.restarts == 1)
+        assert bench.watchdog.missed_deadlines >= len(begun)
+
+
 def test_after_a_row_of_failures_the_model_stays_off_until_asked() -> None:
     """Three failures, then off; a restart that is asked for brings it back."""
     with running([raise_on(), raise_on(), raise_on(), fine], failures=3) as bench:
