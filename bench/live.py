@@ -4,9 +4,10 @@
 
 Runs `qlumen live` in a process of its own on a looped recording (of the built-in scene,
 unless --clip names one), with recorder and events, and watches its memory and processor
-time from outside. `raw_delay` runs from a frame complete in memory until every output has
-it, drawn; `annotation_age` from the grab of the frame that the findings were made on until
-they are handed out on a later one.
+time from outside. `recorded` and `logged` are frames counted in the files that it wrote.
+`raw_delay` runs from a frame complete in memory until every output has it, drawn;
+`annotation_age` from the grab of the frame that the findings were made on until they are handed
+out on a later one.
 """
 
 import json
@@ -19,6 +20,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import psutil
 
 from common import parser, report
@@ -59,6 +61,7 @@ def main() -> None:
         samples = watched(command)
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
         recording = (folder / "live.mp4").stat().st_size / MIB
+        recorded, logged = frames_of(folder / "live.mp4"), lines_of(folder / "events.jsonl")
     running = [sample for sample in samples if sample.seconds > samples[-1].seconds / 3]
     figures = figures_of(summary, samples)
     stages = [{"name": stage, **row} for stage, row in summary["stages_ms"].items()]
@@ -67,6 +70,8 @@ def main() -> None:
         "seconds": summary["seconds"],
         "arrived": summary["arrived"],
         "shown": summary["shown"],
+        "recorded": recorded,
+        "logged": logged,
         "missed_deadlines": summary["missed_deadlines"],
         **{f"dropped_{cause}": count for cause, count in summary["drops"].items()},
         "cpu_share_of_machine": cpu_share(running),
@@ -119,6 +124,18 @@ def watched(command: list[str]) -> list[Sample]:
     while samples[-1].threads < 0.9 * samples[len(samples) // 2].threads:
         samples.pop()  # the process was being taken apart
     return samples
+
+
+def frames_of(recording: Path) -> int:
+    """Packets of video in the file."""
+    with av.open(str(recording)) as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)
+
+
+def lines_of(events: Path) -> int:
+    """Of frames, not of what else happened."""
+    with events.open(encoding="utf-8") as lines:
+        return sum(1 for line in lines if "frame" in json.loads(line))
 
 
 def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, float]:
