@@ -135,7 +135,7 @@ def frames_of(recording: Path) -> int:
 def lines_of(events: Path) -> int:
     """Of frames, not of what else happened."""
     with events.open(encoding="utf-8") as lines:
-        return sum(1 for line in lines if "frame" in json.loads(line))
+        return sum(1 for line in lines if "findings" in json.loads(line))
 
 
 def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, float]:
