@@ -1,6 +1,6 @@
 """`qlumen evaluate`: the network's scores on images with masks, without lesions, or on a clip."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,14 @@ from qlumen.evaluation.options import Given, check_options, check_written
 from qlumen.evaluation.pairs import Pair, find_pairs
 from qlumen.evaluation.pictures import draw
 from qlumen.evaluation.pixels import Pixels
-from qlumen.evaluation.printing import print_clip, print_images, print_negatives, print_sets
+from qlumen.evaluation.printing import (
+    print_clip,
+    print_images,
+    print_negatives,
+    print_robustness,
+    print_sets,
+)
+from qlumen.evaluation.robustness import ROUNDS, robustness
 from qlumen.evaluation.run import evaluate, report
 from qlumen.evaluation.splits import NEGATIVES, scored_splits, split_pairs
 from qlumen.networks.bundle import read_bundle
@@ -43,6 +50,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", type=PATH, help="Folder with splits/ and images: all sets in one table.")
 @click.option("--split", multiple=True, metavar="NAME", help="Of --data; none: all but train.")
 @click.option("--negatives", is_flag=True, help="The images, in subfolders too, show no lesion.")
+@click.option("--robustness", is_flag=True, help="Dice on the images made worse, by kind.")
 @click.option("--held-out", is_flag=True, help="Without those that `qlumen train` may train on.")
 @click.option("--clip", type=PATH, help="A video, with --boxes.")
 @click.option("--boxes", type=PATH, help='JSON: {"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}.')
@@ -57,7 +65,8 @@ def command(
 ) -> None:
     """Score the network on images with masks, at the masks' own size; or on all sets of a data
     folder (--data); or on images without lesions (--negatives); or on a clip with true boxes of
-    some frames (--clip, --boxes).
+    some frames (--clip, --boxes). Images with masks are made worse in nine ways and three
+    severities by --robustness.
 
     Engine and post-processing are those of replay.
     """
@@ -114,6 +123,8 @@ def _scored(given: Given, settings: Settings, console: Console) -> dict[str, Any
 
 def _data(data: Path, given: Given, settings: Settings, console: Console) -> dict[str, Any]:
     pairs = {name: split_pairs(data, name) for name in given.split or scored_splits(data)}
+    if given.robustness:
+        return _robustness(pairs, " ".join(pairs), settings, console)
     free = [] if given.split else negative_files(data / NEGATIVES, training=False)
     sets: dict[str, Any] = {}
     with _run(settings, sum(map(len, pairs.values())) + len(free), "images") as run:
@@ -133,19 +144,35 @@ def _images(
 ) -> dict[str, Any]:
     pairs = find_pairs(images, masks, given.listing)
     name = given.listing.stem if given.listing else images.absolute().name
+    where = f"{given.listing.name if given.listing else ''} {images.absolute().as_posix()}"
+    if given.robustness:
+        return _robustness({name: pairs}, where, settings, console)
     with _run(settings, len(pairs), "images") as run:
         content = _report(pairs, run, run.about, run.show, given.save_masks)
         content["worst"] = draw(
             given.plots, given.worst, {name: content}, {name: pairs}, run.segmenter
         )
-    listing = given.listing.name if given.listing else ""
-    print_images(content, f"{listing} {images.absolute().as_posix()}", console)
+    print_images(content, where, console)
     return content
 
 
-def _further(show: Callable[[int], None], sets: dict[str, Any]) -> Callable[[int], None]:
-    """Count on from the images of the sets that are done."""
-    before = sum(row["count"] for row in sets.values())
+def _robustness(
+    pairs: Mapping[str, Sequence[Pair]], where: str, settings: Settings, console: Console
+) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
+    with _run(settings, ROUNDS * sum(map(len, pairs.values())), "images") as run:
+        for name, files in pairs.items():
+            sets[name] = robustness(files, run.segmenter, _further(run.show, sets, ROUNDS))
+    content = {**run.about, "sets": sets}
+    print_robustness(content, where, console)
+    return content
+
+
+def _further(
+    show: Callable[[int], None], sets: dict[str, Any], rounds: int = 1
+) -> Callable[[int], None]:
+    """Count on from the images of the sets that are done, each scored `rounds` times."""
+    before = rounds * sum(row["count"] for row in sets.values())
     return lambda done: show(before + done)
 
 

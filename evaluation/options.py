@@ -19,6 +19,7 @@ class Given:
     data: Path | None
     split: tuple[str, ...]
     negatives: bool
+    robustness: bool
     held_out: bool
     clip: Path | None
     boxes: Path | None
@@ -41,6 +42,10 @@ def check_options(given: Given) -> None:
         raise UsageError("--held-out needs --negatives")
     if given.split and not given.data:
         raise UsageError("--split needs --data")
+    if given.robustness and not (given.masks or given.data):
+        raise UsageError("--robustness needs --images with --masks, or --data")
+    if given.robustness and (given.save_masks or given.plots or given.worst):
+        raise UsageError("--robustness draws nothing; leave out --save-masks, --plots and --worst")
     if given.worst and given.worst.suffix.lower() != ".png":
         raise UsageError(f"--worst {given.worst} will be a PNG; give it the ending .png")
     if given.plots:

@@ -13,6 +13,7 @@ OPTIMISTIC = (
     "so their scores are optimistic."
 )
 FIGURES = ("lesion_sensitivity", "frame_sensitivity", "false_findings_per_frame")
+SEVERITY_COLUMNS = ("1: often seen", "2", "3: barely accepted")
 
 
 def print_images(content: Mapping[str, Any], where: str, console: Console) -> None:
@@ -56,6 +57,21 @@ def print_sets(content: Mapping[str, Any], console: Console) -> None:
         say(console, OPTIMISTIC)
     if negatives := content.get("negatives"):
         print_negatives(negatives, console)
+
+
+def print_robustness(content: Mapping[str, Any], where: str, console: Console) -> None:
+    """Of each set: Dice by kind and severity, and the share that is kept."""
+    for name, row in content["sets"].items():
+        title = f"{name}: Dice {row['clean']['dice']:.3f} on {row['count']} images as they are"
+        table = Table("made worse by", *SEVERITY_COLUMNS, "kept", title=title)
+        for kind, figures in row["kinds"].items():
+            dice = (f"{one['dice']:.3f}" for one in figures["severities"])
+            table.add_row(kind.replace("_", " "), *dice, _share(figures["kept"]))
+        table.add_row("mean", *("" for _ in SEVERITY_COLUMNS), _share(row["kept"]))
+        console.print(table)
+    say(console, "kept: share of the Dice, mean over severities; the scale is qlumen's own")
+    if _is_optimistic(where):
+        say(console, OPTIMISTIC)
 
 
 def print_negatives(content: Mapping[str, Any], console: Console) -> None:
@@ -109,6 +125,10 @@ def _one_row(title: str, values: Mapping[str, float | int | None]) -> Table:
         table.add_column(name, justify="right")
     table.add_row(*(_text(value) for value in values.values()))
     return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _text(value: float | int | None) -> str:

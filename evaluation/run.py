@@ -24,6 +24,8 @@ from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.segmenter import Segmenter
 from qlumen.realtime.sinks.masks import MaskWriter
 
+Change = Callable[[Image, str], Image]
+"""From a picture and its file's name to one of the same size."""
 METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 
@@ -45,19 +47,20 @@ def evaluate(
     pairs: Sequence[Pair],
     segmenter: Segmenter,
     *,
+    change: Change = lambda image, name: image,
     save_masks: Path | None = None,
     pixels: Pixels | None = None,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[ImageScores]:
-    """Score every pair at its mask's own size; `save_masks` takes the masks as PNG, `pixels` the
-    probabilities.
+    """Score every pair at its mask's own size, the picture after `change`; `save_masks` takes the
+    masks as PNG, `pixels` the probabilities.
 
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
     """
     writer = MaskWriter(save_masks) if save_masks else None
     rows = []
-    for frame, truth, segmentation in _segmented(pairs, segmenter):
+    for frame, truth, segmentation in _segmented(pairs, segmenter, change):
         probability = _at_frame_size(segmentation, segmenter, frame)
         scores = score(segmentation.mask, truth, probability)
         found = [finding.box for finding in segmentation.findings]
@@ -119,14 +122,15 @@ def report(
 
 
 def _segmented(
-    pairs: Sequence[Pair], segmenter: Segmenter
+    pairs: Sequence[Pair], segmenter: Segmenter, change: Change
 ) -> Iterator[tuple[Frame, Mask, Segmentation]]:
     """Read and submit images while the network works on those before."""
     flying: deque[tuple[Frame, Mask, Ticket]] = deque()
     for index, pair in enumerate(pairs):
         if len(flying) == segmenter.engine.requests:
             yield _landed(segmenter, *flying.popleft())
-        image, truth = read_pair(pair)
+        read, truth = read_pair(pair)
+        image = change(read, pair.image.name)
         flying.append((_frame(index, pair, image), truth, segmenter.submit(image)))
     while flying:
         yield _landed(segmenter, *flying.popleft())

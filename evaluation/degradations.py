@@ -1,0 +1,219 @@
+"""Pictures made worse in ways that endoscopy knows.
+
+Severity 1 is often seen, 3 is what a doctor would barely accept. The scale was set by eye and is
+qlumen's own; the idea is that of ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261).
+Lengths are shares of a picture's shorter side, so that small pictures and large ones suffer alike.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.realtime.field import FieldFinder
+from qlumen.realtime.frames import Frame, Image, Mask
+
+FloatImage = NDArray[np.float32]
+Kernel = NDArray[np.float32]
+Rng = np.random.Generator
+
+SEVERITIES = (1, 2, 3)
+DEFOCUS_RADIUS = (0.006, 0.012, 0.022)
+MOTION_LENGTH = (0.02, 0.045, 0.09)
+GRAIN_SIGMA = 1 / 600
+"""Of the side: noise of a sensor, after the processor has enlarged its picture."""
+SHOT_LEVELS = (8.0, 15.0, 25.0)
+"""Standard deviation on white, 0 to 255, from the light itself."""
+READ_LEVELS = (3.0, 6.0, 10.0)
+"""The same on black, from the sensor."""
+CODED_SIDE_PX = 352
+"""Pictures are coded at this size, so that a block of 8 px is as large a share of each."""
+JPEG_QUALITY = (30, 16, 10)
+UNDER_STOPS = (1.0, 2.0, 3.5)
+OVER_STOPS = (0.6, 1.2, 1.8)
+DISPLAY_GAMMA = 2.2
+CAST_STRENGTH = (0.08, 0.16, 0.26)
+"""Natural logarithm of the gain of the channel that changes most."""
+HAZE_SHARE = (0.25, 0.45, 0.7)
+"""Of the light, that comes from the veil where it is thickest."""
+HAZE_THINNEST = 0.5
+"""Of the thickest."""
+HAZE_CLOUDS = (4, 4)
+VEIL_LEVEL = np.float32(200)
+BLACK_LEVEL = 12
+"""Of the brightest channel: what is darker over a wide area is no scene, but a black surface."""
+BLACK_WIDTH = 1 / 24
+"""Of the side."""
+LINES_LEFT = (160, 104, 64)
+"""Of the shorter side. A picture that has no more stays as it is."""
+
+
+def degrade(image: Image, name: str, *, kind: str, severity: int) -> Image:
+    """A copy made worse, always in the same way for a name, kind and severity.
+
+    What chance decides (direction, hue, grain, clouds) is one for all severities of a kind.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR. kind: of `KINDS`. severity: 1 to 3.
+    """
+    seed = hashlib.sha256(f"{kind}/{name}".encode()).digest()
+    return KINDS[kind](image, severity, np.random.default_rng(list(seed)))
+
+
+def defocus(image: Image, severity: int, rng: Rng) -> Image:
+    """The lens is out of focus: the mean over a disc."""
+    return _filtered(image, disc(DEFOCUS_RADIUS[severity - 1] * _side(image)))
+
+
+def motion(image: Image, severity: int, rng: Rng) -> Image:
+    """The endoscope moves while the shutter is open: the mean along a line."""
+    length_px = MOTION_LENGTH[severity - 1] * _side(image)
+    return _filtered(image, line(length_px, rng.uniform(0, 180)))
+
+
+def noise(image: Image, severity: int, rng: Rng) -> Image:
+    """Little light: a variance that grows with the light, and one that is always there.
+
+    The normal approximation of Poisson and Gaussian noise (Foi et al. 2008, IEEE TIP 17).
+    """
+    levels = image.astype(np.float32)
+    shot, read = SHOT_LEVELS[severity - 1], READ_LEVELS[severity - 1]
+    sigma = np.sqrt(np.float32(shot**2 / 255) * levels + np.float32(read**2))
+    return _as_image(levels + sigma * _grain(image, rng))
+
+
+def compression(image: Image, severity: int, rng: Rng) -> Image:
+    """A recorder or a network saves space: JPEG of low quality."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY[severity - 1]]
+    _, data = cv2.imencode(".jpg", _with_lines(image, CODED_SIDE_PX), quality)
+    coded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return _as_large_as(image, coded)
+
+
+def underexposure(image: Image, severity: int, rng: Rng) -> Image:
+    """The lamp is too weak for the distance."""
+    return _exposed(image, -UNDER_STOPS[severity - 1])
+
+
+def overexposure(image: Image, severity: int, rng: Rng) -> Image:
+    """The lamp is too strong: what exceeds white is lost."""
+    return _exposed(image, OVER_STOPS[severity - 1])
+
+
+def colour_cast(image: Image, severity: int, rng: Rng) -> Image:
+    """The white balance is off, in any direction; the gains' product is 1."""
+    hue = rng.standard_normal(3)
+    hue -= hue.mean()
+    gains = np.exp(CAST_STRENGTH[severity - 1] * hue / np.abs(hue).max())
+    return _as_image(image * gains.astype(np.float32))
+
+
+def haze(image: Image, severity: int, rng: Rng) -> Image:
+    """Smoke of a snare, or a fogged lens: an uneven grey veil over the visible field."""
+    height, width = image.shape[:2]
+    random = rng.random(HAZE_CLOUDS, dtype=np.float32)
+    clouds = cv2.resize(random, (width, height), interpolation=cv2.INTER_LINEAR)
+    thickness = HAZE_THINNEST + (1 - HAZE_THINNEST) * clouds
+    share = np.float32(HAZE_SHARE[severity - 1]) * thickness * _visible(image)
+    return _as_image(image + share[..., None] * (VEIL_LEVEL - image))
+
+
+def low_resolution(image: Image, severity: int, rng: Rng) -> Image:
+    """An old endoscope, or a converter of analogue video: fewer lines, enlarged again."""
+    lines = LINES_LEFT[severity - 1]
+    if _side(image) <= lines:
+        return image.copy()
+    return _as_large_as(image, _with_lines(image, lines))
+
+
+KINDS: Mapping[str, Callable[[Image, int, Rng], Image]] = MappingProxyType(
+    {
+        kind.__name__: kind
+        for kind in (
+            defocus, motion, noise, compression, underexposure, overexposure, colour_cast, haze,
+            low_resolution,
+        )
+    }
+)  # fmt: skip
+"""By name: from a picture, its severity and what chance decides to a new picture."""
+
+
+def disc(radius_px: float) -> Kernel:
+    """`(S, S)`, sum 1; pixels on the rim count by how far they are inside."""
+    reach = math.ceil(radius_px)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    weights = np.clip(radius_px + 0.5 - np.hypot(x, y), 0, 1)
+    return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def line(length_px: float, angle: float) -> Kernel:
+    """`(S, S)`, sum 1, S odd: a line through the middle, `angle` degrees against the clock."""
+    side = 2 * int(length_px / 2) + 1
+    row = np.zeros((side, side), np.float32)
+    row[side // 2] = 1
+    turn = cv2.getRotationMatrix2D((side // 2, side // 2), angle, 1)
+    turned = cv2.warpAffine(row, turn, (side, side))
+    return np.asarray(turned / turned.sum(), dtype=np.float32)
+
+
+def _side(image: Image) -> int:
+    return min(image.shape[:2])
+
+
+def _filtered(image: Image, kernel: Kernel) -> Image:
+    filtered = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(filtered, dtype=np.uint8)
+
+
+def _grain(image: Image, rng: Rng) -> FloatImage:
+    """Noise of variance 1, its grains as large a share of each picture."""
+    sigma_px = GRAIN_SIGMA * _side(image)
+    kernel = cv2.getGaussianKernel(2 * math.ceil(3 * sigma_px) + 1, sigma_px)
+    white = rng.standard_normal(image.shape, dtype=np.float32)
+    soft = cv2.sepFilter2D(white, -1, kernel, kernel)
+    return np.asarray(soft / np.float32((kernel**2).sum()), dtype=np.float32)
+
+
+def _exposed(image: Image, stops: float) -> Image:
+    """With `2 ** stops` times the light."""
+    return _as_image(image * np.float32(2 ** (stops / DISPLAY_GAMMA)))
+
+
+def _visible(image: Image) -> Mask:
+    """`(H, W)`, 1 on the endoscope's field, but for black rectangles that cover a part of it."""
+    field = FieldFinder()(Frame(0, 0, Fraction(1), image, 0))
+    x0, y0, x1, y1 = field.box
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[y0:y1, x0:x1] = 1 if field.mask is None else field.mask[y0:y1, x0:x1]
+    return np.asarray(mask & ~_black(image))
+
+
+def _black(image: Image) -> Mask:
+    """`(H, W)`, 1 on wide black areas."""
+    dark = (image.max(axis=2) < BLACK_LEVEL).astype(np.uint8)
+    side = 2 * round(BLACK_WIDTH / 2 * _side(image)) + 1
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, element), dtype=np.uint8)
+
+
+def _with_lines(image: Image, lines: int) -> Image:
+    """With `lines` pixels on the shorter side."""
+    factor = lines / _side(image)
+    height, width = (round(factor * side) for side in image.shape[:2])
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+
+
+def _as_large_as(image: Image, other: Image) -> Image:
+    height, width = image.shape[:2]
+    resized = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _as_image(levels: FloatImage) -> Image:
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -1,0 +1,90 @@
+"""Dice on pictures that were made worse: what of it is kept.
+
+The scale of severities is qlumen's own (`degradations`), so figures compare only with figures of
+`qlumen evaluate --robustness`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
+from statistics import fmean
+from typing import Any
+
+from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.degradations import KINDS, SEVERITIES, degrade
+from qlumen.evaluation.pairs import Pair
+from qlumen.evaluation.run import evaluate
+from qlumen.realtime.segmenter import Segmenter
+
+ROUNDS = 1 + len(KINDS) * len(SEVERITIES)
+
+
+def robustness(
+    pairs: Sequence[Pair],
+    segmenter: Segmenter,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Score every pair as it is and once for each kind and severity, for JSON as in `report`.
+
+    Args:
+        on_image: gets the number of pictures scored, `ROUNDS` for each pair in the end.
+
+    Raises:
+        DatasetError: a file cannot be read, or image and mask differ in size.
+    """
+    clean = evaluate(pairs, segmenter, on_image=on_image)
+    worse: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
+    for done, (kind, severity) in enumerate(product(KINDS, SEVERITIES), start=1):
+        change = partial(degrade, kind=kind, severity=severity)
+        show = _counted_on(on_image, done * len(pairs))
+        rows = evaluate(pairs, segmenter, change=change, on_image=show)
+        worse[kind].append([row.scores.dice for row in rows])
+    return report([row.name for row in clean], [row.scores.dice for row in clean], worse)
+
+
+def report(
+    names: Sequence[str], clean: Sequence[float], worse: Mapping[str, Sequence[Sequence[float]]]
+) -> dict[str, Any]:
+    """Means, what is lost and what is kept, and the Dice of each image.
+
+    `loss` is clean minus worse, `loss_95` its bootstrap interval over the images' differences.
+    `kept` is the share of the clean mean Dice, averaged over severities, and over kinds for the
+    whole; None where nothing was found in the clean images.
+
+    Args:
+        clean: Dice by image. worse: by kind, severity and image.
+    """
+    kinds = {kind: _kind_report(clean, rows) for kind, rows in worse.items()}
+    shares = [row["kept"] for row in kinds.values()]
+    each = [
+        {"name": name, "clean": dice, **{kind: [row[i] for row in worse[kind]] for kind in worse}}
+        for i, (name, dice) in enumerate(zip(names, clean, strict=True))
+    ]
+    return {
+        "count": len(clean),
+        "clean": {"dice": fmean(clean), "dice_95": list(interval(clean))},
+        "kept": None if None in shares else fmean(shares),
+        "kinds": kinds,
+        "images": each,
+    }
+
+
+def _kind_report(clean: Sequence[float], worse: Sequence[Sequence[float]]) -> dict[str, Any]:
+    rows = []
+    for severity, dice in zip(SEVERITIES, worse, strict=True):
+        losses = [before - after for before, after in zip(clean, dice, strict=True)]
+        rows.append(
+            {
+                "severity": severity,
+                "dice": fmean(dice),
+                "loss": fmean(losses),
+                "loss_95": list(interval(losses)),
+            }
+        )
+    whole = fmean(clean)
+    kept = fmean(map(fmean, worse)) / whole if whole else None
+    return {"kept": kept, "severities": rows}
+
+
+def _counted_on(on_image: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda done: on_image(before + done)

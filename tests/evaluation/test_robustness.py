@@ -1,0 +1,358 @@
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from scipy import ndimage
+
+from qlumen.evaluation import robustness
+from qlumen.evaluation.command import command
+from qlumen.evaluation.degradations import (
+    HAZE_SHARE,
+    HAZE_THINNEST,
+    JPEG_QUALITY,
+    KINDS,
+    SEVERITIES,
+    VEIL_LEVEL,
+    degrade,
+    disc,
+    line,
+)
+from qlumen.evaluation.robustness import report
+from qlumen.evaluation.splits import split_pairs
+from qlumen.realtime.errors import UsageError
+from qlumen.realtime.frames import Image
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+from strategies import sizes
+
+CHANCE = ("motion", "noise", "colour_cast", "haze")
+kinds = pytest.mark.parametrize("kind", KINDS)
+severities = pytest.mark.parametrize("severity", SEVERITIES)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image:
+    return SceneSource(SceneSettings(width=384, height=288)).frame(20).image
+
+
+def random_picture(height: int, width: int) -> Image:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def worse(image: Image, kind: str, severity: int, name: str = "a.jpg") -> Image:
+    return degrade(image, name, kind=kind, severity=severity)
+
+
+def distance(one: Image, other: Image) -> float:
+    return float(np.sqrt(np.square(one.astype(float) - other).mean()))
+
+
+def seen_small(image: Image) -> Image:
+    return cv2.resize(image, (192, 144), interpolation=cv2.INTER_AREA)
+
+
+@kinds
+@given(size=sizes(40), severity=st.sampled_from(SEVERITIES))
+@example(size=(1, 1), severity=3)
+@settings(max_examples=15)
+def test_any_size_stays_a_picture_of_that_size(
+    kind: str, size: tuple[int, int], severity: int
+) -> None:
+    """Odd sizes and single rows too; the picture given is left as it was, the other is new."""
+    image = random_picture(size[1], size[0])
+    before = image.copy()
+    changed = worse(image, kind, severity)
+    assert changed.shape == image.shape
+    assert changed.dtype == np.uint8
+    assert not np.shares_memory(changed, image)
+    np.testing.assert_array_equal(image, before)
+
+
+@kinds
+@given(name=st.text(max_size=8))
+@settings(max_examples=5)
+def test_each_severity_is_farther_from_the_picture(kind: str, picture: Image, name: str) -> None:
+    """Whatever the image's name decides."""
+    far = [distance(worse(picture, kind, severity, name), picture) for severity in SEVERITIES]
+    assert 0.5 < far[0] < far[1] < far[2]
+
+
+@kinds
+def test_a_name_always_gives_the_same_pixels(kind: str, picture: Image) -> None:
+    """Another name gives others where chance decides anything, and only there."""
+    one, same, other = (worse(picture, kind, 2, name) for name in ("a.jpg", "a.jpg", "b.jpg"))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any() == (kind in CHANCE)
+
+
+@kinds
+@severities
+def test_small_and_large_pictures_suffer_alike(kind: str, severity: int, picture: Image) -> None:
+    """A picture and the same three times as large, both seen at one size."""
+    large = cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    far = [
+        distance(seen_small(worse(image, kind, severity)), seen_small(image))
+        for image in (picture, large)
+    ]
+    assert 0.6 < far[1] / far[0] < 1.6
+
+
+@pytest.mark.parametrize("kind", ["defocus", "motion", "low_resolution"])
+@severities
+def test_a_flat_picture_has_nothing_to_blur(kind: str, severity: int) -> None:
+    """Every pixel keeps its level, at the border too."""
+    flat = np.full((203, 301, 3), (40, 90, 201), np.uint8)
+    np.testing.assert_array_equal(worse(flat, kind, severity), flat)
+
+
+def test_disc_of_radius_1() -> None:
+    """By hand: the middle is inside, half of its neighbours, of the corners 1.5 - sqrt 2."""
+    corner = 1.5 - np.sqrt(2)
+    wanted = np.array([[corner, 0.5, corner], [0.5, 1, 0.5], [corner, 0.5, corner]])
+    assert disc(1) == pytest.approx(wanted / wanted.sum())
+
+
+def test_defocus_is_scipys_convolution() -> None:
+    """A picture of 250 rows: the disc of severity 1 has a radius of 1.5 px."""
+    image = random_picture(250, 260)
+    kernel = np.zeros((5, 5, 1))
+    for y in range(5):
+        for x in range(5):
+            kernel[y, x] = min(1, max(0, 2 - np.hypot(y - 2, x - 2)))
+    smooth = ndimage.convolve(image.astype(float), kernel / kernel.sum(), mode="nearest")
+    assert np.abs(worse(image, "defocus", 1) - smooth).max() < 0.51
+
+
+def test_motion_along_a_row() -> None:
+    """Without a turn the kernel is the mean of a row of odd length."""
+    for length_px in (5.0, 5.9):
+        wanted = np.zeros((5, 5))
+        wanted[2] = 0.2
+        assert line(length_px, 0) == pytest.approx(wanted)
+    assert line(0.7, 30).tolist() == [[1.0]]
+
+
+@given(st.floats(0, 180))
+def test_motion_goes_where_it_is_sent(angle: float) -> None:
+    """The kernel's weights spread along the angle like 21 points in a row, and not across."""
+    kernel = line(21, angle)
+    assert kernel.sum() == pytest.approx(1)
+    rows, columns = np.mgrid[-10:11, -10:11]
+    along = np.cos(np.radians(angle)) * columns - np.sin(np.radians(angle)) * rows
+    across = np.sin(np.radians(angle)) * columns + np.cos(np.radians(angle)) * rows
+    assert (kernel * along**2).sum() == pytest.approx((21**2 - 1) / 12, rel=0.1)
+    assert (kernel * across**2).sum() < 0.5
+
+
+@pytest.mark.parametrize(("severity", "shot", "read"), [(1, 8, 3), (2, 15, 6), (3, 25, 10)])
+def test_noise_has_the_stated_deviation(severity: int, shot: float, read: float) -> None:
+    """On two greys: grows with the light as stated, no drift, channels apart."""
+    for level in (96, 144):
+        flat = np.full((240, 240, 3), level, np.uint8)
+        noisy = worse(flat, "noise", severity).astype(float).reshape(-1, 3)
+        wanted = np.sqrt(shot**2 * level / 255 + read**2 + 1 / 12)
+        assert noisy.std(axis=0) == pytest.approx(wanted, rel=0.03)
+        assert noisy.mean() == pytest.approx(level, abs=0.3)
+        assert np.abs(np.corrcoef(noisy.T) - np.eye(3)).max() < 0.03
+
+
+def test_compression_is_as_far_off_as_pillows(picture: Image) -> None:
+    """At the size at which it is coded, PSNR is that of Pillow's JPEG, and falls."""
+    image = cv2.resize(picture, (470, 352))
+    ratios = []
+    for severity, quality in zip(SEVERITIES, JPEG_QUALITY, strict=True):
+        file = io.BytesIO()
+        Pillow.fromarray(image[..., ::-1]).save(file, "JPEG", quality=quality)
+        other = np.asarray(Pillow.open(file))[..., ::-1]
+        ratios.append(cv2.PSNR(worse(image, "compression", severity), image))
+        assert ratios[-1] == pytest.approx(cv2.PSNR(np.ascontiguousarray(other), image), abs=0.5)
+    assert ratios == sorted(ratios, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "light"),
+    [
+        ("underexposure", 1, 1 / 2),
+        ("underexposure", 2, 1 / 4),
+        ("underexposure", 3, 2**-3.5),
+        ("overexposure", 1, 2**0.6),
+        ("overexposure", 3, 2**1.8),
+    ],
+)
+def test_exposure_multiplies_the_light(kind: str, severity: int, light: float) -> None:
+    """Of every grey, in linear light (gamma 2.2), until white."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    linear = light * (greys / 255.0) ** 2.2
+    wanted = 255 * np.minimum(linear, 1) ** (1 / 2.2)
+    assert np.abs(worse(greys, kind, severity) - wanted).max() < 0.51
+
+
+@given(st.text(max_size=8))
+def test_a_cast_keeps_the_brightness(name: str) -> None:
+    """On grey the three levels' geometric mean stays, the farthest is off by exp(0.16)."""
+    grey = np.full((9, 9, 3), 120, np.uint8)
+    logs = np.log(worse(grey, "colour_cast", 2, name)[4, 4] / 120)
+    assert logs.mean() == pytest.approx(0, abs=0.004)
+    assert np.abs(logs).max() == pytest.approx(0.16, abs=0.006)
+
+
+@severities
+def test_haze_hides_the_field_and_not_its_surround(severity: int) -> None:
+    """In the field each pixel goes a part of its way to the veil's grey; black stays black,
+    around a round field and on a rectangle that covers a part of it."""
+    y, x = np.mgrid[:288, :352] + 0.5
+    radius = np.hypot(x - 176, y - 144)
+    covered = (x > 240) & (y > 200)
+    scene = ((radius < 130) & ~covered)[..., None]
+    image = np.where(scene, random_picture(288, 352) // 3 + np.uint8(40), np.uint8(0))
+    hazy = worse(image, "haze", severity)
+    assert not hazy[radius > 136].any()
+    assert not hazy[(x > 246) & (y > 206)].any()
+    inside = (radius < 126) & ~covered
+    share = (hazy[inside].astype(float) - image[inside]) / (VEIL_LEVEL - image[inside])
+    thickest = HAZE_SHARE[severity - 1]
+    assert HAZE_THINNEST * thickest - 0.01 < share.min() < 0.9 * share.max()
+    assert share.max() < thickest + 0.01
+
+
+def test_low_resolution_is_a_mean_of_pixels_enlarged() -> None:
+    """Of 320 lines, 160 are left: means of 2x2, between them what SciPy interpolates."""
+    image = random_picture(320, 400)
+    means = image.reshape(160, 2, 200, 2, 3).mean(axis=(1, 3))
+    enlarged = ndimage.zoom(means, (2, 2, 1), order=1, mode="nearest", grid_mode=True)
+    assert np.abs(worse(image, "low_resolution", 1) - enlarged).max() <= 1.01
+    small = random_picture(64, 80)
+    np.testing.assert_array_equal(worse(small, "low_resolution", 3), small)
+
+
+def test_report_of_two_images_by_hand() -> None:
+    """Means 0.75, then 0.75, 0.5 and 0.25 of it: two thirds are kept."""
+    noise = [[1.0, 0.5], [0.5, 0.5], [0.0, 0.5]]
+    haze = [[1.0, 0.5]] * 3
+    content = report(["a", "b"], [1.0, 0.5], {"noise": noise, "haze": haze})
+    figures = content["kinds"]["noise"]
+    assert figures["kept"] == pytest.approx(2 / 3)
+    assert [row["dice"] for row in figures["severities"]] == [0.75, 0.5, 0.25]
+    assert [row["loss"] for row in figures["severities"]] == [0, 0.25, 0.5]
+    assert figures["severities"][0]["loss_95"] == [0, 0]
+    assert content["clean"]["dice"] == 0.75
+    assert content["kept"] == pytest.approx((2 / 3 + 1) / 2)
+    assert content["images"][0] == {
+        "name": "a", "clean": 1.0, "noise": [1.0, 0.5, 0.0], "haze": [1.0, 1.0, 1.0]
+    }  # fmt: skip
+
+
+def test_intervals_are_of_the_paired_loss() -> None:
+    """Dice that differ widely among images, all lower by 0.1, leave no doubt about the loss."""
+    clean = np.linspace(0.2, 1, 30)
+    content = report(["a"] * 30, clean.tolist(), {"noise": [(clean - 0.1).tolist()] * 3})
+    for row in content["kinds"]["noise"]["severities"]:
+        assert row["loss_95"] == pytest.approx([0.1, 0.1])
+    low, high = content["clean"]["dice_95"]
+    assert high - low > 0.1
+
+
+def test_nothing_is_kept_of_nothing() -> None:
+    """Where the network finds none of the lesions in clean images, there is no share."""
+    content = report(["a"], [0.0], {"noise": [[0.0], [1.0], [0.0]]})
+    assert content["kinds"]["noise"]["kept"] is None
+    assert content["kept"] is None
+
+
+def evaluated(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_figures_follow_from_the_images_scores(scene_data: Path, tmp_path: Path) -> None:
+    """The share kept, recomputed from the Dice of each image; the table has it, too."""
+    file = tmp_path / "r.json"
+    output = evaluated("--data", scene_data, "--robustness", "--json", file)
+    content = json.loads(file.read_text())["sets"]["val"]
+    assert content["count"] == 4
+    assert list(content["kinds"]) == list(KINDS)
+    clean = np.array([row["clean"] for row in content["images"]])
+    assert clean.mean() > 0
+    shares = []
+    for kind, figures in content["kinds"].items():
+        dice = np.array([row[kind] for row in content["images"]])
+        shares.append((dice.mean(axis=0) / clean.mean()).mean())
+        assert figures["kept"] == pytest.approx(shares[-1])
+        rows = figures["severities"]
+        assert [row["dice"] for row in rows] == pytest.approx(dice.mean(axis=0))
+        assert [row["loss"] for row in rows] == pytest.approx((clean[:, None] - dice).mean(axis=0))
+        assert all(low <= row["loss"] <= high for row in rows for low, high in [row["loss_95"]])
+        assert f"{100 * shares[-1]:.1f}%" in output
+    assert content["kept"] == pytest.approx(np.mean(shares))
+
+
+def test_scores_are_those_of_the_worse_pictures_written_down(
+    scene_data: Path, tmp_path: Path
+) -> None:
+    """The pictures saved as PNG and scored as any others give the Dice of kind and severity;
+    folders named by hand give the figures of the data folder."""
+    masks = scene_data / "scene" / "masks"
+    listing = scene_data / "splits" / "val.txt"
+    where = ("--masks", masks, "--list", listing, "--json", tmp_path / "r.json")
+    evaluated("--images", scene_data / "scene" / "images", *where, "--robustness")
+    content = json.loads((tmp_path / "r.json").read_text())["sets"]["val"]
+    for kind, severity in (("compression", 2), ("haze", 3)):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for pair in split_pairs(scene_data, "val"):
+            image = cv2.imread(str(pair.image))
+            changed = worse(image, kind, severity, pair.image.name)
+            cv2.imwrite(str(folder / f"{pair.image.stem}.png"), changed)
+        evaluated("--images", folder, *where)
+        plain = json.loads((tmp_path / "r.json").read_text())
+        wanted = [row["dice"] for row in plain["images"]]
+        assert [row[kind][severity - 1] for row in content["images"]] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "x"], "--robustness needs --images with --masks, or --data"),
+        (["--clip", "c", "--boxes", "b"], "--robustness needs"),
+        (["--images", "x", "--negatives"], "--robustness needs"),
+        (["--data", "d", "--negatives"], "give --images with --masks"),
+        (["--data", "d", "--clip", "c", "--boxes", "b"], "give --images with --masks"),
+        (["--data", "d", "--plots", "p"], "--robustness draws nothing"),
+        (["--data", "d", "--worst", "w.png"], "--robustness draws nothing"),
+        (["--images", "x", "--masks", "y", "--save-masks", "s"], "--robustness draws nothing"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: list[str], message: str) -> None:
+    """What is missing or too much is said before anything is read."""
+    result = CliRunner().invoke(command, [*arguments, "--robustness"])
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+
+
+@pytest.mark.data
+def test_real_images_keep_a_part_of_their_dice(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three images, two kinds: a part of the Dice is kept; ClinicDB's figures are called
+    optimistic, others not."""
+    two = {kind: KINDS[kind] for kind in ("defocus", "underexposure")}
+    monkeypatch.setattr(robustness, "KINDS", two)
+    file, listing = tmp_path / "r.json", tmp_path / "list.txt"
+    for folder, name in (("kvasir-seg", "test_kvasir"), ("cvc-clinicdb", "test_clinicdb")):
+        lines = (data_dir / "splits" / f"{name}.txt").read_text().splitlines()
+        listing.write_text("\n".join(lines[:3]))
+        base = data_dir / folder
+        where = ("--images", base / "images", "--masks", base / "masks", "--list", listing)
+        output = evaluated(*where, "--robustness", "--json", file)
+        content = json.loads(file.read_text())["sets"]["list"]
+        assert content["clean"]["dice"] > 0.5
+        assert {0.1 < figures["kept"] < 1.2 for figures in content["kinds"].values()} == {True}
+        assert ("optimistic" in output) == (name == "test_clinicdb")
