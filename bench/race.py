@@ -9,9 +9,12 @@ the order reversed every other round. DIR is where peers are installed, aside fr
         pydeprecate torchvision segmentation-models-pytorch timm
 
 (ultralytics is AGPL, so it is no dependency of anything here.) A peer that is not there, or
-cannot be prepared, is left out, with the reason. `start_s` runs from the start of the process
-until one frame is drawn and the output closed; `cpu_ms` is processor time a frame without that
-start; `peak_mib` the largest resident memory. Ratios `qlumen_over_...` are frames per second.
+cannot be prepared, is left out, with the reason. In each round every contestant first runs for one
+frame: `start_s` is from the start of that process until the frame is drawn and the output closed.
+`cpu_ms` is processor time a frame without that start, `peak_mib` the largest resident memory;
+figures are medians of the rounds. Ratios are frames per second, `qlumen_over_...` of
+`qlumen_replay`, whose network is INT8, and `qlumen_fp32_over_...` of `qlumen_replay_fp32`; those
+named `..._least` and `..._most` are of the least and most favourable round.
 """
 
 import json
@@ -46,6 +49,24 @@ class Run:
     cpu_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A run of one frame, and one of many."""
+
+    start: Run
+    run: Run
+
+    @property
+    def fps(self) -> float:
+        return self.run.result["frames"] / self.run.result["seconds"]
+
+    @property
+    def cpu_ms(self) -> float:
+        """A frame's, without what the process needs to start and to process its first one."""
+        frames = max(1.0, self.run.result["frames"] - 1)
+        return 1000 * (self.run.cpu_s - self.start.cpu_s) / frames
+
+
 class FailedError(Exception):
     """A contestant did not come to its end."""
 
@@ -61,10 +82,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         race = Race(folder, options.clip, options.frames, options.peers)
-        runs = race.run(options.only or list(RUNS), options.rounds)
-        rows = [race.row(contestant, found) for contestant, found in runs.items()]
+        rounds = race.run(options.only or list(RUNS), options.rounds)
+        rows = [row(contestant, found) for contestant, found in rounds.items()]
     rows += [{"name": left, "left_out": reason} for left, reason in race.left_out.items()]
-    report(rows, ratios(rows), options.json)
+    report(rows, ratios(rounds), options.json)
 
 
 class Race:
@@ -84,40 +105,18 @@ class Race:
         }
         self._clip = clip or record_scene(folder / "scene.mp4", frames)
 
-    def run(self, names: list[str], rounds: int) -> dict[str, list[Run]]:
-        """First one frame each, for the start; then the rounds."""
-        there = [name for name in names if self._prepared(name)]
-        starts = {name: run for name in there if (run := self._tried(name, 1))}
-        runs = {name: [start] for name, start in starts.items()}
+    def run(self, names: list[str], rounds: int) -> dict[str, list[Round]]:
+        there = {name: list[Round]() for name in names if self._prepared(name)}
         for number in range(rounds):
-            order = list(runs) if number % 2 == 0 else list(runs)[::-1]
-            for name in order:
-                run = self._tried(name, min(self._frames, FEW_FRAMES.get(name, self._frames)))
-                if run is None:
-                    del runs[name]
+            for name in list(there) if number % 2 == 0 else list(there)[::-1]:
+                start = self._tried(name, 1)
+                frames = min(self._frames, FEW_FRAMES.get(name, self._frames))
+                run = start and self._tried(name, frames)
+                if start and run:
+                    there[name].append(Round(start, run))
                 else:
-                    runs[name].append(run)
-        return runs
-
-    def row(self, name: str, runs: list[Run]) -> dict[str, str | float]:
-        """Medians of the rounds."""
-        start, *rounds = runs
-        results = [run.result for run in rounds]
-        row: dict[str, str | float] = {
-            "name": name,
-            "fps": statistics.median(r["frames"] / r["seconds"] for r in results),
-            "p50_ms": statistics.median(r["p50"] for r in results),
-            "p99_ms": statistics.median(r["p99"] for r in results),
-            "cpu_ms": statistics.median(_cpu_ms(run, start) for run in rounds),
-            "peak_mib": statistics.median(r["peak_mib"] for r in results),
-            "start_s": start.wall_s,
-            "frames": results[0]["frames"],
-            "settings": " ".join((RUNS[name].__doc__ or "").split()),
-        }
-        if "age_p50" in results[0]:
-            row["age_p50_ms"] = statistics.median(r["age_p50"] for r in results)
-            row["age_p99_ms"] = statistics.median(r["age_p99"] for r in results)
-        return row
+                    del there[name]
+        return there
 
     def _tried(self, name: str, frames: int) -> Run | None:
         print(f"{name}: {frames} frames", file=sys.stderr)
@@ -185,6 +184,34 @@ example = torch.zeros(1, 3, size, size)
 model = ov.convert_model(network, example_input=example, input=[1, 3, size, size])
 ov.save_model(model, Path(sys.argv[1]) / "smp.xml", compress_to_fp16=False)
 """
+# Ranges from a few pictures of noise: their values change the accuracy, not the speed.
+INT8 = """
+import sys
+import nncf, numpy as np, openvino as ov
+size, source, target = int(sys.argv[2]), sys.argv[3], sys.argv[4]
+rng = np.random.default_rng(0)
+noise = nncf.Dataset([rng.random((1, 3, size, size), np.float32) for _ in range(8)])
+ov.save_model(nncf.quantize(ov.Core().read_model(source), noise), target)
+"""
+SMP_INT8 = f"""
+import sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+sys.argv += [str(folder / "smp.xml"), str(folder / "smp_int8.xml")]
+{INT8}
+"""
+YOLO_INT8 = f"""
+import shutil, sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+plain, other = folder / "yolo_openvino_model", folder / "yolo_int8_openvino_model"
+shutil.copytree(plain, other)
+(name,) = (path.name for path in plain.glob("*.xml"))
+for suffix in (".xml", ".bin"):
+    (other / name).with_suffix(suffix).unlink()
+sys.argv += [str(plain / name), str(other / name)]
+{INT8}
+"""
 YOLO = """
 import sys
 import torchvision_operators
@@ -198,27 +225,51 @@ YOLO(Path(sys.argv[1]) / "yolo.pt").export(format="openvino", imgsz=int(sys.argv
 PREPARATIONS = {
     "onnx_unet": ONNX,
     "smp_openvino": SMP,
+    "smp_openvino_int8": SMP_INT8,
     "yolo": YOLO,
+    "yolo_int8": YOLO_INT8,
     "supervision": "import supervision",
 }
-"""Programs that write what a contestant needs into a folder."""
+"""Programs that write what a contestant needs into a folder, in this order."""
+OURS = {"qlumen_replay": "qlumen_over", "qlumen_replay_fp32": "qlumen_fp32_over"}
 
 
-def ratios(rows: list[dict[str, str | float]]) -> dict[str, float]:
-    fps = {str(row["name"]): float(row["fps"]) for row in rows if "fps" in row}
-    ours = fps.get("qlumen_replay")
-    if ours is None:
-        return {}
-    return {
-        f"qlumen_over_{name}": ours / theirs
-        for name, theirs in fps.items()
-        if not name.startswith("qlumen_")
+def row(name: str, rounds: list[Round]) -> dict[str, str | float]:
+    """Medians of the rounds."""
+    results = [each.run.result for each in rounds]
+    made: dict[str, str | float] = {
+        "name": name,
+        "fps": statistics.median(each.fps for each in rounds),
+        "p50_ms": statistics.median(r["p50"] for r in results),
+        "p99_ms": statistics.median(r["p99"] for r in results),
+        "cpu_ms": statistics.median(each.cpu_ms for each in rounds),
+        "peak_mib": statistics.median(r["peak_mib"] for r in results),
+        "start_s": statistics.median(each.start.wall_s for each in rounds),
+        "frames": results[0]["frames"],
+        "rounds_fps": " ".join(f"{each.fps:.1f}" for each in rounds),
+        "settings": " ".join((RUNS[name].__doc__ or "").split()),
     }
+    if "age_p50" in results[0]:
+        made["age_p50_ms"] = statistics.median(r["age_p50"] for r in results)
+        made["age_p99_ms"] = statistics.median(r["age_p99"] for r in results)
+    return made
 
 
-def _cpu_ms(run: Run, start: Run) -> float:
-    """A frame's, without what the process needs to start and to process its first one."""
-    return 1000 * (run.cpu_s - start.cpu_s) / max(1.0, run.result["frames"] - 1)
+def ratios(rounds: dict[str, list[Round]]) -> dict[str, float]:
+    """Of the frames per second: of the medians, and of the rounds of least and greatest ratio."""
+    fps = {name: [each.fps for each in found] for name, found in rounds.items()}
+    found: dict[str, float] = {}
+    for ours, prefix in OURS.items():
+        for name, theirs in fps.items():
+            if ours in fps and not name.startswith("qlumen_"):
+                by_round = [a / b for a, b in zip(fps[ours], theirs, strict=True)]
+                ratio = statistics.median(fps[ours]) / statistics.median(theirs)
+                found |= {
+                    f"{prefix}_{name}": ratio,
+                    f"{prefix}_{name}_least": min(by_round),
+                    f"{prefix}_{name}_most": max(by_round),
+                }
+    return found
 
 
 if __name__ == "__main__":

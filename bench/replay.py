@@ -3,21 +3,26 @@
     python bench/replay.py [--json FILE] [--clip FILE] [--frames N] [--rounds N]
                            [--set KEY=VALUE ...]
 
-In one run, rounds alternating: the engine alone on pictures already in memory, replay of a
-1080p recording without sinks, replay with the recorder at its own and other presets, and a
-classic U-Net in eager torch on the same frames. Without --clip the recording is the built-in
-scene, encoded first. `replay_over_engine_at_most` is what a replay could reach on these cores if
-besides the network nothing but FFmpeg's decoder took processor time.
+In one run, the order reversed every other round: the engine alone on pictures already in memory,
+replay of a 1080p recording without sinks, replay with the recorder at its own and other presets,
+and a classic U-Net in eager torch on the same frames. Without --clip the recording is the
+built-in scene, encoded first. `bare_replay` and `bare_recording` are what these cores can do at
+most: FFmpeg's decoder, the engine on pictures already in memory, and x264 side by side, nothing
+else.
 """
 
 import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import torch
@@ -30,6 +35,7 @@ from qlumen.realtime.frames import Image
 from qlumen.realtime.outputs import Outputs
 from qlumen.realtime.replay import replay
 from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
 from qlumen.realtime.sources.container import ContainerSource
 
 from classic_unet import ClassicUNet
@@ -42,6 +48,7 @@ EAGER_FRAMES = 5
 SETTLE_S = 1.0
 """Until threads of the run before no longer wait for work by spinning."""
 PICTURES = 32
+RATE, TIME_BASE = Fraction(25), Fraction(1, 25)
 
 
 def main() -> None:
@@ -56,11 +63,11 @@ def main() -> None:
         rows = measure(clip, options.frames, options.rounds, Path(folder), options.set)
     by_name = {row["name"]: row for row in rows}
     engine = by_name["engine"]
-    processor_ms = {name: by_name[name]["cpu_ms"] for name in ("engine", "decode")}
     ratios = {
-        "replay_over_engine_at_most": processor_ms["engine"] / sum(processor_ms.values()),
         "replay_over_engine": by_name["replay"]["fps"] / engine["fps"],
+        "bare_replay_over_engine": by_name["bare_replay"]["fps"] / engine["fps"],
         "record_over_engine": by_name["replay_recording"]["fps"] / engine["fps"],
+        "bare_record_over_engine": by_name["bare_recording"]["fps"] / engine["fps"],
         **{
             f"record_{preset}_over_engine": by_name[f"replay_recording_{preset}"]["fps"]
             / engine["fps"]
@@ -79,10 +86,13 @@ def measure(
     segmenter.engine.warm_up()
     pictures = network_pictures(clip, segmenter)
     unet = ClassicUNet().eval()
+    bare = Bare(clip, segmenter.engine, pictures, frames)
     runs: dict[str, Callable[[], float]] = {
-        "engine": lambda: engine_fps(segmenter.engine, pictures, frames),
-        "decode": lambda: decode_fps(clip, frames),
+        "engine": bare.engine_fps,
+        "decode": bare.decode_fps,
+        "bare_replay": bare.replay_fps,
         "replay": lambda: replay(str(clip), Outputs(), settings, frames).fps,
+        "bare_recording": lambda: bare.recording_fps(folder / "bare.mp4", settings),
         "replay_recording": lambda: recording_fps(clip, folder, settings, frames),
         **{
             f"replay_recording_{preset}": partial(
@@ -93,20 +103,23 @@ def measure(
         "eager_classic_unet": lambda: eager_fps(unet, pictures[:EAGER_FRAMES]),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
-    cpu_ms: dict[str, list[float]] = {name: [] for name in ("engine", "decode")}
+    cores: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, run in runs.items():
+        for name in list(runs)[:: -1 if len(rates["engine"]) % 2 else 1]:
             time.sleep(SETTLE_S)
-            started = time.process_time()
-            rates[name].append(run())
-            if name in cpu_ms:
-                cpu_ms[name].append(1000 * (time.process_time() - started) / frames)
+            wall, cpu = time.monotonic(), time.process_time()
+            rates[name].append(runs[name]())
+            cores[name].append((time.process_time() - cpu) / (time.monotonic() - wall))
     segmenter.close()
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    processor = {name: statistics.median(values) for name, values in cpu_ms.items()}
     return [
-        {"name": name, "fps": fps, "ms": 1000 / fps, "rounds_fps": rates[name]}
-        | ({"cpu_ms": processor[name]} if name in processor else {})
+        {
+            "name": name,
+            "fps": fps,
+            "ms": 1000 / fps,
+            "cores": statistics.median(cores[name]),
+            "rounds_fps": rates[name],
+        }
         for name, fps in medians.items()
     ]
 
@@ -126,27 +139,69 @@ def network_pictures(clip: Path, segmenter: Segmenter) -> list[Image]:
         return [segmenter.preprocess(frame.pixels) for frame in islice(source.frames(), PICTURES)]
 
 
-def engine_fps(engine: Engine, pictures: list[Image], frames: int) -> float:
-    """The engine alone, as many frames in flight as replay keeps."""
-    flying: deque[Ticket] = deque()
-    started = time.perf_counter()
-    for index in range(frames):
-        if len(flying) == engine.requests:
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What a replay cannot do without, alone and side by side; frames/s."""
+
+    clip: Path
+    engine: Engine
+    pictures: list[Image]
+    frames: int
+
+    def engine_fps(self) -> float:
+        return self._rate(range(self.frames))
+
+    def decode_fps(self) -> float:
+        started = time.perf_counter()
+        decoded = sum(1 for _ in self._decoded())
+        return decoded / (time.perf_counter() - started)
+
+    def replay_fps(self) -> float:
+        return self._rate(self._decoded())
+
+    def recording_fps(self, path: Path, settings: Settings) -> float:
+        recorder = settings.recorder
+        encoding = Encoding(recorder.crf, recorder.preset, recorder.threads)
+        with path.open("wb") as file, ThreadPoolExecutor(1) as thread:
+            muxing = Muxing.mp4(TIME_BASE)
+            writer = H264Writer(file, muxing, encoding, self._size(), TIME_BASE, RATE)
+            waiting: deque[Future[None]] = deque()
+
+            def encode(number: int, picture: av.VideoFrame) -> None:
+                if len(waiting) == settings.pipeline.queue_frames:
+                    waiting.popleft().result()
+                waiting.append(thread.submit(writer.write, picture, number))
+
+            rate = self._rate(self._decoded(), encode)
+            thread.submit(writer.finish).result()
+        return rate
+
+    def _rate(
+        self, items: Iterable[Any], also: Callable[[int, Any], None] = lambda number, item: None
+    ) -> float:
+        """Of the engine, fed once an item, with as many frames in flight as replay keeps."""
+        flying: deque[Ticket] = deque()
+        started = time.perf_counter()
+        for number, item in enumerate(items):
+            if len(flying) == self.engine.requests:
+                flying.popleft().result()
+            flying.append(self.engine.submit(self.pictures[number % len(self.pictures)]))
+            also(number, item)
+        while flying:
             flying.popleft().result()
-        flying.append(engine.submit(pictures[index % len(pictures)]))
-    while flying:
-        flying.popleft().result()
-    return frames / (time.perf_counter() - started)
+        return self.frames / (time.perf_counter() - started)
 
+    def _size(self) -> tuple[int, int]:
+        with av.open(str(self.clip)) as container:
+            return container.streams.video[0].width, container.streams.video[0].height
 
-def decode_fps(clip: Path, frames: int) -> float:
-    """FFmpeg's decoder alone, as replay sets it up."""
-    started = time.perf_counter()
-    with av.open(str(clip)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "SLICE"
-        decoded = sum(1 for _ in islice(container.decode(stream), frames))
-    return decoded / (time.perf_counter() - started)
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        """FFmpeg's decoder, as replay sets it up."""
+        with av.open(str(self.clip)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "SLICE"
+            stream.codec_context.thread_count = 0
+            yield from islice(container.decode(stream), self.frames)
 
 
 def eager_fps(network: torch.nn.Module, pictures: list[Image]) -> float:

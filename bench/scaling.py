@@ -6,46 +6,64 @@ An exponent e means that the cost grows as the e-th power: 1 is proportional, 0 
 It is the slope of a line through the logarithms, by least squares; 0.7 to 1.5 times is noise on
 a shared machine, so exponents are taken of processor time where that is possible. Clips are of
 the built-in scene.
+
+A knee is the greatest size at which 99% of the frames still come in time, as the axis says;
+sizes between it and the next one that was tried are bisected. `..._first_missed` is the size that
+ends the search; no knee is printed where the greatest size that was tried is kept. With
+`..._knee_cores` near `machine_cores` it is the processor that is used up there; with less, a
+frame's own way through the stages takes too long. The knee of replays side by side, which are in
+no hurry, is the least number that together reach 95% of the most frames/s of any number.
+
+Exponents of the rate and of live streams are taken up to the first knee: beyond it frames wait
+for each other. `length` is minutes of one replay; `length_mib_an_hour` what an hour would add.
 """
 
-import json
-import subprocess
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 from openvino import opset13
 
-from qlumen.networks.bundle import shipped_bundle
+from qlumen.networks.bundle import MODEL, SHIPPED, SHIPPED_INT8, read_bundle, shipped_bundle
 from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.engines.choose import bundle_folder
+from qlumen.realtime.engines.openvino import CpuOptions
 from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.latency import NS_PER_MS, NullRecorder
 from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.profiling.passes import WARM_UP_FRAMES, steady_pass
 from qlumen.realtime.profiling.recorder import RESPONSE
 from qlumen.realtime.profiling.rig import Rig
+from qlumen.realtime.segmenter import thresholds
 
 from common import parser, report
-from recording import record_scene
+from scaling_axis import Found, Given, Row, Tried
+from scaling_length import length
+from scaling_streams import live_streams, streams
 
-Row = dict[str, str | float]
-FRAME_SIZES = ((854, 480), (1280, 720), (1920, 1080), (3840, 2160))
-INPUT_SIZES_PX = (224, 288, 352, 448, 544)
-RATES = (5.0, 10.0, 25.0, 50.0, 100.0)
-RATE_SECONDS = 3.0
+FRAME_LINES = (480, 720, 1080, 2160)
+FRAME_LINES_NEAR = 1.2
+FRAME_RATE = 25.0
+INPUT_SIDES_PX = (224, 288, 352, 448, 544)
+INPUT_BUNDLES = {"int8": SHIPPED_INT8, "f32": SHIPPED}
+RATES = (10, 25, 50, 100, 200)
+RATES_NEAR = 1.1
+RATE_SECONDS = 8.0
+"""Of a pass, at most."""
 FINDINGS = (1, 2, 4, 8, 16, 32, 64)
-STREAMS = (1, 2, 4, 8)
-LENGTHS = (1, 2, 4, 8)
-"""Times `--frames`."""
-SCENE_FRAMES = 30
 FINDING_ROUNDS = 30
+SCENE_FRAMES, LARGE_SCENE_FRAMES = 100, 30
 STRIDE_PX = 32
 """Of the deepest feature map, where the circuit is."""
-HERE = Path(__file__).parent
+IN_TIME = 0.99
+"""Share of the frames, up to the knee."""
 
 
 def main() -> None:
@@ -53,61 +71,156 @@ def main() -> None:
     arguments.add_argument("--frames", type=int, default=100, help="a measurement")
     arguments.add_argument("--only", nargs="*", choices=sorted(AXES), default=sorted(AXES))
     options = arguments.parse_args()
-    rows: list[Row] = []
-    exponents: dict[str, float] = {}
+    found: list[Found] = []
     with tempfile.TemporaryDirectory() as name:
+        given = Given(Path(name), options.frames)
         for axis in options.only:
-            found = list(AXES[axis](Path(name), options.frames))
-            rows += found
-            for cost in [key for key in found[0] if key not in ("axis", "size")]:
-                slope = exponent(found, cost)
-                exponents |= {} if slope is None else {f"{axis}_{cost}_exponent": slope}
-    report(rows, {}, options.json, exponents)
+            print(axis, file=sys.stderr)
+            found.append(AXES[axis](given))
+    rows = [row for each in found for row in each.rows]
+    figures = {"machine_cores": float(os.cpu_count() or 0)}
+    for each in found:
+        figures |= each.exponents() | each.figures
+    report(rows, {}, options.json, figures)
 
 
-def exponent(rows: list[Row], cost: str) -> float | None:
-    """None where a cost is 0, as shares of missed frames may be."""
-    sizes = np.array([float(row["size"]) for row in rows])
-    costs = np.array([float(row[cost]) for row in rows])
-    if (costs <= 0).any():
-        return None
-    return float(np.polynomial.Polynomial.fit(np.log(sizes), np.log(costs), 1).convert().coef[1])
+def frame_size(given: Given) -> Found:
+    """Pixels of a frame; all stages at full speed, without recording and with it. The knee is
+    that of 25 frames/s with recording: from it a frame's response takes longer than 40 ms."""
+    tried = Tried(partial(_frame_size, given.frames), FRAME_LINES)
+    knee = tried.knee(_in_time, FRAME_LINES_NEAR)
+    costs = ("replay_ms", "replay_cpu_ms", "recording_ms", "recording_cpu_ms")
+    return Found(tried.rows, costs, knee.figures("frame_size") if knee else {})
 
 
-def frame_size(folder: Path, frames: int) -> Iterator[Row]:
-    """Pixels of a frame; all stages at full speed, without recording and with it."""
-    for width, height in FRAME_SIZES:
-        settings = scene_of(width, height)
-        row: Row = {"axis": "frame_size", "size": width * height}
-        for name, record in (("replay", False), ("recording", True)):
-            with Rig("scene", settings, record=record) as rig:
-                rig.run(NullRecorder(), WARM_UP_FRAMES)
-                cpu_ns = time.process_time_ns()
-                outcome = rig.run(NullRecorder(), frames)
-                cpu_ns = time.process_time_ns() - cpu_ns
-            row[f"{name}_cpu_ms"] = cpu_ns / frames / NS_PER_MS
-            row[f"{name}_ms"] = 1000 * outcome.seconds / outcome.frames
-        yield row
+def rate(given: Given) -> Found:
+    """Frames per second of 1080p, drawn, not recorded. Two knees: from the first on the response
+    takes longer than the time between two frames, from the second on the rate is not reached."""
+    with Rig("scene", _scene(1920, 1080, SCENE_FRAMES), record=False) as rig:
+        tried = Tried(partial(_rate, rig, given.frames), RATES)
+        response = tried.knee(_in_time, RATES_NEAR)
+        reached = tried.knee(_reached, RATES_NEAR)
+    figures = response.figures("rate_response") if response else {}
+    up_to = figures.get("rate_response_knee", float(RATES[-1]))
+    figures |= reached.figures("rate_reached") if reached else {}
+    return Found(tried.rows, ("cores", "response_p50_ms"), figures, up_to)
 
 
-def input_size(folder: Path, frames: int) -> Iterator[Row]:
-    """Pixels of the network's input; the network alone, one frame at a time."""
-    for side in INPUT_SIZES_PX:
-        core = ov.Core()
-        model = core.read_model(shipped_bundle() / "network.xml")
-        take_input(model, side)
-        network = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-        picture = np.zeros((1, side, side, 3), np.uint8)
-        for _ in range(5):
-            network(picture)
-        cpu_ns = time.process_time_ns()
-        for _ in range(frames):
-            network(picture)
-        cpu_ns = time.process_time_ns() - cpu_ns
-        yield {"axis": "input_size", "size": side * side, "cpu_ms": cpu_ns / frames / NS_PER_MS}
+def input_size(given: Given) -> Found:
+    """Pixels of the network's input; the network alone, one frame at a time, in INT8, which is
+    the default, and in FP32."""
+    rows: list[Row] = []
+    for side in INPUT_SIDES_PX:
+        row: Row = {"axis": "input_size", "size": side * side}
+        for precision, bundle in INPUT_BUNDLES.items():
+            model = ov.Core().read_model(shipped_bundle(bundle) / MODEL)
+            _take_input(model, side)
+            row[f"{precision}_cpu_ms"] = _network_cpu_ms(model, given.frames)
+        rows.append(row)
+    return Found(rows, tuple(f"{precision}_cpu_ms" for precision in INPUT_BUNDLES))
 
 
-def take_input(model: ov.Model, side: int) -> None:
+def findings(given: Given) -> Found:
+    """Lesions in a frame of 1080p, all of one size; post-processing alone, with the thresholds
+    and the map's size of the default bundle."""
+    bundle = read_bundle(bundle_folder(Settings()))
+    *_, rows, columns = ov.Core().read_model(bundle.model).output(0).shape
+    geometry = Geometry.of((1920, 1080), (columns, rows), bundle.manifest.input.fit)
+    process = Postprocessor(**thresholds(bundle, Settings()))
+    found: list[Row] = []
+    for count in FINDINGS:
+        probability = _squares(rows, columns, count)
+        assert len(process(probability, geometry).findings) == count
+        cpu_ns = time.thread_time_ns()
+        for _ in range(FINDING_ROUNDS):
+            process(probability, geometry)
+        cpu_ns = time.thread_time_ns() - cpu_ns
+        cpu_ms = cpu_ns / FINDING_ROUNDS / NS_PER_MS
+        found.append({"axis": "findings", "size": count, "cpu_ms": cpu_ms})
+    return Found(found, ("cpu_ms",))
+
+
+AXES: dict[str, Callable[[Given], Found]] = {
+    "frame_size": frame_size,
+    "input_size": input_size,
+    "rate": rate,
+    "findings": findings,
+    "streams": streams,
+    "live_streams": live_streams,
+    "length": length,
+}
+
+
+def _frame_size(frames: int, lines: int) -> Row:
+    """Of 16:9, with sides that 4:2:0 takes."""
+    width, height = 2 * round(lines * 8 / 9), 2 * round(lines / 2)
+    settings = _scene(width, height, LARGE_SCENE_FRAMES)
+    row: Row = {"axis": "frame_size", "size": width * height}
+    with Rig("scene", settings, record=False) as rig:
+        row |= _full_speed("replay", rig, frames)
+    with Rig("scene", settings, record=True) as rig:
+        row |= _full_speed("recording", rig, frames)
+        row |= _paced(rig, FRAME_RATE, frames / FRAME_RATE)
+    return row
+
+
+def _full_speed(name: str, rig: Rig, frames: int) -> Row:
+    rig.run(NullRecorder(), WARM_UP_FRAMES)
+    cpu_ns = time.process_time_ns()
+    outcome = rig.run(NullRecorder(), frames)
+    cpu_ns = time.process_time_ns() - cpu_ns
+    return {
+        f"{name}_cpu_ms": cpu_ns / outcome.frames / NS_PER_MS,
+        f"{name}_ms": 1000 * outcome.seconds / outcome.frames,
+    }
+
+
+def _rate(rig: Rig, frames: int, fps: int) -> Row:
+    seconds = min(RATE_SECONDS, 2 * frames / fps)
+    row: Row = {"axis": "rate", "size": fps}
+    return row | _paced(rig, fps, seconds)
+
+
+def _paced(rig: Rig, fps: float, seconds: float) -> Row:
+    """A frame that is not drawn when the next one is due has missed."""
+    passed = steady_pass(rig, seconds, fps, round(1e9 / fps), None)
+    recorder = passed.recorder
+    passed_s = (passed.after.at_ns - passed.before.at_ns) / 1e9
+    response = recorder.accounts[RESPONSE].histogram.summary()
+    return {
+        "reached_fps": recorder.steady_frames / passed_s,
+        "cores": (passed.after.cpu_ns - passed.before.cpu_ns) / 1e9 / passed_s,
+        "response_p50_ms": response.p50,
+        "response_p99_ms": response.p99,
+        "missed_share": recorder.misses / recorder.steady_frames,
+    }
+
+
+def _in_time(row: Row) -> bool:
+    return float(row["missed_share"]) <= 1 - IN_TIME
+
+
+def _reached(row: Row) -> bool:
+    return float(row["reached_fps"]) >= IN_TIME * float(row["size"])
+
+
+def _scene(width: int, height: int, frames: int) -> Settings:
+    size = [f"scene.width={width}", f"scene.height={height}"]
+    return load_settings(None, [*size, f"scene.frames={frames}"])
+
+
+def _network_cpu_ms(model: ov.Model, frames: int) -> float:
+    network = ov.Core().compile_model(model, "CPU", CpuOptions().properties())
+    picture = np.zeros(model.input(0).shape, np.uint8)
+    for _ in range(5):
+        network(picture)
+    cpu_ns = time.process_time_ns()
+    for _ in range(frames):
+        network(picture)
+    return (time.process_time_ns() - cpu_ns) / frames / NS_PER_MS
+
+
+def _take_input(model: ov.Model, side: int) -> None:
     """Let the network take pictures of another size: the circuit's positions are constants.
 
     OpenVINO checks the shapes after each change, so they are left open in between.
@@ -131,96 +244,15 @@ def _replace(model: ov.Model, size: int, other: int) -> None:
             reshape.input(1).replace_source_output(opset13.constant(sizes).output(0))
 
 
-def rate(folder: Path, frames: int) -> Iterator[Row]:
-    """Frames per second of 1080p; the knee is where the response leaves the frame's time."""
-    with Rig("scene", scene_of(1920, 1080), record=False) as rig:
-        for fps in RATES:
-            passed = steady_pass(rig, RATE_SECONDS, fps, round(1e9 / fps), None)
-            seconds = (passed.after.at_ns - passed.before.at_ns) / 1e9
-            response = passed.recorder.accounts[RESPONSE].histogram.summary()
-            yield {
-                "axis": "rate",
-                "size": fps,
-                "reached_fps": passed.recorder.steady_frames / seconds,
-                "cores": (passed.after.cpu_ns - passed.before.cpu_ns) / 1e9 / seconds,
-                "response_p50_ms": response.p50,
-                "response_p99_ms": response.p99,
-                "missed_share": passed.recorder.misses / passed.recorder.steady_frames,
-            }
+def _squares(rows: int, columns: int, count: int) -> NDArray[np.float32]:
+    """A map with so many findings, 8 in a row."""
+    probability = np.zeros((rows, columns), np.float32)
+    high, wide = rows // 8, columns // 8
+    for number in range(count):
+        y, x = high * (number // 8) + high // 4, wide * (number % 8) + wide // 4
+        probability[y : y + high // 2, x : x + wide // 2] = 1
+    return probability
 
-
-def findings(folder: Path, frames: int) -> Iterator[Row]:
-    """Lesions in a frame of 1080p, all of one size; post-processing alone."""
-    side = 352
-    geometry = Geometry.of((1920, 1080), (side, side), "stretch")
-    process = Postprocessor(low=0.4, high=0.5, min_area_fraction=1e-5)
-    cell = side // 8
-    for count in FINDINGS:
-        probability = np.zeros((side, side), np.float32)
-        for number in range(count):
-            y, x = (cell * (number // 8) + cell // 4, cell * (number % 8) + cell // 4)
-            probability[y : y + cell // 2, x : x + cell // 2] = 0.9
-        assert len(process(probability, geometry).findings) == count
-        cpu_ns = time.thread_time_ns()
-        for _ in range(FINDING_ROUNDS):
-            process(probability, geometry)
-        cpu_ns = time.thread_time_ns() - cpu_ns
-        yield {
-            "axis": "findings", "size": count, "cpu_ms": cpu_ns / FINDING_ROUNDS / NS_PER_MS
-        }  # fmt: skip
-
-
-def streams(folder: Path, frames: int) -> Iterator[Row]:
-    """Replays with recording side by side, a process each; milliseconds a frame of all."""
-    clip = record_scene(folder / "streams.mp4", frames)
-    for count in STREAMS:
-        begun = time.monotonic()
-        running = [replaying(clip, folder / str(number), frames) for number in range(count)]
-        results = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
-        wall_s = time.monotonic() - begun
-        slowest_s = max(result["seconds"] for result in results)
-        yield {
-            "axis": "streams",
-            "size": count,
-            "ms_a_frame_of_all": 1000 * slowest_s / (count * frames),
-            "ms_a_frame_of_one": 1000 * slowest_s / frames,
-            "wall_s": wall_s,
-        }
-
-
-def length(folder: Path, frames: int) -> Iterator[Row]:
-    """Frames of a recording that is replayed and recorded; seconds and peak memory."""
-    for times in LENGTHS:
-        clip = record_scene(folder / "length.mp4", frames * times)
-        process = replaying(clip, folder / "length", frames * times)
-        result = json.loads(process.communicate()[0].splitlines()[-1])
-        yield {
-            "axis": "length",
-            "size": frames * times,
-            "seconds": result["seconds"],
-            "peak_mib": result["peak_mib"],
-        }
-
-
-def replaying(clip: Path, folder: Path, frames: int) -> "subprocess.Popen[bytes]":
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(HERE / "peers.py"), "qlumen_replay", str(clip), str(folder)]
-    return subprocess.Popen([*command, str(frames)], stdout=subprocess.PIPE)
-
-
-def scene_of(width: int, height: int) -> Settings:
-    size = [f"scene.width={width}", f"scene.height={height}"]
-    return load_settings(None, [*size, f"scene.frames={SCENE_FRAMES}"])
-
-
-AXES: dict[str, Callable[[Path, int], Iterator[Row]]] = {
-    "frame_size": frame_size,
-    "input_size": input_size,
-    "rate": rate,
-    "findings": findings,
-    "streams": streams,
-    "length": length,
-}
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import pytest
 from rich.console import Console
-from scraping import Scraped, by_label, observed, parsed, total
 
 from qlumen.realtime.config import load_settings
 from qlumen.realtime.frames import Frame
@@ -23,6 +22,7 @@ from qlumen.realtime.live.summary import LiveSummary
 
 from live_process import SMALL_SCENE, events, wait_for_event, wait_for_frames, wait_until
 from media import pictures, write_video
+from scraping import Scraped, by_label, observed, parsed, total
 from screen import missing_programs, screen
 from senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from prometheus_client.metrics_core import Metric
-from scraping import Scraped, by_label, total
 
 from qlumen.realtime.cli import commands
 from qlumen.realtime.errors import SinkError
 from qlumen.realtime.live.metrics import MetricsServer
 
 from live_process import wait_for_frames, wait_until
+from scraping import Scraped, by_label, total
 from senders import free_port
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
