@@ -1,10 +1,11 @@
 """Milliseconds a frame, by network, engine and precision, on the same frames in one run.
 
 qlumen's network stands beside the usual ones: the classic U-Net, 64 channels wide, and the
-U-Nets of segmentation-models-pytorch with ResNet-34 and MobileNetV2. One frame at a time, all
-cores, no resize. The share of peak is what a network's multiply-accumulates take of the rate
-that a matrix product of the same precision reaches in this run. Calls take turns; ratios and
-shares are of the fastest ones, since a busy machine interrupts long calls most.
+U-Nets of segmentation-models-pytorch with ResNet-34 and MobileNetV2 (`pip install --no-deps
+segmentation-models-pytorch timm` installs them). One frame at a time, all cores, no resize. The
+share of peak is what a network's multiply-accumulates take of the rate that a matrix product of
+the same precision reaches in this run. Calls take turns; ratios and shares are of the fastest
+ones, since a busy machine interrupts long calls most.
 """
 
 import os
