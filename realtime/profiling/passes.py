@@ -21,7 +21,7 @@ from qlumen.realtime.profiling.spans import SpanLog
 
 WARM_UP_FRAMES = 25
 LEAST_STEADY_FRAMES = 20
-READ_EVERY_NS = 1_000_000_000
+FIRST_READ_NS, READ_AGAIN = 1_000_000_000, 1.25
 COOL_DOWN_FRAMES = 16
 """After the steady ones: while the last of those are finished, all threads are still at work."""
 GRACE, GRACE_SECONDS = 1.5, 20.0
@@ -47,8 +47,9 @@ class Profiler:
         log: takes the spans of a trace.
 
     Attributes:
-        before, after: what the process had used at the first steady frame and, read about once
-            a second and at the last planned one, at the newest one.
+        before, after: what the process had used at the first steady frame, and at the last
+            planned one, or before it in a run that ended early: a reading takes milliseconds,
+            so they come a second after the first and then ever more seldom.
         frames: steady ones that were finished between those two.
         most_rss_mib: of all readings.
     """
@@ -64,6 +65,7 @@ class Profiler:
             range(first, first + planned), rig.source.due_ns, budget_ns, log, self.gc.between
         )
         self.frames = self._finished = 0
+        self._next_ns: float = FIRST_READ_NS
         self.most_rss_mib = 0.0
 
     def run(
@@ -90,14 +92,15 @@ class Profiler:
             self.gc.reset()
             self.before = self._now()
         elif 0 < steady <= self._planned:
-            since_ns = time.monotonic_ns() - self._last.at_ns
-            if steady == self._planned or since_ns >= READ_EVERY_NS:
+            passed_ns = time.monotonic_ns() - self.before.at_ns
+            if steady == self._planned or passed_ns >= self._next_ns:
                 self.after, self.frames = self._now(), steady
+                self._next_ns = passed_ns * READ_AGAIN
 
     def _now(self) -> Reading:
-        self._last = Reading.now()
-        self.most_rss_mib = max(self.most_rss_mib, self._last.rss_mib)
-        return self._last
+        reading = Reading.now()
+        self.most_rss_mib = max(self.most_rss_mib, reading.rss_mib)
+        return reading
 
 
 def steady_pass(
