@@ -7,6 +7,7 @@ import tracemalloc
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle, permutations
 
 import numpy as np
 
@@ -30,7 +31,7 @@ factor, or by so many seconds, whichever is later."""
 BLOCK_FRAMES_A_SECOND = 5
 """Of the pass: a longer profile has longer blocks."""
 LEAST_BLOCK_FRAMES, MOST_BLOCK_FRAMES = 10, 50
-LEAST_ROUNDS, MOST_ROUNDS = 4, 40
+LEAST_ROUNDS, MOST_ROUNDS = 6, 42
 ALLOCATION_FRAMES = 30
 ALLOCATION_WARM_UP_FRAMES = 10
 SITES = 8
@@ -84,6 +85,7 @@ class Profiler:
 
         with self.gc:
             self._rig.run(self.recorder, frames, fps=fps, on_frame=read, until_ns=until_ns)
+            self.recorder.settle()
 
     def _read(self) -> None:
         self._finished += 1
@@ -128,7 +130,7 @@ def steady_pass(
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Frames per second, as fast as it goes: medians of rounds in alternating order.
+    """Frames per second, as fast as it goes: medians of rounds in changing order.
 
     Attributes:
         fps: the pipeline with the profiler on. fps_off: with no measuring at all.
@@ -147,7 +149,7 @@ class Capacity:
 
 def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     """Rounds of short runs: profiler on, as it is in a profile with or without a trace, off, and
-    the engine alone; their order alternates."""
+    the engine alone; in all their orders by turns."""
     rates: dict[str, list[float]] = {"on": [], "off": [], "engine": []}
     # As in a profile, one for all frames: to begin one takes as long as ten frames.
     profiler = Profiler(rig, sys.maxsize - rig.source.index, 0, SpanLog() if traced else None)
@@ -167,11 +169,11 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     end = time.monotonic() + seconds
     for kind in rates:
         rate(kind)
+    orders = cycle(permutations(rates))  # none always begins, none always follows the same
     while len(rates["on"]) < LEAST_ROUNDS or (
         time.monotonic() < end and len(rates["on"]) < MOST_ROUNDS
     ):
-        order = list(rates) if len(rates["on"]) % 2 else list(rates)[::-1]
-        for kind in order:
+        for kind in next(orders):
             rates[kind].append(rate(kind))
     on, off, engine = rates["on"], rates["off"], rates["engine"]
     return Capacity(

@@ -3,7 +3,7 @@
 import heapq
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ DECODE = "decode"
 RESPONSE = "response"
 """From the moment a frame is due until its overlay is drawn; decoding included."""
 SLOWEST = 10
+REPORTS = 256
+"""So many spans are counted together, those of about 25 frames in less than a millisecond.
+Counted one by one, between the stages' own work, they take several times as long."""
 SEGMENTS = 20
 """Parts of the run that are kept apart, to tell how far a figure can be trusted."""
 MISSED = "deadline missed"
@@ -84,8 +87,26 @@ class StageAccount:
         self._before = counts
 
 
+class _Thread(threading.local):
+    """The thread that reads it.
+
+    Attributes:
+        number: the system's. cpu_ns: its processor time when it last reported.
+    """
+
+    def __init__(self, log: SpanLog | None) -> None:
+        name = threading.current_thread().name
+        name_this_thread(name.removeprefix(PYTHON_PREFIX))
+        self.number, self.cpu_ns = threading.get_native_id(), time.thread_time_ns()
+        if log is not None:
+            log.threads[self.number] = name
+
+
 class ProfileRecorder(LatencyRecorder):
     """Tells warm-up from steady state by the frames' indices; later frames are left out.
+
+    Threads only note their spans. The one that ends frames counts them, some at a time, and
+    `settle` counts the last: before it, the attributes are behind.
 
     Processor time is that of the reporting thread since its last report, so it also holds
     what the pipeline itself needs between two stages.
@@ -114,24 +135,23 @@ class ProfileRecorder(LatencyRecorder):
         self.accounts: dict[str, StageAccount] = {}
         self.misses = 0
         self.response_parts: dict[str, None] = {}
-        self._cpu_ns: dict[int, int] = {}
+        self._thread = _Thread(log)
+        self._reports: deque[tuple[str, int, int, int, int, int]] = deque()
         self._on_their_way: dict[int, dict[str, int]] = {}
         self._slowest: list[SlowFrame] = []
         bin_values_us()  # takes 20 ms once, which no frame is to pay for
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        cpu_ns = self._cpu_since_last()
-        due_ns = self._due_ns(frame) if stage in (DECODE, END_TO_END) else None
-        if stage == DECODE:
-            self._on_their_way[frame] = {}
-            if due_ns is not None:
-                begin_ns = max(due_ns, begin_ns)  # before it was due, the reader slept
-                self._take(QUEUED + DECODE, frame, due_ns, begin_ns, 0)
-        self._take(stage, frame, begin_ns, end_ns, cpu_ns)
-        if stage == END_TO_END:
-            decode_ns = self._on_their_way.get(frame, {}).get(DECODE, 0)
-            begun_ns = begin_ns - decode_ns if due_ns is None else due_ns
-            self._respond(frame, begun_ns, end_ns)
+        thread, now_ns = self._thread, time.thread_time_ns()
+        cpu_ns, thread.cpu_ns = now_ns - thread.cpu_ns, now_ns
+        self._reports.append((stage, frame, begin_ns, end_ns, thread.number, cpu_ns))
+        if stage == END_TO_END and len(self._reports) >= REPORTS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count all that was noted. For one thread at a time; others may report meanwhile."""
+        for _ in range(len(self._reports)):
+            self._count(*self._reports.popleft())
 
     @property
     def steady_frames(self) -> int:
@@ -148,20 +168,37 @@ class ProfileRecorder(LatencyRecorder):
         """The steady frames of the longest responses, longest first."""
         return sorted(self._slowest, reverse=True)
 
-    def _take(self, stage: str, frame: int, begin_ns: int, end_ns: int, cpu_ns: int) -> None:
+    def _count(
+        self, stage: str, frame: int, begin_ns: int, end_ns: int, thread: int, cpu_ns: int
+    ) -> None:
+        due_ns = self._due_ns(frame) if stage in (DECODE, END_TO_END) else None
+        if stage == DECODE:
+            self._on_their_way[frame] = {}
+            if due_ns is not None:
+                begin_ns = max(due_ns, begin_ns)  # before it was due, the reader slept
+                self._take(QUEUED + DECODE, frame, due_ns, begin_ns, thread, 0)
+        self._take(stage, frame, begin_ns, end_ns, thread, cpu_ns)
+        if stage == END_TO_END:
+            decode_ns = self._on_their_way.get(frame, {}).get(DECODE, 0)
+            begun_ns = begin_ns - decode_ns if due_ns is None else due_ns
+            self._respond(frame, begun_ns, end_ns, thread)
+
+    def _take(
+        self, stage: str, frame: int, begin_ns: int, end_ns: int, thread: int, cpu_ns: int
+    ) -> None:
         spans = self._on_their_way.get(frame)
         if spans is not None and stage != END_TO_END:
             spans[stage] = end_ns - begin_ns
         if self._log is not None and end_ns > begin_ns:
-            self._log.add(stage, frame, begin_ns, end_ns)
+            self._log.add(stage, frame, begin_ns, end_ns, thread)
         if frame < self._steady.start:
             self.warm_up.add(stage, end_ns - begin_ns)
         elif frame in self._steady:
             self._account(stage).add(self._segment(frame), end_ns - begin_ns, cpu_ns)
 
-    def _respond(self, frame: int, begin_ns: int, end_ns: int) -> None:
+    def _respond(self, frame: int, begin_ns: int, end_ns: int, thread: int) -> None:
         took_ns = end_ns - begin_ns
-        self._take(RESPONSE, frame, begin_ns, end_ns, 0)
+        self._take(RESPONSE, frame, begin_ns, end_ns, thread, 0)
         spans = self._on_their_way.pop(frame, {})
         spans.pop(RESPONSE, None)
         if self.first_response_ns is None:
@@ -171,7 +208,7 @@ class ProfileRecorder(LatencyRecorder):
         if took_ns > self._budget_ns:
             self.misses += 1
             if self._log is not None:
-                self._log.add(MISSED, frame, end_ns, end_ns)
+                self._log.add(MISSED, frame, end_ns, end_ns, thread)
         self.response_parts.update(dict.fromkeys(spans))
         if len(self._slowest) < SLOWEST or took_ns > self._slowest[0].response_ns:
             collecting_ns = self._collecting_ns(begin_ns, end_ns)
@@ -186,11 +223,3 @@ class ProfileRecorder(LatencyRecorder):
     def _segment(self, frame: int) -> int:
         share = (frame - self._steady.start) * SEGMENTS // max(1, len(self._steady))
         return min(SEGMENTS - 1, share)
-
-    def _cpu_since_last(self) -> int:
-        thread, now_ns = threading.get_ident(), time.thread_time_ns()
-        if thread not in self._cpu_ns:
-            name_this_thread(threading.current_thread().name.removeprefix(PYTHON_PREFIX))
-        before_ns = self._cpu_ns.get(thread, now_ns)
-        self._cpu_ns[thread] = now_ns
-        return now_ns - before_ns

@@ -1,6 +1,5 @@
 """The spans of a run, for a trace: as many as fit, in arrays."""
 
-import threading
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,36 +16,35 @@ class Span:
 
     stage: str
     frame: int
-    thread: int
     begin_ns: int
     end_ns: int
+    thread: int
 
 
 class SpanLog:
-    """Takes spans from several threads. What comes after `limit` spans is only counted."""
+    """Takes spans from one thread. What comes after `limit` spans is only counted.
+
+    Attributes:
+        left_out: how many those are. threads: the names of the spans' threads, by number.
+    """
 
     def __init__(self, limit: int = MAX_SPANS) -> None:
         self._limit = limit
         self._stages: dict[str, int] = {}
         self._fields = array("q")
-        self._lock = threading.Lock()
         self.left_out = 0
         self.threads: dict[int, str] = {}
 
-    def add(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        with self._lock:
-            if len(self._fields) >= 5 * self._limit:
-                self.left_out += 1
-                return
-            number = self._stages.setdefault(stage, len(self._stages))
-            thread = threading.get_native_id()
-            if thread not in self.threads:
-                self.threads[thread] = threading.current_thread().name
-            self._fields.extend((number, frame, thread, begin_ns, end_ns))
+    def add(self, stage: str, frame: int, begin_ns: int, end_ns: int, thread: int) -> None:
+        if len(self._fields) >= 5 * self._limit:
+            self.left_out += 1
+            return
+        number = self._stages.setdefault(stage, len(self._stages))
+        self._fields.extend((number, frame, begin_ns, end_ns, thread))
 
     def __iter__(self) -> Iterator[Span]:
         """In the order of reports. For the end of the run."""
         stages = list(self._stages)
         for at in range(0, len(self._fields), 5):
-            number, frame, thread, begin_ns, end_ns = self._fields[at : at + 5]
-            yield Span(stages[number], frame, thread, begin_ns, end_ns)
+            number, *others = self._fields[at : at + 5]
+            yield Span(stages[number], *others)

@@ -1,5 +1,7 @@
 """Reports of known spans, and what becomes of them."""
 
+import threading
+import time
 from collections.abc import Callable
 
 from hypothesis import given
@@ -9,6 +11,7 @@ from qlumen.realtime.latency import END_TO_END, QUEUED
 from qlumen.realtime.profiling.recorder import (
     DECODE,
     MISSED,
+    REPORTS,
     RESPONSE,
     SEGMENTS,
     SLOWEST,
@@ -50,6 +53,7 @@ def played(
         recorder.span("inference", frame, decoded, inferred)
         recorder.span(END_TO_END, frame, decoded, inferred)
         recorder.span("sink", frame, inferred, inferred + MS)
+    recorder.settle()
     return recorder
 
 
@@ -91,6 +95,7 @@ def test_the_log_has_a_mark_where_a_steady_frame_was_late() -> None:
         at = due_ns(frame)
         recorder.span(DECODE, frame, at, at + MS)
         recorder.span(END_TO_END, frame, at + MS, at + (50 - 20 * frame) * MS)
+    recorder.settle()
     spans = list(log)
     marks = [(span.frame, span.begin_ns) for span in spans if span.stage == MISSED]
     assert marks == [(1, due_ns(1) + 30 * MS)]
@@ -108,7 +113,41 @@ def test_the_time_before_a_frame_is_due_is_no_decoding() -> None:
     """The reader sleeps in its call until then."""
     recorder = ProfileRecorder(range(3), due_ns, MS)
     recorder.span(DECODE, 1, due_ns(1) - 30 * MS, due_ns(1) + 2 * MS)
+    recorder.settle()
     assert recorder.accounts[DECODE].histogram.max_ns == 2 * MS
+
+
+def test_work_is_of_the_thread_that_reports_it() -> None:
+    """One thread uses its processor, another counts: time and trace name the first."""
+    log = SpanLog()
+    recorder = ProfileRecorder(range(3), lambda frame: None, MS, log)
+    used: dict[int, int] = {}
+
+    def work() -> None:
+        recorder.span("warm_up", 0, 0, MS)
+        before_ns = time.thread_time_ns()
+        while time.thread_time_ns() - before_ns < 50 * MS:
+            pass
+        recorder.span("work", 1, MS, 2 * MS)
+        used[threading.get_native_id()] = time.thread_time_ns() - before_ns
+
+    worker = threading.Thread(target=work, name="worker")
+    worker.start()
+    worker.join()
+    recorder.settle()
+    ((number, used_ns),) = used.items()
+    assert 50 * MS <= recorder.accounts["work"].cpu_ns < used_ns + MS
+    assert {span.thread for span in log} == {number}
+    assert log.threads[number] == "worker"
+
+
+def test_spans_are_counted_while_the_run_goes_on() -> None:
+    """What was noted and not counted yet does not grow with it."""
+    recorder = ProfileRecorder(range(100_000), lambda frame: None, MS)
+    for frame in range(1_000):
+        recorder.span(DECODE, frame, 0, MS)
+        recorder.span(END_TO_END, frame, MS, 2 * MS)
+        assert frame - recorder.steady_frames < REPORTS
 
 
 def test_slow_frames_are_found_with_what_made_them_slow() -> None:

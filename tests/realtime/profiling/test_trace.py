@@ -11,19 +11,21 @@ from qlumen.realtime.profiling.trace import write_trace
 from traces import check_trace
 
 MS = 1_000_000
+THREAD = 7
 
 
 def test_a_trace_has_the_documented_form(tmp_path: Path) -> None:
     """Work as complete events, queues and the frame as pairs, a mark where the budget broke."""
     log = SpanLog()
+    log.threads[THREAD] = "main"
     for frame in range(3):
         at = frame * 10 * MS
-        log.add("queued_decode", frame, at, at + MS)
-        log.add("decode", frame, at + MS, at + 2 * MS)
-        log.add("inference", frame, at + 2 * MS, at + 15 * MS)
-        log.add("overlay", frame, at + 2 * MS, at + 3 * MS)
-        log.add("response", frame, at, at + (15 + frame) * MS)
-    log.add(MISSED, 2, 37 * MS, 37 * MS)
+        log.add("queued_decode", frame, at, at + MS, THREAD)
+        log.add("decode", frame, at + MS, at + 2 * MS, THREAD)
+        log.add("inference", frame, at + 2 * MS, at + 15 * MS, THREAD)
+        log.add("overlay", frame, at + 2 * MS, at + 3 * MS, THREAD)
+        log.add("response", frame, at, at + (15 + frame) * MS, THREAD)
+    log.add(MISSED, 2, 37 * MS, 37 * MS, THREAD)
     write_trace(tmp_path / "t.json", log)
     content = json.loads((tmp_path / "t.json").read_text())
     assert check_trace(content) == {"M": 2, "X": 6, "b": 9, "e": 9, "i": 1}
@@ -36,7 +38,7 @@ def test_a_long_run_keeps_the_first_spans_and_counts_the_others(tmp_path: Path) 
     """The log's memory has an end."""
     log = SpanLog(limit=4)
     for frame in range(10):
-        log.add("decode", frame, frame, frame + 1)
+        log.add("decode", frame, frame, frame + 1, THREAD)
     assert [span.frame for span in log] == [0, 1, 2, 3]
     assert log.left_out == 6
 
