@@ -1,5 +1,6 @@
 """The passes of a profile: at the wanted rate, at full speed, and with allocations traced."""
 
+import gc
 import statistics
 import sys
 import time
@@ -15,7 +16,7 @@ from qlumen.realtime.engines.base import Engine, Ticket
 from qlumen.realtime.errors import UsageError
 from qlumen.realtime.latency import NullRecorder
 from qlumen.realtime.profiling.intervals import Interval, ratio_interval
-from qlumen.realtime.profiling.process import GcClock, Reading
+from qlumen.realtime.profiling.process import GcClock, Reading, rss_mib
 from qlumen.realtime.profiling.recorder import ProfileRecorder
 from qlumen.realtime.profiling.rig import Rig
 from qlumen.realtime.profiling.spans import SpanLog
@@ -23,6 +24,7 @@ from qlumen.realtime.profiling.spans import SpanLog
 WARM_UP_FRAMES = 25
 LEAST_STEADY_FRAMES = 20
 FIRST_READ_NS, READ_AGAIN = 1_000_000_000, 1.25
+MEMORY_EVERY_NS = 1_000_000_000
 COOL_DOWN_FRAMES = 16
 """After the steady ones: while the last of those are finished, all threads are still at work."""
 GRACE, GRACE_SECONDS = 1.5, 20.0
@@ -52,7 +54,7 @@ class Profiler:
             planned one, or before it in a run that ended early: a reading takes milliseconds,
             so they come a second after the first and then ever more seldom.
         frames: steady ones that were finished between those two.
-        most_rss_mib: of all readings.
+        most_rss_mib: of these, and of memory alone, which is looked at every second.
     """
 
     before: Reading
@@ -67,6 +69,7 @@ class Profiler:
         )
         self.frames = self._finished = 0
         self._next_ns: float = FIRST_READ_NS
+        self._next_memory_ns = MEMORY_EVERY_NS
         self.most_rss_mib = 0.0
 
     def run(
@@ -98,6 +101,9 @@ class Profiler:
             if steady == self._planned or passed_ns >= self._next_ns:
                 self.after, self.frames = self._now(), steady
                 self._next_ns = passed_ns * READ_AGAIN
+            elif passed_ns >= self._next_memory_ns:
+                self.most_rss_mib = max(self.most_rss_mib, rss_mib())
+                self._next_memory_ns = passed_ns + MEMORY_EVERY_NS
 
     def _now(self) -> Reading:
         reading = Reading.now()
@@ -122,8 +128,8 @@ def steady_pass(
     profiler.run(WARM_UP_FRAMES + planned + COOL_DOWN_FRAMES, fps=fps, until_ns=until_ns)
     if not profiler.frames:
         raise UsageError(
-            f"the {WARM_UP_FRAMES} frames of the warm-up took all of {limit_s:.0f} s, so nothing "
-            "could be measured; take more --seconds"
+            f"after the {WARM_UP_FRAMES} frames of the warm-up too little was left of "
+            f"{limit_s:.0f} s to measure; take more --seconds"
         )
     return profiler
 
@@ -226,8 +232,9 @@ class Allocations:
     """Attributes:
     swing_kib: the most that was held at once between two frames over what was held after
         them, median.
-    growth_kib: kept from one frame to the next, median. sites: what held more memory
-    afterwards, the largest first; pictures of a round that began meanwhile are among it.
+    growth_kib: what is held after the pass over what was held before it, by frames; no frame
+        is on its way then. sites: what held more memory afterwards, the largest first; pictures
+        of a round that began meanwhile are among both.
     """
 
     frames: int
@@ -240,26 +247,28 @@ def allocation_pass(rig: Rig) -> Allocations:
     """A short run with every allocation of Python and NumPy traced, which slows it a lot;
     nothing else is measured in it."""
     swings: list[int] = []
-    levels: list[int] = []
 
     def on_frame(done: int) -> None:
         level, peak = tracemalloc.get_traced_memory()
         swings.append(peak - level)
-        levels.append(level)
         tracemalloc.reset_peak()
+
+    def kept() -> tuple[int, tracemalloc.Snapshot]:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0], tracemalloc.take_snapshot()
 
     tracemalloc.start()
     try:
         rig.run(NullRecorder(), ALLOCATION_WARM_UP_FRAMES)
-        before = tracemalloc.take_snapshot()
+        level_before, before = kept()
         tracemalloc.reset_peak()
         rig.run(NullRecorder(), ALLOCATION_FRAMES, on_frame=on_frame)
-        after = tracemalloc.take_snapshot()
+        level_after, after = kept()
     finally:
         tracemalloc.stop()
-    growth = statistics.median(np.diff(levels).tolist()) / KIB
+    growth = (level_after - level_before) / ALLOCATION_FRAMES
     return Allocations(
-        ALLOCATION_FRAMES, statistics.median(swings) / KIB, growth, _sites(before, after)
+        ALLOCATION_FRAMES, statistics.median(swings) / KIB, growth / KIB, _sites(before, after)
     )
 
 

@@ -63,7 +63,7 @@ class Reading:
             time.monotonic_ns(),
             time.process_time_ns(),
             _tasks(),
-            psutil.Process().memory_info().rss / MIB,
+            rss_mib(),
             resource.getrusage(resource.RUSAGE_SELF).ru_minflt,
         )
 
@@ -78,6 +78,11 @@ def thread_uses(before: Reading, after: Reading) -> list[ThreadUse]:
         used.setdefault(task.name, []).append(spent)
     uses = [_use(name, tasks, passed_ns) for name, tasks in used.items()]
     return sorted(uses, key=lambda use: -use.cpu_s)
+
+
+def rss_mib() -> float:
+    """Of the process, now."""
+    return psutil.Process().memory_info().rss / MIB
 
 
 def peak_rss_mib() -> float:
