@@ -1,14 +1,14 @@
 """A decoded picture as FFmpeg holds it, for stages that need less than all of it in BGR."""
 
 import threading
-from collections.abc import Callable
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.bt709 import to_bgr
+from qlumen.kernels.yuv420 import yuv420_to_bgr
+from qlumen.realtime.colour import BT709, decoding
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Box, Image
 
 Plane = NDArray[np.uint8]
@@ -19,6 +19,10 @@ class Planes:
 
     Any thread may read it. Not to be written to: the decoder predicts from it.
 
+    Args:
+        frame: `yuv420p`.
+        pool: all of the picture in BGR, if ever it is asked for, is one of its arrays.
+
     Attributes:
         frame: `yuv420p`.
         size: width and height in pixels.
@@ -26,12 +30,15 @@ class Planes:
         chroma: Cb and Cr, `(H / 2, W / 2) uint8` each.
     """
 
-    def __init__(self, frame: av.VideoFrame, convert: Callable[[av.VideoFrame], Image]) -> None:
-        """`convert` gives all of the picture as `(H, W, 3) uint8` BGR, if ever it is asked for."""
+    def __init__(self, frame: av.VideoFrame, pool: FramePool) -> None:
         self.frame = frame
         self.size = (frame.width, frame.height)
-        self.luma, *self.chroma = (_read_only(samples(plane)) for plane in frame.planes)
-        self._convert = convert
+        self._lines = decoded_lines(frame)
+        self.luma, *self.chroma = (
+            lines[: plane.height, : plane.width]
+            for lines, plane in zip(self._lines, frame.planes, strict=True)
+        )
+        self._pool = pool
         self._converting = threading.Lock()
         self._bgr: Image | None = None
 
@@ -39,24 +46,36 @@ class Planes:
         """All of it as `(H, W, 3) uint8` BGR; converted once."""
         with self._converting:
             if self._bgr is None:
-                self._bgr = self._convert(self.frame)
+                width, height = self.size
+                self._bgr = self._pool.take((height, width, 3))
+                yuv420_to_bgr(*self._lines, 0, 0, _MAPPING, self._bgr)
             return self._bgr
 
     def patch(self, box: Box) -> Image:
         """The pixels of a half-open box with even bounds as a new `(h, w, 3) uint8` BGR."""
         x0, y0, x1, y1 = box
-        size = (x1 - x0, y1 - y0)
-        part = slice(y0 // 2, y1 // 2), slice(x0 // 2, x1 // 2)
-        full = [cv2.resize(p[part], size, interpolation=cv2.INTER_NEAREST) for p in self.chroma]
-        return to_bgr([self.luma[y0:y1, x0:x1], *full])
+        image = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+        yuv420_to_bgr(*self._lines, x0, y0, _MAPPING, image)
+        return image
+
+
+def plane_lines(plane: av.video.plane.VideoPlane) -> Plane:
+    """A plane where FFmpeg keeps it, C-contiguous `(rows, line) uint8`: its samples, and what is
+    between the end of a row and the next."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
 def samples(plane: av.video.plane.VideoPlane) -> Plane:
     """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width]
+    return plane_lines(plane)[: plane.height, : plane.width]
 
 
-def _read_only(plane: Plane) -> Plane:
-    plane.flags.writeable = False
-    return plane
+def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
+    """`plane_lines` of luma, Cb and Cr, not to be written to."""
+    luma, blue, red = (plane_lines(plane) for plane in frame.planes)
+    for plane in (luma, blue, red):
+        plane.flags.writeable = False
+    return luma, blue, red
+
+
+_MAPPING = decoding(BT709, full=False)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from qlumen.realtime.bt709 import to_bgr
+from qlumen.realtime.colour import to_bgr
 from qlumen.realtime.frames import Image
 from qlumen.realtime.geometry import Fit, Geometry
 from qlumen.realtime.planes import Plane, Planes

@@ -22,6 +22,7 @@ from qlumen.realtime.overlay import Overlay
 from qlumen.realtime.pipeline import Pipeline
 from qlumen.realtime.progress import progress_bar
 from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks import yuv
 from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.realtime.sources.choose import input_files, open_source
 from qlumen.realtime.summary import ReplaySummary, print_summary, summarise
@@ -129,6 +130,7 @@ def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
     """Run every stage once at the source's frame size, so that no frame pays for compiling."""
     width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
     black = np.zeros((height, width, 3), np.uint8)
+    yuv.warm_up()
     segmenter.preprocess(black)
     overlay.drawn(black, segmenter.warm_up((width, height)))
 

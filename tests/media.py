@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Finding, Frame, FrameResult, Image, Segmentation
 from qlumen.realtime.planes import Planes
-from qlumen.realtime.sources.picture import to_bgr
 
 RATE = Fraction(25)
 INTERLACED_DCT, INTERLACED_ME = 1 << 18, 1 << 29  # AV_CODEC_FLAG_*
@@ -182,7 +181,7 @@ def planes_of(rng: np.random.Generator, width: int, height: int) -> Planes:
     samples = rng.integers(0, 256, (height * 3 // 2, width), np.uint8)
     frame = av.VideoFrame.from_ndarray(samples, format="yuv420p")
     frame.colorspace = BT709
-    return Planes(frame, lambda decoded: to_bgr(decoded, FramePool()))
+    return Planes(frame, FramePool())
 
 
 def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":

@@ -27,6 +27,7 @@ from qlumen.realtime.live.marks import draw_marks
 from qlumen.realtime.live.priority import raise_priority
 from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
 from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.sinks import yuv
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -75,6 +76,7 @@ class Display(Closing):
         x, y = width // 2, height // 2
         made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
         black = np.zeros((height, width, 3), np.uint8)
+        yuv.warm_up()
         thumbnail = self._motion.reduce(black)
         still = self._motion.flow(thumbnail, thumbnail)
         mask = filled([made_up], frame_size)

@@ -22,6 +22,7 @@ from qlumen.realtime.pipeline import Outcome, Pipeline
 from qlumen.realtime.profiling.playing import Playing
 from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.sinks import yuv
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.null import NullSink
 from qlumen.realtime.sinks.recorder import Recorder
@@ -122,6 +123,7 @@ class Rig(Closing):
         black = np.zeros((height, width, 3), np.uint8)
         with native_threads_named("opencv"):
             self.segmenter.preprocess(black)
+        yuv.warm_up()
         self._overlay.drawn(black, self.segmenter.warm_up((width, height)))
 
     def _recorded_scene(self) -> Path:

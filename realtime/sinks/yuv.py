@@ -1,21 +1,31 @@
-"""From BGR images to the pictures that a video encoder takes."""
+"""From BGR images to the pictures that a video encoder takes: BT.709, limited range."""
 
 from collections.abc import Iterable
 
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from qlumen.realtime.bt709 import to_yuv
+from qlumen.kernels.yuv420 import bgr_to_yuv420
+from qlumen.realtime.colour import BT709, encoding
 from qlumen.realtime.drawn import Patch
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
-from qlumen.realtime.planes import Planes, samples
+from qlumen.realtime.planes import Planes, plane_lines, samples
 
 
 def to_picture(image: Image) -> av.VideoFrame:
-    """`(H, W, 3) uint8` BGR as `yuv420p`; odd sides are made even by repeating the edge."""
-    return av.VideoFrame.from_ndarray(to_i420(pad_to_even(image)), format="yuv420p")
+    """`(H, W, 3) uint8` BGR as `yuv420p`, exact but for the rounding. Chroma is that of the mean
+    of 2x2 pixels; odd sides are made even by repeating the edge."""
+    even = np.ascontiguousarray(pad_to_even(image))
+    picture = av.VideoFrame(even.shape[1], even.shape[0], "yuv420p")
+    bgr_to_yuv420(even, _MAPPING, *(plane_lines(plane) for plane in picture.planes))
+    return picture
+
+
+def warm_up() -> None:
+    """Compile the conversions of this kind of picture, here and back."""
+    Planes(to_picture(np.zeros((2, 2, 3), np.uint8)), FramePool(prepared=1)).bgr()
 
 
 def repainted(planes: Planes, patches: Iterable[Patch]) -> av.VideoFrame:
@@ -24,37 +34,18 @@ def repainted(planes: Planes, patches: Iterable[Patch]) -> av.VideoFrame:
     All other samples of luma, and of chroma where none of the 2x2 pixels is marked, are those of
     the decoder.
     """
-    width, height = planes.size
-    picture = av.VideoFrame(width, height, "yuv420p")
+    picture = av.VideoFrame(*planes.size, "yuv420p")
     luma, *chroma = (samples(plane) for plane in picture.planes)
     np.copyto(luma, planes.luma)
     for plane, source in zip(chroma, planes.chroma, strict=True):
         np.copyto(plane, source)
     for (x0, y0, x1, y1), image, marked in patches:
-        height, width = y1 - y0, x1 - x0
-        fresh = to_i420(image)
-        cv2.copyTo(fresh[:height], marked, luma[y0:y1, x0:x1])
-        halves = fresh[height:].reshape(2, height // 2, width // 2)
+        fresh, *halves = (samples(plane) for plane in to_picture(image).planes)
+        cv2.copyTo(fresh, marked, luma[y0:y1, x0:x1])
         touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
         for plane, values in zip(chroma, halves, strict=True):
             cv2.copyTo(values, touched, plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2])
     return picture
-
-
-def to_i420(image: Image) -> NDArray[np.uint8]:
-    """`(H, W, 3) uint8` BGR, H and W even, as `(H * 3 / 2, W) uint8` planar YUV 4:2:0.
-
-    BT.709, limited range; within a level of the formula. Chroma is the mean of 2x2 pixels.
-    """
-    height, width = image.shape[:2]
-    yuv = to_yuv(image)
-    half = cv2.resize(yuv, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    planes = np.empty((height * 3 // 2, width), np.uint8)
-    planes[:height] = cv2.extractChannel(yuv, 0)
-    chroma = planes[height:].reshape(2, height // 2, width // 2)
-    chroma[0] = cv2.extractChannel(half, 1)
-    chroma[1] = cv2.extractChannel(half, 2)
-    return planes
 
 
 def padded(size: tuple[int, int]) -> tuple[int, int]:
@@ -80,3 +71,6 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=method)
     return canvas
+
+
+_MAPPING = encoding(BT709, full=False)

@@ -1,6 +1,5 @@
 """From a decoded FFmpeg frame to an upright picture."""
 
-from functools import partial
 from typing import NamedTuple
 
 import av
@@ -9,13 +8,17 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, Colorspace
 
+from qlumen.kernels.yuv420 import yuv420_to_bgr
+from qlumen.realtime.colour import MATRICES, decoding
 from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
-from qlumen.realtime.planes import Planes
+from qlumen.realtime.planes import Planes, decoded_lines
 
 SPC_UNSPECIFIED = 2  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
 SD_HEIGHT_PX = 576
+FULL_420 = "yuvj420p"
+"""FFmpeg's older name of full range."""
 
 
 class Picture(NamedTuple):
@@ -36,7 +39,7 @@ def upright_picture(
 ) -> Picture:
     """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
     if matrix is None and _is_recordable(frame):
-        return Picture(frame, Planes(frame, partial(to_bgr, pool=pool)))
+        return Picture(frame, Planes(frame, pool))
     return Picture(frame, upright(to_bgr(frame, pool), matrix))
 
 
@@ -46,12 +49,15 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     Colour range and matrix are those that the frame is flagged with. Without a flag the
     matrix is BT.709 for pictures wider than 1279 or higher than 576 pixels and BT.601
     for smaller ones, the convention of video players. More than 8 bits are reduced to 8.
-    8-bit 4:2:0 takes swscale's fast path: at most 3 levels from the exact value, 1 level
-    too dark in the mean.
+    8-bit 4:2:0 is exact but for the rounding; swscale converts the rest, within 3 levels.
     """
-    packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
-    image = pool.take((packed.height, packed.width, 3))
-    np.copyto(image, _pixels(packed))
+    image = pool.take((frame.height, frame.width, 3))
+    if _is_420(frame):
+        mapping = decoding(MATRICES[_matrix(frame)], full=_is_full(frame))
+        yuv420_to_bgr(*decoded_lines(frame), 0, 0, mapping, image)
+    else:
+        packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
+        np.copyto(image, _pixels(packed))
     return image
 
 
@@ -100,12 +106,24 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
 
 def _is_recordable(frame: av.VideoFrame) -> bool:
     return (
-        frame.format.name == "yuv420p"
+        _is_420(frame)
         and _matrix(frame) == Colorspace.ITU709
-        and frame.color_range != ColorRange.JPEG
+        and not _is_full(frame)
         and frame.width % 2 == frame.height % 2 == 0
+    )
+
+
+def _is_420(frame: av.VideoFrame) -> bool:
+    """Planar, of 8 bits, and of a matrix whose formula is known here."""
+    return (
+        frame.format.name in ("yuv420p", FULL_420)
+        and _matrix(frame) in MATRICES
         and all(plane.line_size > 0 for plane in frame.planes)
     )
+
+
+def _is_full(frame: av.VideoFrame) -> bool:
+    return frame.format.name == FULL_420 or frame.color_range == ColorRange.JPEG
 
 
 def _matrix(frame: av.VideoFrame) -> int:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.geometry import Fit
 from qlumen.realtime.planes import Planes
 from qlumen.realtime.preprocess import Preprocessor
@@ -63,7 +64,7 @@ def test_planes_become_the_picture_that_their_bgr_becomes(size: tuple[int, int],
     rng = np.random.default_rng(2)
     colours = cv2.GaussianBlur(rng.integers(0, 256, (9, 16, 3), np.uint8), (0, 0), 1)
     image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
-    planes = Planes(to_picture(image), lambda _: image)
+    planes = Planes(to_picture(image), FramePool())
     fitted = Preprocessor((352, 352), fit)
     got, wanted = fitted(planes), fitted(image)
     assert got.shape == wanted.shape

@@ -1,0 +1,100 @@
+"""Between BGR and 4:2:0 at 1080p, one thread: our kernels, FFmpeg's swscale, and OpenCV.
+
+OpenCV converts planar 4:2:0 of BT.601 only, so it is there for its time. Errors are levels from
+the formula of BT.709, which swscale is given, too; `bias` is their mean.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Colorspace
+from numpy.typing import NDArray
+
+from qlumen.realtime.frame_pool import FramePool
+from qlumen.realtime.frames import Image
+from qlumen.realtime.sinks.yuv import to_picture
+from qlumen.realtime.sources.picture import to_bgr
+from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+
+from common import interleaved_ms, parser, report
+
+WIDTH, HEIGHT = 1920, 1080
+RED, BLUE = 0.2126, 0.0722
+Values = NDArray[np.float64]
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=200, help="calls of each, taking turns")
+    options = arguments.parse_args()
+    cv2.setNumThreads(1)
+    image = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT)).frame(3).image
+    picture = to_picture(image)
+    picture.colorspace = Colorspace.ITU709
+    packed, pool = picture.to_ndarray(), FramePool()
+    functions: dict[str, Callable[[], Image]] = {
+        "decode_ours": partial(to_bgr, picture, pool),
+        "decode_swscale": partial(swscale_to_bgr, picture, np.empty_like(image)),
+        "decode_opencv": partial(cv2.cvtColor, packed, cv2.COLOR_YUV2BGR_I420),
+        "encode_ours": lambda: samples(to_picture(image)),
+        "encode_swscale": lambda: samples(swscale_to_yuv(image)),
+        "encode_opencv": partial(cv2.cvtColor, image, cv2.COLOR_BGR2YUV_I420),
+    }
+    exact = {"decode": exact_bgr(packed), "encode": exact_luma(image)}
+    times = interleaved_ms(functions, options.rounds)
+    rows = [
+        {"name": name, "ms_p50": median(ms), "ms_min": min(ms)}
+        | ({} if name.endswith("opencv") else errors(functions[name](), exact[name[:6]]))
+        for name, ms in times.items()
+    ]
+    ratios = {
+        f"{name}_over_ours": median(times[name]) / median(times[f"{name[:6]}_ours"])
+        for name in times
+        if not name.endswith("ours")
+    }
+    report(rows, ratios, options.json)
+
+
+def swscale_to_bgr(picture: av.VideoFrame, image: Image) -> Image:
+    """Into an array that can be kept, as a frame has to be."""
+    converted = picture.reformat(format="bgr24", src_colorspace=Colorspace.ITU709, threads=1)
+    rows = np.frombuffer(converted.planes[0], np.uint8).reshape(HEIGHT, -1)
+    np.copyto(image, rows[:, : 3 * WIDTH].reshape(image.shape))
+    return image
+
+
+def swscale_to_yuv(image: Image) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
+
+
+def samples(picture: av.VideoFrame) -> Image:
+    """Of luma, where FFmpeg keeps them."""
+    plane = picture.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:HEIGHT, :WIDTH]
+
+
+def exact_bgr(packed: Image) -> Values:
+    y = (packed[:HEIGHT] - 16.0) / 219
+    chroma = packed[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2).repeat(2, axis=1)
+    u, v = (chroma.repeat(2, axis=2) - 128.0) / 224
+    b, r = y + 2 * (1 - BLUE) * u, y + 2 * (1 - RED) * v
+    g = (y - RED * r - BLUE * b) / (1 - RED - BLUE)
+    return 255 * np.stack([b, g, r], axis=2).clip(0, 1)
+
+
+def exact_luma(image: Image) -> Values:
+    return 16 + 219 / 255 * (image @ np.array([BLUE, 1 - RED - BLUE, RED]))
+
+
+def errors(got: Image, wanted: Values) -> dict[str, float]:
+    difference = got - wanted
+    return {"error_max": float(np.abs(difference).max()), "bias": float(difference.mean())}
+
+
+if __name__ == "__main__":
+    main()
