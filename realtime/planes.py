@@ -3,6 +3,7 @@
 import threading
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,8 +72,10 @@ def samples(plane: av.video.plane.VideoPlane) -> Plane:
 
 
 def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
-    """`plane_lines` of luma, Cb and Cr, not to be written to."""
-    luma, blue, red = (plane_lines(plane) for plane in frame.planes)
+    """`plane_lines` of luma, Cb and Cr, not to be written to; of `nv12`, whose chroma alternates,
+    Cb and Cr are copies."""
+    luma, *chroma = (plane_lines(plane) for plane in frame.planes)
+    blue, red = cv2.split(chroma[0].reshape(len(chroma[0]), -1, 2)) if len(chroma) == 1 else chroma
     for plane in (luma, blue, red):
         plane.flags.writeable = False
     return luma, blue, red

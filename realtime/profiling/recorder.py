@@ -96,7 +96,8 @@ class _Thread(threading.local):
 
     def __init__(self, log: SpanLog | None) -> None:
         name = threading.current_thread().name
-        name_this_thread(name.removeprefix(PYTHON_PREFIX))
+        if threading.current_thread() is not threading.main_thread():  # its name is the program's
+            name_this_thread(name.removeprefix(PYTHON_PREFIX))
         self.number, self.cpu_ns = threading.get_native_id(), time.thread_time_ns()
         if log is not None:
             log.threads[self.number] = name
@@ -142,8 +143,10 @@ class ProfileRecorder(LatencyRecorder):
         bin_values_us()  # takes 20 ms once, which no frame is to pay for
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        thread, now_ns = self._thread, time.thread_time_ns()
-        cpu_ns, thread.cpu_ns = now_ns - thread.cpu_ns, now_ns
+        thread = self._thread
+        before_ns = thread.cpu_ns  # a new thread begins here
+        thread.cpu_ns = time.thread_time_ns()
+        cpu_ns = thread.cpu_ns - before_ns
         self._reports.append((stage, frame, begin_ns, end_ns, thread.number, cpu_ns))
         if stage == END_TO_END and len(self._reports) >= REPORTS:
             self.settle()

@@ -17,7 +17,8 @@ from qlumen.realtime.planes import Planes, plane_lines, samples
 def to_picture(image: Image) -> av.VideoFrame:
     """`(H, W, 3) uint8` BGR as `yuv420p`, exact but for the rounding. Chroma is that of the mean
     of 2x2 pixels; odd sides are made even by repeating the edge."""
-    even = np.ascontiguousarray(pad_to_even(image))
+    even = np.ascontiguousarray(pad_to_even(image)).view()
+    even.flags.writeable = False  # as some images are: another kind would be compiled for
     picture = av.VideoFrame(even.shape[1], even.shape[0], "yuv420p")
     bgr_to_yuv420(even, _MAPPING, *(plane_lines(plane) for plane in picture.planes))
     return picture

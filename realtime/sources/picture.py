@@ -14,7 +14,7 @@ from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Image
 from qlumen.realtime.planes import Planes, decoded_lines
 
-SPC_UNSPECIFIED = 2  # ITU-T H.273, MatrixCoefficients
+SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
 SD_HEIGHT_PX = 576
 FULL_420 = "yuvj420p"
@@ -46,10 +46,12 @@ def upright_picture(
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     """The frame's pixels in an array of `pool`, `(H, W, 3) uint8` BGR, as stored (not turned).
 
-    Colour range and matrix are those that the frame is flagged with. Without a flag the
-    matrix is BT.709 for pictures wider than 1279 or higher than 576 pixels and BT.601
-    for smaller ones, the convention of video players. More than 8 bits are reduced to 8.
-    8-bit 4:2:0 is exact but for the rounding; swscale converts the rest, within 3 levels.
+    Colour range and matrix are those that the frame is flagged with. Without a flag, or with
+    one that is not known here (BT.2020 with constant luminance, YCgCo), the matrix is BT.709
+    for pictures wider than 1279 or higher than 576 pixels and BT.601 for smaller ones, the
+    convention of video players. More than 8 bits are reduced to 8.
+    8-bit 4:2:0, planar or `nv12`, is exact but for the rounding. swscale converts the rest, most
+    of it within 3 levels; samples that no colour has may come out as another one's.
     """
     image = pool.take((frame.height, frame.width, 3))
     if _is_420(frame):
@@ -106,7 +108,8 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
 
 def _is_recordable(frame: av.VideoFrame) -> bool:
     return (
-        _is_420(frame)
+        frame.format.name == "yuv420p"
+        and _is_420(frame)
         and _matrix(frame) == Colorspace.ITU709
         and not _is_full(frame)
         and frame.width % 2 == frame.height % 2 == 0
@@ -114,9 +117,9 @@ def _is_recordable(frame: av.VideoFrame) -> bool:
 
 
 def _is_420(frame: av.VideoFrame) -> bool:
-    """Planar, of 8 bits, and of a matrix whose formula is known here."""
+    """Of 8 bits, and of a matrix whose formula is known here."""
     return (
-        frame.format.name in ("yuv420p", FULL_420)
+        frame.format.name in ("yuv420p", FULL_420, "nv12")
         and _matrix(frame) in MATRICES
         and all(plane.line_size > 0 for plane in frame.planes)
     )
@@ -127,7 +130,7 @@ def _is_full(frame: av.VideoFrame) -> bool:
 
 
 def _matrix(frame: av.VideoFrame) -> int:
-    if frame.colorspace != SPC_UNSPECIFIED:
+    if frame.colorspace == SPC_RGB or frame.colorspace in MATRICES:
         return int(frame.colorspace)
     hd = frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX
     return Colorspace.ITU709 if hd else Colorspace.ITU601

@@ -137,6 +137,7 @@ def test_work_is_of_the_thread_that_reports_it() -> None:
     recorder.settle()
     ((number, used_ns),) = used.items()
     assert 50 * MS <= recorder.accounts["work"].cpu_ns < used_ns + MS
+    assert 0 <= recorder.accounts["warm_up"].cpu_ns < MS
     assert {span.thread for span in log} == {number}
     assert log.threads[number] == "worker"
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.kernels.yuv420 import bgr_to_yuv420
 from qlumen.realtime.drawn import Patch, disjoint
-from qlumen.realtime.sinks.yuv import fit, pad_to_even, repainted, to_picture
+from qlumen.realtime.sinks.yuv import fit, pad_to_even, repainted, to_picture, warm_up
 
 from media import planes_of
 from strategies import boxes
@@ -52,6 +53,16 @@ def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None
     assert (planes[:4] == yuv[0]).all()
     assert (planes[4] == yuv[1]).all()
     assert (planes[5] == yuv[2]).all()
+
+
+def test_nothing_is_compiled_for_an_image_that_is_read_only() -> None:
+    """Warmed up with one that is not; a recording of live video would lose frames meanwhile."""
+    warm_up()
+    before = list(bgr_to_yuv420.signatures)
+    image = np.full((4, 4, 3), 9, np.uint8)
+    image.flags.writeable = False
+    assert to_picture(image).to_ndarray()[0, 0] == 24
+    assert bgr_to_yuv420.signatures == before
 
 
 @given(st.data(), SIDES, SIDES, st.integers(0, 2**16))

@@ -55,6 +55,32 @@ def test_flagged_frames_follow_the_formula(
     assert_close(frame, bgr)
 
 
+@given(st.integers(1, 20), st.integers(1, 20), st.booleans(), st.integers(0, 2**16))
+def test_alternating_chroma_is_that_of_planes(
+    width: int, height: int, full: bool, seed: int
+) -> None:
+    """`nv12`, which hardware decodes to, holds the samples of `yuv420p` in another order."""
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(0, 256, (3 * height, 2 * width), np.uint8)
+    planar = av.VideoFrame.from_ndarray(samples, format="yuv420p")
+    chroma = samples[2 * height :].reshape(2, -1)
+    mixed = np.concatenate([samples[: 2 * height], chroma.T.reshape(height, 2 * width)])
+    alternating = av.VideoFrame.from_ndarray(mixed, format="nv12")
+    for frame in (planar, alternating):
+        frame.color_range = 2 if full else 1
+    wanted, pool = to_bgr(planar, FramePool()), FramePool()
+    np.testing.assert_array_equal(to_bgr(alternating, pool), wanted)
+
+
+@pytest.mark.parametrize("flag", [8, 10])
+def test_a_flag_that_is_not_known_is_none(flag: int) -> None:
+    """YCgCo, and BT.2020 with constant luminance, which FFmpeg does not convert either."""
+    frame = flat_frame((90, 100, 180))
+    unflagged = to_bgr(frame, FramePool())
+    frame.colorspace = flag
+    np.testing.assert_array_equal(to_bgr(frame, FramePool()), unflagged)
+
+
 @pytest.mark.parametrize(
     ("size", "matrix"),
     [((720, 576), 5), ((560, 480), 5), ((1280, 720), 1), ((720, 578), 1), ((1280, 16), 1)],
