@@ -1,7 +1,6 @@
 """Faults around a running session, with real senders and a real screen: the video goes on,
 the recording plays, the log verifies, and what was lost is told."""
 
-import json
 import os
 import signal
 import subprocess
@@ -35,17 +34,14 @@ def end_in_order(process: "subprocess.Popen[bytes]", folder: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors.decode()
-    drops = json.loads((folder / "s.json").read_text())["drops"]
-    check_left(folder, sum(count for cause, count in drops.items() if cause != "model_busy"))
+    check_left(folder)
 
 
-def check_left(folder: Path, lost: int = 0) -> None:
-    """The log verifies, its frames count up without a gap but for so many that are told to be
-    lost, as on a machine that is busy elsewhere, and the recording plays in order."""
+def check_left(folder: Path) -> None:
+    """The log verifies, its frames count up without a gap, and the recording plays in order."""
     assert check_chain(folder / "e.jsonl").fault is None
     indices = [line["frame"] for line in frame_lines(folder)]
-    assert indices == sorted(set(indices))
-    assert indices[-1] + 1 - len(indices) <= lost
+    assert indices == list(range(len(indices)))
     seconds, _ = read_video(folder / "o.mp4")
     assert seconds == sorted(seconds)
     assert len(seconds) > 5
@@ -64,7 +60,7 @@ def test_a_sender_that_dies_and_comes_back_with_another_size(tmp_path: Path) -> 
     first = pattern_clip(tmp_path / "a.mp4", 100)
     second = pattern_clip(tmp_path / "b.mp4", 100, (160, 128))
     with ffmpeg_sender(first, url + "?pkt_size=1316", "-f", "mpegts"):
-        process = started(tmp_path, url, "--json", str(tmp_path / "s.json"), settings=QUICK)
+        process = started(tmp_path, url, settings=QUICK)
         wait_for_frames(tmp_path, 20)
     wait_until(lambda: bool(given_up(tmp_path)), "the source never gave the sender up")
     lost_at = len(frame_lines(tmp_path))
@@ -89,7 +85,7 @@ def test_a_closed_window_costs_the_window_alone(
         pytest.skip(reason)
     with screen() as desk:
         monkeypatch.setenv("DISPLAY", desk.name)
-        process = started(tmp_path, "scene", "--monitor", "--json", str(tmp_path / "s.json"))
+        process = started(tmp_path, "scene", "--monitor")
         wait_for_frames(tmp_path, 20)
         desk.close(desk.window(TITLE))
         wait_for_event(tmp_path, "sink_detached")
