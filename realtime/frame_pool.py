@@ -5,11 +5,14 @@ to the allocator each time, pictures leave gaps between what else lives there, a
 grows for minutes; given back to the system, they cost a page fault every 4 KiB when they are
 next written to (1080p: 6,000 a frame, 12 ms). Kept here, they cost neither.
 
-As many as a busy moment needs are made at the start: made one by one, whenever there were
-never before so many on their way at once, they would let memory grow for minutes.
+As many as a replay needs are made at the start: made one by one, whenever there were never
+before so many on their way at once, they would let memory grow for minutes. Those that a busy
+moment needs besides, such as frames that wait for a slow output, go back to the system after
+it. So that they can, each has a mapping of its own: what `malloc` gets back it may keep.
 """
 
 import math
+import mmap
 import sys
 import threading
 
@@ -18,8 +21,10 @@ from numpy.typing import NDArray
 
 PREPARED = 12
 """Pictures on their way at once in a replay whose queues are full, if all are wanted whole."""
-IDLE_BYTES = 72 << 20
-"""Kept for use again, and prepared, at most; twelve pictures of 1080p."""
+PREPARED_BYTES = 72 << 20
+"""Of the prepared ones, at most; twelve pictures of 1080p."""
+SPARE = 2
+"""Free arrays that are kept when more than the prepared ones are in use."""
 
 
 class FramePool:
@@ -31,18 +36,17 @@ class FramePool:
     written over. Code that keeps a bare address without a reference is on its own.
 
     Args:
-        prepared: arrays that are made and written to when a shape is first asked for, as far
-            as `idle_bytes` goes.
-        idle_bytes: free arrays beyond this are dropped.
+        prepared: arrays that are made and written to when a shape is first asked for, and kept,
+            as far as `prepared_bytes` goes; one at least.
     """
 
-    def __init__(self, prepared: int = PREPARED, idle_bytes: int = IDLE_BYTES) -> None:
-        self._prepared, self._idle_bytes = prepared, idle_bytes
+    def __init__(self, prepared: int = PREPARED, prepared_bytes: int = PREPARED_BYTES) -> None:
+        self._prepared, self._prepared_bytes = prepared, prepared_bytes
         self._owners: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """An uninitialised C-contiguous `uint8` array of that shape, held by nobody else.
+        """A C-contiguous `uint8` array of that shape with any values, held by nobody else.
 
         Another shape than the last time drops all free arrays.
         """
@@ -51,7 +55,7 @@ class FramePool:
                 self._owners = self._made(shape)
             free = self._free()
             if not free:
-                self._owners.append(np.empty(shape, np.uint8))
+                self._owners.append(_mapped(shape))
                 return self._owners[-1].view()
             taken = self._owners[free[0]].view()
             self._drop(free[1:])
@@ -59,18 +63,30 @@ class FramePool:
 
     def _made(self, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
         """The prepared arrays. Filled, because the system gives memory when it is written to."""
-        count = min(self._prepared, self._idle_bytes // max(1, math.prod(shape)))
-        return [np.full(shape, 0, np.uint8) for _ in range(max(1, count))]
+        made = [_mapped(shape) for _ in range(self._kept(shape))]
+        for array in made:
+            array.fill(0)
+        return made
+
+    def _kept(self, shape: tuple[int, ...]) -> int:
+        return max(1, min(self._prepared, self._prepared_bytes // max(1, math.prod(shape))))
 
     def _free(self) -> list[int]:
         count = len(self._owners)
         return [i for i in range(count) if _references(self._owners, i) == _FREE_REFERENCES]
 
     def _drop(self, free: list[int]) -> None:
-        """Let go of the last of these arrays, so many that the others fit `idle_bytes`."""
-        kept = self._idle_bytes // max(1, self._owners[0].nbytes)
-        for index in reversed(free[kept:]):
+        """Let go of those of the free arrays that were made for a busy moment."""
+        excess = len(self._owners) - self._kept(self._owners[0].shape)
+        for index in reversed(free[SPARE:][-excess:] if excess > 0 else []):
             del self._owners[index]
+
+
+def _mapped(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Zeros in memory that goes back to the system with the array."""
+    size = max(1, math.prod(shape))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.ndarray(shape, np.uint8, memory)
 
 
 def _references(owners: list[NDArray[np.uint8]], index: int) -> int:

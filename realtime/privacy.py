@@ -9,6 +9,7 @@ import numpy as np
 from qlumen.kernels.pixelate import pixelate
 from qlumen.realtime.errors import ConfigError
 from qlumen.realtime.field import Field
+from qlumen.realtime.frame_pool import FramePool
 from qlumen.realtime.frames import Box, Condition, Image
 
 Shares = tuple[float, float, float, float]
@@ -39,6 +40,7 @@ class Privacy:
         self._regions = tuple(regions)
         self._outside_field = outside_field
         self._pixelate = pixelate_outside_body
+        self._pool = FramePool()
 
     @property
     def active(self) -> bool:
@@ -46,8 +48,8 @@ class Privacy:
         return bool(self._regions) or self._outside_field or self._pixelate
 
     def __call__(self, image: Image, field: Field, condition: Condition) -> Image:
-        """Hide what is to be hidden of `(H, W, 3) uint8` BGR: in a new array, or the same
-        object if that is nothing.
+        """Hide what is to be hidden of `(H, W, 3) uint8` BGR: in an array of its own, or
+        the same object if that is nothing.
 
         No byte of what is blacked out has an influence on the result, pixelated or not.
         """
@@ -57,12 +59,23 @@ class Privacy:
         outside_body = self._pixelate and condition is Condition.OUT_OF_BODY
         if not (boxes or covered or outside_body):
             return image
-        hidden = _blacked(image, boxes, covered)
+        hidden = self._blacked(image, boxes, covered)
         if not outside_body:
             return hidden
-        blocks = np.empty_like(hidden)
+        blocks = self._pool.take(image.shape)
         pixelate(hidden, max(1, math.ceil(height / BLOCKS_DOWN)), blocks)
-        return _blacked(blocks, boxes, covered)
+        return self._blacked(blocks, boxes, covered)
+
+    def _blacked(self, image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
+        """A copy."""
+        hidden = self._pool.take(image.shape)
+        if field is None:
+            np.copyto(hidden, image)
+        else:
+            _copy_only(field, image, hidden)
+        for x0, y0, x1, y1 in boxes:
+            hidden[y0:y1, x0:x1] = 0
+        return hidden
 
 
 def _check(region: Shares) -> None:
@@ -87,18 +100,12 @@ def _is_whole(field: Field, width: int, height: int) -> bool:
     return field.mask is None and field.box == (0, 0, width, height)
 
 
-def _blacked(image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
-    """A copy."""
-    hidden = image.copy() if field is None else _only(field, image)
-    for x0, y0, x1, y1 in boxes:
-        hidden[y0:y1, x0:x1] = 0
-    return hidden
-
-
-def _only(field: Field, image: Image) -> Image:
-    if field.mask is not None:
-        return cv2.copyTo(image, field.mask)
+def _copy_only(field: Field, image: Image, hidden: Image) -> None:
+    """The pixels within the field, and 0 around them."""
+    hidden.fill(0)
     x0, y0, x1, y1 = field.box
-    hidden = np.zeros_like(image)
-    hidden[y0:y1, x0:x1] = image[y0:y1, x0:x1]
-    return hidden
+    inside = np.s_[y0:y1, x0:x1]
+    if field.mask is None:
+        hidden[inside] = image[inside]
+    else:
+        cv2.copyTo(image[inside], field.mask[inside], hidden[inside])

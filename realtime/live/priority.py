@@ -5,8 +5,10 @@ import sys
 import threading
 
 MODEL_NICENESS = 0
-WRITER_NICENESS = 19
-"""A frame's findings are late after 40 ms; what is written can wait half a second."""
+WRITER_NICENESS = 5
+"""A frame's findings are late after 40 ms; what is written can wait half a second. No lower: a
+thread may hold the interpreter when its turn is over, and other programs that are busy would
+keep it, and with it the picture, waiting for the next one."""
 REALTIME_PRIORITY = 1
 SWITCH_SECONDS = 3e-5
 """How long a thread that runs Python may keep another one waiting; Python's own is 5 ms, as long
