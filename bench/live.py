@@ -1,10 +1,11 @@
 """Live overlay at 1080p and 25 frames/s, recording: delays, ages, drops, processor, memory.
 
-    python bench/live.py [--json FILE] [--seconds N] [--clip FILE] [--set KEY=VALUE ...]
+    python bench/live.py [--json FILE] [--seconds N] [--clip FILE] [--busy N] [--set KEY=VALUE ...]
 
 Runs `qlumen live` in a process of its own on a looped recording (of the built-in scene,
 unless --clip names one), with recorder and events, and watches its memory and processor
-time from outside. `recorded` and `logged` are frames counted in the files that it wrote.
+time from outside; with --busy, beside N other programs that each want a core to themselves.
+`recorded` and `logged` are frames counted in the files that it wrote.
 `raw_delay` runs from a frame complete in memory until every output has it, drawn;
 `annotation_age` from the grab of the frame that the findings were made on until they are handed
 out on a later one.
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=180.0)
     arguments.add_argument("--clip", type=Path, help="a 1080p recording at 25 frames/s")
+    arguments.add_argument("--busy", type=int, default=0, help="programs that run beside")
     arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen live")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +62,8 @@ def main() -> None:
         clip = options.clip or record_scene(folder / "scene.mp4", CLIP_FRAMES)
         summary_file = folder / "summary.json"
         command = live_command(clip, folder, summary_file, options.seconds, options.set)
-        samples = watched(command)
+        with others(options.busy):
+            samples = watched(command)
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
         recording = (folder / "live.mp4").stat().st_size / MIB
         recorded, logged = frames_of(folder / "live.mp4"), lines_of(folder / "events.jsonl")
@@ -68,10 +73,12 @@ def main() -> None:
     row = {
         "name": "live_recording_1080p25",
         "seconds": summary["seconds"],
+        "busy_programs": options.busy,
         "arrived": summary["arrived"],
         "shown": summary["shown"],
         "recorded": recorded,
         "logged": logged,
+        "raw_delay_ms_max": summary["raw_delay_ms"]["max"],
         "missed_deadlines": summary["missed_deadlines"],
         **{f"dropped_{cause}": count for cause, count in summary["drops"].items()},
         "cpu_share_of_machine": cpu_share(running),
@@ -98,6 +105,19 @@ def live_command(
     for override in overrides:
         command += ["--set", override]
     return command
+
+
+@contextmanager
+def others(programs: int) -> Iterator[None]:
+    """Processes of ordinary priority that never rest."""
+    command = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(command) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def watched(command: list[str]) -> list[Sample]:

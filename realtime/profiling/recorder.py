@@ -110,7 +110,7 @@ class ProfileRecorder(LatencyRecorder):
     `settle` counts the last: before it, the attributes are behind.
 
     Processor time is that of the reporting thread since its last report, so it also holds
-    what the pipeline itself needs between two stages.
+    what the pipeline itself needs between two stages, but not what the counting takes.
 
     Args:
         steady: indices of the steady frames; those before are warm-up.
@@ -150,6 +150,7 @@ class ProfileRecorder(LatencyRecorder):
         self._reports.append((stage, frame, begin_ns, end_ns, thread.number, cpu_ns))
         if stage == END_TO_END and len(self._reports) >= REPORTS:
             self.settle()
+            thread.cpu_ns = time.thread_time_ns()
 
     def settle(self) -> None:
         """Count all that was noted. For one thread at a time; others may report meanwhile."""

@@ -142,6 +142,25 @@ def test_work_is_of_the_thread_that_reports_it() -> None:
     assert log.threads[number] == "worker"
 
 
+def test_counting_is_nobodys_work() -> None:
+    """The stage that the counting thread reports next does not pay for it."""
+    counted_ns: list[int] = []
+
+    def slowly(frame: int) -> None:
+        before_ns = time.thread_time_ns()
+        while time.thread_time_ns() - before_ns < MS:
+            pass
+        counted_ns.append(time.thread_time_ns() - before_ns)
+
+    recorder = ProfileRecorder(range(REPORTS), slowly, MS)
+    for frame in range(REPORTS):
+        recorder.span(END_TO_END, frame, 0, MS)
+    assert sum(counted_ns) >= REPORTS * MS
+    recorder.span("next", 1, 0, MS)
+    recorder.settle()
+    assert recorder.accounts["next"].cpu_ns < 20 * MS
+
+
 def test_spans_are_counted_while_the_run_goes_on() -> None:
     """What was noted and not counted yet does not grow with it."""
     recorder = ProfileRecorder(range(100_000), lambda frame: None, MS)

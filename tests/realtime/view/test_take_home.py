@@ -20,7 +20,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from qlumen.realtime.frames import Image
+from qlumen.realtime.frames import Frame, Image
 from qlumen.realtime.sinks.chaincheck import check_chain
 from qlumen.realtime.sources.scene import SceneSettings, SceneSource
 
@@ -148,6 +148,16 @@ def tab(browser: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
+def still(tab: Tab, tmp_path: Path) -> Frame:
+    """The frame of the scene with most of a lesion in view, open in the tab as `still.png`."""
+    scene = SceneSource(SceneSettings(width=640, height=480, seed=1))
+    frames = [scene.frame(index) for index in range(0, 200, 20)]
+    frame = max(frames, key=lambda one: np.count_nonzero(one.truth))
+    tab.open(write_image(tmp_path / "still.png", frame.image))
+    return frame
+
+
+@pytest.fixture
 def real(tab: Tab, clip: dict[str, Path]) -> Tab:
     """The tab with the real recording open."""
     return tab
@@ -189,18 +199,14 @@ def opened_in_browser(browser: webdriver.Chrome, file: Path) -> tuple[str, list[
         browser.switch_to.window(own)
 
 
-def test_an_image_is_marked_and_reported(tab: Tab, tmp_path: Path) -> None:
+def test_an_image_is_marked_and_reported(tab: Tab, still: Frame) -> None:
     """A frame of the scene with a lesion in view: the overlay lies on it, the gallery shows it, and
     HTML and PDF say the same of it."""
-    scene = SceneSource(SceneSettings(width=640, height=480, seed=1))
-    frames = [scene.frame(index) for index in range(0, 200, 20)]
-    frame = max(frames, key=lambda one: np.count_nonzero(one.truth))
-    assert frame.truth is not None
-    tab.open(write_image(tmp_path / "still.png", frame.image))
-    assert cv2.absdiff(tab.picture("before"), frame.image).mean() < 4
+    assert still.truth is not None
+    assert cv2.absdiff(tab.picture("before"), still.image).mean() < 4
     x0, y0, x1, y1 = tab.drawn_box()
-    marked = np.count_nonzero(frame.truth[y0:y1, x0:x1])
-    assert marked > 0.5 * np.count_nonzero(frame.truth)
+    marked = np.count_nonzero(still.truth[y0:y1, x0:x1])
+    assert marked > 0.5 * np.count_nonzero(still.truth)
     count = len(tab.all("[data-tracks] li"))
     assert tab.text("[data-count]") == f"{count} finding{'s' if count > 1 else ''}"
     taken = tab.take("html", "pdf")
@@ -211,6 +217,7 @@ def test_an_image_is_marked_and_reported(tab: Tab, tmp_path: Path) -> None:
         assert "".join(row.split()) in text_of(taken["pdf"])
 
 
+@pytest.mark.usefixtures("still")
 def test_what_is_written_can_be_read_and_every_control_has_a_name(tab: Tab) -> None:
     """With a result on the screen: contrast by WCAG's formula, names by Chromium's computation."""
     written = contrasts(tab.browser, "#recordings")
@@ -221,6 +228,7 @@ def test_what_is_written_can_be_read_and_every_control_has_a_name(tab: Tab) -> N
             assert element.accessible_name, element.get_attribute("outerHTML")
 
 
+@pytest.mark.usefixtures("still")
 def test_the_result_fits_the_screen(tab: Tab) -> None:
     """At 1280x720 picture, controls, timeline and the notice are seen without scrolling."""
     parts = [tab.one(f"[data-{name}]") for name in ("compare", "timeline", "place", "where")]
