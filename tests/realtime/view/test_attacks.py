@@ -4,13 +4,17 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from qlumen.realtime.errors import RefusedError
+from qlumen.realtime.review.sniff import sniff
 
 from live_process import wait_until
 from page import Shown
@@ -20,7 +24,6 @@ HUNG_UP = 0
 PARALLEL = 50
 LEAKS = (b"root:", b"Traceback", b"site-packages", b"/realtime/", b'File "')
 UPLOAD = "/recordings/upload"
-UNKNOWN_KIND = b"unknown "
 TAKING = (UPLOAD, "/recordings/pick", "/recordings/find", "/recordings/export", "/live/stream")
 TRAVERSALS = (
     "/gradio_api/file=/etc/passwd",
@@ -100,16 +103,28 @@ def test_uploads_beyond_the_limit_are_refused(shown: Shown) -> None:
     check_alive(shown)
 
 
+def begins_like_a_recording(body: bytes, folder: Path) -> bool:
+    (folder / "body").write_bytes(body)
+    try:
+        sniff(folder / "body")
+    except RefusedError:
+        return False
+    return True
+
+
+@example(body=b"BM", name="")
 @given(body=st.binary(max_size=300), name=st.text(max_size=30))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_request_makes_the_page_tell_of_itself(shown: Shown, body: bytes, name: str) -> None:
-    """Broken forms, broken JSON, odd names, on the routes that take something. An upload begins
-    as no recording does; one that does is taken, and told to be broken when it is read."""
+def test_no_request_makes_the_page_tell_of_itself(
+    shown: Shown, tmp_path: Path, body: bytes, name: str
+) -> None:
+    """Broken forms, broken JSON, odd names, on the routes that take something. Only an upload that
+    begins like a recording is taken; that it is broken is told when it is read."""
     for path in TAKING:
-        sent = UNKNOWN_KIND + body if path == UPLOAD else body
+        allowed = {200} if path == UPLOAD and begins_like_a_recording(body, tmp_path) else set()
         for kind in ("multipart/form-data; boundary=x", "application/json"):
-            status, answer = ask(shown, "POST", path, sent, kind)
-            assert 400 <= status < 500
+            status, answer = ask(shown, "POST", path, body, kind)
+            assert 400 <= status < 500 or status in allowed
             assert not any(leak in answer for leak in LEAKS)
     quoted = quote(name.encode("utf-8", "replace"))
     assert ask(shown, "GET", f"/recordings/file/{quoted}")[0] in (404, 422)
