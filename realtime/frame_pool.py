@@ -85,7 +85,10 @@ class FramePool:
 def _mapped(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Zeros in memory that goes back to the system with the array."""
     size = max(1, math.prod(shape))
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "win32":
+        memory = mmap.mmap(-1, size)  # private as it is
+    else:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.ndarray(shape, np.uint8, memory)
 
 
