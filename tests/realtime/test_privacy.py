@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from qlumen.realtime.errors import ConfigError
 from qlumen.realtime.field import Field
+from qlumen.realtime.frame_pool import PREPARED
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.privacy import BLOCKS_DOWN, Privacy, Shares
 
@@ -80,6 +81,25 @@ def test_no_hidden_byte_matters(
     if hidden.any():
         assert np.array_equal(*results)
     assert not results[0][hidden].any()
+
+
+@given(*CASES)
+def test_nothing_is_left_of_earlier_pictures(
+    chosen: list[Shares], outside: bool, condition: Condition, with_mask: bool,
+    height: int, width: int, seed: int,
+) -> None:  # fmt: skip
+    """Arrays are used again: a picture comes out as if it were the first."""
+    rng = np.random.default_rng(seed)
+    image = picture(rng, height, width)
+    whole = Field((0, 0, width, max(1, height // 2)), None)
+    field = round_field(height, width) if with_mask else whole
+    first, used = (
+        Privacy(regions=chosen, outside_field=outside, pixelate_outside_body=True) for _ in range(2)
+    )
+    kept = [used(np.full_like(image, 255), field, condition) for _ in range(PREPARED)]
+    kept.clear()
+    for _ in range(2):
+        assert np.array_equal(used(image, field, condition), first(image.copy(), field, condition))
 
 
 @given(*CASES)
