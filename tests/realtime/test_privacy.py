@@ -96,7 +96,8 @@ def test_nothing_is_left_of_earlier_pictures(
     first, used = (
         Privacy(regions=chosen, outside_field=outside, pixelate_outside_body=True) for _ in range(2)
     )
-    kept = [used(np.full_like(image, 255), field, condition) for _ in range(PREPARED)]
+    everything = Field((0, 0, width, height), np.ones((height, width), np.uint8))
+    kept = [used(np.full_like(image, 255), everything, condition) for _ in range(PREPARED)]
     kept.clear()
     for _ in range(2):
         assert np.array_equal(used(image, field, condition), first(image.copy(), field, condition))
