@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
-FOLDERS := calibration configs evaluation kernels models networks quantum realtime training
+FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
+  realtime system training
 
 .PHONY: demo screenshots test test-gpu check lint format clean
 

@@ -9,14 +9,18 @@ from pathlib import Path
 from setuptools import setup
 
 FOLDERS = (
+    "ablation",
     "calibration",
     "configs",
+    "datasets",
+    "errors",
     "evaluation",
     "kernels",
     "models",
     "networks",
     "quantum",
     "realtime",
+    "system",
     "training",
 )
 

@@ -14,13 +14,13 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
-from qlumen.realtime.frame_pool import FramePool
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sinks.yuv import to_picture
-from qlumen.realtime.sources.picture import to_bgr
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.sources.ffmpeg.conversion import to_bgr
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from common import interleaved_ms, parser, report
+from support.common import interleaved_ms, parser, report
 
 WIDTH, HEIGHT = 1920, 1080
 RED, BLUE = 0.2126, 0.0722

@@ -26,11 +26,11 @@ from qlumen.calibration.parity import scene_frames
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.realtime.engines.onnxruntime import OnnxOptions, OnnxRuntimeEngine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
-from qlumen.realtime.frames import Image
-from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.preprocess import Preprocessor
 
-from common import Row, interleaved_ms, parser, report
-from contestants import macs, networks
+from support.common import Row, interleaved_ms, parser, report
+from support.contestants import macs, networks
 
 GEMM_SIDE = 2048
 SLOW_ROUNDS = 3

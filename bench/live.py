@@ -26,8 +26,8 @@ from typing import Any
 import av
 import psutil
 
-from common import parser, report
-from recording import record_scene
+from support.common import parser, report
+from support.recording import record_scene
 
 CLIP_FRAMES = 500
 SAMPLE_SECONDS = 0.5

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from common import parser, report
+from support.common import parser, report
 
 SAMPLE_SECONDS = 0.5
 CLOSING_SAMPLES = 4

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-import clips
 import cv2
 import numpy as np
 
 from qlumen.kernels.flow import reduce_green
-from qlumen.realtime.frames import Frame, Image, Mask, Segmentation
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch, moved
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.frames import Frame, Segmentation
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
+from qlumen.realtime.tracking.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch, moved
 
-from common import Row, interleaved_ms, parser, report
+from support import clips
+from support.common import Row, interleaved_ms, parser, report
 
 WIDTH, HEIGHT = 1920, 1080
 SCENE_FRAMES = 250

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.postprocess import Postprocessor
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
 
-from common import interleaved_ms, parser, report
+from support.common import interleaved_ms, parser, report
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.uint8]

@@ -16,15 +16,16 @@ from statistics import mean, median
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from quality_pictures import DEGRADATIONS, OUTSIDE, degraded
 
-from qlumen.realtime.field import Field, FieldFinder
-from qlumen.realtime.frames import Condition, Frame, Image, Mask
-from qlumen.realtime.privacy import Privacy
-from qlumen.realtime.quality import QualityJudge
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.endoscope.field import Field, FieldFinder
+from qlumen.realtime.endoscope.privacy import Privacy
+from qlumen.realtime.endoscope.quality import QualityJudge
+from qlumen.realtime.frames import Condition, Frame
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from common import interleaved_ms, parser, report
+from support.common import interleaved_ms, parser, report
+from support.quality_pictures import DEGRADATIONS, OUTSIDE, degraded
 
 DATA = Path(os.environ.get("QLUMEN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 STILLS = {

@@ -31,7 +31,7 @@ from qlumen.quantum.surrogate import sample_surrogate
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.training.losses import bce_dice
 
-from common import Row, interleaved_ms, parser, report
+from support.common import Row, interleaved_ms, parser, report
 
 Array = NDArray[np.float64]
 Contestants = dict[str, Callable[[], Array]]

@@ -2,8 +2,8 @@
 
     python bench/race.py [--json FILE] [--frames N] [--rounds N] [--clip FILE] [--peers DIR]
 
-Contestants are described in `bench/peers.py`; each runs in a process of its own, all in turns,
-the order reversed every other round. DIR is where peers are installed, aside from qlumen:
+Contestants are described in `bench/support/peers.py`; each runs in a process of its own, all in
+turns, the order reversed every other round. DIR is where peers are installed, aside from qlumen:
 
     pip install --no-deps --target DIR ultralytics ultralytics-thop supervision defusedxml \\
         pydeprecate torchvision segmentation-models-pytorch timm
@@ -27,10 +27,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import RUNS, SIZE_PX
-
-from common import parser, report
-from recording import record_scene
+from support.common import parser, report
+from support.peers import RUNS, SIZE_PX
+from support.recording import record_scene
 
 FEW_FRAMES = {"eager_unet": 12, "onnx_unet": 24}
 """Of contestants that take over half a second a frame."""
@@ -166,14 +165,14 @@ class Race:
 ONNX = """
 import sys, torch
 from pathlib import Path
-from classic_unet import ClassicUNet
+from support.classic_unet import ClassicUNet
 size = int(sys.argv[2])
 network = ClassicUNet().eval()
 torch.onnx.export(network, (torch.zeros(1, 3, size, size),), Path(sys.argv[1]) / "unet.onnx")
 """
 SMP = """
 import sys, torch
-import torchvision_operators
+from support import torchvision_operators
 torchvision_operators.declare()
 import openvino as ov
 import segmentation_models_pytorch as smp
@@ -214,7 +213,7 @@ sys.argv += [str(plain / name), str(other / name)]
 """
 YOLO = """
 import sys
-import torchvision_operators
+from support import torchvision_operators
 torchvision_operators.declare()
 from pathlib import Path
 from ultralytics import YOLO

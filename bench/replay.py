@@ -28,19 +28,19 @@ import av
 import torch
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.base import Engine, Ticket
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.frames import Image
-from qlumen.realtime.outputs import Outputs
-from qlumen.realtime.replay import replay
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.replay.outputs import Outputs
+from qlumen.realtime.replay.replay import replay
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
-from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from classic_unet import ClassicUNet
-from common import parser, report
-from recording import record_scene
+from support.classic_unet import ClassicUNet
+from support.common import parser, report
+from support.recording import record_scene
 
 PRESETS = ("veryfast", "superfast", "ultrafast")
 """Of x264, beside the default one."""

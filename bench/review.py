@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Segmentation
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.records import FLOWS, MAPS, PICTURES
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
 
 HIGHS = (0.5, 0.6, 0.8, 0.9, 0.97)

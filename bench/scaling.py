@@ -32,21 +32,21 @@ from numpy.typing import NDArray
 from openvino import opset13
 
 from qlumen.networks.bundle import MODEL, SHIPPED, SHIPPED_INT8, read_bundle, shipped_bundle
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.engines.openvino import CpuOptions
-from qlumen.realtime.geometry import Geometry
 from qlumen.realtime.latency import NS_PER_MS, NullRecorder
-from qlumen.realtime.postprocess import Postprocessor
 from qlumen.realtime.profiling.passes import WARM_UP_FRAMES, steady_pass
 from qlumen.realtime.profiling.recorder import RESPONSE
 from qlumen.realtime.profiling.rig import Rig
-from qlumen.realtime.segmenter import thresholds
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.segmenter import thresholds
 
-from common import parser, report
-from scaling_axis import Found, Given, Row, Tried
-from scaling_length import length
-from scaling_streams import live_streams, streams
+from support.common import parser, report
+from support.scaling_axis import Found, Given, Row, Tried
+from support.scaling_length import length
+from support.scaling_streams import live_streams, streams
 
 FRAME_LINES = (480, 720, 1080, 2160)
 FRAME_LINES_NEAR = 1.2

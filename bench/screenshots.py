@@ -18,15 +18,15 @@ from rich.console import Console
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.view.access import Access
-from qlumen.realtime.view.desk import Desk
+from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.security.access import Access
 from qlumen.realtime.view.site import Site
-from qlumen.realtime.view.studio import Studio
 
-from browser import DESKTOP, PHONE, chromium, resize
-from recording import record_scene
+from support.browser import DESKTOP, PHONE, chromium, resize
+from support.recording import record_scene
 
 SETTINGS = (
     "scene.seed=1", "source.loop=true", "view.port=0", "postprocess.high=0.8",

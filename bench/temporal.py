@@ -13,23 +13,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
-import clips
 import numpy as np
-from clips import Clip
 from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, read_bundle
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.network import TemporalSettings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.frames import Finding, Mask, Segmentation
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
-from qlumen.realtime.sections.network import TemporalSettings
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.smoothing import WHOLE_FRAME, Smoother
-from qlumen.realtime.tracks import Tracker, shown
+from qlumen.realtime.frames import Finding, Segmentation
+from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
+from qlumen.realtime.tracking.smoothing import WHOLE_FRAME, Smoother
+from qlumen.realtime.tracking.tracks import Tracker, shown
 
-from common import Row, parser, report
+from support import clips
+from support.clips import Clip
+from support.common import Row, parser, report
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "temporal.md"
 BEGIN, END = "<!-- figures of bench/temporal.py -->", "<!-- end of figures -->"

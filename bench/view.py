@@ -25,21 +25,22 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from rich.console import Console
 from selenium import webdriver
 
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.frames import FrameResult, Image
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.live.outputs import LiveOutputs, View
-from qlumen.realtime.sinks.figures import Figures
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sources.pattern import read_number
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.view import site
-from qlumen.realtime.view.access import Access
-from qlumen.realtime.view.desk import Desk
-from qlumen.realtime.view.studio import Studio
+from qlumen.realtime.view.live.figures import Figures
+from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.security.access import Access
 from qlumen.realtime.view.tabs import Tab
 
-from browser import chromium
-from common import parser, report
-from slow_viewer import slowly
+from support.browser import chromium
+from support.common import parser, report
+from support.slow_viewer import slowly
 
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"

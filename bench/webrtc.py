@@ -19,7 +19,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from qlumen.realtime.frames import Image
+from qlumen.realtime.pixels.arrays import Image
 
 FRAMES_PER_S = 25
 CLOCK_HZ = 90_000

@@ -11,7 +11,7 @@ import numpy as np
 
 from qlumen.calibration.modelopt import Ranges
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.frames import Image
+from qlumen.realtime.pixels.arrays import Image
 
 
 def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.candidates import SIZE_DOUBT, Candidate
-from qlumen.calibration.liverun import Live, run_live, screen, write_clip
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.errors import QlumenError
-from qlumen.realtime.sections.live import LiveSettings
+from qlumen.calibration.live_run import Live, run_live, screen, write_clip
+from qlumen.errors import QlumenError
+from qlumen.realtime.config.live import LiveSettings
+from qlumen.realtime.config.settings import Settings, load_settings
 
 MARGIN = 0.2
 """The clip is played so much faster than asked for, and nothing may be late even so."""

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qlumen.calibration.measure import cpu_has_bf16
+from qlumen.datasets.splits import VALIDATION
+from qlumen.evaluation.measure import cpu_has_bf16
+from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.networks.bundle import RESIZED_FROM, Bundle, read_bundle, shipped_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
-from qlumen.training.card import HELD_OUT
-from qlumen.training.data import VALIDATION
 
 REPORTED = {"f32": "before", "bf16": "before_bf16"}
 """Where an INT8 bundle's report has the figures of the FP32 weights that it was made from."""

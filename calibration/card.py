@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from qlumen.evaluation.model_card import render_card
 from qlumen.networks.bundle import CARD, RESIZED_FROM, Manifest, QuantisedRecord, RangesRecord
-from qlumen.training.card import render_card
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:

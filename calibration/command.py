@@ -5,18 +5,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from qlumen.calibration.budgetcommand import budget
+from qlumen.calibration.budget_command import budget
+from qlumen.calibration.calibration_images import PICTURES
+from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
 from qlumen.calibration.int8 import make_int8
-from qlumen.calibration.operating import fit, write_fitted
-from qlumen.calibration.pictures import PICTURES
-from qlumen.calibration.plot import check_plot, plot
+from qlumen.calibration.operating_point import fit, write_fitted
+from qlumen.calibration.plots import check_plot, plot
 from qlumen.calibration.printing import print_fitted, print_int8, print_metrics, print_ranges
-from qlumen.calibration.quantum import calibrate, check_writable, write_calibration
 from qlumen.calibration.ranges import make_ranges
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
-from qlumen.realtime.jsonfile import write_json
-from qlumen.realtime.outputs import Outputs, check_outputs, check_paths
+from qlumen.realtime.replay.outputs import Outputs, check_outputs
+from qlumen.system.files import write_json
+from qlumen.system.output_paths import check_paths
 
 PATH = click.Path(path_type=Path)
 

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.measure import cpu_has_bf16, measure, time_engines
+from qlumen.evaluation.measure import cpu_has_bf16, measure, time_engines
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.precision import Precision
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 
 def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:

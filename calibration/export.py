@@ -10,12 +10,12 @@ from typing import Literal, get_args
 import click
 
 from qlumen.calibration.parity import Network, Parity, compare, scene_frames
+from qlumen.errors import EngineError, MissingExtraError, SinkError, UsageError
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.formats import write_openvino
 from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.errors import EngineError, MissingExtraError, SinkError, UsageError
-from qlumen.realtime.outputs import check_paths
+from qlumen.system.output_paths import check_paths
 
 Format = Literal["onnx", "openvino", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -10,10 +10,9 @@ import openvino as ov
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
 from qlumen.calibration.card import write_card
 from qlumen.calibration.comparison import compare, worst_loss
-from qlumen.calibration.measure import TEST_SPLITS
-from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
 from qlumen.calibration.quantise import (
     nncf_version,
     quantise,
@@ -22,7 +21,11 @@ from qlumen.calibration.quantise import (
     restored,
 )
 from qlumen.calibration.ranking import rank_runs
-from qlumen.evaluation.negatives import evaluate_negatives, negative_files
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.errors import BundleError, UsageError
+from qlumen.evaluation.measure import TEST_SPLITS
+from qlumen.evaluation.negatives import evaluate_negatives
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import (
     MODEL,
@@ -35,11 +38,9 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import BundleError, UsageError
-from qlumen.realtime.preprocess import Preprocessor
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 DICE_LOST = 0.003
 """The mean Dice on any set that an INT8 bundle may lose."""

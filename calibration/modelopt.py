@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.calibration.pictures import Pictures
+from qlumen.calibration.calibration_images import Pictures
+from qlumen.errors import MissingExtraError
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.errors import MissingExtraError
 
 PERCENT = 99.99
 """Of the absolute values of an input that its range holds, over all pictures. The greatest of some

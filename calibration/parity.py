@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Frame, Image
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.preprocess import Preprocessor
-from qlumen.realtime.segmenter import thresholds
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+from qlumen.realtime.segmentation.segmenter import thresholds
 from qlumen.realtime.sources.choose import open_source
 
 Network = Callable[[Image], Probability]

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from qlumen.calibration.operating import Fitted
+from qlumen.calibration.operating_point import Fitted
 from qlumen.networks.bundle import QuantisedRecord, RangesRecord
 
 WAYS = {"before": "FP32", "before_bf16": "FP32 as bf16", "after": "INT8"}

@@ -15,9 +15,9 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from qlumen.calibration.pictures import Pictures
+from qlumen.calibration.calibration_images import Pictures
+from qlumen.errors import BundleError, MissingExtraError
 from qlumen.networks.graph import INPUTS, OUTPUTS, TABLES
-from qlumen.realtime.errors import BundleError, MissingExtraError
 
 UNTOUCHED = ("network.bottleneck", "network.head", INPUTS, OUTPUTS, TABLES)
 """Parts of the names of operations that are never quantised."""

@@ -16,9 +16,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from qlumen.calibration.biases import biases_of
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
 from qlumen.calibration.card import write_card
 from qlumen.calibration.int8 import RESTORED, Say, check_loss, check_output, lost, scores
-from qlumen.calibration.measure import TEST_SPLITS, measure
 from qlumen.calibration.modelopt import (
     METHOD,
     Ranges,
@@ -26,16 +26,16 @@ from qlumen.calibration.modelopt import (
     modelopt_version,
     ranges_of,
 )
-from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
 from qlumen.calibration.ranking import RUN, distance, logit
+from qlumen.datasets.splits import VALIDATION
+from qlumen.evaluation.measure import TEST_SPLITS, measure
 from qlumen.networks.bundle import RANGES, Bundle, RangesRecord, read_bundle, write_manifest
 from qlumen.networks.circuit import READABLE
-from qlumen.realtime.config import Settings
-from qlumen.realtime.frames import Image
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.preprocess import Preprocessor
-from qlumen.realtime.segmenter import Segmenter, thresholds
-from qlumen.training.data import VALIDATION
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from qlumen.calibration.quantise import restored
-from qlumen.realtime.frames import Image
+from qlumen.realtime.pixels.arrays import Image
 
 CLIPPED_LOGIT = 5.0
 """Maps are compared as logits within these bounds, 0.7% to 99.3%: differences there move

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from qlumen.calibration.calibration_images import PICTURES
 from qlumen.calibration.card import write_card
 from qlumen.calibration.int8 import Say, make_int8
-from qlumen.calibration.measure import measure
-from qlumen.calibration.pictures import PICTURES
-from qlumen.evaluation.splits import TRAINING, VALIDATION, split_names
+from qlumen.datasets.splits import TRAINING, VALIDATION, split_names
+from qlumen.errors import BundleError, MissingExtraError, UsageError
+from qlumen.evaluation.measure import measure
 from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
-from qlumen.realtime.caches import cache_folder
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import BundleError, MissingExtraError, UsageError
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.caches import cache_folder
 
 SIDES = (256, 288, 320, 352, 416)
 """That are tried unless others are named."""

@@ -19,12 +19,12 @@ from openvino import opset13 as ops
 from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize_scalar
 
+from qlumen.errors import BundleError
 from qlumen.evaluation.reliability import lesion_region
 from qlumen.networks.bundle import MODEL, MODEL_WEIGHTS, WEIGHTS, Bundle
 from qlumen.networks.circuit import READABLE
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.errors import BundleError
-from qlumen.realtime.frames import Mask
+from qlumen.realtime.pixels.arrays import Mask
 
 COLDEST, HOTTEST = 0.2, 5.0
 """Bounds of the search."""

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from qlumen.datasets.pairs import Pair, read_pair, read_picture
 from qlumen.evaluation.detection import hits, lesion_boxes, summary
-from qlumen.evaluation.pairs import Pair, read_pair, read_picture
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Mask, Segmentation
-from qlumen.realtime.geometry import Fit, Geometry
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.segmentation.geometry import Fit, Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 LOW_CANDIDATES = (0.3, 0.4, 0.5, 0.6, 0.7)
 HIGH_CANDIDATES = (

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qlumen.errors import DatasetError
 from qlumen.evaluation.detection import Hits, hits, summary
-from qlumen.realtime.errors import DatasetError
-from qlumen.realtime.frames import Box
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.pixels.arrays import Box
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.base import Source
 
 Boxes = dict[int, tuple[Box, ...]]

@@ -9,16 +9,13 @@ from typing import Any
 import click
 from rich.console import Console
 
+from qlumen.datasets.negatives import find_negatives, negative_files
+from qlumen.datasets.pairs import Pair, find_pairs
+from qlumen.datasets.splits import NEGATIVES, scored_splits, split_pairs
+from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
-from qlumen.evaluation.negatives import (
-    NegativeScores,
-    evaluate_negatives,
-    find_negatives,
-    negative_files,
-    summary,
-)
+from qlumen.evaluation.negatives import NegativeScores, evaluate_negatives, summary
 from qlumen.evaluation.options import Given, check_options, check_written
-from qlumen.evaluation.pairs import Pair, find_pairs
 from qlumen.evaluation.pictures import draw
 from qlumen.evaluation.pixels import Pixels
 from qlumen.evaluation.printing import (
@@ -30,15 +27,13 @@ from qlumen.evaluation.printing import (
 )
 from qlumen.evaluation.robustness import ROUNDS, robustness
 from qlumen.evaluation.run import evaluate, report
-from qlumen.evaluation.splits import NEGATIVES, scored_splits, split_pairs
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.config import Settings, load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.jsonfile import write_json
-from qlumen.realtime.progress import progress_bar
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
+from qlumen.system.files import write_json
+from qlumen.system.progress import progress_bar
 
 PATH = click.Path(path_type=Path)
 

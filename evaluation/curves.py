@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.frames import Mask
+from qlumen.realtime.pixels.arrays import Mask
 
 LEVELS = 128
 """Thresholds 0, 1/128, .., 127/128: a power of two, so that a probability is compared with each

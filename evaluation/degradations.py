@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.field import FieldFinder
-from qlumen.realtime.frames import Frame, Image, Mask
+from qlumen.realtime.endoscope.field import FieldFinder
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image, Mask
 
 FloatImage = NDArray[np.float32]
 Kernel = NDArray[np.float32]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from qlumen.evaluation.bootstrap import interval
-from qlumen.realtime.frames import Box, Mask
+from qlumen.realtime.pixels.arrays import Box, Mask
 
 LEAST_LESION_SHARE = 0.0005
 """Of the frame: smaller parts of a true mask are crumbs of its drawing, as those of the

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from qlumen.realtime.frames import Mask
+from qlumen.realtime.pixels.arrays import Mask
 
 HD_PERCENTILE = 95
 

@@ -1,19 +1,16 @@
-"""Pictures without a lesion: which of them score, and what is found in them."""
+"""Images without a lesion: what is found in them is false."""
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qlumen.datasets.pairs import read_picture
 from qlumen.evaluation.bootstrap import interval
-from qlumen.evaluation.pairs import read_picture
 from qlumen.realtime.engines.base import Ticket
-from qlumen.realtime.errors import DatasetError, UsageError
 from qlumen.realtime.frames import Segmentation
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.folder import image_files
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +26,6 @@ class NegativeScores:
     findings: int
     area_share: float
     largest_probability: float
-
-
-def is_training_negative(stem: str) -> bool:
-    """Whether a picture of this name is trained on; the others are only for scoring.
-
-    The first byte of the name's SHA-256 is even: about half, on any machine, whatever else
-    lies in the folder.
-    """
-    return hashlib.sha256(stem.encode()).digest()[0] % 2 == 0
-
-
-def negative_files(base: Path, *, training: bool | None = None) -> list[Path]:
-    """The pictures in a folder and the folders in it, by path; none if it does not exist.
-
-    Args:
-        training: only those that are trained on, or only the others.
-    """
-    if not base.is_dir():
-        return []
-    folders = [base, *(path for path in base.rglob("*") if path.is_dir())]
-    files = sorted(file for folder in folders for file in image_files(folder))
-    if training is None:
-        return files
-    return [file for file in files if is_training_negative(file.stem) == training]
-
-
-def find_negatives(base: Path, *, held_out: bool) -> list[Path]:
-    """The pictures to score.
-
-    Raises:
-        UsageError: no such folder. DatasetError: no picture in it.
-    """
-    if not base.is_dir():
-        raise UsageError(f"no folder {base}")
-    files = negative_files(base, training=False if held_out else None)
-    if not files:
-        raise DatasetError(f"no image to evaluate in {base}")
-    return files
 
 
 def evaluate_negatives(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qlumen.errors import UsageError
 from qlumen.evaluation.pictures import check_plotting
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.outputs import check_paths
+from qlumen.system.output_paths import check_paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qlumen.evaluation.pairs import Pair
+from qlumen.datasets.pairs import Pair
+from qlumen.errors import MissingExtraError
 from qlumen.evaluation.worst import draw_worst, worst
-from qlumen.realtime.errors import MissingExtraError
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 
 def check_plotting() -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from qlumen.evaluation.curves import Counts, curves, pixel_counts
 from qlumen.evaluation.reliability import ReliabilityCounts, truth_at
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Mask
-from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.segmentation.geometry import Geometry
 
 
 class Pixels:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.frames import Box, Mask
-from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.pixels.arrays import Box, Mask
+from qlumen.realtime.segmentation.geometry import Geometry
 
 BINS = 15
 """As in Guo et al. 2017."""

@@ -10,11 +10,11 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
+from qlumen.datasets.pairs import Pair
 from qlumen.evaluation.bootstrap import interval
 from qlumen.evaluation.degradations import KINDS, SEVERITIES, degrade
-from qlumen.evaluation.pairs import Pair
 from qlumen.evaluation.run import evaluate
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 ROUNDS = 1 + len(KINDS) * len(SEVERITIES)
 

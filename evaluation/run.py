@@ -12,16 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.evaluation.bootstrap import interval
 from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
-from qlumen.evaluation.pairs import Pair, read_pair
 from qlumen.evaluation.pixels import Pixels
 from qlumen.evaluation.strata import by_size
 from qlumen.realtime.engines.base import Ticket
-from qlumen.realtime.frames import Frame, FrameResult, Image, Mask, Segmentation
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.frames import Frame, FrameResult, Segmentation
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.masks import MaskWriter
 
 Change = Callable[[Image, str], Image]

@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from qlumen.evaluation.pairs import Pair, read_pair
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import Frame, Image, Mask
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.datasets.pairs import Pair, read_pair
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 COUNT = 16
 COLUMNS = 4

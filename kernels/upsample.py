@@ -3,7 +3,7 @@
 All of it is float32, in this order: `p = a + weight * (b - a)`, first down the rows, then
 along the columns. The map carries a border of one pixel that repeats its edge, so that
 the pixels outside of the outermost centres need no case of their own. Cells and weights
-are those of `qlumen.realtime.geometry.AxisMap`.
+are those of `qlumen.realtime.segmentation.geometry.AxisMap`.
 """
 
 import numpy as np

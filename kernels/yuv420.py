@@ -1,8 +1,8 @@
 """Between BGR and planar 4:2:0 of 8 bits, in one pass, in fixed point, rounded once, half up.
 
 A mapping is `(3, 4) int32`, rows `[a b c d]` of `a x + b y + c z + d` in units of 1 / `ONE`;
-`qlumen.realtime.colour` makes those of the standards. Sums stay within 32 bits, which is what
-the compiler makes wide; so do the rows of single channels between the two loops.
+`qlumen.realtime.pixels.colour` makes those of the standards. Sums stay within 32 bits, which is
+what the compiler makes wide; so do the rows of single channels between the two loops.
 """
 
 import numpy as np

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from qlumen.realtime.errors import BundleError, BundleHashError
+from qlumen.errors import BundleError, BundleHashError
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -52,7 +52,7 @@ class InputSpec(_Record):
 
 
 class Thresholds(_Record):
-    """Of the post-processing; see `realtime/postprocess.py`."""
+    """Of the post-processing; see `realtime/segmentation/postprocess.py`."""
 
     low: float = Field(gt=0, lt=1)
     high: float = Field(gt=0, lt=1)

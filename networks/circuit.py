@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from qlumen.errors import BundleError
 from qlumen.networks.bundle import (
     MODEL,
     MODEL_WEIGHTS,
@@ -26,7 +27,6 @@ from qlumen.networks.graph import replace_tables
 from qlumen.quantum.circuits import Circuit, make_circuit
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import Surrogate, array_sha256, cache_key
-from qlumen.realtime.errors import BundleError
 
 WEIGHTS_NAME = "bottleneck.core.weights"
 CHECK_INPUTS = 1000

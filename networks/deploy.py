@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from qlumen.errors import BundleError
 from qlumen.networks.bundle import TABLES, Bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.export import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
@@ -19,7 +20,6 @@ from qlumen.networks.unet import UNet
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import Surrogate
-from qlumen.realtime.errors import BundleError
 
 DTYPES: dict[Precision, torch.dtype] = {
     "f32": torch.float32,

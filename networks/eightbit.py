@@ -26,10 +26,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
 from qlumen.networks.precision import Precision
-from qlumen.realtime.errors import BundleError, EngineError
 
 SPARED = ("bottleneck", "head")
 """Parts of the network that are not quantised."""

@@ -17,7 +17,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from qlumen.realtime.errors import BundleError
+from qlumen.errors import BundleError
 
 CORE_SCOPE = "bottleneck.core/"
 """Part of the names that the converter gives to the circuit's operations."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
+from qlumen.errors import UsageError
 from qlumen.quantum.circuits import CIRCUITS, MAX_QUBITS, MIN_QUBITS, make_circuit
 from qlumen.quantum.drawing import draw_svg, draw_text
-from qlumen.realtime.errors import UsageError
 
 
 @click.group("quantum")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.errors import CircuitError, MissingExtraError
 from qlumen.quantum.circuits import Circuit
-from qlumen.realtime.errors import CircuitError, MissingExtraError
 
 FloatArray = NDArray[np.float64]
 

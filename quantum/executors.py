@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.errors import CircuitError
 from qlumen.quantum.circuits import Circuit
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.quantum.surrogate import Surrogate, sample_surrogate
-from qlumen.realtime.errors import CircuitError
 
 FloatArray = NDArray[np.float64]
 

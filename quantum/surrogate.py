@@ -22,9 +22,9 @@ from math import isqrt, pi
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.errors import CircuitError
 from qlumen.quantum.circuits import ANGLES_PER_CELL, Circuit
 from qlumen.quantum.devices import Device
-from qlumen.realtime.errors import CircuitError
 
 FloatArray = NDArray[np.float64]
 

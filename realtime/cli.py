@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import click
 
-from qlumen.realtime.errors import MissingExtraError, QlumenError
-from qlumen.realtime.exits import INTERRUPTED
+from qlumen.errors import MissingExtraError, QlumenError
+from qlumen.system.exits import INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,19 @@ class Entry:
 
 
 COMMANDS = {
-    "ablate": Entry("qlumen.evaluation.ablation.command", "Compare bottlenecks by training each."),
+    "ablate": Entry("qlumen.ablation.command", "Compare bottlenecks by training each."),
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
-    "doctor": Entry("qlumen.realtime.doctor.command", "Show what is here and what is missing."),
+    "doctor": Entry("qlumen.realtime.commands.doctor", "Show what is here and what is missing."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),
-    "live": Entry("qlumen.realtime.live.command", "Draw the findings on live video."),
-    "profile": Entry("qlumen.realtime.profiling.command", "Measure where a frame's time goes."),
+    "live": Entry("qlumen.realtime.commands.live", "Draw the findings on live video."),
+    "profile": Entry("qlumen.realtime.commands.profile", "Measure where a frame's time goes."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),
-    "replay": Entry("qlumen.realtime.replay", "Draw the findings on a recording."),
-    "report": Entry("qlumen.realtime.report.command", "Report what a recording shows."),
+    "replay": Entry("qlumen.realtime.commands.replay", "Draw the findings on a recording."),
+    "report": Entry("qlumen.realtime.commands.report", "Report what a recording shows."),
     "train": Entry("qlumen.training.command", "Train a network and write its bundle."),
-    "verify": Entry("qlumen.realtime.verify", "Check that an events file is whole."),
-    "view": Entry("qlumen.realtime.view.command", "Show live video and recordings in a browser."),
+    "verify": Entry("qlumen.realtime.commands.verify", "Check that an events file is whole."),
+    "view": Entry("qlumen.realtime.commands.view", "Show live video and recordings in a browser."),
 }
 
 

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from qlumen.realtime.drawn import Drawn
-    from qlumen.realtime.planes import Planes
+from qlumen.realtime.pixels.arrays import Box, Image, Mask
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
+if TYPE_CHECKING:
+    from qlumen.realtime.pixels.annotated import Drawn
+    from qlumen.realtime.pixels.planes import Planes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

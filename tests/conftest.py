@@ -15,8 +15,8 @@ import pytest
 from hypothesis import settings
 
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.sources.container import ContainerSource
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 settings.register_profile("qlumen", deadline=None)  # no absolute times on shared machines
 settings.load_profile("qlumen")

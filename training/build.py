@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qlumen.errors import TrainingError
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import read_bundle
 from qlumen.networks.export import load_network, network_config
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.layer import QuantumLayer
 from qlumen.quantum.surrogate import check_table_size
-from qlumen.realtime.errors import TrainingError
 from qlumen.training.settings import TrainSettings
 
 SHARE_TOLERANCE = 1e-6

@@ -9,12 +9,13 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
+from qlumen.datasets.splits import VALIDATION
+from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
-from qlumen.realtime.errors import ConfigError, UsageError
-from qlumen.realtime.progress import progress_bar
+from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mixed, read_network
-from qlumen.training.data import VALIDATION, training_data
+from qlumen.training.data import training_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport
 from qlumen.training.loop import BEST, EPOCHS, Trainer

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.evaluation.negatives import negative_files
-from qlumen.evaluation.pairs import MASK_THRESHOLD, read_pair, read_picture
-from qlumen.evaluation.splits import NEGATIVES, TRAINING, VALIDATION, pair_of, split_names
-from qlumen.evaluation.splits import split_pairs as split_pairs
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.pairs import MASK_THRESHOLD, read_pair, read_picture
+from qlumen.datasets.splits import NEGATIVES, TRAINING, VALIDATION, pair_of, split_names
 from qlumen.training.settings import TrainSettings
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from qlumen.realtime.errors import TrainingError
+from qlumen.errors import TrainingError
 from qlumen.training.settings import TrainSettings
 
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.measure import MEASURED_SPLITS, TEST_SPLITS, measure
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.evaluation.negatives import negative_files
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
+from qlumen.evaluation.model_card import render_card, trained_on_validation
 from qlumen.networks.bundle import (
     CARD,
     Bundle,
@@ -20,11 +22,9 @@ from qlumen.networks.bundle import (
 )
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
-from qlumen.realtime.config import Settings
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.card import render_card, trained_on_validation
-from qlumen.training.data import NEGATIVES, VALIDATION, split_pairs
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 VERSION = "1"
 MIN_AREA_FRACTION = 0.0005

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from qlumen.errors import TrainingError
 from qlumen.networks.unet import UNet
-from qlumen.realtime.errors import TrainingError
 from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
 from qlumen.training.build import build_network, read_network

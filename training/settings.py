@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from qlumen.errors import ConfigError
 from qlumen.networks.bottlenecks import BOTTLENECKS
-from qlumen.realtime.errors import ConfigError
 
 
 class TrainSettings(BaseModel):

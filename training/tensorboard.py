@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from qlumen.realtime.errors import MissingExtraError
+from qlumen.errors import MissingExtraError
 from qlumen.training.log import EpochReport
 
 FOLDER = "tensorboard"

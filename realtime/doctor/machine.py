@@ -9,8 +9,8 @@ import psutil
 
 from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.presence import nvidia_gpus
-from qlumen.realtime.live.priority import raise_priority
-from qlumen.realtime.profiling.machine import cpu_model, cpuinfo
+from qlumen.realtime.live.threads import raise_priority
+from qlumen.system.machine import cpu_model, cpuinfo
 
 OLDEST_PYTHON = (3, 11)
 FEATURES = {

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+from qlumen.errors import BundleError
 from qlumen.kernels.jit import cache_dir
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.networks.identity import has_torch_weights
-from qlumen.realtime.caches import cache_folder
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.choose import best_engine, bundle_folder
 from qlumen.realtime.engines.presence import Presence, engines_here
-from qlumen.realtime.errors import BundleError
+from qlumen.system.caches import cache_folder
 
 CACHES = ("openvino", "onnx", "tensorrt")
 

@@ -7,8 +7,8 @@ import cv2
 from av.codec import codecs_available
 from av.codec.hwaccel import hwdevices_available
 
+from qlumen.errors import SinkError
 from qlumen.realtime.doctor.checks import Check
-from qlumen.realtime.errors import SinkError
 from qlumen.realtime.sinks.monitor import check_display
 
 V4L2 = Path("/sys/class/video4linux")

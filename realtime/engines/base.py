@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.frames import Image
+from qlumen.errors import EngineError
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.system.closing import Closing
 
 Probability = NDArray[np.float32]
 

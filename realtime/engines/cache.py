@@ -14,7 +14,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from qlumen.realtime.caches import cache_folder
+from qlumen.system.caches import cache_folder
 
 KEPT_ENGINES = 8
 """Files that are kept, the latest used."""

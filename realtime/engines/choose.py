@@ -7,18 +7,18 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 
+from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.networks.bundle import SHIPPED, SHIPPED_INT8, Bundle, shipped_bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.identity import has_torch_weights
 from qlumen.quantum.devices import Device
 from qlumen.quantum.executors import SURROGATE, open_executor
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.network import EngineSettings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
 from qlumen.realtime.engines.split import SplitEngine
-from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.realtime.sections.network import EngineSettings
 
 LIVE_STREAMS, STREAMS = 1, 2
 """Inferences side by side: one has a frame's map soonest, two finish more frames a second."""

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import drain
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sections.network import EngineSettings
+from qlumen.realtime.pixels.arrays import Image
 
 CAPTURE_WARM_UPS = 3
 """Runs before a graph is captured, in which libraries choose their kernels."""

@@ -15,16 +15,16 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
 from qlumen.networks.formats import NETWORK_KEY, PRECISION_KEY
 from qlumen.networks.identity import network_sha256
 from qlumen.networks.precision import Precision
-from qlumen.realtime.caches import content_folder
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.engines.workers import WorkerEngine
-from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sections.network import EngineSettings
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.system.caches import content_folder
 
 CPU_PROVIDERS = ("CPUExecutionProvider",)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from qlumen.realtime.caches import content_folder
+from qlumen.errors import EngineError
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.frames import Image
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.system.caches import content_folder
 
 CPU = "CPU"
 

@@ -15,16 +15,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle, file_sha256
 from qlumen.networks.deploy import deployed_network, exported_program
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import network_sha256
 from qlumen.networks.precision import Precision
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.cuda import CudaEngine, check_cuda
 from qlumen.realtime.engines.presence import nvidia_gpus
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.sections.network import EngineSettings
 
 INPUT, OUTPUT = "image", "map"
 """Names of the engine's bindings."""

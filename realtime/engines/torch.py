@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
 from qlumen.networks.precision import Precision
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.cuda import compiled, open_cuda
 from qlumen.realtime.engines.workers import WorkerEngine
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sections.network import EngineSettings
+from qlumen.realtime.pixels.arrays import Image
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Semaphore
 
+from qlumen.errors import EngineError
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.frames import Image
+from qlumen.realtime.pixels.arrays import Image
 
 
 class WorkerEngine(Engine):

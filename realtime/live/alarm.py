@@ -4,7 +4,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-from qlumen.realtime.closing import Closing
+from qlumen.system.closing import Closing
 
 LIMIT_SECONDS = 10.0
 

@@ -9,13 +9,14 @@ from itertools import count
 import numpy as np
 
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
-from qlumen.realtime.field import Field, FieldFinder, crop, placed
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.field import Field, FieldFinder, crop, placed
+from qlumen.realtime.endoscope.quality import QualityJudge
 from qlumen.realtime.frames import Condition, Frame, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotation import Annotation
-from qlumen.realtime.motion import (
+from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.tracking.motion import (
     CUT_GREY_LEVELS,
     Flow,
     Motion,
@@ -23,10 +24,9 @@ from qlumen.realtime.motion import (
     filled,
     mismatch,
 )
-from qlumen.realtime.quality import QualityJudge
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.smoothing import Smoother
-from qlumen.realtime.tracks import Tracker, shown
+from qlumen.realtime.tracking.smoothing import Smoother
+from qlumen.realtime.tracking.tracks import Tracker, shown
+from qlumen.system.closing import Closing
 
 FORGET_SECONDS = 0.5
 """Without a frame for so long, nothing is carried over: the camera may look elsewhere."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from qlumen.errors import ConfigError
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.config import Settings
-from qlumen.realtime.controls import Action
-from qlumen.realtime.errors import ConfigError
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.segmenter import thresholds
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.segmenter import thresholds
 
 THRESHOLD_STEP = 0.05
 THRESHOLD_BOUNDS = (0.05, 0.99)

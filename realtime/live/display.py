@@ -7,27 +7,27 @@ from functools import lru_cache
 
 import numpy as np
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import (
     AiState,
     Condition,
     Finding,
     Frame,
     FrameResult,
-    Image,
     LiveState,
     Segmentation,
 )
 from qlumen.realtime.latency import LatencyRecorder, milliseconds
-from qlumen.realtime.live.annotation import Annotation, Board
 from qlumen.realtime.live.annotator import NO_MAP, empty
 from qlumen.realtime.live.control import Control
-from qlumen.realtime.live.marks import draw_marks
-from qlumen.realtime.live.priority import raise_priority
-from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
-from qlumen.realtime.overlay import Overlay
-from qlumen.realtime.sinks import yuv
+from qlumen.realtime.live.latest import Annotation, Board
+from qlumen.realtime.live.threads import raise_priority
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.pixels import yuv
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
+from qlumen.system.closing import Closing
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

@@ -7,22 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.controls import Action
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.guard import PrivacyGuard
-from qlumen.realtime.live.outlets import Note, Outlet, OutletRunner
-from qlumen.realtime.live.priority import MODEL_NICENESS, WRITER_NICENESS
-from qlumen.realtime.live.window import Window
-from qlumen.realtime.privacy import Privacy
+from qlumen.realtime.live.monitor_runner import Window
+from qlumen.realtime.live.privacy_sink import PrivacyGuard
+from qlumen.realtime.live.sink_runner import Note, Outlet, OutletRunner
+from qlumen.realtime.live.threads import MODEL_NICENESS, WRITER_NICENESS
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
-from qlumen.realtime.sinks.figures import Figures
-from qlumen.realtime.sinks.gallery import Gallery
-from qlumen.realtime.sinks.requested import RecorderOnRequest
+from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
 from qlumen.realtime.sinks.snapshots import SnapshotOnRequest
-from qlumen.realtime.sinks.web import Feed, WebSink
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.view.live.feed import Feed, WebSink
+from qlumen.realtime.view.live.figures import Figures
+from qlumen.realtime.view.live.gallery import Gallery
 
 if TYPE_CHECKING:
     from qlumen.realtime.sinks.recorder import LiveRecorder

@@ -18,16 +18,16 @@ from typing import Protocol
 
 import numpy as np
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import QlumenError
+from qlumen.errors import QlumenError
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotation import Board
+from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, Tally
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.priority import raise_priority
-from qlumen.realtime.live.tally import DISPLAY_LATE, MODEL_BUSY, Tally
+from qlumen.realtime.live.latest import Board
+from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sources.live import LiveSource, SignalLost
+from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 
 DISPLAY_FRAMES = 8
 """Frames that may wait for the display: a third of a second at 25 frames/s."""

@@ -14,28 +14,28 @@ import cv2
 from rich.console import Console
 
 from qlumen.networks.bundle import Bundle, read_bundle
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
-from qlumen.realtime.controls import Action
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import AlarmCommand
-from qlumen.realtime.live.annotation import Board
 from qlumen.realtime.live.annotator import Annotator
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.journal import Journal
-from qlumen.realtime.live.meters import Meters, recorded_files
+from qlumen.realtime.live.event_log import Journal
+from qlumen.realtime.live.health import Meters, recorded_files
+from qlumen.realtime.live.latest import Board
 from qlumen.realtime.live.outputs import LiveOutputs, open_outlets
 from qlumen.realtime.live.pipeline import LivePipeline
-from qlumen.realtime.live.priority import SWITCH_SECONDS
 from qlumen.realtime.live.summary import LiveSummary, summarise
+from qlumen.realtime.live.threads import SWITCH_SECONDS
 from qlumen.realtime.live.watchdog import Watchdog
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.choose import open_live_source
+from qlumen.system.closing import Closing
 
 ASSUMED_SIZE = (1920, 1080)
 """To warm up for, where the source does not tell."""

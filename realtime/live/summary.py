@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.latency import LatencyRecorder, LatencySummary
+from qlumen.realtime.live.counters import ANNOTATION_AGE, RAW_DELAY
 from qlumen.realtime.live.outputs import Outlets
 from qlumen.realtime.live.pipeline import LiveOutcome, LivePipeline
-from qlumen.realtime.live.tally import ANNOTATION_AGE, RAW_DELAY
 from qlumen.realtime.live.watchdog import Watchdog
-from qlumen.realtime.sources.live import LiveSource
+from qlumen.realtime.sources.live_base import LiveSource
 
 
 @dataclass(frozen=True, slots=True)

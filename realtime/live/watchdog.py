@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from qlumen.realtime.errors import EngineError, QlumenError
+from qlumen.errors import EngineError, QlumenError
+from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotation import Annotation
 from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.priority import MODEL_NICENESS, lower_priority
+from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.live.threads import MODEL_NICENESS, lower_priority
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sections.live import WatchdogSettings
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qlumen.realtime.errors import UsageError
+from qlumen.errors import UsageError
 from qlumen.realtime.profiling.intervals import Interval, percentile, percentile_ratio
 from qlumen.realtime.profiling.recorder import Segment, merged
 from qlumen.realtime.profiling.report import FORMAT, ProfileReport

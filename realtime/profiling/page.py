@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.profiling import plots
 from qlumen.realtime.profiling.recorder import RESPONSE
 from qlumen.realtime.profiling.report import ProfileReport, is_work

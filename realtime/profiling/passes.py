@@ -12,8 +12,8 @@ from itertools import cycle, permutations
 
 import numpy as np
 
+from qlumen.errors import UsageError
 from qlumen.realtime.engines.base import Engine, Ticket
-from qlumen.realtime.errors import UsageError
 from qlumen.realtime.latency import NullRecorder
 from qlumen.realtime.profiling.intervals import Interval, ratio_interval
 from qlumen.realtime.profiling.process import GcClock, Reading, rss_mib

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from qlumen.realtime.errors import TruncatedError
+from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
 

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qlumen.realtime.latency import NS_PER_MS, QUEUED, LatencySummary
-from qlumen.realtime.profiling.machine import machine
 from qlumen.realtime.profiling.passes import Allocations, Capacity, Profiler
 from qlumen.realtime.profiling.process import ThreadUse, peak_rss_mib, thread_uses
 from qlumen.realtime.profiling.recorder import ProfileRecorder, Segment, SlowFrame
 from qlumen.realtime.profiling.rig import Rig
+from qlumen.system.machine import machine
 
 FORMAT = "qlumen-profile/1"
 MISSES_ALLOWED = 0.01

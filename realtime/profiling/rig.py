@@ -11,22 +11,22 @@ from typing import TypeVar
 import numpy as np
 
 from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.allocator import keep_freed_memory
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.overlay import Overlay
-from qlumen.realtime.pipeline import Outcome, Pipeline
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels import yuv
 from qlumen.realtime.profiling.playing import Playing
 from qlumen.realtime.profiling.process import native_threads_named
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sinks import yuv
+from qlumen.realtime.replay.allocator import keep_freed_memory
+from qlumen.realtime.replay.pipeline import Outcome, Pipeline
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.null import NullSink
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.choose import SCENE, open_source
+from qlumen.system.closing import Closing
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.latency import END_TO_END, NS_PER_US, QUEUED
 from qlumen.realtime.profiling.recorder import MISSED, RESPONSE
 from qlumen.realtime.profiling.spans import Span, SpanLog

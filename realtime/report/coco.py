@@ -6,7 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from qlumen.realtime.frames import Finding, Mask
+from qlumen.realtime.frames import Finding
+from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.report.facts import RESEARCH
 from qlumen.realtime.report.rle import compact, run_lengths
 from qlumen.realtime.report.tracked import track_numbers

@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from qlumen.realtime.errors import MissingExtraError, SinkError
-from qlumen.realtime.frames import Finding, FrameResult, Image
+from qlumen.errors import MissingExtraError, SinkError
+from qlumen.realtime.frames import Finding, FrameResult
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.report.coco import mask_of
 from qlumen.realtime.report.facts import RESEARCH
 from qlumen.realtime.review.records import FrameRecord, Manifest

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.outputs import VIDEO_SUFFIXES, check_paths
+from qlumen.errors import UsageError
+from qlumen.system.output_paths import VIDEO_SUFFIXES, check_paths
 
 FOLDERS = ("masks", "snapshots", "dicom")
 

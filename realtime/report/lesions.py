@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.report.facts import Row, Span, TrackFacts
 from qlumen.realtime.report.times import clock, percent
 from qlumen.realtime.review.drawing import drawn, jpeg

@@ -5,24 +5,24 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
+from qlumen.realtime.config.outputs import ReportSettings
 from qlumen.realtime.frames import FrameResult
-from qlumen.realtime.jsonfile import write_json
 from qlumen.realtime.report.best import BestFrames, best_frames
+from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.coco import coco
 from qlumen.realtime.report.files import ReportOutputs
-from qlumen.realtime.report.gather import gather
 from qlumen.realtime.report.html import html
-from qlumen.realtime.report.replayed import check_recording, drawn_results, results
+from qlumen.realtime.report.results import check_recording, drawn_results, results
 from qlumen.realtime.report.table import findings_csv
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.sections.outputs import ReportSettings
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sinks.masks import MaskWriter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.files import write_json
 
 Tell = Callable[[int, int | None], None]
 
@@ -55,7 +55,7 @@ def write_all(
         if outputs.html:
             _write(outputs.html, html(facts).encode())
         if outputs.pdf:
-            from qlumen.realtime.report.pdf import pdf
+            from qlumen.realtime.report.pdf.document import pdf
 
             _write(outputs.pdf, pdf(facts))
     _run(results(review, findings), list(_plain_sinks(outputs)), lambda done: None)

@@ -9,7 +9,7 @@ follow, the fifth of the last group is the sign, and 48 is added to make it prin
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.frames import Mask
+from qlumen.realtime.pixels.arrays import Mask
 
 GROUP_BITS, MORE, SIGN, FIRST_CHARACTER = 5, 0x20, 0x10, 48
 UNCHANGED_RUNS = 3

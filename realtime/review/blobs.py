@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.errors import ReviewError, SinkError
+from qlumen.errors import ReviewError, SinkError
+from qlumen.system.closing import Closing
 
 Place = tuple[int, int]
 """Offset and length in bytes."""

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from qlumen.realtime.frames import Finding, Image, Segmentation
-from qlumen.realtime.overlay import Overlay
+from qlumen.realtime.frames import Finding, Segmentation
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.review import Review
 
 JPEG_QUALITY = 90

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from qlumen.realtime.frames import Condition, Finding, Mask
-from qlumen.realtime.motion import filled
-from qlumen.realtime.postprocess import Postprocessor
+from qlumen.realtime.frames import Condition, Finding
+from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.review.records import FrameRecord, Thresholds
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.tracks import Tracker
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.tracking.motion import filled
+from qlumen.realtime.tracking.tracks import Tracker
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.errors import ReviewError
-from qlumen.realtime.motion import Flow
+from qlumen.errors import ReviewError
+from qlumen.realtime.tracking.motion import Flow
 
 LEVELS = 65535
 """A probability of 1, stored."""

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from qlumen.errors import NoFramesError
 from qlumen.networks.bundle import CARD, Bundle, read_bundle
-from qlumen.realtime.config import Settings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.errors import NoFramesError
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.overlay import Overlay
-from qlumen.realtime.pipeline import Pipeline
-from qlumen.realtime.review.limits import BoundedSource, Limits
-from qlumen.realtime.review.recorded import hashed, open_recording
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.replay.pipeline import Pipeline
+from qlumen.realtime.replay.summary import ReplaySummary, summarise
+from qlumen.realtime.review.intake.limits import BoundedSource, Limits
+from qlumen.realtime.review.recording import hashed, open_recording
 from qlumen.realtime.review.records import (
     FORMAT,
     Manifest,
@@ -28,9 +29,8 @@ from qlumen.realtime.review.records import (
     Thresholds,
 )
 from qlumen.realtime.review.writer import ReviewWriter
-from qlumen.realtime.segmenter import Segmenter, thresholds
+from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
-from qlumen.realtime.summary import ReplaySummary, summarise
 
 Progress = Callable[[int, int | None], None]
 WARM_UP_SIZE_PX = 512

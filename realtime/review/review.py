@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import ReviewError
-from qlumen.realtime.frames import Image
-from qlumen.realtime.geometry import Geometry
-from qlumen.realtime.motion import Flow
+from qlumen.errors import ReviewError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.blobs import BlobFile
 from qlumen.realtime.review.maps import unpack_flow, unpack_map
 from qlumen.realtime.review.records import (
@@ -27,6 +24,9 @@ from qlumen.realtime.review.records import (
     FrameRecord,
     Manifest,
 )
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.tracking.motion import Flow
+from qlumen.system.closing import Closing
 
 
 class Review(Closing):

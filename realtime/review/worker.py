@@ -18,14 +18,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from qlumen.realtime.errors import QlumenError
+from qlumen.errors import QlumenError
 
 NICENESS = 10
 """Live video in the parent goes first."""
 REPORT_S = 0.1
 TASKS = {
-    "review": "qlumen.realtime.review.task",
-    "exports": "qlumen.realtime.report.task",
+    "review": "qlumen.realtime.review.review_job",
+    "exports": "qlumen.realtime.report.export_job",
 }
 """Modules whose `run(arguments, progress)` does the work; named as text because these are
 built upon this one's package."""

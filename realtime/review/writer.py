@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.field import Field, FieldFinder
-from qlumen.realtime.frames import Frame, FrameResult, Image
-from qlumen.realtime.motion import CUT_GREY_LEVELS, Motion, Thumbnail, mismatch
-from qlumen.realtime.quality import QualityJudge
+from qlumen.errors import SinkError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.field import Field, FieldFinder
+from qlumen.realtime.endoscope.quality import QualityJudge
+from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.blobs import BlobWriter
 from qlumen.realtime.review.drawing import jpeg
 from qlumen.realtime.review.maps import flow_size, pack_flow, pack_map
@@ -25,6 +25,7 @@ from qlumen.realtime.review.records import (
     Manifest,
 )
 from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, Thumbnail, mismatch
 
 FORGET_S = 0.5
 """Without a frame for so long, nothing is carried over."""

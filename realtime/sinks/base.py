@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from qlumen.realtime.closing import Closing
 from qlumen.realtime.frames import FrameResult
+from qlumen.system.closing import Closing
 
 
 class Sink(Closing, ABC):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from qlumen.realtime.sinks.chain import START, hash_of, previous_of
+from qlumen.realtime.sinks.hash_chain import START, hash_of, previous_of
 
 MAX_LINE_BYTES = 64 * 2**20
 """Far beyond a line with the contours of a whole frame; a longer one is not ours."""

@@ -12,11 +12,11 @@ from types import ModuleType
 
 import numpy as np
 
-from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import Finding, FrameResult, LiveState, Track
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.chain import START, hash_of, link
 from qlumen.realtime.sinks.chaincheck import Account, Damage, check_chain
+from qlumen.realtime.sinks.hash_chain import START, hash_of, link
 
 fcntl: ModuleType | None
 try:

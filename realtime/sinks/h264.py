@@ -7,7 +7,7 @@ from typing import Protocol
 
 import av
 
-from qlumen.realtime.sinks.yuv import padded
+from qlumen.realtime.pixels.yuv import padded
 
 KEYFRAME_SECONDS = 2.0  # how finely players seek
 MAX_KEYFRAME_FRAMES = 250

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import cv2
 
-from qlumen.realtime.controls import Action
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frames import FrameResult, Image
+from qlumen.errors import SinkError
+from qlumen.realtime.actions import Action
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.base import Sink
 
 ESCAPE = 27

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame
 
 

@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 import av
 
-from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoderinput import EncoderInput
+from qlumen.realtime.sinks.encoder_input import EncoderInput
 from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
 from qlumen.realtime.sources.base import SourceInfo
 

@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from qlumen.realtime.errors import ConfigError
+from qlumen.errors import ConfigError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.png import PngFolder

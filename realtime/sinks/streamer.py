@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import av
 
-from qlumen.realtime.errors import MissingExtraError, SinkError, UsageError
+from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoderinput import EncoderInput
+from qlumen.realtime.sinks.encoder_input import EncoderInput
 from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
 from qlumen.realtime.sinks.recorder import mean_rate
 from qlumen.realtime.sources.base import SourceInfo
@@ -207,7 +207,7 @@ def _command(url: str, timeout_s: float) -> list[str]:
     if protocol.external:
         return _external(scheme, protocol, url)
     options = [f"{name}={value}" for name, value in protocol.options.items()]
-    program = [sys.executable, "-m", "qlumen.realtime.sinks.relay"]
+    program = [sys.executable, "-m", "qlumen.realtime.sinks.packet_sender"]
     return [*program, str(math.ceil(2 * timeout_s)), protocol.format, url, *options]
 
 

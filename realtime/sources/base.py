@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from qlumen.realtime.closing import Closing
 from qlumen.realtime.frames import Frame
+from qlumen.system.closing import Closing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.frame_pool import FramePool
-from qlumen.realtime.sections.source import PatternSection, SceneSection
-from qlumen.realtime.sources.addresses import is_live
+from qlumen.errors import UsageError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.config.source import PatternSection, SceneSection
+from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import Source
-from qlumen.realtime.sources.live import LiveSource
-from qlumen.realtime.sources.paced import PacedSource
+from qlumen.realtime.sources.ffmpeg.addresses import is_live
+from qlumen.realtime.sources.live_base import LiveSource
+from qlumen.realtime.sources.playback import PacedSource
 
 SCENE = "scene"
 PATTERN = "pattern"
@@ -38,7 +38,7 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
 
         rate = _rate(settings.source.fps)
         return FolderSource(location, sequence=settings.source.sequence, fps=rate)
-    from qlumen.realtime.sources.container import ContainerSource
+    from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
     return ContainerSource(
         location, hardware=settings.source.hardware, threads=settings.source.threads, pool=pool
@@ -72,7 +72,7 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
     if path.is_dir() or path.is_file() or not is_live(location):
         opened = partial(open_source, location, settings, FramePool())
         return PacedSource(opened, loop=settings.source.loop)
-    from qlumen.realtime.sources.receive import ReceivedSource
+    from qlumen.realtime.sources.network.source import ReceivedSource
 
     return ReceivedSource(location, settings.source, settings.reconnect)
 
@@ -93,7 +93,7 @@ def _check_named(location: str) -> None:
 
 
 def _scene(section: SceneSection, frames: int | None) -> Source:
-    from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+    from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
     return SceneSource(
         SceneSettings(

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from natsort import natsort_keygen, ns
 
-from qlumen.realtime.errors import NoFramesError, SourceError, SourceNotFoundError
-from qlumen.realtime.frames import Frame, Image
+from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sources.base import Source, SourceInfo
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

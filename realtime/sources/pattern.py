@@ -13,7 +13,8 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from qlumen.realtime.frames import Frame, Image
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sources.base import Source, SourceInfo
 
 NUMBER_BITS = 32

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.view.access import Access, read_access, warning
-from qlumen.realtime.view.desk import Desk
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.security.access import Access, read_access, warning
 from qlumen.realtime.view.site import Site
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.errors import QlumenError, UsageError
+from qlumen.errors import QlumenError, UsageError
+from qlumen.system.closing import Closing
 
 MAX_CONNECTIONS = 200
 """More are answered as too many (503)."""

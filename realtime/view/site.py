@@ -5,17 +5,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qlumen.realtime.closing import Closing
-from qlumen.realtime.config import Settings
-from qlumen.realtime.view.access import Access
-from qlumen.realtime.view.desk import Desk
-from qlumen.realtime.view.live import live_tab
-from qlumen.realtime.view.recordings import recordings_tab
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.view.app import make_page
+from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.stream import Steered
+from qlumen.realtime.view.live.tab import live_tab
+from qlumen.realtime.view.reviews.tab import recordings_tab
+from qlumen.realtime.view.security.access import Access
+from qlumen.realtime.view.security.sessions import Sessions
 from qlumen.realtime.view.server import Server, listening
-from qlumen.realtime.view.sessions import Sessions
-from qlumen.realtime.view.shell import make_page
-from qlumen.realtime.view.stream import Steered
 from qlumen.realtime.view.tabs import Surroundings, Tab
+from qlumen.system.closing import Closing
 
 MakeTab = Callable[[Surroundings], Tab]
 MORE_TABS: tuple[MakeTab, ...] = (recordings_tab,)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from qlumen.realtime.config import Settings
-from qlumen.realtime.view.sessions import Sessions
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.view.security.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.evaluation.negatives import is_training_negative
+from qlumen.datasets.negatives import is_training_negative
+from qlumen.datasets.splits import split_pairs
 from qlumen.evaluation.run import evaluate
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.networks.export import Deployed, write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
-from qlumen.realtime.config import Settings
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
-from qlumen.training.data import split_pairs
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from few_checks import few_checks
+from support.few_checks import few_checks
 
 SIZE = 64
 SPREAD = 2.0

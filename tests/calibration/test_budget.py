@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from qlumen.calibration.budget import ALIKE, Budget, Row, choose, in_turn, verdict
 from qlumen.calibration.candidates import Candidate, candidates, shipped_bundles, stated_accuracy
 from qlumen.calibration.command import command
-from qlumen.calibration.liverun import Live
+from qlumen.calibration.live_run import Live
+from qlumen.errors import BundleHashError, EngineError, UsageError
 from qlumen.networks.bundle import (
     RESIZED_FROM,
     Bundle,
@@ -22,8 +23,7 @@ from qlumen.networks.bundle import (
     read_bundle,
     shipped_bundle,
 )
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.errors import BundleHashError, EngineError, UsageError
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.latency import LatencySummary
 
 BUDGET = Budget(25, (1920, 1080))

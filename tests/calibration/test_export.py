@@ -10,14 +10,14 @@ from openvino import opset13 as ops
 from qlumen.calibration import export as module
 from qlumen.calibration.export import export
 from qlumen.calibration.parity import compare
+from qlumen.errors import EngineError, QlumenError
 from qlumen.networks.bundle import MODEL, Bundle
 from qlumen.networks.formats import NETWORK_KEY, write_openvino
 from qlumen.networks.identity import network_sha256
 from qlumen.realtime.cli import commands
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.errors import EngineError, QlumenError
 
-from engine_contract import bundle, scene, torch_form
+from support.engine_contract import bundle, scene, torch_form
 
 
 def run(*arguments: str) -> Result:

@@ -13,10 +13,19 @@ from click.testing import CliRunner, Result
 from safetensors import safe_open
 
 from qlumen.calibration import int8
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
 from qlumen.calibration.command import command
-from qlumen.calibration.pictures import Pictures, calibration_pictures, spread
 from qlumen.calibration.quantise import quantise, quantised_layers, restored
 from qlumen.calibration.ranking import map_distance, rank_runs
+from qlumen.datasets.splits import split_pairs
+from qlumen.errors import (
+    BundleError,
+    BundleHashError,
+    DatasetError,
+    MissingExtraError,
+    TrainingError,
+    UsageError,
+)
 from qlumen.networks.bundle import (
     MANIFEST,
     TABLES,
@@ -25,19 +34,10 @@ from qlumen.networks.bundle import (
     read_bundle,
     write_manifest,
 )
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.errors import (
-    BundleError,
-    BundleHashError,
-    DatasetError,
-    MissingExtraError,
-    TrainingError,
-    UsageError,
-)
-from qlumen.realtime.preprocess import Preprocessor
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.training.build import read_network
-from qlumen.training.data import split_pairs
 from qlumen.training.settings import TrainSettings
 
 SPARED = ("network.bottleneck", "network.head", "circuit.")

@@ -11,13 +11,13 @@ from click.testing import CliRunner, Result
 
 from qlumen.calibration.command import command
 from qlumen.calibration.threshold import chosen, collect, operating_points
-from qlumen.evaluation.negatives import negative_files
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import split_pairs
+from qlumen.errors import BundleError, DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import CARD, MANIFEST, Bundle, read_bundle
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import BundleError, DatasetError, MissingExtraError, UsageError
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.training.data import split_pairs
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 
-from few_checks import few_checks
+from support.few_checks import few_checks
 
 SIZE = 64
 

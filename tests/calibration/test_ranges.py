@@ -17,9 +17,10 @@ from torch import Tensor
 
 from qlumen.calibration import modelopt
 from qlumen.calibration import ranges as module
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures
 from qlumen.calibration.command import command
-from qlumen.calibration.pictures import Pictures, calibration_pictures
 from qlumen.calibration.ranges import ranges_of, rank_layers
+from qlumen.errors import BundleError, BundleHashError, MissingExtraError, UsageError
 from qlumen.networks import resize
 from qlumen.networks.bundle import (
     CARD,
@@ -37,9 +38,8 @@ from qlumen.networks.eightbit import eight_bit_layers, eight_bit_network, quanti
 from qlumen.realtime.engines.cache import EngineCache
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.engines.tensorrt import compiled_network, engine_key
-from qlumen.realtime.errors import BundleError, BundleHashError, MissingExtraError, UsageError
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.preprocess import Preprocessor
+from qlumen.realtime.segmentation.preprocess import Preprocessor
 
 CPU = torch.device("cpu")
 LEAST_DICE = 0.95

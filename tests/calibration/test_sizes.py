@@ -11,12 +11,12 @@ from qlumen.calibration import sizes
 from qlumen.calibration.candidates import candidates
 from qlumen.calibration.command import command
 from qlumen.calibration.sizes import bundles_of_sides
+from qlumen.datasets.splits import split_pairs
+from qlumen.errors import DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
-from qlumen.evaluation.splits import split_pairs
 from qlumen.networks.bundle import CARD, MODEL_WEIGHTS, RESIZED_FROM, Bundle, read_bundle
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.errors import DatasetError, MissingExtraError, UsageError
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
 OTHER = 32
 

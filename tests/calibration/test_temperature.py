@@ -18,10 +18,10 @@ from qlumen.calibration.temperature import (
     tempered,
     write_temperature,
 )
+from qlumen.errors import BundleError
 from qlumen.evaluation.reliability import reliability
 from qlumen.networks.bundle import WEIGHTS, Bundle, read_bundle, write_manifest
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.errors import BundleError
 
 
 def drawn(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -17,14 +17,14 @@ from qlumen.calibration.threshold import (
     choose_thresholds,
     chosen,
 )
+from qlumen.datasets.pairs import find_pairs
 from qlumen.evaluation.negatives import evaluate_negatives
-from qlumen.evaluation.pairs import find_pairs
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import Bundle, Thresholds
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.postprocess import Postprocessor
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 FRAMES = (10, 20, 150)
 

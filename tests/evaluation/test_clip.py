@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from qlumen.errors import DatasetError
 from qlumen.evaluation.clip import evaluate_clip, read_boxes
 from qlumen.evaluation.command import command
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.errors import DatasetError
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 FRAMES = 12
 SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from qlumen.datasets.pairs import find_pairs, read_pair
+from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.command import command
-from qlumen.evaluation.pairs import find_pairs, read_pair
 from qlumen.realtime.cli import commands
-from qlumen.realtime.errors import DatasetError, UsageError
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 SIZES = {"a2": (96, 80), "a10": (61, 47), "a1": (352, 352)}
 MIN_DICE = 0.82

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.datasets.negatives import find_negatives, is_training_negative, negative_files
+from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.command import command
-from qlumen.evaluation.negatives import find_negatives, is_training_negative, negative_files
-from qlumen.realtime.errors import DatasetError, UsageError
 
 
 @given(st.text(min_size=1))

@@ -15,9 +15,9 @@ from qlumen.evaluation.reliability import (
     reliability,
     truth_at,
 )
-from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.segmentation.geometry import Geometry
 
-from strategies import geometries, probability_maps
+from support.strategies import geometries, probability_maps
 
 Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from scipy import ndimage
 
+from qlumen.datasets.splits import split_pairs
+from qlumen.errors import UsageError
 from qlumen.evaluation import robustness
 from qlumen.evaluation.command import command
 from qlumen.evaluation.degradations import (
@@ -25,12 +27,10 @@ from qlumen.evaluation.degradations import (
     line,
 )
 from qlumen.evaluation.robustness import report
-from qlumen.evaluation.splits import split_pairs
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.frames import Image
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from strategies import sizes
+from support.strategies import sizes
 
 CHANCE = ("motion", "noise", "colour_cast", "haze")
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -9,14 +9,15 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from qlumen.calibration.calibration_images import Pictures
 from qlumen.calibration.modelopt import ranges_of
 from qlumen.calibration.parity import Network
-from qlumen.calibration.pictures import Pictures
 from qlumen.calibration.ranges import write_ranges
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.precision import Precision
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.network import EngineSettings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import tensorrt
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.choose import open_engine
@@ -24,11 +25,10 @@ from qlumen.realtime.engines.onnxruntime import GPU_PROVIDERS, open_onnxruntime
 from qlumen.realtime.engines.presence import presence
 from qlumen.realtime.engines.tensorrt import open_tensorrt
 from qlumen.realtime.engines.torch import open_torch
-from qlumen.realtime.frames import Image
-from qlumen.realtime.preprocess import Preprocessor
-from qlumen.realtime.sections.network import EngineSettings
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.preprocess import Preprocessor
 
-from engine_contract import EngineContract, Remembered, bundle, scene
+from support.engine_contract import EngineContract, Remembered, bundle, scene
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from qlumen.kernels.blend import blend_parts
 
-import naive
+from support import naive
 
 
 @settings(deadline=None)

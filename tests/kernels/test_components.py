@@ -16,8 +16,8 @@ from qlumen.kernels.components import (
     measure,
 )
 
-import naive
-from strategies import masks
+from support import naive
+from support.strategies import masks
 
 REACHES = st.sampled_from((EIGHT_CONNECTED, FOUR_CONNECTED))
 

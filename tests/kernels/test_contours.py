@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from qlumen.kernels.contours import trace_border
 
-import naive
-from strategies import masks
+from support import naive
+from support.strategies import masks
 
 ROOM = 4096
 

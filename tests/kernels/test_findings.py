@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.kernels.findings import paint, sum_probability
-from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.segmentation.geometry import Geometry
 
-import naive
-from strategies import masks, probability_maps
+from support import naive
+from support.strategies import masks, probability_maps
 
 
 @settings(deadline=None)

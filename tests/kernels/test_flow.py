@@ -1,4 +1,3 @@
-import naive_flow
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,8 +15,8 @@ from qlumen.kernels.flow import (
     reverse_flow,
 )
 
-import naive
-from strategies import masks, sizes
+from support import naive, naive_flow
+from support.strategies import masks, sizes
 
 SEEDS = st.integers(0, 2**16)
 WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -5,8 +5,8 @@ from scipy import ndimage
 
 from qlumen.kernels.morphology import fill_holes
 
-import naive
-from strategies import masks
+from support import naive
+from support.strategies import masks
 
 
 def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from qlumen.kernels.contours import trace_border
 from qlumen.kernels.outline import FILL, LINE, RIM, stamp_border, stamp_mask
 
-import naive
-from strategies import masks
+from support import naive
+from support.strategies import masks
 
 
 def square(radius: int) -> NDArray[np.int32]:

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from naive_pixelate import naive_pixelate
 
 from qlumen.kernels.pixelate import pixelate
+
+from support.naive_pixelate import naive_pixelate
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 24), st.integers(0, 2**16))

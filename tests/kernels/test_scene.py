@@ -1,4 +1,3 @@
-import naive_scene as naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +12,8 @@ from qlumen.kernels.scene import (
     project,
     ray_table,
 )
+
+from support import naive_scene as naive
 
 CAMERA = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 FOCAL, HEIGHT, WIDTH = 20.0, 40, 46

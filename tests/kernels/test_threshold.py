@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from qlumen.kernels.threshold import ROUNDING_SLACK, max_runs, threshold_runs
 from qlumen.kernels.upsample import pad_inner
-from qlumen.realtime.geometry import Geometry
+from qlumen.realtime.segmentation.geometry import Geometry
 
-import naive
-from strategies import geometries, probability_maps, thresholds
+from support import naive
+from support.strategies import geometries, probability_maps, thresholds
 
 
 def run(

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.kernels.upsample import add_along, interpolate_down, pad_inner, reaches
-from qlumen.realtime.geometry import Fit, Geometry
+from qlumen.realtime.segmentation.geometry import Fit, Geometry
 
-import naive
-from strategies import geometries, probability_maps
+from support import naive
+from support.strategies import geometries, probability_maps
 
 
 def upsampled(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float64]:

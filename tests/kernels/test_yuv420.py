@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.kernels.yuv420 import bgr_to_yuv420, yuv420_to_bgr
-from qlumen.realtime.colour import Matrix, decoding, encoding
+from qlumen.realtime.pixels.colour import Matrix, decoding, encoding
 
 ROUNDING = 0.501
 MATRICES = st.sampled_from([Matrix(0.2126, 0.0722), Matrix(0.299, 0.114), Matrix(0.2627, 0.0593)])

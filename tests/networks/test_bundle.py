@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from qlumen.errors import BundleError, BundleHashError
 from qlumen.networks.bundle import (
     MANIFEST,
     MODEL,
@@ -19,9 +20,8 @@ from qlumen.networks.bundle import (
 from qlumen.networks.export import Deployed, load_network, network_config, write_bundle
 from qlumen.networks.unet import UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.errors import BundleError, BundleHashError
 
-from few_checks import few_checks
+from support.few_checks import few_checks
 
 SIZE = 64
 THRESHOLDS = Thresholds(low=0.4, high=0.6, min_area_fraction=0.001)

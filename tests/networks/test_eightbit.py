@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
+from qlumen.errors import BundleError, EngineError
 from qlumen.networks.deploy import exported_program
 from qlumen.networks.eightbit import (
     HIGHEST,
@@ -22,9 +23,8 @@ from qlumen.networks.eightbit import (
     quantised,
     read_ranges,
 )
-from qlumen.realtime.errors import BundleError, EngineError
 
-from engine_contract import bundle
+from support.engine_contract import bundle
 
 values = hnp.arrays(np.float32, (2, 3), elements=st.floats(-20, 20, width=32))
 

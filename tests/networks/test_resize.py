@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from qlumen.errors import BundleError
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import (
     RESIZED_FROM,
@@ -22,9 +23,8 @@ from qlumen.networks.export import write_bundle
 from qlumen.networks.resize import resized_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.errors import BundleError
 
-from few_checks import few_checks
+from support.few_checks import few_checks
 
 BOTTLENECKS = {
     "vqc": BottleneckConfig(qubits=2),

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from qlumen.errors import CircuitError, MissingExtraError
 from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import sample_surrogate
-from qlumen.realtime.errors import CircuitError, MissingExtraError
 
-from strategies_quantum import angles, weights
+from support.strategies_quantum import angles, weights
 
 
 def gpu_is_there() -> bool:

@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+from qlumen.errors import UsageError
 from qlumen.quantum.circuits import make_hqconv, make_vqc
 from qlumen.quantum.command import command
 from qlumen.quantum.drawing import draw_svg, draw_text
-from qlumen.realtime.errors import UsageError
 
 
 def test_every_qubit_has_a_line() -> None:

@@ -8,7 +8,7 @@ from qlumen.quantum.devices import Device
 from qlumen.quantum.executors import DeviceExecutor, Memo, SurrogateExecutor, open_executor
 from qlumen.quantum.surrogate import sample_surrogate
 
-from strategies_quantum import SEEDS, angles, weights
+from support.strategies_quantum import SEEDS, angles, weights
 
 CIRCUIT = make_vqc(3, 2)
 

@@ -11,7 +11,7 @@ from qlumen.quantum.layer import METHODS, QuantumLayer
 from qlumen.quantum.surrogate import array_sha256, sample_surrogate
 from qlumen.quantum.unitaries import entangling_unitary
 
-from strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
+from support.strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
 
 
 def layer_of(circuit: Circuit, seed: int, method: str = "backprop") -> QuantumLayer:

@@ -7,14 +7,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from qlumen.errors import CircuitError
 from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import Surrogate, cache_key, sample_surrogate, table_shapes
-from qlumen.realtime.errors import CircuitError
 
-import naive_quantum as naive
-from strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
+from support import naive_quantum as naive
+from support.strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
 
 EXACT = 1e-10
 SINGLE = 1e-5

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.segmenter import Segmenter
-from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 FRAMES = 20
 MAX_SHARE = 1e-5

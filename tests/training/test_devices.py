@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.realtime.errors import TrainingError
+from qlumen.errors import TrainingError
 from qlumen.training import devices
 from qlumen.training.batches import training_batches
 from qlumen.training.data import Dataset, load_split
@@ -21,7 +21,7 @@ from qlumen.training.settings import TrainSettings
 SMALL = TrainSettings(
     epochs=1, batch_size=4, input_size=64, bottleneck="vqc", pretrained=False, threads=1
 )
-PROGRAM = Path(__file__).parents[1] / "two_processes.py"
+PROGRAM = Path(__file__).parents[1] / "support" / "two_processes.py"
 TIMEOUT_SECONDS = 300
 
 

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from qlumen.evaluation.negatives import negative_files
-from qlumen.networks.bundle import WEIGHTS, read_bundle
-from qlumen.realtime.errors import (
+from qlumen.datasets.negatives import negative_files
+from qlumen.errors import (
     CircuitError,
     DatasetError,
     QlumenError,
     TrainingError,
     UsageError,
 )
+from qlumen.evaluation.model_card import COLUMNS, render_card
+from qlumen.networks.bundle import WEIGHTS, read_bundle
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mixed
-from qlumen.training.card import COLUMNS, render_card
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_lesion_free, load_split
 from qlumen.training.log import LOG, EpochReport, append

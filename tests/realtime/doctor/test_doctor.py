@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qlumen.networks.bundle import MODEL, shipped_bundle
 from qlumen.realtime.cli import commands
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.doctor import libraries, video
 from qlumen.realtime.doctor.libraries import library_checks
 from qlumen.realtime.doctor.machine import cpu_flags, machine_checks

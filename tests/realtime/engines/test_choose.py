@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.network import EngineSettings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import choose
 from qlumen.realtime.engines.choose import best_engine, bundle_folder, open_engine
 from qlumen.realtime.engines.presence import (
@@ -20,10 +22,8 @@ from qlumen.realtime.engines.presence import (
     nvidia_gpus,
     parse_gpus,
 )
-from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.realtime.sections.network import EngineSettings
 
-from engine_contract import bundle
+from support.engine_contract import bundle
 
 ANSWER = "NVIDIA GeForce RTX 4090, 550.54.15, 24564 MiB\nNVIDIA A100, PCIe, 535.1, 81920 MiB\n"
 GPUS = (
@@ -162,7 +162,7 @@ def test_default_engine_imports_no_other_library() -> None:
     """Choosing and opening OpenVINO loads neither torch nor ONNX Runtime."""
     code = (
         "import sys; from qlumen.networks.bundle import read_bundle, shipped_bundle\n"
-        "from qlumen.realtime.config import load_settings\n"
+        "from qlumen.realtime.config.settings import load_settings\n"
         "from qlumen.realtime.engines.choose import open_engine\n"
         "settings = load_settings(None, ['engine.device=cpu'])\n"
         "open_engine(read_bundle(shipped_bundle()), settings).close()\n"

@@ -6,6 +6,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from qlumen.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines import onnxruntime
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.onnxruntime import (
@@ -14,10 +16,8 @@ from qlumen.realtime.engines.onnxruntime import (
     onnx_file,
     open_onnxruntime,
 )
-from qlumen.realtime.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.realtime.sections.network import EngineSettings
 
-from engine_contract import EngineContract, bundle
+from support.engine_contract import EngineContract, bundle
 
 
 class TestOnnxRuntime(EngineContract):

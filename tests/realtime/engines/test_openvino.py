@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from qlumen.calibration.parity import Network
+from qlumen.errors import EngineError
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine, devices
-from qlumen.realtime.errors import EngineError
 
-from engine_contract import EngineContract, bundle, pictures, torch_form
+from support.engine_contract import EngineContract, bundle, pictures, torch_form
 
 
 class TestOpenVino(EngineContract):

@@ -7,20 +7,20 @@ import pytest
 import torch
 from openvino import opset13 as ops
 
+from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.export import write_bundle
 from qlumen.networks.graph import cut_at_circuit
 from qlumen.networks.unet import NetworkConfig, UNet
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.engines.split import SplitEngine
-from qlumen.realtime.errors import BundleError, EngineError
-from qlumen.realtime.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import Segmenter
 
-from few_checks import few_checks
+from support.few_checks import few_checks
 
 SIZE = 64
 CONFIGS = {

@@ -18,15 +18,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from qlumen.realtime.config import load_settings
+from qlumen.errors import EngineError
+from qlumen.realtime.config.network import EngineSettings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import tensorrt
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.tensorrt import TorchTensorRt, compiled_network, open_tensorrt
-from qlumen.realtime.errors import EngineError
-from qlumen.realtime.sections.network import EngineSettings
 
-from engine_contract import bundle, compiled_form
+from support.engine_contract import bundle, compiled_form
 
 CPU = torch.device("cpu")
 KEY = EngineKey("a" * 64, "f32", (1, 352, 352, 3), "card", "1", (("torch", "2"),))

@@ -7,6 +7,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
+from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bundle import (
     MANIFEST,
     SHIPPED_INT8,
@@ -18,14 +19,13 @@ from qlumen.networks.bundle import (
 )
 from qlumen.networks.circuit import WEIGHTS_NAME
 from qlumen.networks.deploy import deployed_network
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines import torch as module
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.cuda import check_cuda
 from qlumen.realtime.engines.torch import TorchEngine, TorchOptions, open_torch
-from qlumen.realtime.errors import BundleError, EngineError
-from qlumen.realtime.sections.network import EngineSettings
 
-from engine_contract import EngineContract, bundle, pictures
+from support.engine_contract import EngineContract, bundle, pictures
 
 
 class TestTorch(EngineContract):

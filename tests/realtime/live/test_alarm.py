@@ -8,7 +8,7 @@ from typing import Any
 
 from qlumen.realtime.live.alarm import AlarmCommand
 
-from live_process import wait_until
+from support.live_process import wait_until
 
 SLEEP = "import time; time.sleep(60)"
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.controls import Action
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.control import Control
-from qlumen.realtime.segmenter import thresholds
+from qlumen.realtime.segmentation.segmenter import thresholds
 
 
 class Journal:

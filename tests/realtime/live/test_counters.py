@@ -11,20 +11,20 @@ import cv2
 import pytest
 from rich.console import Console
 
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotation import Annotation
 from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.metrics import MetricsServer
+from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.live.metrics_server import MetricsServer
 from qlumen.realtime.live.outputs import TITLE, LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
 
-from live_process import SMALL_SCENE, events, wait_for_event, wait_for_frames, wait_until
-from media import pictures, write_video
-from scraping import Scraped, by_label, observed, parsed, total
-from screen import missing_programs, screen
-from senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
+from support.live_process import SMALL_SCENE, events, wait_for_event, wait_for_frames, wait_until
+from support.media import pictures, write_video
+from support.scraping import Scraped, by_label, observed, parsed, total
+from support.screen import missing_programs, screen
+from support.senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
 
 FRAMES = 40
 QUICK = ("live.no_signal_s=0.3", "reconnect.stall_s=3", "reconnect.first_s=0.1",

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import Settings
-from qlumen.realtime.controls import Action
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import AiState, Condition, Finding, Frame, Segmentation, Track
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotation import Annotation, Board
 from qlumen.realtime.live.annotator import NO_MAP
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.marks import draw_marks
-from qlumen.realtime.motion import Motion
-from qlumen.realtime.overlay import Overlay
-from qlumen.realtime.sources.scene import SceneSettings, SceneSource
+from qlumen.realtime.live.latest import Annotation, Board
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
+from qlumen.realtime.tracking.motion import Motion
 
 
 @pytest.fixture(scope="module")

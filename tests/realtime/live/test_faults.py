@@ -12,7 +12,7 @@ import pytest
 from qlumen.realtime.live.outputs import TITLE
 from qlumen.realtime.sinks.chaincheck import check_chain
 
-from live_process import (
+from support.live_process import (
     events,
     frame_lines,
     kinds,
@@ -21,9 +21,9 @@ from live_process import (
     wait_for_frames,
     wait_until,
 )
-from media import read_video
-from screen import missing_programs, screen
-from senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
+from support.media import read_video
+from support.screen import missing_programs, screen
+from support.senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
 
 QUICK = ("reconnect.stall_s=1", "reconnect.first_s=0.1", "reconnect.max_s=0.4")
 SILENT_S = 1.0

@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.metrics_core import Metric
 
+from qlumen.errors import SinkError
 from qlumen.realtime.cli import commands
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.live.metrics import MetricsServer
+from qlumen.realtime.live.metrics_server import MetricsServer
 
-from live_process import wait_for_frames, wait_until
-from scraping import Scraped, by_label, total
-from senders import free_port
+from support.live_process import wait_for_frames, wait_until
+from support.scraping import Scraped, by_label, total
+from support.senders import free_port
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
 METRIC_NAME = re.compile(r"\b(?:qlumen|process)_\w+")

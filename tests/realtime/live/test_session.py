@@ -14,19 +14,19 @@ import cv2
 import pytest
 from rich.console import Console
 
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.controls import Action
-from qlumen.realtime.errors import BundleError, EngineError, UsageError
+from qlumen.errors import BundleError, EngineError, UsageError
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotation import Annotation
 from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.latest import Annotation
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.sinks.chaincheck import check_chain
 
-from live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
-from media import pictures, read_video, start_python, write_video
+from support.live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
+from support.media import pictures, read_video, start_python, write_video
 
 SMALL = [*SMALL_SCENE, "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
 FRAMES = 60
@@ -171,7 +171,7 @@ def test_a_full_disk_costs_the_recording_and_nothing_else(tmp_path: Path) -> Non
 import json
 from pathlib import Path
 from rich.console import Console
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 more = ["scene.frames=100", "recorder.crf=0", "watchdog.hang_s=30"]

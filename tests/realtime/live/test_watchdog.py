@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.config import Settings
-from qlumen.realtime.errors import BundleError, EngineError
+from qlumen.realtime.config.live import WatchdogSettings
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotation import Annotation
 from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.latest import Annotation
 from qlumen.realtime.live.watchdog import ModelState, Watchdog
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sections.live import WatchdogSettings
 
 QUICK = {"hang_s": 3.0, "first_s": 0.01, "max_s": 0.02, "healthy_s": 3600.0}
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)

@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qlumen.errors import SourceNotFoundError, UsageError
 from qlumen.realtime.cli import commands
-from qlumen.realtime.errors import SourceNotFoundError, UsageError
 from qlumen.realtime.profiling import passes
 from qlumen.realtime.profiling.compare import read_profile
 
-from media import pictures, write_video
-from traces import check_trace
+from support.media import pictures, write_video
+from support.traces import check_trace
 
 SMALL = ["--set", "scene.width=160", "--set", "scene.height=128", "--set", "scene.frames=15"]
 STAGES = ("decode", "preprocess", "inference", "postprocess", "overlay", "end_to_end", "response")

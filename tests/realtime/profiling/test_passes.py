@@ -2,7 +2,7 @@
 
 import pytest
 
-from qlumen.realtime.config import load_settings
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.profiling import rig as rigs
 from qlumen.realtime.profiling.passes import KIB, allocation_pass

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from qlumen.realtime.errors import SourceError
+from qlumen.errors import SourceError
 from qlumen.realtime.profiling.playing import Playing
-from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from media import cut, pictures, write_video
+from support.media import cut, pictures, write_video
 
 FPS = 50
 

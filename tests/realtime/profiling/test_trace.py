@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.profiling.recorder import MISSED
 from qlumen.realtime.profiling.spans import SpanLog
 from qlumen.realtime.profiling.trace import write_trace
 
-from traces import check_trace
+from support.traces import check_trace
 
 MS = 1_000_000
 THREAD = 7

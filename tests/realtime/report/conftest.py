@@ -7,7 +7,7 @@ import pytest
 
 from qlumen.realtime.review.review import Review
 
-from reviews import make_recording, make_review
+from support.reviews import make_recording, make_review
 
 
 @pytest.fixture(scope="session")

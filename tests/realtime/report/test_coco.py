@@ -11,7 +11,7 @@ from qlumen.realtime.report.rle import compact, run_lengths
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 
-from strategies import masks
+from support.strategies import masks
 
 coco_mask = pytest.importorskip("pycocotools.mask", reason="pip install pycocotools")
 

@@ -9,7 +9,7 @@ from qlumen.realtime.report.outputs import write_all
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.review import Review
 
-from media import read_video
+from support.media import read_video
 
 pydicom = pytest.importorskip("pydicom", reason="pip install 'qlumen[dicom]'")
 highdicom = pytest.importorskip("highdicom", reason="pip install 'qlumen[dicom]'")

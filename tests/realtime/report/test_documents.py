@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, Line, score_chart, ticks
 from qlumen.realtime.report.facts import Facts, Span
-from qlumen.realtime.report.gather import gather
 from qlumen.realtime.report.html import html
-from qlumen.realtime.report.pdf import pdf
+from qlumen.realtime.report.pdf.document import pdf
 from qlumen.realtime.report.times import clock
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
 
-from media import pictures, write_image
-from reviews import SIZE, make_review, usual_map
+from support.media import pictures, write_image
+from support.reviews import SIZE, make_review, usual_map
 
 pypdf = pytest.importorskip("pypdf", reason="pip install pypdf")
 REFERRING = {"src", "href", "srcset", "action", "data", "poster", "xlink:href", "background"}

@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
+from qlumen.errors import ReviewError, UsageError
 from qlumen.realtime.cli import main
-from qlumen.realtime.errors import ReviewError, UsageError
 from qlumen.realtime.report.files import ReportOutputs
 from qlumen.realtime.report.outputs import write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.chaincheck import check_chain
 
-from media import read_video
-from reviews import FRAMES, make_recording, make_review
+from support.media import read_video
+from support.reviews import FRAMES, make_recording, make_review
 
 ALL = ("html", "pdf", "csv", "coco", "events", "video", "masks", "snapshots")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.errors import ReviewError
+from qlumen.errors import ReviewError
 from qlumen.realtime.review.maps import (
     FLOW_CELLS,
     LEVELS,
@@ -16,7 +16,7 @@ from qlumen.realtime.review.maps import (
     unpack_map,
 )
 
-from strategies import probability_maps, sizes
+from support.strategies import probability_maps, sizes
 
 
 @given(st.data(), sizes(24))

@@ -10,18 +10,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.errors import ConfigError, QlumenError, ReviewError, SinkError
+from qlumen.errors import ConfigError, QlumenError, ReviewError, SinkError
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Condition
-from qlumen.realtime.outputs import Outputs
-from qlumen.realtime.replay import replay
+from qlumen.realtime.replay.outputs import Outputs
+from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.review.findings import find, share_of_field
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.records import FRAMES as FRAMES_FILE
 from qlumen.realtime.review.records import MANIFEST, MAPS, Thresholds
 from qlumen.realtime.review.review import Review
 
-from reviews import BLIP, DARK, FRAMES, SEEN, SIDE, SIZE, make_recording, make_review, usual_map
+from support.reviews import (
+    BLIP,
+    DARK,
+    FRAMES,
+    SEEN,
+    SIDE,
+    SIZE,
+    make_recording,
+    make_review,
+    usual_map,
+)
 
 SCENE = ["scene.width=320", "scene.height=240", "scene.frames=10", "scene.seed=3"]
 EAGER = Thresholds(low=0.1, high=0.12, min_area_fraction=0.0005)

@@ -13,18 +13,18 @@ import av
 import numpy as np
 import pytest
 
-from qlumen.realtime.config import Settings, load_settings
-from qlumen.realtime.errors import QlumenError, RefusedError, WorkerError
-from qlumen.realtime.review import task
-from qlumen.realtime.review.limits import BoundedSource, Limits
-from qlumen.realtime.review.probe import check_announced
+from qlumen.errors import QlumenError, RefusedError, WorkerError
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.review import review_job as task
+from qlumen.realtime.review.intake.limits import BoundedSource, Limits
+from qlumen.realtime.review.intake.probe import check_announced
+from qlumen.realtime.review.intake.sniff import HEAD_BYTES, sniff
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.review.running import Running
-from qlumen.realtime.review.sniff import HEAD_BYTES, sniff
-from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.review.worker_process import Running
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from media import pictures, write_image, write_video
-from reviews import make_recording, png_of
+from support.media import pictures, write_image, write_video
+from support.reviews import make_recording, png_of
 
 PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qlumen.realtime.errors import SinkError, UsageError
+from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import AiState, Condition, Finding, FrameResult, LiveState, Track
 from qlumen.realtime.sinks.chaincheck import Damage, check_chain
 from qlumen.realtime.sinks.events import EventsWriter, event
 
-from media import pictures, result_of, run_with_full_disk, start_python
+from support.media import pictures, result_of, run_with_full_disk, start_python
 
 SQUARE = np.array([[3, 4], [8, 4], [8, 9], [3, 9]], np.int32)
 POLYP = Finding(box=(3, 4, 9, 10), score=0.87654321, area_px=36, contour=SQUARE)
@@ -119,7 +119,7 @@ def test_a_stream_can_take_events() -> None:
     """The writer takes a pipe as well, such as the standard output."""
     code = """
 from pathlib import Path
-from media import pictures, result_of
+from support.media import pictures, result_of
 from qlumen.realtime.sinks.events import EventsWriter
 with EventsWriter(Path("/dev/stdout")) as writer:
     for index in range(3):
@@ -134,8 +134,8 @@ def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
     """The error names the file; all lines that fit are there, none is cut."""
     code = """
 from pathlib import Path
-from media import pictures, result_of
-from qlumen.realtime.errors import SinkError
+from support.media import pictures, result_of
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks.events import EventsWriter
 try:
     with EventsWriter(Path(sys.argv[1])) as writer:
@@ -276,7 +276,7 @@ def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     """After SIGKILL in the midst of writing, every line that was reported is there, whole."""
     code = """
 from pathlib import Path
-from media import pictures, result_of
+from support.media import pictures, result_of
 from qlumen.realtime.sinks.events import EventsWriter
 writer = EventsWriter(Path(sys.argv[1]), append=True)
 for index in range(10**6):

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from qlumen.realtime.errors import SinkError, UsageError
-from qlumen.realtime.frames import Image
+from qlumen.errors import SinkError, UsageError
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 
-from media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
+from support.media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
 
 INFO = SourceInfo("made", None, None, RATE, None)
 MICROSECOND = Fraction(1, 1_000_000)
@@ -60,8 +60,8 @@ import time
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from media import pictures, result_of
-from qlumen.realtime.errors import SinkError
+from support.media import pictures, result_of
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks.monitor import Monitor, fitted
 
-from media import start_python
-from screen import SIZE, Screen, missing_programs, screen
+from support.media import start_python
+from support.screen import SIZE, Screen, missing_programs, screen
 
 TITLE = "qlumen live"
 SHOW = """
 import time
 import cv2  # before PyAV, which media imports
 import numpy as np
-from media import result_of
-from qlumen.realtime.controls import Action
-from qlumen.realtime.errors import SinkError
+from support.media import result_of
+from qlumen.realtime.actions import Action
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks.monitor import Monitor
 
 image = np.full((180, 320, 3), (30, 60, 200), np.uint8)
@@ -178,7 +178,7 @@ def test_a_window_that_would_hang_is_refused(desk: Screen) -> None:
     code = """
 import av
 import cv2
-from qlumen.realtime.errors import SinkError
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks import monitor
 from qlumen.realtime.sinks.monitor import Monitor
 monitor.PROBE_TIMEOUT_S = 3

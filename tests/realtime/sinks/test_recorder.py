@@ -17,15 +17,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qlumen.realtime.drawn import Drawn, Patch
-from qlumen.realtime.errors import SinkError
-from qlumen.realtime.frame_pool import FramePool
-from qlumen.realtime.frames import Image
+from qlumen.errors import SinkError
+from qlumen.realtime.pixels.annotated import Drawn, Patch
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.sources.container import ContainerSource
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from media import RATE, pictures, planes_of, read_video, result_of, run_with_full_disk, start_python
+from support.media import (
+    RATE,
+    pictures,
+    planes_of,
+    read_video,
+    result_of,
+    run_with_full_disk,
+    start_python,
+)
 
 OLD = b"an older recording"
 GREEN_LUMA = 173
@@ -283,8 +291,8 @@ import os, signal
 from pathlib import Path
 from fractions import Fraction
 import numpy as np
-from media import pictures, result_of
-from qlumen.realtime.errors import SinkError
+from support.media import pictures, result_of
+from qlumen.errors import SinkError
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 

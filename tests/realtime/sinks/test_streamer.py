@@ -16,12 +16,12 @@ import av
 import numpy as np
 import pytest
 
-from qlumen.realtime.errors import MissingExtraError, SinkError, UsageError
+from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
 
-from media import RATE, pictures, read_video, result_of, start_python
-from screen import missing_programs
+from support.media import RATE, pictures, read_video, result_of, start_python
+from support.screen import missing_programs
 
 INFO = SourceInfo("made", None, None, RATE, None)
 FRAME_US = 40_000
@@ -243,7 +243,7 @@ def test_the_sender_does_not_outlive_its_parent() -> None:
     """Killed while its sender waits for a server that never answers: the connection ends."""
     code = """
 import time
-from media import RATE, pictures, result_of
+from support.media import RATE, pictures, result_of
 from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
 streamer = Streamer(sys.argv[1], SourceInfo("made", None, None, RATE, None), timeout_s=0.5)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from qlumen.realtime.config import load_settings
-from qlumen.realtime.errors import SourceError
+from qlumen.errors import SourceError
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.sources.choose import open_live_source
 
-from receiving import arrivals_of, frames, until_frame, until_lost
+from support.receiving import arrivals_of, frames, until_frame, until_lost
 
 CAMERA = "lavfi:testsrc2=size=320x200:rate=20:duration=1.5,realtime"
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from qlumen.realtime.errors import NoFramesError, SourceError, SourceNotFoundError
+from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, FolderSource, read_image
 
-from media import pictures, with_exif_orientation, write_image
+from support.media import pictures, with_exif_orientation, write_image
 
 LOSSY_LEVELS = 4
 LOSSY = {".jpg", ".jpeg", ".webp"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.sources.pattern import BLOCKS, PatternSource, draw_number, read_number
 
-from media import pictures, read_video, write_video
+from support.media import pictures, read_video, write_video
 
 NUMBERS = st.integers(0, 2**32 - 1)
 

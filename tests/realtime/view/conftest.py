@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 
-from browser import chromium, missing
-from page import Shown, shown_page
+from support.browser import chromium, missing
+from support.page import Shown, shown_page
 
 
 @pytest.fixture(scope="session")

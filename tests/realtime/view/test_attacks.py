@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from qlumen.realtime.errors import RefusedError
-from qlumen.realtime.review.sniff import sniff
+from qlumen.errors import RefusedError
+from qlumen.realtime.review.intake.sniff import sniff
 
-from live_process import wait_until
-from page import Shown
+from support.live_process import wait_until
+from support.page import Shown
 
 MIB = 1 << 20
 HUNG_UP = 0

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from qlumen.realtime.errors import UsageError
-from qlumen.realtime.view.command import command
-from qlumen.realtime.view.passwords import read_password, write_password
+from qlumen.errors import UsageError
+from qlumen.realtime.commands.view import command
+from qlumen.realtime.view.security.passwords import read_password, write_password
 
-from live_process import LIVE, wait_until
+from support.live_process import LIVE, wait_until
 
 SECRET = "correct horse"
 SMALL = ("scene.width=320", "scene.height=240", "view.port=0")

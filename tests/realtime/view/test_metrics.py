@@ -4,12 +4,12 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from qlumen.realtime.live.metrics import MetricsServer
+from qlumen.realtime.live.metrics_server import MetricsServer
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.view.requests import Toggle
+from qlumen.realtime.view.live.messages import Toggle
 
-from live_process import wait_until
-from page import Shown
+from support.live_process import wait_until
+from support.page import Shown
 
 RECORD = Toggle(do="toggle", what="recording")
 

@@ -17,13 +17,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from websockets.sync.client import connect
 
-from qlumen.realtime.view.requests import Hold
-from qlumen.realtime.view.stream import HEAD
+from qlumen.realtime.view.live.messages import Hold
+from qlumen.realtime.view.live.stream import HEAD
 
-from browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
-from live_process import wait_until
-from media import read_video
-from page import LEAST_CONTRAST, Shown, contrasts
+from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
+from support.live_process import wait_until
+from support.media import read_video
+from support.page import LEAST_CONTRAST, Shown, contrasts
 
 LATE = 10
 OWN_SCHEMES = ("data:", "blob:", "about:", "chrome:")

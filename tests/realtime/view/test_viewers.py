@@ -14,15 +14,15 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 from websockets.sync.client import connect
 
-from qlumen.realtime.sinks.gallery import Gallery
-from qlumen.realtime.sinks.web import Feed
-from qlumen.realtime.view.gate import Gate
-from qlumen.realtime.view.requests import Request
-from qlumen.realtime.view.sessions import Sessions
-from qlumen.realtime.view.stream import HEAD, LOGGED_OUT, stream_routes
+from qlumen.realtime.view.live.feed import Feed
+from qlumen.realtime.view.live.gallery import Gallery
+from qlumen.realtime.view.live.messages import Request
+from qlumen.realtime.view.live.stream import HEAD, LOGGED_OUT, stream_routes
+from qlumen.realtime.view.security.middleware import Gate
+from qlumen.realtime.view.security.sessions import Sessions
 
-from live_process import wait_until
-from page import Shown
+from support.live_process import wait_until
+from support.page import Shown
 
 WATCHED_PICTURES = 40
 SMALL_WINDOW_BYTES = 4096

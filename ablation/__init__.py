@@ -1,0 +1,1 @@
+"""Bottlenecks compared by training each of them."""

@@ -1,0 +1,114 @@
+"""`qlumen ablate`: what the bottleneck is worth, by networks that differ in nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from qlumen.ablation.plan import (
+    Plan,
+    RunKey,
+    chosen_runs,
+    protocol,
+    read_bottlenecks,
+)
+from qlumen.ablation.runs import Images, Watch, complete, read_result
+from qlumen.ablation.speed import measure
+from qlumen.ablation.tables import (
+    CSV,
+    JSON,
+    MARKDOWN,
+    markdown,
+    summarised,
+    write_csv,
+)
+from qlumen.errors import ConfigError, UsageError
+from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.system.files import write_json
+from qlumen.system.progress import progress_bar
+from qlumen.training.log import EpochReport
+from qlumen.training.settings import read_overrides
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("ablate")
+@click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
+@click.option("--output", type=PATH, required=True, help="Folder for the runs and the tables.")
+@click.option("--bottlenecks", default=",".join(BOTTLENECKS), show_default=True,
+              help="What is compared, pair by pair.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True,
+              help="Trainings of each bottleneck.")  # fmt: skip
+@click.option("--only", multiple=True, metavar="RUN", help="Train only this one, such as vqc-0.")
+@click.option("--no-train", is_flag=True, help="Make the tables from the runs that are whole.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only so many images of each kind.")
+@click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
+              help="Side of the picture on which a frame's time is taken.")  # fmt: skip
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def command(
+    data: Path,
+    output: Path,
+    bottlenecks: str,
+    seeds: int,
+    only: tuple[str, ...],
+    no_train: bool,
+    limit: int | None,
+    size: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Train a network with each bottleneck for each seed, on the same batches, and compare them
+    in pairs: ablation.md, ablation.json, runs.csv.
+
+    Call it again after an interruption: whole runs are kept, others go on from their last epoch.
+    Several processes may share the work, each with its own runs (--only).
+    """
+    if size % 32:
+        raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
+    values = protocol(read_overrides(overrides))
+    plan = Plan(output, read_bottlenecks(bottlenecks), seeds, values, limit)
+    todo = chosen_runs(plan, only)
+    console = Console()
+    for key in plan.runs():
+        read_result(plan, key)  # of other settings: refused before hours of work
+    images = Images(data, limit)
+    for key in todo:
+        if not no_train and read_result(plan, key) is None:
+            _run(plan, key, images, console)
+    done = {key: result for key in plan.runs() if (result := read_result(plan, key))}
+    _write_tables(plan, done, size, console)
+
+
+def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> None:
+    epochs = plan.settings(key).epochs
+
+    def tell(report: EpochReport) -> None:
+        console.print(
+            f"{key}: epoch {report.epoch}/{epochs}, loss {report.loss:.4f}, {report.seconds:.0f} s",
+            highlight=False,
+        )
+
+    with progress_bar(str(key), None, "steps", console) as show:
+        complete(plan, key, images, Watch(show, tell))
+
+
+def _write_tables(
+    plan: Plan, done: dict[RunKey, dict[str, Any]], size: int, console: Console
+) -> None:
+    if not done:
+        raise UsageError(f"no run in {plan.output} is whole; leave out --no-train")
+    whole = [key for key in plan.runs() if key in done]
+    speed = measure(plan, _one_of_each(whole), size)
+    content = summarised([done[key] for key in whole], speed)
+    page = markdown(content)
+    write_json(plan.output / JSON, content)
+    write_csv(plan.output / CSV, [done[key] for key in whole])
+    (plan.output / MARKDOWN).write_text(page, encoding="utf-8")
+    console.print(page, highlight=False, markup=False, soft_wrap=True)
+    if missing := [str(key) for key in plan.runs() if key not in done]:
+        console.print(f"not yet whole: {', '.join(missing)}", highlight=False)
+
+
+def _one_of_each(keys: Sequence[RunKey]) -> list[RunKey]:
+    return list({key.bottleneck: key for key in reversed(keys)}.values())

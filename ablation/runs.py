@@ -1,0 +1,193 @@
+"""One run of an ablation: trained or resumed, scored, and kept with its result."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qlumen.ablation.plan import Plan, RunKey
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import NEGATIVES, split_pairs
+from qlumen.errors import TrainingError
+from qlumen.evaluation.measure import MEASURED_SPLITS
+from qlumen.evaluation.negatives import evaluate_negatives
+from qlumen.evaluation.run import evaluate
+from qlumen.networks.bottlenecks import BottleneckConfig, bottleneck_name
+from qlumen.networks.bundle import Thresholds
+from qlumen.networks.export import write_bundle
+from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.files import write_json
+from qlumen.training.build import bottleneck_config
+from qlumen.training.data import Dataset, training_data
+from qlumen.training.finish import MIN_AREA_FRACTION
+from qlumen.training.log import LOG, EpochReport
+from qlumen.training.loop import LAST, Trainer
+from qlumen.training.settings import TrainSettings
+
+RESULT = "result.json"
+BUNDLE = "bundle"
+THRESHOLD = 0.5
+"""For all runs: none is given thresholds that suit it."""
+HELD_OUT = "negatives"
+ENCODER = "encoder."
+
+
+@dataclass(slots=True)
+class Images:
+    """The training images, read when the first run needs them and kept for the others."""
+
+    root: Path
+    limit: int | None
+    _loaded: tuple[Dataset, Dataset | None] | None = field(default=None, init=False)
+
+    def load(self, plan: Plan, key: RunKey) -> tuple[Dataset, Dataset | None]:
+        if self._loaded is None:
+            self._loaded = training_data(self.root, plan.settings(key), self.limit)
+        return self._loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told while a run trains."""
+
+    on_step: Callable[[int], None] = lambda steps_done: None
+    on_epoch: Callable[[EpochReport], None] = lambda report: None
+
+
+def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
+    """The result of a run that is whole, else None.
+
+    Raises:
+        TrainingError: it was made with other settings, or cannot be read.
+    """
+    path = plan.folder(key) / RESULT
+    if not path.is_file():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        made = _identity(TrainSettings.model_validate(result["settings"]), result["limit"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged: {error}; delete it to score the run anew"
+        ) from None
+    wanted = _identity(plan.settings(key), plan.limit)
+    if differing := sorted(name for name in wanted if made[name] != wanted[name]):
+        raise TrainingError(
+            f"{path} was made with other settings: {', '.join(differing)}; name another --output"
+        )
+    return result
+
+
+def complete(plan: Plan, key: RunKey, images: Images, watch: Watch) -> dict[str, Any]:
+    """Train a run to its last epoch, from its checkpoint if it has one, score it, keep the result.
+
+    Raises:
+        TrainingError: the checkpoint is of another plan, or the loss is not finite.
+    """
+    folder = plan.folder(key)
+    trainer = Trainer(plan.settings(key), folder, *images.load(plan, key))
+    if trainer.has_checkpoint():
+        trainer.resume()
+    else:
+        share_start(trainer.network, key.seed)
+    trainer.run(watch.on_step, watch.on_epoch)
+    network = trainer.finished(LAST)
+    sets = _scored(folder / BUNDLE, network, trainer, images)
+    identity = _identity(trainer.settings, plan.limit)
+    result = {
+        "bottleneck": key.bottleneck,
+        "seed": key.seed,
+        "limit": identity.pop("limit"),
+        "settings": identity,
+        "train_images": len(trainer.train),
+        "parameters": parameters(network),
+        "gate": network.get_parameter("bottleneck.gate").item(),
+        "steps": trainer.epoch * trainer.steps_per_epoch,
+        **_cost(folder / LOG),
+        "sets": sets,
+    }
+    write_json(folder / RESULT, result)
+    return result
+
+
+def share_start(network: UNet, seed: int) -> None:
+    """Give the parts that networks of all bottlenecks have in common the start of that seed.
+
+    Without it a bottleneck with more weights of its own would leave the decoder other random
+    numbers. Weights of a bottleneck that have the same shape in another start alike, too.
+    """
+    torch.manual_seed(seed)
+    config = network.config.bottleneck
+    plain = BottleneckConfig("identity", config.qubits, config.layers)
+    start = UNet(NetworkConfig(network.config.decoder_channels, plain)).state_dict()
+    weights = network.state_dict()
+    for name, value in start.items():
+        alike = name in weights and weights[name].shape == value.shape
+        if alike and not name.startswith(ENCODER):
+            weights[name] = value
+    network.load_state_dict(weights)
+
+
+def parameters(network: UNet) -> dict[str, int]:
+    """Trained numbers: of the network, its bottleneck, and the bottleneck's core."""
+    counts = {name: value.numel() for name, value in network.named_parameters()}
+    parts = {"network": "", "bottleneck": "bottleneck.", "core": "bottleneck.core."}
+    return {
+        part: sum(count for name, count in counts.items() if name.startswith(prefix))
+        for part, prefix in parts.items()
+    }
+
+
+def _identity(settings: TrainSettings, limit: int | None) -> dict[str, Any]:
+    """What a result must agree in with the plan; a setting that came later has its default."""
+    return {**settings.model_dump(mode="json", exclude={"start", "threads"}), "limit": limit}
+
+
+def _cost(log: Path) -> dict[str, float]:
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")}
+
+
+def _scored(folder: Path, network: UNet, trainer: Trainer, images: Images) -> dict[str, Any]:
+    """Scores of each image of each set, through engine and post-processing of replay."""
+    settings = trainer.settings
+    bundle = write_bundle(
+        folder,
+        network,
+        name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
+        version="ablation",
+        size=settings.input_size,
+        thresholds=Thresholds(low=THRESHOLD, high=THRESHOLD, min_area_fraction=MIN_AREA_FRACTION),
+        papers=trainer.provenance(),
+    )
+    segmenter = Segmenter.open(bundle, Settings())
+    try:
+        return _sets(segmenter, images.root, images.limit)
+    finally:
+        segmenter.close()
+
+
+def _sets(segmenter: Segmenter, root: Path, limit: int | None) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
+    for split in MEASURED_SPLITS:
+        if (root / "splits" / f"{split}.txt").is_file():
+            rows = evaluate(split_pairs(root, split)[:limit], segmenter)
+            sets[split] = {
+                "names": [row.name for row in rows],
+                "dice": [row.scores.dice for row in rows],
+                "iou": [row.scores.iou for row in rows],
+            }
+    if files := negative_files(root / NEGATIVES, training=False)[:limit]:
+        free = evaluate_negatives(files, segmenter)
+        sets[HELD_OUT] = {
+            "names": [row.name for row in free],
+            "with_findings": [float(row.findings > 0) for row in free],
+        }
+    return sets

@@ -1,0 +1,65 @@
+"""What all benchmarks share: arguments, the machine's description, timing, the report.
+
+A benchmark runs everything it compares in one process and reports ratios; times of
+different runs on a shared machine do not compare.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from qlumen.system.machine import PACKAGES, machine
+
+Row = Mapping[str, str | int | float]
+
+WARM_UP_ROUNDS = 3
+MEASURED_PACKAGES = (*PACKAGES, "scipy", "torch")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with `--json FILE`, to which a benchmark adds its own."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
+    return made
+
+
+def interleaved_ms(
+    functions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = WARM_UP_ROUNDS
+) -> dict[str, list[float]]:
+    """Milliseconds of each call, the functions taking turns, so that a noisy spell hits all."""
+    for _ in range(warm_up):
+        for function in functions.values():
+            function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            begin = time.perf_counter_ns()
+            function()
+            times[name].append((time.perf_counter_ns() - begin) / 1e6)
+    return times
+
+
+def report(
+    rows: Sequence[Row],
+    ratios: Mapping[str, float],
+    file: Path | None,
+    figures: Mapping[str, float] | None = None,
+) -> None:
+    """Print rows, ratios and single figures; write them with the machine's description to
+    `file`, if given."""
+    for row in rows:
+        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
+    for name, value in {**ratios, **(figures or {})}.items():
+        print(f"{name}: {value:.3g}")
+    if file is not None:
+        about = machine(MEASURED_PACKAGES)
+        content = {"machine": about, "rows": list(rows), "ratios": dict(ratios)}
+        if figures:
+            content["figures"] = dict(figures)
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _shown(value: str | float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

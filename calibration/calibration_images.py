@@ -1,0 +1,56 @@
+"""Which pictures the ranges of an INT8 network are taken from, and how they are read."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.pairs import read_picture
+from qlumen.datasets.splits import NEGATIVES, TRAINING, split_pairs
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+
+T = TypeVar("T")
+PICTURES = 180
+"""As a rule: more changed no figure on validation."""
+LESION_FREE_SHARE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Attributes:
+    names: of the files, in order.
+    images: `(H, W, 3) uint8` BGR each, at the network's input size.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[Image, ...]
+
+    def names_sha256(self) -> str:
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+
+def calibration_pictures(data: Path, preprocess: Preprocessor, count: int = PICTURES) -> Pictures:
+    """Two thirds from the training split, one third from the lesion-free pictures that are
+    trained on, each evenly spread over its list, as replay would hand them to the engine.
+
+    None of them is in a validation or test split, nor on the held-out side of the
+    lesion-free pictures.
+
+    Raises:
+        DatasetError: the split's list or a file is missing or unreadable.
+    """
+    free = spread(negative_files(data / NEGATIVES, training=True), round(count * LESION_FREE_SHARE))
+    ill = spread([pair.image for pair in split_pairs(data, TRAINING)], count - len(free))
+    files = [*ill, *free]
+    images = tuple(preprocess(read_picture(file)) for file in files)
+    return Pictures(tuple(file.name for file in files), images)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most so many, evenly spread over all."""
+    if count >= len(items):
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]

@@ -1,0 +1,66 @@
+"""Sampling a bundle's trained circuit on a device, and checking and renewing its tables."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from qlumen.calibration.card import write_card
+from qlumen.errors import BundleError
+from qlumen.networks.bundle import CARD, Bundle, QuantumRecord
+from qlumen.networks.circuit import describe_surrogate, read_circuit, renew_tables
+from qlumen.quantum.devices import Device
+from qlumen.quantum.surrogate import Surrogate, sample_surrogate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Attributes:
+    surrogate: the new tables.
+    record: what a manifest says of them.
+    seconds: that sampling and solving took, without the check.
+    """
+
+    surrogate: Surrogate
+    record: QuantumRecord
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """For people and programs; `table_size` is the number of coefficients."""
+        sizes = [rows * columns for rows, columns in self.record.table_shapes]
+        return {
+            **self.record.model_dump(mode="json"),
+            "table_size": sum(sizes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def calibrate(bundle: Bundle, device: Device) -> Calibration:
+    """Sample the bundle's circuit on `device` and compare with live execution.
+
+    Raises:
+        BundleError: the bundle has no circuit.
+        MissingExtraError: the device is not there.
+        CircuitError: the device does not take the circuit.
+    """
+    trained = read_circuit(bundle)
+    started = time.monotonic()
+    surrogate = sample_surrogate(trained.circuit, trained.weights, device)
+    seconds = time.monotonic() - started
+    return Calibration(surrogate, describe_surrogate(surrogate, trained.weights), seconds)
+
+
+def check_writable(bundle: Bundle) -> None:
+    """Raise BundleError, before any work, if the bundle's folder cannot be written."""
+    if not os.access(bundle.folder, os.W_OK):
+        raise BundleError(
+            f"{bundle.folder} cannot be written; copy the bundle and name the copy with --bundle"
+        )
+
+
+def write_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
+    """Renew the bundle's tables, network, card and manifest."""
+    if (bundle.folder / CARD).is_file():
+        manifest = bundle.manifest.model_copy(update={"quantum": calibration.record})
+        write_card(bundle.folder, manifest)
+    return renew_tables(bundle, calibration.surrogate, calibration.record)

@@ -1,0 +1,150 @@
+"""`qlumen calibrate threshold`: a temperature and an operating point, fitted and written."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qlumen.calibration.card import write_card
+from qlumen.calibration.temperature import fit_temperature, tempered, write_temperature
+from qlumen.calibration.threshold import (
+    RULE,
+    Choice,
+    Sample,
+    chosen,
+    collect,
+    operating_points,
+)
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.evaluation.measure import MEASURED_SPLITS, measure
+from qlumen.evaluation.reliability import Reliability, reliability, truth_at
+from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.segmentation.geometry import Fit, Geometry
+from qlumen.realtime.segmentation.segmenter import Segmenter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """Attributes:
+    temperature: the head is to be divided by it; 1 where that makes nothing truer.
+    before, after: diagrams of each split; the temperature was fitted on `val` alone.
+    points: every pair of thresholds at that temperature. choice: the one to take.
+    """
+
+    temperature: float
+    before: dict[str, Reliability]
+    after: dict[str, Reliability]
+    points: list[Choice]
+    choice: Choice
+
+    def summary(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        ece = {
+            split: {"before": self.before[split].error, "after": self.after[split].error}
+            for split in self.before
+        }
+        return {
+            "temperature": self.temperature,
+            "ece": ece,
+            "rule": RULE,
+            "chosen": asdict(self.choice) | {"thresholds": self.choice.thresholds.model_dump()},
+        }
+
+    def report(self) -> dict[str, Any]:
+        """What `--json` writes: the summary, all points, and the diagrams."""
+        points = [asdict(p) | {"thresholds": p.thresholds.model_dump()} for p in self.points]
+        diagrams = {
+            split: {"before": self.before[split].record(), "after": self.after[split].record()}
+            for split in self.before
+        }
+        return {**self.summary(), "points": points, "reliability": diagrams}
+
+
+def fit(bundle: Bundle, data: Path) -> Fitted:
+    """Fit on `val` and the training-side lesion-free pictures; test splits only tell how far
+    the temperature holds elsewhere.
+
+    Raises:
+        DatasetError: the split's list or a file is missing or unreadable.
+    """
+    segmenter = Segmenter.open(bundle, Settings())
+    try:
+        splits = [s for s in MEASURED_SPLITS if (data / "splits" / f"{s}.txt").is_file()]
+        if VALIDATION not in splits:
+            splits.insert(0, VALIDATION)  # reading it says what is missing
+        samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
+        free = collect([], negative_files(data / NEGATIVES, training=True), segmenter)
+    finally:
+        segmenter.close()
+    return fitted(samples, free, bundle, segmenter.preprocess.fit)
+
+
+def fitted(
+    samples: Mapping[str, Sequence[Sample]], free: Sequence[Sample], bundle: Bundle, fit_: Fit
+) -> Fitted:
+    """The same, from maps that are there already."""
+    maps = {split: [_at_map(s, fit_) for s in rows] for split, rows in samples.items()}
+    before = {split: reliability(rows) for split, rows in maps.items()}
+    temperature = fit_temperature(maps[VALIDATION])
+    after = {split: reliability(_tempered(rows, temperature)) for split, rows in maps.items()}
+    if after[VALIDATION].error >= before[VALIDATION].error:
+        temperature, after = 1.0, before
+    rows = [
+        replace(sample, probability=tempered(sample.probability, temperature))
+        for sample in (*samples[VALIDATION], *free)
+    ]
+    points = operating_points(rows, fit_, bundle.manifest.thresholds.min_area_fraction)
+    return Fitted(temperature, before, after, points, chosen(points))
+
+
+def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
+    """Put temperature and thresholds into the bundle, and measure it anew.
+
+    All that is done on a copy, which takes the bundle's place when it is complete.
+    """
+    folder = bundle.folder
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.copytree(folder, part)
+        _renew(replace(bundle, folder=part), result, data)
+        shutil.rmtree(folder)
+        return read_bundle(part.rename(folder))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _renew(bundle: Bundle, result: Fitted, data: Path) -> None:
+    if result.temperature != 1:
+        write_temperature(bundle, result.temperature)
+    earlier = bundle.manifest.calibration.get("temperature", 1.0)
+    calibration = result.summary() | {"temperature": earlier * result.temperature}
+    manifest = bundle.manifest.model_copy(
+        update={"thresholds": result.choice.thresholds, "calibration": calibration}
+    )
+    segmenter = Segmenter.open(write_manifest(bundle.folder, manifest), Settings())
+    try:
+        metrics = measure(segmenter, data)
+    finally:
+        segmenter.close()
+    manifest = manifest.model_copy(update={"metrics": metrics})
+    write_card(bundle.folder, manifest)
+    write_manifest(bundle.folder, manifest)
+
+
+def _at_map(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:
+    assert sample.truth is not None
+    size = (sample.probability.shape[1], sample.probability.shape[0])
+    geometry = Geometry.of(sample.size, size, fit_)
+    return sample.probability, truth_at(size, sample.truth, geometry)
+
+
+def _tempered(
+    rows: Sequence[tuple[Probability, Mask]], temperature: float
+) -> list[tuple[Probability, Mask]]:
+    return [(tempered(probability, temperature), truth) for probability, truth in rows]

@@ -1,0 +1,1 @@
+"""Images and masks on disk: pairs, splits, and images without a lesion."""

@@ -1,0 +1,99 @@
+"""Images and the masks that belong to them, found by file name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qlumen.errors import DatasetError, UsageError
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, image_files, read_image
+
+MASK_THRESHOLD = 128
+"""Masks stored as JPEG or with grey borders are split at half of white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    name: str
+    image: Path
+    mask: Path
+
+
+def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[Pair]:
+    """Pair files of two folders by stem, in natural order, or in that of `listing`.
+
+    Args:
+        listing: text file with a stem or a file name a line, with or without a folder.
+
+    Raises:
+        UsageError: a folder or the list does not exist, or both folders are one.
+        DatasetError: an image without a mask, a listed name without an image, no pair.
+    """
+    if images.resolve() == masks.resolve():
+        raise UsageError(f"images and masks are both in {images}; give two folders")
+    found, truths = _by_stem(images), _by_stem(masks)
+    names = _listed(listing) if listing else found
+    pairs = []
+    for name in names:
+        if name not in found:
+            raise DatasetError(f"{listing} names {name}, and {images} has no such image")
+        if name not in truths:
+            raise DatasetError(f"{found[name]} has no mask {name}.* in {masks}")
+        pairs.append(Pair(name, found[name], truths[name]))
+    if not pairs:
+        raise DatasetError(f"no image to evaluate in {listing or images}")
+    return pairs
+
+
+def read_pair(pair: Pair) -> tuple[Image, Mask]:
+    """`(H, W, 3) uint8` BGR and `(H, W) uint8` of 0 and 1.
+
+    Raises:
+        DatasetError: a file is no image, or the two sizes differ.
+    """
+    image = read_picture(pair.image)
+    mask = read_picture(pair.mask).max(axis=2)
+    if image.shape[:2] != mask.shape:
+        (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
+        raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
+    return image, (mask >= MASK_THRESHOLD).astype(np.uint8)
+
+
+def read_picture(path: Path) -> Image:
+    """`(H, W, 3) uint8` BGR.
+
+    Raises:
+        DatasetError: the file is missing or no image.
+    """
+    image = read_image(path)
+    if image is None:
+        raise DatasetError(f"{path} is missing or not a readable image")
+    return image
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}")
+    found: dict[str, Path] = {}
+    for path in image_files(folder):
+        if path.stem in found:
+            raise DatasetError(f"{folder} has both {found[path.stem].name} and {path.name}")
+        found[path.stem] = path
+    return found
+
+
+def _listed(listing: Path) -> list[str]:
+    if not listing.is_file():
+        raise UsageError(f"no list {listing}")
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DatasetError(f"{listing} is no list of names in UTF-8") from None
+    return [_stem(line.strip()) for line in lines if line.strip()]
+
+
+def _stem(entry: str) -> str:
+    name = entry.rpartition("/")[2]
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name

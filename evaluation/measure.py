@@ -1,0 +1,74 @@
+"""A network's figures on every set there is, and the time it takes, for bundles and reports."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.evaluation.model_card import HELD_OUT
+from qlumen.evaluation.negatives import evaluate_negatives, summary
+from qlumen.evaluation.run import evaluate, means
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.segmentation.segmenter import Segmenter
+
+TEST_SPLITS = ("test_kvasir", "test_clinicdb")
+MEASURED_SPLITS = (VALIDATION, *TEST_SPLITS)
+TIMED_SEED = 0
+ROUNDS = 10
+RUNS_A_ROUND = 5
+
+
+def measure(
+    segmenter: Segmenter, data: Path, splits: Sequence[str] = MEASURED_SPLITS
+) -> dict[str, dict[str, Any]]:
+    """Mean scores on the splits that are there, and the share of the held-out lesion-free
+    pictures with a finding, as a manifest's `metrics` holds them.
+
+    Raises:
+        DatasetError: a listed file is missing or unreadable.
+    """
+    metrics: dict[str, dict[str, Any]] = {}
+    for split in splits:
+        if (data / "splits" / f"{split}.txt").is_file():
+            rows = evaluate(split_pairs(data, split), segmenter)
+            metrics[split] = {"images": len(rows), **_rounded(means(rows))}
+    if held_out := negative_files(data / NEGATIVES, training=False):
+        share = summary(evaluate_negatives(held_out, segmenter))["with_findings"]
+        metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
+    return metrics
+
+
+def time_engines(
+    engines: Mapping[str, Engine], rounds: int = ROUNDS, runs: int = RUNS_A_ROUND
+) -> dict[str, dict[str, float]]:
+    """p50 and p95 of one picture's time in each engine, ms, taken in turns: what else runs on
+    the machine hits all of them alike, so that their ratios hold where the times do not."""
+    spent: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            width, height = engine.input_size
+            rng = np.random.default_rng(TIMED_SEED)
+            picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+            engine.infer(picture)
+            for _ in range(runs):
+                started = time.monotonic_ns()
+                engine.infer(picture)
+                spent[name].append((time.monotonic_ns() - started) / 1e6)
+    return {
+        name: {"p50": float(np.median(ms)), "p95": float(np.percentile(ms, 95))}
+        for name, ms in spent.items()
+    }
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor computes in bf16 by itself."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: None if value is None else round(value, 4) for key, value in mean.items()}

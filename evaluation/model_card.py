@@ -1,0 +1,183 @@
+"""The card of a bundle: what it is, what it was trained on, how well it does, its limits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from qlumen.datasets.splits import VALIDATION
+from qlumen.networks.bundle import Manifest
+
+HELD_OUT = "negatives_held_out"
+LOSSES = {
+    "bce_dice": "BCE + Dice",
+    "structure": "BCE weighted towards borders + Dice",
+    "tversky": "BCE + Tversky",
+}
+THRESHOLDS = {
+    "val": "Thresholds and epoch were chosen on `val`.",
+    "start": "The thresholds are those of the bundle before.",
+    "given": "The thresholds were given, not chosen.",
+}
+COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+
+
+def render_card(manifest: Manifest) -> str:
+    """Markdown for people, from the manifest alone."""
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest.name}, version {manifest.version}",
+                "Segments polyps in colonoscopy pictures. **A research tool, not a medical "
+                "device.**",
+                _network(manifest),
+                _training(manifest.provenance),
+                _scores(manifest),
+                _limits(manifest.provenance),
+                _terms(manifest.provenance),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _network(manifest: Manifest) -> str:
+    spec, thresholds = manifest.input, manifest.thresholds
+    lines = [
+        "## Network",
+        f"U-Net on EfficientNet-Lite0, input {spec.width}x{spec.height} ({spec.fit}), output at "
+        f"half that size. Thresholds: high {thresholds.high}, low {thresholds.low}, least area "
+        f"{thresholds.min_area_fraction:.2%} of the frame.",
+    ]
+    if record := manifest.quantum:
+        tables = " and ".join(f"{rows}x{columns}" for rows, columns in record.table_shapes)
+        lines.append(
+            f"Bottleneck: the circuit `{record.circuit}` behind a gated residual, stored as its "
+            f"exact table of {tables} coefficients, sampled in {record.circuit_runs} runs "
+            f"on `{record.device}`; largest difference from live execution on "
+            f"{record.checked_inputs} random inputs: {record.max_abs_error:.1e}."
+        )
+    return "\n\n".join(lines)
+
+
+def _training(provenance: dict[str, Any]) -> str:
+    """One paragraph a run, the first run first."""
+    runs: list[str] = []
+    run: dict[str, Any] | None = provenance
+    while run:
+        runs.insert(0, _run(run))
+        run = run.get("started_from")
+    return "\n\n".join(["## Training", *runs])
+
+
+def _run(provenance: dict[str, Any]) -> str:
+    settings = provenance["settings"]
+    start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
+    sides = settings.get("sides") or [settings["input_size"]]
+    text = (
+        f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
+        f"{', '.join(f'{side}x{side}' for side in sides)}, batch {settings['batch_size']}, "
+        f"{LOSSES[settings.get('loss', 'bce_dice')]}, AdamW with a one-cycle rate up to "
+        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. {_kept(provenance)}"
+    )
+    if mixed := provenance.get("mixed_with"):
+        text += f" Then the weights were mixed with {' and '.join(map(_part, mixed))}."
+    return text
+
+
+def _part(row: dict[str, Any]) -> str:
+    kept = row.get("epoch_written", "best")
+    return (
+        f"{row['share']:.0%} of the bundle {row['bundle_sha256'][:8]} ({kept} epoch of the "
+        f"{row['settings']['epochs']} with a rate up to {row['settings']['rate']:g})"
+    )
+
+
+def _kept(provenance: dict[str, Any]) -> str:
+    if provenance["best_validation_dice"] is None:
+        return "Kept: the averaged weights of the last epoch; no image was held back to validate."
+    best = (
+        f"epoch {provenance['best_epoch']}, validation Dice {provenance['best_validation_dice']} "
+        "at 0.5, at the training size"
+    )
+    if provenance.get("epoch_written") == "last":
+        return f"Kept: the averaged weights of the last epoch (best was {best})."
+    return f"Kept: the averaged weights of {best}."
+
+
+def _images(provenance: dict[str, Any]) -> str:
+    settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
+    lesions = provenance["train_images"] - free
+    whole = settings.get("train_on") == "all"
+    held_back = "whole" if whole else f"less {provenance['val_images']} for validation"
+    text = f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split {held_back})"
+    if times := int(settings.get("lesion_free", 0)):
+        often = "once" if times == 1 else f"{times} times"
+        text += f" and {free // times} pictures without lesion, each {often} an epoch"
+    return text
+
+
+def _scores(manifest: Manifest) -> str:
+    head = "| split | images | " + " | ".join(COLUMNS) + " |"
+    rule = "|---" * (len(COLUMNS) + 2) + "|"
+    rows = [
+        f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
+        for split, row in manifest.metrics.items()
+        if "dice" in row
+    ]
+    thresholds = THRESHOLDS[manifest.provenance.get("thresholds_from", "val")]
+    note = (
+        f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
+        "row is optimistic."
+    )
+    if VALIDATION in manifest.metrics and trained_on_validation(manifest.provenance):
+        note += f" The images of `{VALIDATION}` were trained on: its row is no measure of accuracy."
+    paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
+    if negatives := manifest.metrics.get(HELD_OUT):
+        paragraphs.append(
+            f"Something is found in {negatives['with_findings']:.1%} of {negatives['images']} "
+            "pictures without lesion that were not trained on."
+        )
+    return "\n\n".join(paragraphs)
+
+
+def _limits(provenance: dict[str, Any]) -> str:
+    seen = SAW_NEGATIVES if provenance.get("lesion_free_images") else SAW_NO_NEGATIVES
+    return f"## Limits\n\n{seen}\n{LIMITS}"
+
+
+SAW_NEGATIVES = """\
+Most pictures without a polyp that it was trained on are close views of mucosa, few are whole
+frames, and hardly any show instruments, stool or a blurred view: it still marks something on
+many frames of video without a polyp."""
+
+SAW_NO_NEGATIVES = """\
+Trained on pictures that all show a polyp: it has not learned what a colon without one looks
+like, and marks something on many such frames."""
+
+LIMITS = """\
+Polyps that cover less than 2% of the frame, and flat and pale ones, are missed more often than
+others. Not tried on other endoscopes than those of its data sets, on children, or on capsule
+endoscopy."""
+
+
+def _terms(provenance: dict[str, Any]) -> str:
+    paragraph = f"{TERMS}\n{NEGATIVES_TERMS}" if provenance.get("lesion_free_images") else TERMS
+    return f"## Terms of the data\n\n{paragraph}\n{WEIGHTS_TERMS}"
+
+
+TERMS = """\
+Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: research and
+education only (Bernal et al. 2015)."""
+
+NEGATIVES_TERMS = """\
+Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops of mucosa:
+research and education."""
+
+WEIGHTS_TERMS = "The weights derive from these: research and education."
+
+
+def trained_on_validation(provenance: Mapping[str, Any]) -> bool:
+    """Whether the run did, or one that it started from or was mixed with."""
+    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
+    return provenance.get("settings", {}).get("train_on") == "all" or any(
+        trained_on_validation(run) for run in before if run
+    )

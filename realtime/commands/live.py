@@ -1,0 +1,161 @@
+"""`qlumen live`: video shown as it arrives, with the findings on it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from qlumen.errors import QlumenError
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.summary import print_summary
+from qlumen.realtime.sources.choose import input_files
+from qlumen.system.exits import INTERRUPTED, leave
+from qlumen.system.files import write_json
+from qlumen.system.output_paths import check_paths
+
+if TYPE_CHECKING:
+    from qlumen.realtime.live.metrics_server import MetricsServer
+    from qlumen.realtime.view.live.panel import Desk
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("live")
+@click.argument("source")
+@click.option("--monitor", is_flag=True, help="Show a window; see the keys in the guide.")
+@click.option("--view", is_flag=True, help="Serve a page for browsers, as qlumen view does.")
+@click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
+@click.option("--record-clean", type=PATH, help="The video without overlay, a new file.")
+@click.option("--stream", metavar="URL", help="Send the overlay to rtmp, srt, udp or rtsp.")
+@click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
+@click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
+@click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
+              "of the one before; an existing file is continued.")  # fmt: skip
+@click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Serve /metrics for Prometheus, /health and /ready.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
+@click.option("--loop", is_flag=True, help="Play a file again and again.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def command(
+    source: str,
+    monitor: bool,
+    view: bool,
+    record: Path | None,
+    record_clean: Path | None,
+    stream: str | None,
+    recordings: Path | None,
+    snapshots: Path | None,
+    events: Path | None,
+    json_file: Path | None,
+    metrics: int | None,
+    seconds: float | None,
+    loop: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> int:
+    """Draw the findings on live video.
+
+    SOURCE is a camera or capture card, a network stream, a file played at its own rate,
+    `scene`, the built-in synthetic colon, or `pattern`, a test picture. SIGHUP reads the
+    configuration again; Ctrl-C ends the session.
+    """
+    overrides += ("source.loop=true",) if loop else ()
+    settings = load_settings(config, overrides)
+    outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
+                          recordings)  # fmt: skip
+    inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
+    check_paths(inputs, list(outputs.files()), list(outputs.folders()))
+    steering, console = _Steering(config, overrides), Console(stderr=True)
+    try:
+        with (
+            steering.by_signals(),
+            _metrics(metrics, settings) as server,
+            _page(settings, console) if view else nullcontext() as desk,
+            LiveSession(source, _on(desk, outputs), settings, console) as session,
+        ):
+            steering.session = session
+            if desk:
+                desk.show(session)
+            if server:
+                server.watch(session.meters(outputs))
+            summary = session.run(seconds)
+    except _Stopped:
+        return leave(0)
+    except QlumenError as error:
+        click.echo(f"qlumen: {error}", err=True)
+        return leave(error.exit_code)
+    try:
+        print_summary(summary, Console())
+    finally:
+        if json_file:
+            write_json(json_file, summary.as_json())
+    if summary.error:
+        click.echo(f"qlumen: {summary.error}", err=True)
+    return leave(1 if summary.error else 0)
+
+
+def _page(settings: Settings, console: Console) -> AbstractContextManager["Desk"]:
+    from qlumen.realtime.view.beside import page
+
+    return page(settings, console)
+
+
+def _on(desk: "Desk | None", outputs: LiveOutputs) -> LiveOutputs:
+    return replace(outputs, view=desk.view) if desk else outputs
+
+
+def _metrics(
+    port: int | None, settings: Settings
+) -> "AbstractContextManager[MetricsServer | None]":
+    if port is None:
+        return nullcontext()
+    from qlumen.realtime.live.metrics_server import MetricsServer
+
+    return MetricsServer(settings.metrics.host, port)
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM before the session began."""
+
+
+class _Steering:
+    """Ctrl-C and SIGTERM end the session, a second one at once; SIGHUP reads the settings."""
+
+    def __init__(self, config: Path | None, overrides: tuple[str, ...]) -> None:
+        self._config, self._overrides = config, overrides
+        self._stopping = False
+        self.session: LiveSession | None = None
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = self._reload
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self._stopping:
+            os._exit(INTERRUPTED)
+        self._stopping = True
+        if self.session is None:
+            raise _Stopped
+        self.session.stop()
+
+    def _reload(self, number: int, frame: object) -> None:
+        if self.session is not None:
+            self.session.reload(lambda: load_settings(self._config, self._overrides))

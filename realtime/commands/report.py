@@ -1,0 +1,105 @@
+"""`qlumen report`: a recording, or a review of one, in; a report, tables and masks out."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qlumen.errors import UsageError
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.report.files import ReportOutputs
+from qlumen.realtime.report.outputs import write_all
+from qlumen.realtime.review.findings import find
+from qlumen.realtime.review.process import process
+from qlumen.realtime.review.records import Thresholds
+from qlumen.realtime.review.review import Review, is_review
+from qlumen.realtime.sources.choose import input_files
+from qlumen.system.progress import progress_bar
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("report")
+@click.argument("source")
+@click.option("--html", type=PATH, help="Report as one HTML file.")
+@click.option("--pdf", type=PATH, help="Report as PDF.")
+@click.option("--csv", type=PATH, help="Findings, a row each.")
+@click.option("--coco", type=PATH, help="Findings as COCO annotations (RLE), JSON.")
+@click.option("--events", type=PATH, help="Findings and times, a JSON line a frame.")
+@click.option("--video", type=PATH, help="Video with the overlay (H.264 MP4).")
+@click.option("--masks", type=PATH, help="Folder for masks, PNG, 0 and 255.")
+@click.option("--snapshots", type=PATH, help="Folder for each lesion's best frame, PNG.")
+@click.option("--dicom", type=PATH, help="Folder for best frames and masks as DICOM.")
+@click.option("--review", "kept", type=PATH, help="New folder to keep the review in.")
+@click.option("--patient", metavar="TEXT", help="Field in the report; empty: a line to fill.")
+@click.option("--operator", metavar="TEXT", help="The same for who examined.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option("--sequence", is_flag=True, help="The folder's images follow each other in time.")
+def command(
+    source: str,
+    kept: Path | None,
+    patient: str | None,
+    operator: str | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    sequence: bool,
+    **wanted: Path | None,
+) -> int:
+    """Report what was found in a recording.
+
+    SOURCE is what qlumen replay takes, a single image, or a folder that --review made: then
+    the network does not run again, and of the settings only postprocess and report count.
+    """
+    overrides += ("source.sequence=true",) if sequence else ()
+    settings = load_settings(config, overrides)
+    outputs = ReportOutputs(**wanted)
+    inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
+    outputs.check(inputs, kept)
+    if settings.report.person_fields:
+        patient, operator = patient or "", operator or ""
+    console = Console(stderr=True)
+    with _review(source, kept, settings, console) as review:
+        findings = find(review, chosen(review, settings))
+        with progress_bar("write", len(review.frames), "frames", console) as show:
+            write_all(
+                review,
+                findings,
+                outputs,
+                patient=patient,
+                operator=operator,
+                chosen=settings.report,
+                tell=lambda done, expected: show(done),
+            )
+        error = review.manifest.summary.get("error")
+    click.echo(f"{source}: {len(findings.frames)} frames, {len(findings.tracks)} lesions")
+    if error:
+        click.echo(f"qlumen: {error}", err=True)
+    return 1 if error else 0
+
+
+def chosen(review: Review, settings: Settings) -> Thresholds:
+    """The review's own thresholds where the settings have none."""
+    given = settings.postprocess.model_dump(exclude_none=True)
+    return review.manifest.thresholds.model_copy(update=given)
+
+
+@contextmanager
+def _review(
+    source: str, kept: Path | None, settings: Settings, console: Console
+) -> Iterator[Review]:
+    if is_review(Path(source)):
+        if kept:
+            raise UsageError(f"--review {kept}: {source} is a review already; leave it out")
+        with Review(Path(source)) as review:
+            yield review
+        return
+    with tempfile.TemporaryDirectory(prefix="qlumen-review-") as scratch:
+        folder = kept or Path(scratch) / "review"
+        with progress_bar("review", None, "frames", console) as show:
+            process(source, folder, settings, on_frame=lambda done, expected: show(done))
+        with Review(folder) as review:
+            yield review

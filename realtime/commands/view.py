@@ -1,0 +1,100 @@
+"""`qlumen view`: live video and recordings in a browser."""
+
+import json
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.sources.choose import input_files
+from qlumen.realtime.view.security.access import Access, read_access
+from qlumen.realtime.view.security.passwords import write_password
+from qlumen.system.exits import leave
+from qlumen.system.output_paths import check_paths
+
+PATH = click.Path(path_type=Path)
+LOOK_SECONDS = 1.0
+
+
+@click.command("view")
+@click.option("--source", help="Shown at once: as for qlumen live.")
+@click.option("--host", help="Address to listen on, 127.0.0.1 by default; others than the "
+              "loopback's need --password-file.")  # fmt: skip
+@click.option("--port", type=int, help="7860 by default; 0 for any free one.")
+@click.option("--password-file", type=PATH, help="Made by --set-password.")
+@click.option("--set-password", type=PATH, metavar="FILE", help="Ask for a password, write its "
+              "hash to a new file, and end.")  # fmt: skip
+@click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
+@click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
+@click.option("--loop", is_flag=True, help="Play files again and again.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def command(
+    source: str | None,
+    host: str | None,
+    port: int | None,
+    password_file: Path | None,
+    set_password: Path | None,
+    recordings: Path | None,
+    snapshots: Path | None,
+    loop: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> int:
+    """Show live video and recordings in a browser.
+
+    Without a password the page answers on this computer only. Ctrl-C ends it.
+    """
+    if set_password:
+        write_password(set_password, _asked_password())
+        return 0
+    given = {"host": host, "port": port, "password_file": password_file}
+    named = {f"view.{key}": value for key, value in given.items() if value is not None}
+    overrides += tuple(f"{key}={json.dumps(str(value))}" for key, value in named.items())
+    overrides += ("source.loop=true",) if loop else ()
+    settings = load_settings(config, overrides)
+    access = read_access(settings.view)
+    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots)
+    sources = [*([source] if source else []), *settings.view.sources]
+    inputs = [path for name in sources for path in input_files(name, settings.model.bundle)]
+    check_paths(inputs, [], list(outputs.folders()))
+    return _serve(access, sources, source is not None, outputs, settings)
+
+
+def _asked_password() -> str:
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return password
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _serve(
+    access: Access, sources: list[str], at_once: bool, outputs: LiveOutputs, settings: Settings
+) -> int:
+    from qlumen.realtime.view.beside import say_where
+    from qlumen.realtime.view.live.panel import Desk
+    from qlumen.realtime.view.live.runner import Studio
+    from qlumen.realtime.view.site import Site
+
+    console = Console(stderr=True)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    desk = Desk(settings)
+    with (
+        Studio(desk, sources, replace(outputs, view=desk.view), settings, console) as studio,
+        Site(access, desk, studio, settings) as site,
+    ):
+        say_where(site, access, console)
+        if at_once:
+            studio.choose(0)
+        with suppress(KeyboardInterrupt):
+            while not stopped.wait(LOOK_SECONDS):
+                pass
+    return leave(0)

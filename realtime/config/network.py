@@ -1,0 +1,111 @@
+"""What is made of a picture: the network, its engine, and what follows from its map."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from qlumen.networks.precision import Precision
+from qlumen.realtime.config.base import Section
+
+
+class ModelSettings(Section):
+    bundle: Path | None = Field(
+        None,
+        description="a bundle's folder, or the name of a shipped one; none: the shipped one that "
+        "is fastest in the engine",
+    )
+
+
+class EngineSettings(Section):
+    """`docs/engines.md` says more; `qlumen doctor` what `auto` chooses here."""
+
+    name: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt"] = Field(
+        "auto", description="what runs the network; auto: the best that is here"
+    )
+    device: str | None = Field(
+        None,
+        pattern=r"^(cpu|gpu(\.\d+)?|npu|cuda(:\d+)?)$",
+        description="cpu; gpu or npu: OpenVINO's; cuda: of the other engines; none: the best",
+    )
+    model: Path | None = Field(
+        None, description="onnxruntime: a file of `qlumen export`; none: made from the bundle"
+    )
+    compile: bool = Field(False, description="torch: by torch.compile, which takes minutes")
+    threads: int = Field(0, ge=0, le=256, description="of all inferences; 0: all cores")
+    streams: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="inferences side by side; 1 is soonest, 2 are more a second; "
+        "0: 1 on live video, else 2",
+    )
+    requests: int = Field(3, ge=1, le=64, description="frames in flight in the engine")
+    precision: Precision = Field(
+        "f32", description="of the arithmetic; bf16 where the CPU has it, f16 on GPUs"
+    )
+
+
+class QuantumSettings(Section):
+    executor: Literal[
+        "surrogate", "lightning.qubit", "lightning.gpu", "default.qubit", "default.mixed"
+    ] = Field(
+        "surrogate", description="the tables in the compiled network, or a device that runs live"
+    )
+    shots: int | None = Field(
+        None, ge=1, description="of a live device; none: exact expectation values"
+    )
+    depolarizing: float = Field(
+        0.0, ge=0, le=0.75, description="error probability of a gate, default.mixed only"
+    )
+    readout_error: float = Field(
+        0.0, ge=0, le=0.5, description="probability of an inverted read-out, default.mixed only"
+    )
+    memo_step: float = Field(
+        1e-4, ge=0, le=1, description="live inputs are rounded to multiples of it, radians"
+    )
+    memo_entries: int = Field(
+        50_000, ge=0, description="rounded inputs whose outputs are remembered; 0: none"
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="processes that run lightning.qubit; 0: one per core"
+    )
+
+
+class PostprocessSettings(Section):
+    """Where a field is none, the bundle's own value holds."""
+
+    low: float | None = Field(None, gt=0, lt=1, description="probability at which a finding ends")
+    high: float | None = Field(
+        None, gt=0, lt=1, description="probability that a finding reaches somewhere"
+    )
+    min_area_fraction: float | None = Field(
+        None, ge=0, lt=1, description="smallest finding, as a share of the frame's pixels"
+    )
+
+
+class TemporalSettings(Section):
+    """Of live video; `docs/temporal.md` says what the defaults rest on."""
+
+    smoothing: float = Field(
+        0.4, ge=0, lt=1, description="weight of the map 1/25 s before in the next one; 0: none"
+    )
+    hold_s: float = Field(
+        0.24, ge=0, le=10, description="seconds a finding must hold before its alarm begins"
+    )
+    release_s: float = Field(
+        0.4, ge=0, le=10, description="seconds without a finding after which an alarm ends"
+    )
+    gap_s: float = Field(
+        0.0, ge=0, le=10, description="the same before the alarm; 0: any miss starts anew"
+    )
+    min_overlap: float = Field(
+        0.1, gt=0, le=1, description="IoU of boxes from which a finding continues a track"
+    )
+    max_distance: float = Field(
+        1.0, ge=0, le=10, description="or: distance of the centres, in mean diagonals"
+    )
+
+
+class PipelineSettings(Section):
+    queue_frames: int = Field(2, ge=1, le=64, description="frames waiting before each stage")

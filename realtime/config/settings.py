@@ -1,0 +1,135 @@
+"""Settings of the video path: YAML files, `section.key=value` overrides, nothing unknown."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from qlumen.errors import ConfigError
+from qlumen.realtime.config.base import Section
+from qlumen.realtime.config.image import FieldSettings, PrivacySettings, QualitySettings
+from qlumen.realtime.config.live import AlarmSettings, LiveSettings, WatchdogSettings
+from qlumen.realtime.config.network import (
+    EngineSettings,
+    ModelSettings,
+    PipelineSettings,
+    PostprocessSettings,
+    QuantumSettings,
+    TemporalSettings,
+)
+from qlumen.realtime.config.outputs import (
+    MetricsSettings,
+    MonitorSettings,
+    OverlaySettings,
+    RecorderSettings,
+    ReportSettings,
+    ReviewSettings,
+    SnapshotSettings,
+    StreamSettings,
+    ViewSettings,
+)
+from qlumen.realtime.config.source import (
+    PatternSection,
+    ReconnectSettings,
+    SceneSection,
+    SourceSettings,
+)
+
+
+class Settings(Section):
+    source: SourceSettings = SourceSettings()
+    reconnect: ReconnectSettings = ReconnectSettings()
+    scene: SceneSection = SceneSection()
+    pattern: PatternSection = PatternSection()
+    model: ModelSettings = ModelSettings()
+    field: FieldSettings = FieldSettings()
+    quality: QualitySettings = QualitySettings()
+    privacy: PrivacySettings = PrivacySettings()
+    engine: EngineSettings = EngineSettings()
+    quantum: QuantumSettings = QuantumSettings()
+    postprocess: PostprocessSettings = PostprocessSettings()
+    temporal: TemporalSettings = TemporalSettings()
+    overlay: OverlaySettings = OverlaySettings()
+    recorder: RecorderSettings = RecorderSettings()
+    stream: StreamSettings = StreamSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    live: LiveSettings = LiveSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    alarm: AlarmSettings = AlarmSettings()
+    review: ReviewSettings = ReviewSettings()
+    report: ReportSettings = ReportSettings()
+    view: ViewSettings = ViewSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+    def sha256(self) -> str:
+        """Hash of all values, defaults included, independent of how they were given."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Read `file`, apply `section.key=value` overrides, check everything.
+
+    Raises:
+        ConfigError: names the key, what it got and what it takes.
+    """
+    values = _read(file) if file else {}
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{file} is not valid YAML: {problem}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} holds a {type(values).__name__}; want sections with keys")
+    return {section: keys for section, keys in values.items() if keys is not None}
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    inner = values.setdefault(section, {})
+    if not isinstance(inner, dict):
+        raise ConfigError(f"--set {override!r}: {section} is not a section in the file")
+    inner[key] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, list(_known_keys()), n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(_known_keys())}"
+        return f"unknown configuration key {key!r}{hint}"
+    return f"configuration key {key}: {first['msg']}, got {first['input']!r}"
+
+
+def _known_keys() -> Iterator[str]:
+    for section, field in Settings.model_fields.items():
+        for key in type(field.default).model_fields:
+            yield f"{section}.{key}"

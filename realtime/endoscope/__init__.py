@@ -1,0 +1,1 @@
+"""What an endoscope shows: its visible field, how good a frame is, and what is private."""

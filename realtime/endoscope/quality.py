@@ -1,0 +1,231 @@
+"""Whether a frame can be judged: in focus, lit, inside the body.
+
+Thresholds were chosen on real stills so that almost all annotated ones stay clear: see
+`docs/quality.md` and `bench/quality.py`.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.realtime.endoscope.field import Field, crop
+from qlumen.realtime.frames import Condition
+from qlumen.realtime.pixels.arrays import Image, Mask
+
+ROWS = 192
+"""To which the field is reduced; blur is judged in relation to the field's height."""
+EDGE_ROWS = 6
+"""Left out along the field's border: its own edge is sharp in any picture."""
+LEAST_SIDE_PX = 16
+"""In smaller fields there is nothing to measure."""
+DARK_LEVEL = 40
+WHITE_LEVEL = 245
+BRIGHT_SHARE = 0.05
+LEAST_JUDGED_SHARE = 0.1
+RED_OVER_GREEN = 1.15
+GREY_SPREAD = 0.12
+"""Of the brightest channel, between it and the darkest one."""
+DEEP_RED_OVER_GREEN = 2.5
+DEEP_RED_LEVEL = 120
+SCALES_PX = (1.0, 2.0, 4.0)
+LEAST_DETAIL = 0.3
+"""Grey levels. Added to the coarse detail, so that noise on a flat picture is not sharp."""
+NO_MASK: Mask = np.zeros((0, 0), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Of the pixels well inside the field, reduced to `ROWS` rows. Shares are 0 to 1.
+
+    Attributes:
+        judged: whether `LEAST_JUDGED_SHARE` of them are neither dark nor white.
+        bright_level: that the brightest channel reaches on `BRIGHT_SHARE` of them, 0 to 255.
+        white_share: red and green at `WHITE_LEVEL` or more; glare on mucosa is yellow first.
+        red_share: red above green by `RED_OVER_GREEN`, among those neither dark nor white;
+            1 if too few of them are judged.
+        grey_share: channels within `GREY_SPREAD` of each other, among the same; 0 if so few.
+        deep_red_share: red at `DEEP_RED_LEVEL`, and above green by `DEEP_RED_OVER_GREEN`.
+        sharpness: fine over coarse detail, along rows or columns, whichever has less: blur
+            by motion takes it from one direction only. Detail is the mean difference
+            between the grey picture smoothed at two neighbouring `SCALES_PX`.
+    """
+
+    judged: bool
+    bright_level: float
+    white_share: float
+    red_share: float
+    grey_share: float
+    deep_red_share: float
+    sharpness: float
+
+
+class QualityJudge:
+    """Judges frames one after the other. Keeps the last field's reduced mask.
+
+    Args:
+        hold_frames: a condition must hold so long before the reported one changes.
+        blurred_below: `Measures.sharpness` below it is out of focus, or blurred by motion.
+        red_out_from: `Measures.deep_red_share` from which the lens lies on the wall.
+        white_from: `Measures.white_share` from which the frame is overexposed.
+        dark_below: `Measures.bright_level` below it is underexposed.
+        outside_below: `Measures.red_share` below it is out of the body.
+        grey_from: `Measures.grey_share` from which it is, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        hold_frames: int = 3,
+        blurred_below: float = 0.36,
+        red_out_from: float = 0.7,
+        white_from: float = 0.2,
+        dark_below: float = 60.0,
+        outside_below: float = 0.1,
+        grey_from: float = 0.3,
+    ) -> None:
+        self._hold_frames = hold_frames
+        self._blurred_below, self._red_out_from = blurred_below, red_out_from
+        self._white_from, self._dark_below = white_from, dark_below
+        self._outside_below, self._grey_from = outside_below, grey_from
+        self._reducer = Reducer()
+        self._reported = self._last = Condition.CLEAR
+        self._same_frames = self._unclear_frames = 0
+
+    def __call__(self, image: Image, field: Field) -> Condition:
+        """The condition that has held, as of this frame of `(H, W, 3) uint8` BGR."""
+        now = self.instant(image, field)
+        self._same_frames = self._same_frames + 1 if now is self._last else 1
+        self._unclear_frames = 0 if now is Condition.CLEAR else self._unclear_frames + 1
+        self._last = now
+        turned = self._reported is Condition.CLEAR and self._unclear_frames >= self._hold_frames
+        if turned or self._same_frames >= self._hold_frames:
+            self._reported = now
+        return self._reported
+
+    def instant(self, image: Image, field: Field) -> Condition:
+        """The condition of this frame alone; that of a tiny one is clear."""
+        small, inside = self._reducer(image, field)
+        if min(small.shape[:2]) < LEAST_SIDE_PX:
+            return Condition.CLEAR
+        found = measure(small, inside)
+        if found.bright_level < self._dark_below:
+            return Condition.UNDEREXPOSED
+        if found.red_share < self._outside_below or found.grey_share >= self._grey_from:
+            return Condition.OUT_OF_BODY
+        if found.white_share >= self._white_from:
+            return Condition.OVEREXPOSED
+        if found.deep_red_share >= self._red_out_from:
+            return Condition.RED_OUT
+        if found.sharpness < self._blurred_below:
+            return Condition.BLURRED
+        return Condition.CLEAR
+
+    def may_be_outside(self, image: Image, field: Field) -> bool:
+        """Whether a frame may show anything but the inside of a body: also where too little is
+        neither dark nor white to tell, such as a page of white text on black."""
+        small, inside = self._reducer(image, field)
+        if min(small.shape[:2]) < LEAST_SIDE_PX:
+            return False
+        found = measure(small, inside)
+        reddish = found.red_share >= self._outside_below and found.grey_share < self._grey_from
+        return not (found.judged and reddish)
+
+
+class Reducer:
+    """Reduces a field to `ROWS` rows, and remembers the mask while the field is the same."""
+
+    def __init__(self) -> None:
+        self._field: Field | None = None
+        self._inside = NO_MASK
+
+    def __call__(self, image: Image, field: Field) -> tuple[Image, Mask]:
+        """`(h, w, 3)` and `(h, w) uint8`, 1 well inside of the field."""
+        small = reduced(crop(image, field))
+        if (
+            self._inside is None
+            or field is not self._field
+            or self._inside.shape != small.shape[:2]
+        ):
+            self._field, self._inside = field, _inside(field, small.shape[:2])
+        return small, self._inside
+
+
+def reduced(view: Image) -> Image:
+    """Reduce to `ROWS` rows, in proportion: thinned out to twice that, and averaged. Thinning
+    is what makes it cheap; aliasing adds little. Smaller pictures stay as they are."""
+    height, width = view.shape[:2]
+    if height <= ROWS:
+        return view
+    columns = max(1, round(width * ROWS / height))
+    if height > 2 * ROWS:
+        view = cv2.resize(view, (2 * columns, 2 * ROWS), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(view, (columns, ROWS), interpolation=cv2.INTER_AREA)
+
+
+def measure(small: Image, inside: Mask) -> Measures:
+    """Measure a reduced picture `(h, w, 3) uint8` BGR where `inside` is 1."""
+    blue, green, red = cv2.split(small)
+    brightest = cv2.max(cv2.max(blue, green), red)
+    darkest = cv2.min(cv2.min(blue, green), red)
+    white = cv2.compare(cv2.min(green, red), WHITE_LEVEL, cv2.CMP_GE) & inside
+    judged = cv2.compare(brightest, DARK_LEVEL, cv2.CMP_GE) & inside & ~white
+    reddish = _redder(red, green, RED_OVER_GREEN) & judged
+    grey = cv2.compare(cv2.multiply(brightest, 1 - GREY_SPREAD), darkest, cv2.CMP_LE) & judged
+    deep = _redder(red, green, DEEP_RED_OVER_GREEN) & cv2.compare(red, DEEP_RED_LEVEL, cv2.CMP_GE)
+    pixels = cv2.countNonZero(inside)
+    judged_pixels = cv2.countNonZero(judged)
+    enough = judged_pixels > LEAST_JUDGED_SHARE * pixels
+    return Measures(
+        judged=enough,
+        bright_level=_bright_level(brightest, inside),
+        white_share=cv2.countNonZero(white) / pixels,
+        red_share=cv2.countNonZero(reddish) / judged_pixels if enough else 1.0,
+        grey_share=cv2.countNonZero(grey) / judged_pixels if enough else 0.0,
+        deep_red_share=cv2.countNonZero(deep & inside) / pixels,
+        sharpness=_sharpness(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), inside),
+    )
+
+
+def _redder(red: Mask, green: Mask, ratio: float) -> Mask:
+    return cv2.compare(cv2.multiply(red, 1 / ratio), green, cv2.CMP_GE)
+
+
+def _bright_level(brightest: Mask, inside: Mask) -> float:
+    histogram = cv2.calcHist([brightest], [0], inside, [256], [0, 256]).ravel()[::-1]
+    reached = np.cumsum(histogram) >= BRIGHT_SHARE * histogram.sum()
+    return 255.0 - int(np.argmax(reached))
+
+
+def _sharpness(grey: Mask, inside: Mask) -> float:
+    wide = grey.astype(np.float32)
+    return min(_fineness(wide, inside, across) for across in (True, False))
+
+
+def _fineness(grey: NDArray[np.float32], inside: Mask, across: bool) -> float:
+    """Of rows (`across`) or columns."""
+    one, two, four = (_smoothed(grey, sigma, across) for sigma in SCALES_PX)
+    fine = cv2.mean(cv2.absdiff(one, two), mask=inside)[0]
+    coarse = cv2.mean(cv2.absdiff(two, four), mask=inside)[0]
+    return fine / (coarse + LEAST_DETAIL)
+
+
+def _smoothed(grey: NDArray[np.float32], sigma: float, across: bool) -> NDArray[np.float32]:
+    along, none = cv2.getGaussianKernel(2 * int(4 * sigma) + 1, sigma), np.ones((1, 1))
+    return cv2.sepFilter2D(grey, -1, *((along, none) if across else (none, along)))
+
+
+def _inside(field: Field, shape: tuple[int, ...]) -> Mask:
+    """A margin inside the field left out, unless nothing would remain."""
+    height, width = shape[:2]
+    if field.mask is None:
+        full = np.ones((height, width), np.uint8)
+    else:
+        part = np.ascontiguousarray(crop(field.mask, field))
+        full = cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST)
+    side = 2 * EDGE_ROWS + 1
+    inner = cv2.erode(
+        full, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    return inner if inner.any() else np.ones_like(full)

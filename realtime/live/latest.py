@@ -1,0 +1,64 @@
+"""What the model says of a frame, and where the video path finds the newest of it."""
+
+from collections import deque
+from dataclasses import dataclass
+from threading import Condition as Changed
+
+from qlumen.realtime.frames import Condition, Frame, Segmentation, Track
+from qlumen.realtime.tracking.motion import Thumbnail
+
+KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """Attributes:
+    frame_index, grabbed_ns, frame_size: of the frame it was made on.
+    thumbnail: of that frame, to move the findings from there to a later one.
+    segmentation: at the frame's size; only findings whose track has an alarm.
+    tracks: all lesions followed, with and without alarm.
+    """
+
+    frame_index: int
+    grabbed_ns: int
+    frame_size: tuple[int, int]
+    thumbnail: Thumbnail
+    segmentation: Segmentation
+    tracks: tuple[Track, ...]
+    condition: Condition
+
+    def fits(self, frame: Frame) -> bool:
+        """Whether the frame is of the size the annotation was made for."""
+        return self.frame_size == frame.size
+
+
+class Board:
+    """The newest annotations. One thread publishes, another one reads."""
+
+    def __init__(self) -> None:
+        self._newest: deque[Annotation] = deque(maxlen=KEPT)
+        self._changed = Changed()
+
+    def publish(self, annotation: Annotation) -> None:
+        with self._changed:
+            self._newest.append(annotation)
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget all: what comes next is another picture."""
+        with self._changed:
+            self._newest.clear()
+
+    def at(self, frame_index: int, wait_s: float = 0.0) -> Annotation | None:
+        """The newest annotation made on this frame or one before it.
+
+        Args:
+            wait_s: how long to wait for one made on this frame or a later one.
+        """
+        with self._changed:
+            if wait_s > 0:
+                self._changed.wait_for(lambda: self._reached(frame_index), wait_s)
+            return next((a for a in reversed(self._newest) if a.frame_index <= frame_index), None)
+
+    def _reached(self, frame_index: int) -> bool:
+        return bool(self._newest) and self._newest[-1].frame_index >= frame_index

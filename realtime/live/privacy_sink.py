@@ -1,0 +1,72 @@
+"""Between the video and whatever writes or sends it: patients' data is masked first."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.field import FieldFinder
+from qlumen.realtime.endoscope.privacy import Privacy
+from qlumen.realtime.endoscope.quality import QualityJudge
+from qlumen.realtime.frames import Condition, FrameResult
+from qlumen.realtime.live.sink_runner import OutletRunner
+from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.sinks.base import Sink
+
+LOOK_SECONDS = 0.2
+"""Between two looks for the field, at most."""
+
+
+class PrivacyGuard(Sink):
+    """Masks pictures and hands them on. If it fails, it is detached like any other sink,
+    and nothing that it guards receives a picture any more.
+
+    It judges each frame itself: whether the camera is out of the body must not depend on
+    the model's path, which skips frames and may be off. A picture that may show anything but
+    the inside of a body ends what was known of the field: a menu that filled the screen must not
+    count as field afterwards. Where all outside of the field is to be hidden, pictures are
+    black until there is one. The state's marks are drawn anew over what was hidden.
+    """
+
+    wants_overlay = True
+
+    def __init__(self, privacy: Privacy, settings: Settings, guarded: Sequence[OutletRunner]):
+        self._privacy, self._guarded = privacy, guarded
+        self._hides_outside = settings.privacy.outside_field
+        self._settings = settings.field
+        self._field = self._finder()
+        self._judge = QualityJudge(**settings.quality.model_dump())
+
+    def write(self, result: FrameResult) -> None:
+        masked = self._masked(result)
+        for runner in self._guarded:
+            runner.put(masked)
+
+    def close(self) -> None:
+        pass
+
+    def _masked(self, result: FrameResult) -> FrameResult:
+        frame = result.frame
+        field = self._field(frame)
+        condition = Condition.CLEAR
+        if self._judge.may_be_outside(frame.image, field):
+            condition = Condition.OUT_OF_BODY
+            self._field = self._finder()
+        unknown = self._hides_outside and not self._field.found
+
+        def hidden(image: Image) -> Image:
+            return np.zeros_like(image) if unknown else self._privacy(image, field, condition)
+
+        drawn = None
+        if result.drawn is not None:
+            drawn = hidden(result.shown)
+            if drawn is not result.shown and result.live is not None:
+                draw_marks(drawn, result.live)
+        masked = replace(frame, pixels=hidden(frame.image))
+        return replace(result, frame=masked, drawn=drawn)
+
+    def _finder(self) -> FieldFinder:
+        chosen = self._settings.model_dump()
+        return FieldFinder(**chosen | {"every_s": min(LOOK_SECONDS, chosen["every_s"])})

@@ -1,0 +1,160 @@
+"""A live session's own counters as Prometheus takes them. The names are in
+`docs/performance.md`; every counter is there from the start, at 0."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from qlumen.realtime.frames import AiState
+from qlumen.realtime.latency import DurationHistogram
+from qlumen.realtime.live.counters import ANNOTATION_AGE, MODEL_BUSY, MONITOR_DELAY, RAW_DELAY
+from qlumen.realtime.live.health import Meters
+from qlumen.realtime.live.watchdog import ModelState
+from qlumen.realtime.sources.choose import PATTERN, SCENE
+
+BUCKETS_MS = (
+    0.1, 0.25, 0.5, 1, 2.5, 5.75, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 160, 250, 500,
+    1000, 2500,
+)  # fmt: skip
+"""With the limits that `docs/safety.md` names: 5.75 ms of raw delay, 120 ms of age."""
+DURATIONS = {
+    RAW_DELAY: "From grabbed to handed out.",
+    ANNOTATION_AGE: "Of shown findings.",
+    MONITOR_DELAY: "From grabbed to shown in the window.",
+}
+NS_PER_S = 1_000_000_000
+
+
+class SessionCollector(Collector):
+    """Reads the session's own counters when it is asked; nothing is counted twice."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._source_causes = _source_causes(meters.source.info.name)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the registry need not ask beforehand."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._frames()
+        yield from self._lost_frames()
+        yield from self._outputs()
+        yield from self._engine()
+        yield from self._source()
+        yield from self._durations()
+
+    def _frames(self) -> Iterator[Metric]:
+        tally = self._meters.pipeline.tally
+        yield _counter("frames_arrived", "From the source.", self._meters.pipeline.arrived)
+        by_state = {state.value: tally.states[state] for state in AiState}
+        yield _counters("frames_shown", "Handed to every output.", "ai", by_state)
+        yield _counter(
+            "frames_fresh", "Shown with findings of their own or the frame before.", tally.fresh
+        )
+        yield _counter("frames_held", "Pictures shown while there was no signal.", tally.no_signal)
+
+    def _lost_frames(self) -> Iterator[Metric]:
+        source, tally = self._meters.source, self._meters.pipeline.tally
+        outlets = self._meters.outlets.everything()
+        drops = Counter(dict.fromkeys(self._source_causes, 0))
+        for counted in (source.drops, tally.drops, *(outlet.drops for outlet in outlets)):
+            drops.update(counted.copy())
+        skipped = drops.pop(MODEL_BUSY)
+        yield _counters("frames_dropped", "Not shown, or not written, by cause.", "cause", drops)
+        yield _counter(
+            "engine_frames_skipped", "Shown, but not seen by the AI, busy or off.", skipped
+        )
+        yield _counter("frames_damaged", "Delivered with missing data.", source.damaged)
+        yield _counter("frames_late", "A played source made them too late.", source.late)
+
+    def _outputs(self) -> Iterator[Metric]:
+        outlets = self._meters.outlets.everything()
+        written = {outlet.name: outlet.written for outlet in outlets}
+        yield _counters("frames_written", "By output.", "output", written)
+        attached = {outlet.name: float(outlet.attached) for outlet in outlets}
+        yield _gauges("output_attached", "1 while the output works.", "output", attached)
+        sizes = {name: _size(path) for name, path in self._meters.recordings().items()}
+        yield _gauges("recorder_bytes", "Of the recording on disk.", "output", sizes)
+
+    def _engine(self) -> Iterator[Metric]:
+        watchdog = self._meters.watchdog
+        yield _counter("engine_restarts", "Of the AI.", watchdog.restarts)
+        yield _counter(
+            "engine_deadline_misses", "Frames that took the AI too long.", watchdog.missed_deadlines
+        )
+        states = {state.value: float(state is watchdog.state) for state in ModelState}
+        yield _gauges("engine_state", "1 for the state that the AI is in.", "state", states)
+        about = {key: str(value) for key, value in watchdog.engine.items()}
+        yield InfoMetricFamily("qlumen_engine", "What runs the network.", about)
+
+    def _source(self) -> Iterator[Metric]:
+        tally = self._meters.pipeline.tally
+        yield _counter("source_silences", "Times that NO SIGNAL came up.", tally.silences)
+        yield _counter("source_losses", "Of the connection.", tally.losses)
+        yield _counter("source_reopen_failures", "Attempts to get it back.", tally.failed_reopens)
+        yield _counter("source_reconnects", "Attempts that got it back.", tally.reconnects)
+        signal = GaugeMetricFamily("qlumen_source_signal", "1 while the source delivers.")
+        signal.add_metric([], float(tally.signal))
+        yield signal
+
+    def _durations(self) -> Iterator[Metric]:
+        stages = self._meters.latency.stages()
+        for name, text in DURATIONS.items():
+            family = HistogramMetricFamily(f"qlumen_{name}_seconds", text)
+            known = stages.pop(name, None)
+            _add(family, [], known or DurationHistogram())
+            yield family
+        text = "A frame's time in the stage."
+        family = HistogramMetricFamily("qlumen_stage_seconds", text, labels=["stage"])
+        for stage, kept in stages.items():
+            _add(family, [stage], kept)
+        yield family
+
+
+def _source_causes(location: str) -> tuple[str, ...]:
+    """By what a source can lose pictures: the scene and the pattern make theirs, and lose none."""
+    if location in (SCENE, PATTERN):
+        return ()
+    return ("unreadable_image",) if Path(location).is_dir() else ("decode_error",)
+
+
+def _add(family: HistogramMetricFamily, labels: list[str], kept: DurationHistogram) -> None:
+    cumulative = kept.cumulative([1000 * limit for limit in BUCKETS_MS])
+    total = max(kept.count, cumulative[-1])
+    buckets = [(str(ms / 1000), count) for ms, count in zip(BUCKETS_MS, cumulative, strict=True)]
+    family.add_metric(labels, [*buckets, ("+Inf", total)], kept.total_ns / NS_PER_S)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"qlumen_{name}", text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"qlumen_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"qlumen_{name}", text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family
+
+
+def _size(path: Path) -> float:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0.0

@@ -1,0 +1,176 @@
+"""Draws findings on a frame; measures nothing.
+
+Inside a finding the picture is tinted. Around it runs a bright line, and around that a thin
+dark rim, so that the line shows on pink mucosa and on white highlights alike. Both lie
+outside of the finding, so its own border stays visible.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.errors import ConfigError
+from qlumen.kernels.blend import FRACTION_BITS, blend_parts
+from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
+from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.pixels.annotated import Drawn, Patch, disjoint, part
+from qlumen.realtime.pixels.arrays import Box, Image, Mask
+from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.pool import FramePool
+
+CYAN_BGR = (230, 230, 0)
+RIM_BGR = (24, 24, 24)
+FILL_ALPHA = 0.15
+LINE_PER_FRAME_HEIGHT = 1 / 360
+RIM_PER_LINE = 1 / 3
+WHOLE = 1 << FRACTION_BITS
+
+
+class Overlay:
+    """Draws the findings of a segmentation on a frame, or on a copy of it."""
+
+    def __init__(
+        self,
+        *,
+        line_bgr: tuple[int, int, int] = CYAN_BGR,
+        fill_alpha: float = FILL_ALPHA,
+        line_width_px: int = 0,
+    ) -> None:
+        """Set the style.
+
+        Args:
+            line_bgr: colour of line and tint, 0 to 255 each. The default, cyan, differs from
+                mucosa in brightness and hue for all common kinds of colour blindness.
+            fill_alpha: weight of the tint, 0 to 1, rounded to 1/256.
+            line_width_px: width of the line; 0 for 1/360 of the frame's height, at least 1.
+
+        Raises:
+            ConfigError: for values out of these bounds.
+        """
+        _check_style(line_bgr, fill_alpha, line_width_px)
+        self._line_width_px = line_width_px
+        self._pool = FramePool()
+        self._scratch: list[Mask] = []
+        self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
+
+    def __call__(self, image: Image, segmentation: Segmentation) -> Image:
+        """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
+
+        Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
+        read-only view of `image`. Raises ValueError if image and mask differ in size.
+        """
+        return self.drawn(image, segmentation).image()
+
+    def copied(self, image: Image) -> Image:
+        """A copy of `image` to draw on; any thread may make it."""
+        copy = self._pool.take(image.shape)
+        np.copyto(copy, image)
+        return copy
+
+    def draw(self, image: Image, segmentation: Segmentation) -> None:
+        """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
+        _check(image, segmentation.mask)
+        if not segmentation.findings:
+            return
+        parts = self._cleared(segmentation.mask.shape)
+        self._stamp(segmentation, parts)
+        for box in self.boxes(segmentation):
+            blend_parts(image, 0, 0, parts, self._keep, self._add, *box)
+        self._scratch = [parts]
+
+    def drawn(self, pixels: Image | Planes, segmentation: Segmentation) -> Drawn:
+        """The picture with the findings, of which only their surroundings are made here.
+
+        Args:
+            pixels: `(H, W, 3) uint8` BGR, or a picture's planes; not changed.
+
+        Raises:
+            ValueError: picture and mask differ in size.
+        """
+        _check(pixels, segmentation.mask)
+        parts = self._cleared(segmentation.mask.shape)
+        self._stamp(segmentation, parts)
+        patches = []
+        for box in disjoint(self.boxes(segmentation), segmentation.mask.shape[::-1]):
+            x0, y0, x1, y1 = box
+            patch, marked = part(pixels, box), parts[y0:y1, x0:x1].copy()
+            blend_parts(patch, x0, y0, parts, self._keep, self._add, *box)
+            patches.append(Patch(box, patch, marked))
+        self._scratch = [parts]
+        return Drawn(pixels, tuple(patches), self._pool)
+
+    def marker_mask(self, segmentation: Segmentation) -> Mask:
+        """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
+        parts = np.zeros(segmentation.mask.shape, np.uint8)
+        self._stamp(segmentation, parts)
+        return (parts > 0).astype(np.uint8)
+
+    def boxes(self, segmentation: Segmentation) -> tuple[Box, ...]:
+        """Where drawing `segmentation` may change pixels; half open, inside the frame."""
+        height, width = segmentation.mask.shape
+        margin = sum(self._widths(height))
+        return tuple(
+            (
+                max(0, x0 - margin), max(0, y0 - margin),
+                min(width, x1 + margin), min(height, y1 + margin),
+            )
+            for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings)
+        )  # fmt: skip
+
+    def _cleared(self, shape: tuple[int, ...]) -> Mask:
+        """Zeros: those of the last time, which blending left cleared, or new ones."""
+        last = self._scratch.pop() if self._scratch else None
+        return np.zeros(shape, np.uint8) if last is None or last.shape != shape else last
+
+    def _stamp(self, segmentation: Segmentation, parts: Mask) -> None:
+        line, rim = self._widths(segmentation.mask.shape[0])
+        for level, radius in ((RIM, line + rim), (LINE, line)):
+            disc = _disc(radius)
+            for finding in segmentation.findings:
+                stamp_border(finding.contour, disc, level, parts)
+        for finding in segmentation.findings:
+            stamp_mask(segmentation.mask, *finding.box, parts)
+
+    def _widths(self, height: int) -> tuple[int, int]:
+        """Widths of line and rim in pixels."""
+        line = self._line_width_px or max(1, round(height * LINE_PER_FRAME_HEIGHT))
+        return line, max(1, round(line * RIM_PER_LINE))
+
+
+def _check_style(line_bgr: tuple[int, int, int], fill_alpha: float, line_width_px: int) -> None:
+    if len(line_bgr) != 3 or not all(0 <= value <= 255 for value in line_bgr):
+        raise ConfigError(f"line_bgr is {line_bgr}; use three values from 0 to 255")
+    if not 0 <= fill_alpha <= 1:
+        raise ConfigError(f"fill_alpha is {fill_alpha}; use a value from 0 to 1")
+    if line_width_px < 0:
+        raise ConfigError(f"line_width_px is {line_width_px}; use 1 or more, or 0 for automatic")
+
+
+def _check(image: Image | Planes, mask: Mask) -> None:
+    shape, kind = (
+        ((*image.luma.shape, 3), image.luma.dtype)
+        if isinstance(image, Planes)
+        else (image.shape, image.dtype)
+    )
+    if shape != (*mask.shape, 3) or kind != np.uint8:
+        raise ValueError(
+            f"image is {shape} {kind}; the mask of {mask.shape} wants "
+            f"{(*mask.shape, 3)} uint8: give the frame that was segmented"
+        )
+
+
+def _blend_tables(
+    line_bgr: tuple[int, int, int], fill_alpha: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """For nothing, rim, line and fill: what is kept of the picture, and what is added."""
+    weight = np.array([0, WHOLE, WHOLE, round(fill_alpha * WHOLE)], np.int32)
+    colour = np.array([(0, 0, 0), RIM_BGR, line_bgr, line_bgr], np.int32)
+    half = np.where(weight[:, None] > 0, WHOLE // 2, 0)
+    return WHOLE - weight, (colour * weight[:, None] + half).astype(np.int32)
+
+
+def _disc(radius: int) -> NDArray[np.int32]:
+    """Half widths of a disc's rows: pixels up to `radius` + 1/2 away, centre to centre."""
+    reach = [math.isqrt(radius * (radius + 1) - dy * dy) for dy in range(-radius, radius + 1)]
+    return np.array(reach, np.int32)

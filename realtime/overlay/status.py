@@ -1,0 +1,146 @@
+"""What is written on the picture beside the findings: the state of AI, recording and signal.
+
+Everything is drawn on dark plates at the picture's edge, as few and as small as can be
+read from where an endoscopist stands; nothing moves or blinks but a new alarm.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from qlumen.realtime.frames import AiState, Condition, LiveState
+from qlumen.realtime.pixels.arrays import Box, Image
+
+PLATE_BGR = (24, 24, 24)
+TEXT_BGR = (235, 235, 235)
+DOT_BGR = {AiState.ON: (230, 230, 0), AiState.LATE: (0, 190, 255), AiState.OFF: (150, 150, 150)}
+ALARM_BGR = (230, 230, 0)
+RECORDING_BGR = (60, 60, 255)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+TEXT_PER_HEIGHT = 1 / 36
+"""Height of a capital letter as a share of the picture's."""
+FONT_CAPITAL_PX = 22
+"""Of the font at scale 1, as OpenCV draws it."""
+FLASH_PER_HEIGHT = 1 / 90
+NO_SIGNAL_SCALE = 2.5
+PLATES_KEPT = 128
+"""One for each millisecond of age, up to where findings are dropped, and a few."""
+TITLES = {
+    Condition.BLURRED: "BLURRED",
+    Condition.RED_OUT: "RED-OUT",
+    Condition.OVEREXPOSED: "TOO BRIGHT",
+    Condition.UNDEREXPOSED: "TOO DARK",
+    Condition.OUT_OF_BODY: "OUT OF BODY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plate:
+    text: str
+    dot_bgr: tuple[int, int, int] | None
+    scale: float
+
+
+def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[Box]:
+    """Write the state into `image`, `(H, W, 3) uint8` BGR, in place.
+
+    Top left the AI and the findings' age, top right the recording, bottom left why a frame
+    is not judged, in the middle that there is no signal; with `flash` a frame around all.
+
+    Returns:
+        The boxes outside of which no pixel was changed.
+    """
+    height, width = image.shape[:2]
+    capital = max(6, round(height * TEXT_PER_HEIGHT))
+    boxes = []
+    if flash:
+        boxes += _frame(image, max(2, round(height * FLASH_PER_HEIGHT)))
+    for plate, corner in _plates(state):
+        area = _drawn(plate, capital)
+        origin = _origin(corner, (area.shape[1], area.shape[0]), (width, height), capital)
+        boxes.append(_place(image, area, origin))
+    return [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
+
+
+def _plates(state: LiveState) -> list[tuple[_Plate, str]]:
+    dot = DOT_BGR[state.ai if state.overlay else AiState.OFF]
+    plates = [(_Plate(_ai_text(state), dot, 1.0), "top left")]
+    if state.recording:
+        plates.append((_Plate("REC", RECORDING_BGR, 1.0), "top right"))
+    if title := TITLES.get(state.condition):
+        plates.append((_Plate(title, None, 1.0), "bottom left"))
+    if not state.signal:
+        plates.append((_Plate("NO SIGNAL", None, NO_SIGNAL_SCALE), "middle"))
+    return plates
+
+
+def _ai_text(state: LiveState) -> str:
+    if state.ai is AiState.OFF:
+        return "AI OFF"
+    if not state.overlay:
+        return "AI HIDDEN"
+    age_ms = state.annotation_age_ms
+    late = " LATE" if state.ai is AiState.LATE else ""
+    return f"AI{late}" if age_ms is None else f"AI{late} {min(age_ms, 9999):.0f} ms"
+
+
+def _size(plate: _Plate, capital: int) -> tuple[int, int]:
+    """Width and height of the plate in pixels."""
+    letters = round(capital * plate.scale)
+    (width, _), _ = cv2.getTextSize(plate.text, FONT, letters / FONT_CAPITAL_PX, _stroke(letters))
+    dot = 2 * letters if plate.dot_bgr else 0
+    return width + dot + 2 * letters, 2 * letters
+
+
+def _origin(
+    corner: str, size: tuple[int, int], frame: tuple[int, int], margin: int
+) -> tuple[int, int]:
+    (width, height), (frame_w, frame_h) = size, frame
+    x = {"top right": frame_w - margin - width, "middle": (frame_w - width) // 2}
+    y = {"bottom left": frame_h - margin - height, "middle": (frame_h - height) // 2}
+    return max(0, x.get(corner, margin)), max(0, y.get(corner, margin))
+
+
+@lru_cache(maxsize=PLATES_KEPT)
+def _drawn(plate: _Plate, capital: int) -> Image:
+    """The plate by itself, not to be written to. Kept: its letters cost half a millisecond."""
+    width, height = _size(plate, capital)
+    letters = height // 2
+    area = np.full((height, width, 3), PLATE_BGR, np.uint8)
+    x = letters
+    if plate.dot_bgr:
+        cv2.circle(area, (letters + letters // 2, letters), letters // 2, plate.dot_bgr, -1,
+                   cv2.LINE_AA)  # fmt: skip
+        x += 2 * letters
+    cv2.putText(area, plate.text, (x, letters + letters // 2), FONT, letters / FONT_CAPITAL_PX,
+                TEXT_BGR, _stroke(letters), cv2.LINE_AA)  # fmt: skip
+    area.flags.writeable = False
+    return area
+
+
+def _place(image: Image, area: Image, origin: tuple[int, int]) -> Box:
+    """Put a plate there, cut off at the picture's edges."""
+    x0, y0 = origin
+    x1, y1 = min(image.shape[1], x0 + area.shape[1]), min(image.shape[0], y0 + area.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return 0, 0, 0, 0
+    image[y0:y1, x0:x1] = area[: y1 - y0, : x1 - x0]
+    return x0, y0, x1, y1
+
+
+def _frame(image: Image, width_px: int) -> list[Box]:
+    height, width = image.shape[:2]
+    edge = min(width_px, height, width)
+    boxes = [
+        (0, 0, width, edge), (0, height - edge, width, height),
+        (0, 0, edge, height), (width - edge, 0, width, height),
+    ]  # fmt: skip
+    for x0, y0, x1, y1 in boxes:
+        image[y0:y1, x0:x1] = ALARM_BGR
+    return boxes
+
+
+def _stroke(letters: int) -> int:
+    return max(1, letters // 10)

@@ -1,0 +1,1 @@
+"""An image in memory: its forms, its colours and the memory it lies in."""

@@ -1,0 +1,1 @@
+"""A recording from its first frame to its last, none left out."""

@@ -1,0 +1,245 @@
+"""The video path of a replay: stages in threads, bounded queues between them, no frame lost.
+
+    source -> [queue] -> preprocess, submit -> [queue] -> result, postprocess, overlay
+                                                              |
+                                              [queue] -> sink, one thread each
+
+Every queue makes the stage before it wait. An error in one place ends the others in
+order: frames already decoded are finished and written if the source failed, and sinks
+are closed, so that their files can be read.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from qlumen.errors import QlumenError
+from qlumen.realtime.engines.base import Ticket
+from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.latency import END_TO_END, QUEUED, LatencyRecorder, milliseconds
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.queues import StageQueue
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.base import Source
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A frame on its way, with the nanoseconds each stage took, and when it came and was
+    taken by the engine."""
+
+    frame: Frame
+    spans_ns: dict[str, int]
+    ready_ns: int
+    ticket: Ticket | None = None
+    submitted_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finished:
+    """A result on its way to a sink, and since when."""
+
+    result: FrameResult
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        frames: results that every sink has taken.
+        seconds: from the first frame's request to the last sink's close.
+        interrupted: whether `stop` was called.
+        error: what ended the run early, if anything did.
+    """
+
+    frames: int
+    seconds: float
+    interrupted: bool
+    error: QlumenError | None
+
+
+class Pipeline:
+    """Runs once. `sinks` are named for the latency table; they are closed at the end.
+
+    Besides its work, each stage reports under `QUEUED` and its name how long frames waited
+    for it. `inference` runs from the engine's taking a frame until its map is fetched.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        segmenter: Segmenter,
+        overlay: Overlay,
+        sinks: Sequence[tuple[str, Sink]],
+        latency: LatencyRecorder,
+        *,
+        queue_frames: int = 2,
+        on_frame: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self._source, self._segmenter, self._overlay = source, segmenter, overlay
+        self._sinks, self._latency, self._on_frame = sinks, latency, on_frame
+        self._decoded: StageQueue[_Job] = StageQueue(queue_frames)
+        self._in_flight: StageQueue[_Job] = StageQueue(segmenter.engine.requests)
+        self._finished: list[StageQueue[_Finished]] = [StageQueue(queue_frames) for _ in sinks]
+        self._draws = any(sink.wants_overlay for _, sink in sinks)
+        self._stopping = threading.Event()
+        self._interrupted = False
+        self._error: QlumenError | None = None
+        self._crash: BaseException | None = None
+        self._lock = threading.Lock()
+        self._written = Counter({name: 0 for name, _ in sinks})
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Read no further frame; those on their way are finished. Safe in a signal handler."""
+        self._interrupted = True
+        self._stopping.set()
+
+    def run(self, limit: int | None = None) -> Outcome:
+        """Process at most `limit` frames, close the sinks, and say how it went.
+
+        Errors that qlumen raises on purpose are in the outcome; any other propagates.
+        """
+        started = time.monotonic()
+        threads = [
+            self._thread("source", partial(self._read, limit)),
+            self._thread("engine", self._submit),
+        ]
+        for (name, sink), queue in zip(self._sinks, self._finished, strict=True):
+            threads.append(self._thread(name, partial(self._write, name, sink, queue)))
+        finished = self._guarded(self._finish) or 0
+        for thread in threads:
+            thread.join()
+        self._close_sinks()
+        if self._crash:
+            raise self._crash
+        frames = min(self._written.values(), default=finished)
+        return Outcome(frames, time.monotonic() - started, self._interrupted, self._error)
+
+    def _read(self, limit: int | None) -> None:
+        try:
+            self._read_frames(limit)
+        except QlumenError as error:
+            self._note(error)
+        finally:
+            self._decoded.close()
+
+    def _read_frames(self, limit: int | None) -> None:
+        frames = iter(self._source.frames())
+        count = 0
+        while not self._stopping.is_set() and count != limit:
+            started = time.monotonic_ns()
+            frame = next(frames, None)
+            if frame is None:
+                return
+            job = _Job(frame, {}, time.monotonic_ns())
+            self._spent("decode", job, started, job.ready_ns)
+            if not self._decoded.put(job):
+                return
+            count += 1
+
+    def _submit(self) -> None:
+        try:
+            for job in self._decoded:
+                started = time.monotonic_ns()
+                self._waited("preprocess", job.frame, job.ready_ns, started)
+                picture = self._segmenter.preprocess(job.frame.pixels)
+                prepared = time.monotonic_ns()
+                self._spent("preprocess", job, started, prepared)
+                job.ticket = self._segmenter.engine.submit(picture)
+                job.submitted_ns = time.monotonic_ns()
+                self._waited("inference", job.frame, prepared, job.submitted_ns)
+                if not self._in_flight.put(job):
+                    job.ticket.discard()
+                    return
+        finally:
+            self._in_flight.close()
+
+    def _finish(self) -> int:
+        done = 0
+        try:
+            for job in self._in_flight:
+                finished = _Finished(self._finish_one(job), time.monotonic_ns())
+                if not all(queue.put(finished) for queue in self._finished):
+                    break
+                done += 1
+                self._on_frame(done)
+        finally:
+            for queue in self._finished:
+                queue.close()
+        return done
+
+    def _finish_one(self, job: _Job) -> FrameResult:
+        assert job.ticket is not None
+        probability = job.ticket.result()
+        inferred = time.monotonic_ns()
+        self._spent("inference", job, job.submitted_ns, inferred)
+        segmentation = self._segmenter.finish(job.frame, probability)
+        processed = time.monotonic_ns()
+        self._spent("postprocess", job, inferred, processed)
+        drawn = self._overlay.drawn(job.frame.pixels, segmentation) if self._draws else None
+        ended = time.monotonic_ns()
+        self._spent("overlay", job, processed, ended)
+        self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
+        spent = milliseconds(job.spans_ns)
+        return FrameResult(job.frame, segmentation, drawn, spent)
+
+    def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
+        job.spans_ns[stage] = end_ns - begin_ns
+        self._latency.span(stage, job.frame.index, begin_ns, end_ns)
+
+    def _waited(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
+        self._latency.span(QUEUED + stage, frame.index, begin_ns, end_ns)
+
+    def _write(self, name: str, sink: Sink, queue: "StageQueue[_Finished]") -> None:
+        for finished in queue:
+            frame, started = finished.result.frame, time.monotonic_ns()
+            self._waited(name, frame, finished.at_ns, started)
+            sink.write(finished.result)
+            self._latency.span(name, frame.index, started, time.monotonic_ns())
+            self._written[name] += 1
+
+    def _close_sinks(self) -> None:
+        for _, sink in self._sinks:
+            self._guarded(sink.close)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(work,), name=f"qlumen-{name}")
+        thread.start()
+        return thread
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except QlumenError as error:
+            self._note(error)
+            self._abort()
+        except BaseException as error:  # noqa: BLE001 - carried to the caller of run()
+            self._crash = self._crash or error
+            self._abort()
+        return None
+
+    def _note(self, error: QlumenError) -> None:
+        with self._lock:
+            self._error = self._error or error
+
+    def _abort(self) -> None:
+        self._stopping.set()
+        self._decoded.abort()
+        for queue in self._finished:
+            queue.close()
+        for job in self._in_flight.abort():
+            if job.ticket:
+                job.ticket.discard()

@@ -1,0 +1,120 @@
+"""One recording from its first frame to its last, and what was asked for written."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from rich.console import Console
+
+from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.engines.choose import bundle_folder
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels import yuv
+from qlumen.realtime.replay.allocator import keep_freed_memory
+from qlumen.realtime.replay.outputs import Outputs, check_outputs, open_sinks
+from qlumen.realtime.replay.pipeline import Pipeline
+from qlumen.realtime.replay.summary import ReplaySummary, summarise
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.choose import input_files, open_source
+from qlumen.system.exits import INTERRUPTED
+from qlumen.system.progress import progress_bar
+
+WARM_UP_SIZE_PX = 512
+"""Side of the picture to warm up with where the source's size is unknown."""
+
+
+def replay(
+    location: str,
+    outputs: Outputs,
+    settings: Settings,
+    limit: int | None = None,
+    console: Console | None = None,
+) -> ReplaySummary:
+    """Process a source to its end, or `limit` frames, and write the wanted outputs.
+
+    Raises:
+        QlumenError: before any frame is written, if input, settings or outputs are bad.
+            What goes wrong later is in the summary, and what was written can be read.
+    """
+    console = console or Console(stderr=True)
+    check_outputs(input_files(location, settings.model.bundle), outputs)
+    keep_freed_memory()
+    bundle = read_bundle(bundle_folder(settings))
+    latency = LatencyRecorder()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(location, settings))
+        segmenter = Segmenter.open(bundle, settings)
+        stack.callback(segmenter.close)
+        overlay = Overlay(**settings.overlay.model_dump())
+        with console.status("preparing the engine and the kernels"):
+            _warm_up(segmenter, overlay, source.info)
+        sinks = open_sinks(outputs, source.info, settings, stack)
+        expected = _expected(source, limit)
+        show = stack.enter_context(progress_bar("replay", expected, "frames", console))
+        pipeline = Pipeline(
+            source,
+            segmenter,
+            overlay,
+            sinks,
+            latency,
+            queue_frames=settings.pipeline.queue_frames,
+            on_frame=show,
+        )
+        with _stopped_by_signals(pipeline):
+            outcome = pipeline.run(limit)
+        summary = summarise(
+            source.info,
+            expected,
+            outcome,
+            latency,
+            drops=source.drops,
+            sink_notes=[note for _, sink in sinks for note in sink.notes],
+            engine=segmenter.engine.describe(),
+            bundle=bundle,
+            settings=settings,
+        )
+    return summary.written_to(outputs.json) if outputs.json else summary
+
+
+def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
+    """Run every stage once at the source's frame size, so that no frame pays for compiling."""
+    width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
+    black = np.zeros((height, width, 3), np.uint8)
+    yuv.warm_up()
+    segmenter.preprocess(black)
+    overlay.drawn(black, segmenter.warm_up((width, height)))
+
+
+def _expected(source: Source, limit: int | None) -> int | None:
+    counts = [count for count in (source.info.frame_count, limit) if count is not None]
+    return min(counts, default=None)
+
+
+@contextmanager
+def _stopped_by_signals(pipeline: Pipeline) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the reading, and what is on its way is finished.
+
+    The second ends the process at once: events are whole up to their last line, and the
+    recording is playable as the recorder's `.part` file.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        if pipeline.stopping:
+            os._exit(INTERRUPTED)
+        pipeline.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,119 @@
+"""The account of a finished replay: as JSON for machines, as a table for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from qlumen.errors import SinkError
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.latency import END_TO_END, LatencyRecorder, LatencySummary
+from qlumen.realtime.replay.pipeline import Outcome
+from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.files import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySummary:
+    """Times are milliseconds. `seconds` runs from the first frame's request to the last sink's
+    close; opening and compiling come before it. `fps` is frames over seconds.
+
+    `frames_expected` is the source's own count, or the limit; None when it has none.
+    `end_to_end_ms` runs from the decoded frame to its finished overlay.
+    """
+
+    source: str
+    frames: int
+    frames_expected: int | None
+    seconds: float
+    fps: float
+    interrupted: bool
+    error: str | None
+    stages_ms: dict[str, LatencySummary]
+    end_to_end_ms: LatencySummary | None
+    drops: dict[str, int]
+    notes: list[str]
+    engine: dict[str, Any]
+    bundle: dict[str, str]
+    config_sha256: str
+
+    def written_to(self, path: Path) -> "ReplaySummary":
+        """This, also as JSON in `path`; with an error if it cannot be written and none was."""
+        try:
+            write_json(path, asdict(self))
+        except SinkError as error:
+            return replace(self, error=self.error or str(error))
+        return self
+
+
+def summarise(
+    info: SourceInfo,
+    frames_expected: int | None,
+    outcome: Outcome,
+    latency: LatencyRecorder,
+    *,
+    drops: Mapping[str, int],
+    sink_notes: Sequence[str],
+    engine: dict[str, Any],
+    bundle: Bundle,
+    settings: Settings,
+) -> ReplaySummary:
+    """Put together what the parts of a finished replay say of it."""
+    stages = latency.summary()
+    end_to_end = stages.pop(END_TO_END, None)
+    return ReplaySummary(
+        source=info.name,
+        frames=outcome.frames,
+        frames_expected=frames_expected,
+        seconds=round(outcome.seconds, 3),
+        fps=round(outcome.frames / outcome.seconds, 3),
+        interrupted=outcome.interrupted,
+        error=str(outcome.error) if outcome.error else None,
+        stages_ms=stages,
+        end_to_end_ms=end_to_end,
+        drops=dict(drops),
+        notes=[*info.notes, *sink_notes],
+        engine=engine,
+        bundle={
+            "name": bundle.manifest.name,
+            "version": bundle.manifest.version,
+            "sha256": bundle.sha256,
+        },
+        config_sha256=settings.sha256(),
+    )
+
+
+def print_summary(summary: ReplaySummary, console: Console) -> None:
+    """The latency table, then one line each on frames, drops and notes."""
+    console.print(_latency_table(summary))
+    console.print(
+        f"{summary.frames} frames in {summary.seconds:.1f} s, {summary.fps:.1f} frames/s; "
+        f"bundle {summary.bundle['name']} {summary.bundle['sha256'][:12]}, "
+        f"engine {summary.engine['name']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for cause, count in summary.drops.items():
+        console.print(f"dropped: {count} by {cause}", highlight=False, markup=False, soft_wrap=True)
+    for note in summary.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _latency_table(summary: ReplaySummary) -> Table:
+    table = Table(title="latency, ms")
+    table.add_column("stage")
+    for column in ("p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    for name, row in _rows(summary):
+        table.add_row(name, *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99, row.max)))
+    return table
+
+
+def _rows(summary: ReplaySummary) -> Iterable[tuple[str, LatencySummary]]:
+    yield from summary.stages_ms.items()
+    if summary.end_to_end_ms:
+        yield "end to end", summary.end_to_end_ms

@@ -1,0 +1,215 @@
+"""The report as PDF, A4, with its fonts in it."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from io import BytesIO
+
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.platypus import (
+    BaseDocTemplate,
+    Flowable,
+    Frame,
+    Image,
+    KeepTogether,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+)
+
+from qlumen.realtime.report.charts import (
+    CONDITION_COLOURS,
+    Drawing,
+    Rect,
+    score_chart,
+    sparkline,
+    timeline,
+)
+from qlumen.realtime.report.facts import RESEARCH, Facts, Row, TrackFacts
+from qlumen.realtime.report.pdf.drawing import graphic
+from qlumen.realtime.report.pdf.fonts import printable, register_fonts
+from qlumen.realtime.report.pdf.page import FOOT, HEIGHT, MARGIN, WIDTH, NumberedCanvas
+from qlumen.realtime.report.pdf.styles import (
+    BODY,
+    BOX,
+    CARD,
+    FIGURE,
+    FIGURE_LABEL,
+    FIGURES,
+    HEAD,
+    LIST,
+    MUTED_TEXT,
+    NOTE,
+    NUMBERS,
+    PAIRS,
+    RESEARCH_BOX,
+    RIGHT,
+    RIGHT_BOLD,
+    SUBHEAD,
+    TITLE,
+)
+
+INNER = WIDTH - 2 * MARGIN
+LABEL = 30 * mm
+PICTURE_W, PICTURE_H = 72 * mm, 53 * mm
+CARD_GAP = 6 * mm
+KEY = 7.0
+"""Side of a colour's square, points."""
+
+
+def pdf(facts: Facts) -> bytes:
+    """A whole document, numbered pages, text that can be searched."""
+    register_fonts()
+    buffer = BytesIO()
+    document = BaseDocTemplate(
+        buffer,
+        title=printable(facts.title),
+        author=printable(facts.institution) or "qlumen",
+        subject=RESEARCH,
+        creator="qlumen",
+        lang="en",
+    )
+    bottom = FOOT + 8 * mm
+    frame = Frame(MARGIN, bottom, INNER, HEIGHT - MARGIN - bottom, 0, 0, 0, 0)
+    document.addPageTemplates([PageTemplate("page", [frame])])
+    document.build(list(_story(facts)), canvasmaker=NumberedCanvas)
+    return buffer.getvalue()
+
+
+def _story(facts: Facts) -> Iterator[Flowable]:
+    yield from _head(facts)
+    yield from _procedure(facts)
+    yield from _charts(facts)
+    yield from _lesions(facts)
+    yield _kept("Image quality", _quality(facts))
+    yield _kept("Latency", _latency(facts), Spacer(0, 3), _text(facts.latency_note, MUTED_TEXT))
+    yield from _model(facts)
+    limits = [_text(limit, LIST, bulletText="\u2022") for limit in facts.limits]
+    yield _kept("Limits of this report", *limits)
+    yield _kept("Hashes (SHA-256)", _pairs(facts.hashes))
+
+
+def _head(facts: Facts) -> Iterator[Flowable]:
+    if facts.institution:
+        yield _text(facts.institution, MUTED_TEXT)
+    yield _text(facts.title, TITLE)
+    yield _text(f"Report made {facts.created}", MUTED_TEXT)
+    yield Spacer(0, 2 * mm)
+    width = stringWidth(RESEARCH, BODY.fontName, BODY.fontSize) + 16
+    yield Table([[_text(RESEARCH, BODY)]], colWidths=[width], hAlign="LEFT", style=RESEARCH_BOX)
+    if facts.persons:
+        yield Spacer(0, 4 * mm)
+        rows = [[_text(label, MUTED_TEXT), _text(value, BODY)] for label, value in facts.persons]
+        yield Table(rows, colWidths=[LABEL, INNER - LABEL], rowHeights=9 * mm, style=BOX)
+    yield Spacer(0, 5 * mm)
+    cells = [[_text(v, FIGURE), _text(label, FIGURE_LABEL)] for v, label in facts.headline]
+    yield Table([cells], colWidths=[INNER / len(cells)] * len(cells), style=FIGURES)
+
+
+def _procedure(facts: Facts) -> Iterator[Flowable]:
+    notes = [_text(warning, NOTE) for warning in facts.warnings]
+    half = -(-len(facts.procedure) // 2)
+    columns = [_pairs(rows, INNER / 2) for rows in (facts.procedure[:half], facts.procedure[half:])]
+    yield _kept("Procedure", Table([columns], colWidths=[INNER / 2] * 2, style=PAIRS), *notes)
+
+
+def _charts(facts: Facts) -> Iterator[Flowable]:
+    if drawing := timeline(facts, INNER):
+        note = "Dark bars: found; white dots: the best frame. The last row is the condition of "
+        note += "the picture, with the colours of the table of image quality."
+        yield _kept("Timeline", graphic(drawing), _text(note, MUTED_TEXT))
+    if drawing := score_chart(facts, INNER):
+        note = "Grey: the highest score of all findings; blue: the lesions."
+        yield _kept("Score over time", graphic(drawing), _text(note, MUTED_TEXT))
+
+
+def _lesions(facts: Facts) -> Iterator[Flowable]:
+    title = _text("Lesions" if facts.span else "Findings", HEAD)
+    cards = [_card(track) for track in facts.tracks]
+    first = cards[0] if cards else _text("None at these thresholds.", BODY)
+    yield KeepTogether([title, first])
+    yield from cards[1:]
+    if facts.omitted:
+        more = f"{facts.omitted} more, seen in fewer frames, are in the table of findings only."
+        yield _text(more, BODY)
+    if facts.brief:
+        less = f"{facts.brief} more were followed for less time than the alarm hold, and are left "
+        yield _text(less + "out.", MUTED_TEXT)
+
+
+def _card(track: TrackFacts) -> Flowable:
+    beside = INNER - PICTURE_W - CARD_GAP
+    parts: list[Flowable] = [_text(track.title, SUBHEAD), _pairs(track.rows, beside)]
+    if drawing := sparkline(track, beside):
+        parts += [Spacer(0, 2 * mm), graphic(drawing)]
+    row = [_picture(track.picture), parts]
+    return Table([row], colWidths=[PICTURE_W + CARD_GAP, beside], style=CARD)
+
+
+def _picture(jpeg: bytes) -> Image:
+    width, height = ImageReader(BytesIO(jpeg)).getSize()
+    scale = min(PICTURE_W / width, PICTURE_H / height)
+    return Image(BytesIO(jpeg), width * scale, height * scale, hAlign="LEFT")
+
+
+def _quality(facts: Facts) -> Flowable:
+    counted = "Frames" if facts.span else "Images"
+    rows = [["", _text("Condition", SUBHEAD), _right(counted, True), _right("Share", True)]]
+    for row in facts.quality:
+        share = f"{100 * row.share:.1f}%"
+        key = _key(CONDITION_COLOURS[row.condition])
+        rows.append([key, _text(row.label, BODY), _right(f"{row.frames:,}"), _right(share)])
+    return Table(rows, colWidths=[5 * mm, 57 * mm, 22 * mm, 22 * mm], style=NUMBERS, hAlign="LEFT")
+
+
+def _key(colour: str) -> Flowable:
+    return graphic(Drawing(KEY, KEY, colour, (Rect(0, 0, KEY, KEY, colour),)))
+
+
+def _latency(facts: Facts) -> Flowable:
+    heads = [_right(name, True) for name in ("p50", "p95", "p99", "max")]
+    rows = [[_text("Stage, ms", SUBHEAD), *heads]]
+    for row in facts.latency:
+        figures = (row.p50, row.p95, row.p99, row.max)
+        rows.append([_text(row.stage, BODY), *(_right(f"{one:.2f}") for one in figures)])
+    return Table(rows, colWidths=[62 * mm, *[22 * mm] * 4], style=NUMBERS, hAlign="LEFT")
+
+
+def _model(facts: Facts) -> Iterator[Flowable]:
+    yield _kept("Model", _pairs(facts.model))
+    for section in facts.card:
+        parts: list[Flowable] = [_text(f"{section.title} (model card)", SUBHEAD)]
+        if section.table:
+            parts += [_card_table(section.table), Spacer(0, 4)]
+        parts += [_text(paragraph, BODY) for paragraph in section.paragraphs]
+        yield KeepTogether([Spacer(0, 3 * mm), *parts])
+
+
+def _card_table(table: Sequence[Sequence[str]]) -> Flowable:
+    head = [_right(cell, True) for cell in table[0][1:]]
+    rows = [[_text(table[0][0], SUBHEAD), *head]]
+    rows += [[_text(row[0], BODY), *(_right(cell) for cell in row[1:])] for row in table[1:]]
+    rest = (INNER - LABEL) / max(1, len(table[0]) - 1)
+    return Table(rows, colWidths=[LABEL, *[rest] * (len(table[0]) - 1)], style=NUMBERS)
+
+
+def _pairs(rows: Sequence[Row], width: float = INNER) -> Flowable:
+    if not rows:
+        return Spacer(0, 0)
+    cells = [[_text(label, MUTED_TEXT), _text(value, BODY)] for label, value in rows]
+    return Table(cells, colWidths=[LABEL, width - LABEL], style=PAIRS)
+
+
+def _kept(title: str, *parts: Flowable) -> Flowable:
+    return KeepTogether([_text(title, HEAD), *parts])
+
+
+def _right(text: str, bold: bool = False) -> Paragraph:
+    return _text(text, RIGHT_BOLD if bold else RIGHT)
+
+
+def _text(text: str, style: ParagraphStyle, **options: str) -> Paragraph:
+    return Paragraph(escape(printable(text)), style, **options)

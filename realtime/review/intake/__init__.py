@@ -1,0 +1,1 @@
+"""What is checked of a file before it is read: kind, size and length."""

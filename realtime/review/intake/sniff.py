@@ -1,0 +1,79 @@
+"""What a file is, by its first bytes, whatever it is called.
+
+Only containers and image formats that cannot name other files or addresses are known
+here: playlists, which FFmpeg also reads, would let an upload fetch what it likes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qlumen.errors import RefusedError
+
+HEAD_BYTES = 4096
+TS_PACKET, TS_SYNC = 188, 0x47
+TS_TIMESTAMPED_PACKET = 192
+TS_PACKETS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Attributes:
+    name: for people.
+    suffix: that readers expect.
+    image: a single picture; else a video.
+    format: FFmpeg's name of the demuxer, or Pillow's of the image format.
+    """
+
+    name: str
+    suffix: str
+    image: bool
+    format: str
+
+
+def sniff(file: Path) -> Kind:
+    """Raises RefusedError for an empty file, or one that is none of the known kinds."""
+    with file.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+    if not head:
+        raise RefusedError("the file is empty (0 bytes); copy or export it again")
+    for matches, kind in _KINDS:
+        if matches(head):
+            return kind
+    known = ", ".join(dict.fromkeys(kind.name for _, kind in _KINDS))
+    raise RefusedError(f"the file is none of the kinds taken, by its content: {known}")
+
+
+def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(beginnings)
+
+
+def _riff(form: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head[:4] == b"RIFF" and head[8:12] == form
+
+
+def _is_mp4(head: bytes) -> bool:
+    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    plain = range(0, TS_PACKETS * TS_PACKET, TS_PACKET)
+    stamped = range(4, TS_PACKETS * TS_TIMESTAMPED_PACKET, TS_TIMESTAMPED_PACKET)
+    whole = len(head) > stamped[-1]
+    return whole and any(all(head[at] == TS_SYNC for at in each) for each in (plain, stamped))
+
+
+_KINDS: tuple[tuple[Callable[[bytes], bool], Kind], ...] = (
+    (_starts(b"\x89PNG\r\n\x1a\n"), Kind("PNG", ".png", True, "PNG")),
+    (_starts(b"\xff\xd8\xff"), Kind("JPEG", ".jpg", True, "JPEG")),
+    (_starts(b"BM"), Kind("BMP", ".bmp", True, "BMP")),
+    (_starts(b"II*\0", b"MM\0*"), Kind("TIFF", ".tif", True, "TIFF")),
+    (_riff(b"WEBP"), Kind("WebP", ".webp", True, "WEBP")),
+    (_riff(b"AVI "), Kind("AVI", ".avi", False, "avi")),
+    (_is_mp4, Kind("MP4 or QuickTime", ".mp4", False, "mov,mp4,m4a,3gp,3g2,mj2")),
+    (_starts(b"\x1aE\xdf\xa3"), Kind("Matroska or WebM", ".mkv", False, "matroska,webm")),
+    (_starts(b"\0\0\x01\xba"), Kind("MPEG program stream", ".mpg", False, "mpeg")),
+    (_starts(b"\0\0\x01\xb3"), Kind("MPEG video", ".m2v", False, "mpegvideo")),
+    (_starts(b"0&\xb2u\x8ef\xcf\x11"), Kind("Windows Media", ".wmv", False, "asf")),
+    (_is_transport_stream, Kind("MPEG transport stream", ".ts", False, "mpegts")),
+)  # fmt: skip

@@ -1,0 +1,29 @@
+"""The recording that is reviewed: opened, and told from every other one."""
+
+import hashlib
+from pathlib import Path
+
+from qlumen.networks.bundle import file_sha256
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.choose import open_source
+from qlumen.realtime.sources.folder import image_files
+from qlumen.realtime.sources.still import StillSource, is_still
+
+
+def open_recording(location: str, settings: Settings) -> Source:
+    """What a replay opens, and single images. Raises as `open_source`."""
+    return StillSource(Path(location)) if is_still(location) else open_source(location, settings)
+
+
+def hashed(location: str) -> tuple[int | None, str | None]:
+    """Bytes and SHA-256 of a file; of a folder, those of its images' `sha256sum` list; of
+    what has no file, None and None."""
+    path = Path(location.removeprefix("file://"))
+    if path.is_file():
+        return path.stat().st_size, file_sha256(path)
+    if not path.is_dir():
+        return None, None
+    files = image_files(path)
+    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
+    return sum(file.stat().st_size for file in files), hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""From an image to findings, one image at a time."""

@@ -1,0 +1,82 @@
+"""Preprocessing, engine and post-processing of a bundle, as one step from frame to findings."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qlumen.errors import BundleError
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.engines.base import Engine, Probability, Ticket
+from qlumen.realtime.engines.choose import open_engine
+from qlumen.realtime.frames import Frame, Segmentation
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+
+
+@dataclass(frozen=True, slots=True)
+class Segmenter:
+    """The stages may run in different threads, each for one frame at a time."""
+
+    preprocess: Preprocessor
+    engine: Engine
+    postprocess: Postprocessor
+
+    @classmethod
+    def open(cls, bundle: Bundle, settings: Settings, *, live: bool = False) -> "Segmenter":
+        """Compile the bundle's network; `settings` may override its thresholds. For `live`
+        video one frame's map comes as soon as it can, else as many a second as possible.
+
+        Raises:
+            EngineError: the network cannot be compiled here.
+            MissingExtraError: the engine's library, or the device that should run the circuit,
+                is not there.
+            BundleError: there is nothing in it that the engine could run.
+            CircuitError: the device does not take the circuit.
+            ConfigError: settings that contradict each other.
+        """
+        spec = bundle.manifest.input
+        postprocess = Postprocessor(**thresholds(bundle, settings))
+        engine = open_engine(bundle, settings, live=live)
+        if engine.input_size != (spec.width, spec.height):
+            engine.close()
+            raise BundleError(
+                f"{bundle.folder}: the manifest says {spec.width}x{spec.height}, the network "
+                f"takes {engine.input_size[0]}x{engine.input_size[1]}; export the bundle again"
+            )
+        return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
+
+    def with_thresholds(self, bundle: Bundle, settings: Settings) -> "Segmenter":
+        """The same engine with other thresholds. Raises ConfigError if they contradict."""
+        return replace(self, postprocess=Postprocessor(**thresholds(bundle, settings)))
+
+    def submit(self, pixels: Image | Planes) -> Ticket:
+        """Preprocess and start the network; waits when too many frames are in flight."""
+        return self.engine.submit(self.preprocess(pixels))
+
+    def finish(self, frame: Frame, probability: Probability) -> Segmentation:
+        """From the network's map to findings at the frame's size."""
+        return self.postprocess(probability, self._geometry(frame.size))
+
+    def warm_up(self, frame_size: tuple[int, int]) -> Segmentation:
+        """Compile and allocate everything; returns a made-up finding on a frame of that size."""
+        self.engine.warm_up()
+        width, height = self.engine.output_size
+        made_up = np.zeros((height, width), np.float32)
+        made_up[height // 4 : height // 2, width // 4 : width // 2] = 1
+        return self.postprocess(made_up, self._geometry(frame_size))
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _geometry(self, frame_size: tuple[int, int]) -> Geometry:
+        return Geometry.of(frame_size, self.engine.output_size, self.preprocess.fit)
+
+
+def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:
+    """`low`, `high` and `min_area_fraction`: the bundle's own where the settings have none."""
+    own: dict[str, float] = bundle.manifest.thresholds.model_dump()
+    return own | settings.postprocess.model_dump(exclude_none=True)

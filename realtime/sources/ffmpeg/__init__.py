@@ -1,0 +1,1 @@
+"""What FFmpeg reads: files, devices and addresses."""

@@ -1,0 +1,174 @@
+"""Video files and streams: whatever FFmpeg opens, decoded by PyAV."""
+
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from itertools import chain
+
+import av
+
+from qlumen.errors import NoFramesError, TruncatedError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
+from qlumen.realtime.sources.ffmpeg.completeness import Reading, frame_count, mean_rate
+from qlumen.realtime.sources.ffmpeg.decoding import Decoding
+from qlumen.realtime.sources.ffmpeg.opening import opened, video_stream
+
+
+class ContainerSource(Source):
+    """A video file, a stream's URL or a camera's device node.
+
+    Time stamps are the source's own, absolute and uneven where it is so. Pictures come
+    out upright and progressive with 8 bits, at the size they are stored in (pixels that
+    are not square stay so). The size may change in mid-stream. Audio is left out.
+
+    `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows
+    while frames are read, and tells of damaged frames and of fewer frames than announced.
+
+    Args:
+        location: path, URL, or device node such as `/dev/video0`.
+        hardware: decode on a device of this type (`cuda`, `vaapi`, ...), or fail.
+        threads: decoder threads. 0 splits each frame's slices over the cores and loses
+            no frame that can be decoded. From 2 on, frames are decoded side by side:
+            faster for 4K, but as many frames more are held in memory, and those around
+            a damaged end are lost.
+        pool: gives the arrays of converted pictures; one that is shared by the rounds of a
+            loop spares making them anew.
+
+    Raises:
+        SourceNotFoundError: no such file.
+        NotAVideoError: a folder, or nothing in it that FFmpeg can decode as video.
+        NoFramesError: a video without one frame that can be decoded.
+        ConfigError: `hardware` is not of a known type.
+        SourceError: no permission, no connection, no such hardware in this machine.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        hardware: str | None = None,
+        threads: int = 0,
+        pool: FramePool | None = None,
+    ) -> None:
+        self.drops, self._pool = Counter(), pool
+        self._location = without_secrets(location)
+        self._container = opened(location, hardware)
+        try:
+            self._stream = video_stream(self._container, self._location)
+            self._set_threads(threads)
+            self.info = _describe(location, self._container, self._stream, hardware)
+            self._start()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def frames(self) -> Iterator[Frame]:
+        yield from self._all
+
+    def close(self) -> None:
+        """Close the file. To be called by the thread that reads, or after it has ended."""
+        self._rest.close()
+        self._container.close()
+
+    def _set_threads(self, threads: int) -> None:
+        self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
+        self._stream.codec_context.thread_count = threads
+
+    def _start(self) -> None:
+        """Decode the first frame, so that a video without one is known by now."""
+        self._reading = Reading(self._container, self._stream)
+        self._stopped_by: av.error.FFmpegError | None = None
+        self._decode_error: av.error.FFmpegError | None = None
+        self._rest = self._frames()
+        try:
+            first = next(self._rest)
+        except (StopIteration, TruncatedError) as error:
+            raise NoFramesError(self._no_frames()) from error
+        self._all = chain([first], self._rest)
+        self.info = replace(self.info, width=first.size[0], height=first.size[1])
+
+    def _frames(self) -> Generator[Frame]:
+        delivered = 0
+        decoding = Decoding(self._stream, self.info.fps, self._note, self._failed, self._pool)
+        for picture in decoding.pictures(self._packets()):
+            now_ns, frame = time.monotonic_ns(), picture.frame
+            yield Frame(delivered, frame.pts, frame.time_base, picture.pixels, now_ns)
+            delivered += 1
+        if self._stopped_by is not None or self._reading.missing():
+            raise TruncatedError(self._cut_short(delivered))
+        announced = self.info.frame_count
+        if announced is not None and delivered < announced:
+            self._note(f"{delivered} of about {announced} announced frames could be read")
+
+    def _packets(self) -> Iterator[av.Packet | None]:
+        """The stream's packets; at the end one that makes the decoder give out the rest."""
+        try:
+            # All streams are read: the length of the longest tells whether one was cut.
+            for packet in self._container.demux():
+                self._reading.count(packet)
+                if packet.stream_index == self._stream.index and packet.size:
+                    yield packet
+        except av.error.FFmpegError as error:
+            self._stopped_by = error
+        yield None
+
+    def _failed(self, error: av.error.FFmpegError) -> None:
+        self._decode_error = error
+        self.drops["decode_error"] += 1
+
+    def _note(self, text: str) -> None:
+        if text not in self.info.notes:
+            self.info = replace(self.info, notes=(*self.info.notes, text))
+
+    def _no_frames(self) -> str:
+        reason = self._decode_error or self._stopped_by
+        said = f" (FFmpeg: {reason.strerror})" if reason else ""
+        return (
+            f"{self._location} has a video stream ({self._stream.codec_context.name}) but not "
+            f"one frame that can be decoded{said}; copy or export the recording again"
+        )
+
+    def _cut_short(self, delivered: int) -> str:
+        announced = self.info.frame_count
+        of = f" of {announced}" if announced else ""
+        said = f" (FFmpeg: {self._stopped_by.strerror})" if self._stopped_by else ""
+        return (
+            f"{self._location} is cut short or damaged{said}: {delivered}{of} frames could be "
+            "read and are kept; for the rest, copy or export the recording again"
+        )
+
+
+def _describe(
+    location: str,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    hardware: str | None,
+) -> SourceInfo:
+    return SourceInfo(
+        name=without_secrets(location),
+        width=None,
+        height=None,
+        fps=mean_rate(stream),
+        frame_count=frame_count(container, stream),
+        notes=tuple(_notes(container, stream, hardware)),
+    )
+
+
+def _notes(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    hardware: str | None,
+) -> Iterator[str]:
+    if audio := len(container.streams.audio):
+        yield f"{audio} audio stream{'s' * (audio > 1)} dropped"
+    if others := len(container.streams.video) - 1:
+        yield f"{others} other video stream{'s' * (others > 1)} left out"
+    shape = stream.codec_context.sample_aspect_ratio
+    if shape not in (None, 0, 1):
+        yield f"pixels are not square ({shape.numerator}:{shape.denominator}), kept as stored"
+    if hardware is not None:
+        yield f"decoded on {hardware}"

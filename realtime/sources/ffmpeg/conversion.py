@@ -1,0 +1,149 @@
+"""From a decoded FFmpeg frame to an upright picture."""
+
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.reformatter import ColorRange, Colorspace
+
+from qlumen.kernels.yuv420 import yuv420_to_bgr
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.colour import MATRICES, decoding
+from qlumen.realtime.pixels.planes import Planes, decoded_lines
+from qlumen.realtime.pixels.pool import FramePool
+
+SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
+HD_WIDTH_PX = 1280
+SD_HEIGHT_PX = 576
+FULL_420 = "yuvj420p"
+"""FFmpeg's older name of full range."""
+
+
+class Picture(NamedTuple):
+    """A decoded frame, and how it is to be seen: `(H, W, 3) uint8` BGR, or its planes where
+    they are such as recordings hold."""
+
+    frame: av.VideoFrame
+    pixels: Image | Planes
+
+    @property
+    def image(self) -> Image:
+        """`(H, W, 3) uint8` BGR."""
+        return self.pixels.bgr() if isinstance(self.pixels, Planes) else self.pixels
+
+
+def upright_picture(
+    frame: av.VideoFrame, matrix: tuple[int, int, int, int] | None, pool: FramePool
+) -> Picture:
+    """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
+    if matrix is None and _is_recordable(frame):
+        return Picture(frame, Planes(frame, pool))
+    return Picture(frame, upright(to_bgr(frame, pool), matrix))
+
+
+def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
+    """The frame's pixels in an array of `pool`, `(H, W, 3) uint8` BGR, as stored (not turned).
+
+    Colour range and matrix are those that the frame is flagged with. Without a flag, or with
+    one that is not known here (BT.2020 with constant luminance, YCgCo), the matrix is BT.709
+    for pictures wider than 1279 or higher than 576 pixels and BT.601 for smaller ones, the
+    convention of video players. More than 8 bits are reduced to 8.
+    8-bit 4:2:0, planar or `nv12`, is exact but for the rounding. swscale converts the rest, most
+    of it within 3 levels; samples that no colour has may come out as another one's.
+    """
+    image = pool.take((frame.height, frame.width, 3))
+    if _is_420(frame):
+        mapping = decoding(MATRICES[_matrix(frame)], full=_is_full(frame))
+        yuv420_to_bgr(*decoded_lines(frame), 0, 0, mapping, image)
+    else:
+        packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
+        np.copyto(image, _pixels(packed))
+    return image
+
+
+def upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
+    """Turn and mirror `image` as a display matrix asks, to the nearest quarter turn.
+
+    Args:
+        image: `(H, W, 3)`, not changed.
+        matrix: a, b, c, d of the mapping `x' = a x + c y, y' = b x + d y` from stored to
+            shown pixels (ISO/IEC 14496-12, 6.2.2), or None for pictures shown as stored.
+    """
+    if matrix is None:
+        return image
+    a, b, c, d = matrix
+    if abs(b) > abs(a):
+        return _mirror(cv2.transpose(image), across=c < 0, down=b < 0)
+    return _mirror(image, across=a < 0, down=d < 0)
+
+
+class Orientation:
+    """How the frames of a recording are to be turned; read anew when that changes.
+
+    PyAV's `frame.side_data` makes a cycle that keeps the frame until the garbage
+    collector comes by: for every frame, that would hold hundreds of them.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._matrix: tuple[int, int, int, int] | None = None
+
+    def matrix(self, frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+        """a, b, c, d of the frame's display matrix; None for the identity."""
+        if frame.rotation != self._rotation:
+            self._rotation = frame.rotation
+            self._matrix = _display_matrix(frame.reformat(8, 8, "gray"))  # kept alive by the cycle
+        return self._matrix
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return None
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return None if (b, c) == (0, 0) and a > 0 and d > 0 else (a, b, c, d)
+
+
+def _is_recordable(frame: av.VideoFrame) -> bool:
+    return (
+        frame.format.name == "yuv420p"
+        and _is_420(frame)
+        and _matrix(frame) == Colorspace.ITU709
+        and not _is_full(frame)
+        and frame.width % 2 == frame.height % 2 == 0
+    )
+
+
+def _is_420(frame: av.VideoFrame) -> bool:
+    """Of 8 bits, and of a matrix whose formula is known here."""
+    return (
+        frame.format.name in ("yuv420p", FULL_420, "nv12")
+        and _matrix(frame) in MATRICES
+        and all(plane.line_size > 0 for plane in frame.planes)
+    )
+
+
+def _is_full(frame: av.VideoFrame) -> bool:
+    return frame.format.name == FULL_420 or frame.color_range == ColorRange.JPEG
+
+
+def _matrix(frame: av.VideoFrame) -> int:
+    if frame.colorspace == SPC_RGB or frame.colorspace in MATRICES:
+        return int(frame.colorspace)
+    hd = frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX
+    return Colorspace.ITU709 if hd else Colorspace.ITU601
+
+
+def _pixels(packed: av.VideoFrame) -> Image:
+    """The pixels of a `bgr24` frame where FFmpeg keeps them, rows apart as it likes."""
+    plane = packed.planes[0]
+    rows: Image = np.frombuffer(plane, np.uint8).reshape(packed.height, plane.line_size)
+    return rows[:, : 3 * packed.width].reshape(packed.height, packed.width, 3)
+
+
+def _mirror(image: Image, *, across: bool, down: bool) -> Image:
+    if not (across or down):
+        return image
+    return cv2.flip(image, -1 if across and down else int(across))

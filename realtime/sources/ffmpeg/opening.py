@@ -1,0 +1,200 @@
+"""Opening a container with FFmpeg, and saying in one line why it cannot be opened."""
+
+import errno
+from pathlib import Path
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.stream import Disposition
+
+from qlumen.errors import ConfigError, NotAVideoError, SourceError, SourceNotFoundError
+from qlumen.realtime.sources.ffmpeg.addresses import Address, without_secrets
+from qlumen.realtime.sources.network.srt_reader import Relay
+
+NETWORK_TIMEOUT_SECONDS = 10.0
+TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg plays text files, too
+
+
+def opened(location: str, hardware: str | None = None) -> av.container.InputContainer:
+    """Open a file, URL or device node, with its streams found.
+
+    Raises:
+        SourceNotFoundError: no such file.
+        NotAVideoError: a folder, or not a format that FFmpeg knows.
+        ConfigError: `hardware` is not a type that this FFmpeg was built with.
+        SourceError: anything else: no permission, no connection, no such hardware.
+    """
+    if hardware is not None:
+        _check_hardware(hardware)
+    path = None if _is_url(location) else _existing(location)
+    try:
+        container = _open(location, path)
+    except av.error.FFmpegError as error:
+        raise _explained(location, path, error) from error
+    if hardware is None:
+        return container
+    container.close()
+    return _open_on(hardware, location, path)
+
+
+def opened_live(
+    address: Address,
+    hardware: str | None,
+    open_s: float,
+    read_s: float,
+    relay: Relay | None = None,
+) -> av.container.InputContainer:
+    """Open a camera or a stream, with its streams found.
+
+    Args:
+        hardware: see `opened`.
+        open_s: seconds to wait for a connection, and again for what is in it.
+        read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`.
+        relay: read this instead of the address.
+
+    Raises:
+        SourceError, ConfigError: as `opened`.
+    """
+    if hardware is not None:
+        _check_hardware(hardware)
+    try:
+        return av.open(
+            relay or address.name,
+            format=address.format,
+            options=dict(address.options),
+            timeout=(open_s, read_s),
+            hwaccel=HWAccel(hardware, allow_software_fallback=False) if hardware else None,
+        )
+    except av.error.FFmpegError as error:
+        if relay is not None and (reason := relay.reason()):
+            raise SourceError(
+                f"{address.shown} cannot be opened: {without_secrets(reason)}"
+            ) from error
+        raise _explained(address.shown, None, error, open_s) from error
+    except RuntimeError as error:
+        raise _not_on(hardware, address.shown, error) from error
+
+
+def video_stream(
+    container: av.container.InputContainer, location: str
+) -> av.video.stream.VideoStream:
+    """The stream to show: FFmpeg's choice among those that are video and can be decoded.
+
+    Raises:
+        NotAVideoError: there is none, or only the cover picture of a piece of music.
+    """
+    streams = [s for s in container.streams.video if _is_decodable(s)]
+    if not streams:
+        found = ", ".join(_found(s) for s in container.streams) or "nothing"
+        raise NotAVideoError(
+            f"{location} holds no video that can be decoded, only {found}; give a video file"
+        )
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]
+
+
+def no_answer(location: str, seconds: float) -> SourceError:
+    return SourceError(
+        f"{location} did not answer within {seconds:g} s; check address, network and sender"
+    )
+
+
+def _check_hardware(hardware: str) -> None:
+    known = hwdevices_available()
+    if hardware not in known:
+        raise ConfigError(
+            f"no hardware decoder {hardware!r}; this FFmpeg knows {', '.join(known) or 'none'}"
+        )
+
+
+def _is_url(location: str) -> bool:
+    return "://" in location
+
+
+def _existing(location: str) -> Path:
+    path = Path(location)
+    if not path.exists():
+        raise SourceNotFoundError(f"no such file: {location}; check the path")
+    if path.is_dir():
+        raise NotAVideoError(f"{location} is a folder; give a video file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise NotAVideoError(f"{location} is empty (0 bytes); copy or export it again")
+    return path
+
+
+def _open(
+    location: str, path: Path | None, hwaccel: HWAccel | None = None
+) -> av.container.InputContainer:
+    if path is None:
+        tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
+        return av.open(
+            location,
+            timeout=NETWORK_TIMEOUT_SECONDS,
+            options=tcp,
+            hwaccel=hwaccel,
+            metadata_errors="replace",
+        )
+    # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
+    format_ = "v4l2" if path.is_char_device() else None
+    file = str(path.absolute())
+    return av.open(file, format=format_, hwaccel=hwaccel, metadata_errors="replace")
+
+
+def _open_on(hardware: str, location: str, path: Path | None) -> av.container.InputContainer:
+    try:
+        return _open(location, path, HWAccel(hardware, allow_software_fallback=False))
+    except (av.error.FFmpegError, RuntimeError) as error:
+        raise _not_on(hardware, location, error) from error
+
+
+def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{location} cannot be decoded on {hardware} here ({error}); "
+        "leave the hardware setting out to decode on the processor"
+    )
+
+
+def _explained(
+    location: str,
+    path: Path | None,
+    error: av.error.FFmpegError,
+    timeout_s: float = NETWORK_TIMEOUT_SECONDS,
+) -> SourceError:
+    location = without_secrets(location)
+    if isinstance(error, av.error.ExitError):
+        return no_answer(location, timeout_s)
+    if path is None or error.errno in errno.errorcode:
+        return SourceError(f"{location} cannot be opened: {error.strerror}")
+    reason = _logged_reason(path) or error.strerror
+    return NotAVideoError(
+        f"{location} is not a video that FFmpeg can read ({reason}); if it is one, it was cut "
+        "short or damaged: copy or export it again"
+    )
+
+
+def _logged_reason(path: Path) -> str:
+    """FFmpeg's own last message on opening `path`; PyAV is deaf to its log otherwise."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.PANIC)  # errors are remembered, nothing is printed
+    try:
+        _open(str(path), path).close()
+    except av.error.FFmpegError as error:
+        message = error.log and error.log[2]
+    else:
+        message = None
+    finally:
+        av.logging.set_level(level)
+    return " ".join((message or "").split())
+
+
+def _is_decodable(stream: av.stream.Stream) -> bool:
+    codec = stream.codec_context
+    is_cover = bool(stream.disposition & Disposition.attached_pic)
+    return codec is not None and codec.name not in TEXT_CODECS and not is_cover
+
+
+def _found(stream: av.stream.Stream) -> str:
+    if stream.disposition & Disposition.attached_pic:
+        return "a cover picture"
+    codec = stream.codec_context
+    return f"{stream.type} ({codec.name if codec is not None else 'unknown codec'})"

@@ -1,0 +1,1 @@
+"""Live video from the network, and its way back after a loss."""

@@ -1,0 +1,172 @@
+"""One connection to a camera or a stream: opened, read and decoded in a thread of its own.
+
+FFmpeg cannot be interrupted while it connects or waits for data. Whoever waits for pictures
+can, and goes on at once; the thread ends when FFmpeg's own time-out has passed.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import av
+from av.codec.context import Flags
+
+from qlumen.errors import SourceError
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.ffmpeg.addresses import Address
+from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
+from qlumen.realtime.sources.ffmpeg.decoding import Decoding
+from qlumen.realtime.sources.ffmpeg.opening import no_answer, opened_live, video_stream
+from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
+
+WAITING_PICTURES = 2
+"""Decoded and not yet taken; further ones wait in the network's buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How to read.
+
+    Attributes:
+        hardware: FFmpeg device type that decodes; None for the processor.
+        threads: decoder threads, for the slices of each picture; 0 for all cores.
+        open_s: seconds from opening to the first picture, at most.
+        stall_s: seconds without a picture, at most.
+    """
+
+    hardware: str | None
+    threads: int
+    open_s: float
+    stall_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received:
+    """Attributes:
+    image: `(H, W, 3) uint8` BGR.
+    source_s: the source's own time stamp, in seconds.
+    arrived_ns: monotonic time when `image` was complete.
+    damaged: some of its data was missing or wrong.
+    """
+
+    image: Image
+    source_s: float
+    arrived_ns: int
+    damaged: bool
+
+
+class Reception:
+    """Opens at once; posts a `Received` for each picture, and at last an exception.
+
+    Attributes:
+        info: set before the first post; its notes grow.
+        decode_errors: packets that could not be decoded, so far.
+
+    Args:
+        post: takes this reception and what it has, in the reception's thread.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        reader: Reader,
+        post: Callable[["Reception", Received | BaseException], None],
+    ) -> None:
+        self.info = SourceInfo(address.shown, None, None, None, None)
+        self.decode_errors = 0
+        self._address, self._reader, self._post = address, reader, post
+        self._room = threading.Semaphore(WAITING_PICTURES)
+        self._abandoned = self._posted = False
+        self._relay: Relay | None = None
+        self._thread = threading.Thread(target=self._run, name="qlumen-receive", daemon=True)
+        self._thread.start()
+
+    def taken(self) -> None:
+        """To be called for each picture that was posted, to get further ones."""
+        self._room.release()
+
+    def silent(self) -> SourceError:
+        """The error of not having posted anything for too long."""
+        if self._posted:
+            return self._stalled()
+        return no_answer(self._address.shown, self._reader.open_s)
+
+    def abandon(self, wait_s: float) -> None:
+        """Post nothing more; wait up to `wait_s` seconds until the connection is closed."""
+        self._abandoned = True
+        self._room.release()
+        if self._relay is not None:
+            self._relay.end()
+        self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        try:
+            with ExitStack() as stack:
+                self._receive(stack)
+            raise SourceError(f"{self._address.shown} has ended")
+        except BaseException as error:  # noqa: BLE001 - carried to the reading thread
+            if not self._abandoned:
+                self._post(self, error)
+
+    def _receive(self, stack: ExitStack) -> None:
+        container = stack.enter_context(self._opened(stack))
+        stream = video_stream(container, self._address.shown)
+        self._set_up(stream)
+        self.info = replace(self.info, fps=mean_rate(stream))
+        decoding = Decoding(stream, self.info.fps, self._note, self._failed)
+        for picture in decoding.pictures(self._packets(container, stream)):
+            frame, image, now_ns = picture.frame, picture.image, time.monotonic_ns()
+            received = Received(image, float(frame.pts * frame.time_base), now_ns, frame.is_corrupt)
+            self._room.acquire()
+            if self._abandoned:
+                return
+            self._posted = True
+            self._post(self, received)
+
+    def _opened(self, stack: ExitStack) -> av.container.InputContainer:
+        reader = self._reader
+        relay = None
+        if needs_relay(self._address):
+            self._relay = relay = stack.enter_context(Relay(self._address, reader.open_s))
+        if self._abandoned:
+            raise SourceError(f"{self._address.shown} is no longer wanted")
+        return opened_live(self._address, reader.hardware, reader.open_s, reader.stall_s, relay)
+
+    def _set_up(self, stream: av.video.stream.VideoStream) -> None:
+        # Threads that decode whole frames side by side would each hold one back.
+        stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = self._reader.threads
+        stream.codec_context.flags |= Flags.low_delay
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    ) -> Iterator[av.Packet | None]:
+        """The stream's packets; at the end one that makes the decoder give out the rest."""
+        error: av.error.FFmpegError | None = None
+        try:
+            for packet in container.demux(stream):
+                if self._abandoned:
+                    return
+                if packet.size:
+                    yield packet
+        except av.error.FFmpegError as caught:
+            error = caught
+        yield None
+        if isinstance(error, av.error.ExitError):
+            raise self._stalled() from error
+        if error is not None:
+            raise SourceError(f"{self._address.shown} broke off: {error.strerror}") from error
+
+    def _failed(self, error: av.error.FFmpegError) -> None:
+        self.decode_errors += 1
+
+    def _note(self, text: str) -> None:
+        if text not in self.info.notes:
+            self.info = replace(self.info, notes=(*self.info.notes, text))
+
+    def _stalled(self) -> SourceError:
+        shown, seconds = self._address.shown, self._reader.stall_s
+        return SourceError(f"{shown} has sent no picture for {seconds:g} s")

@@ -1,0 +1,118 @@
+"""Recordings and made pictures as live sources: each frame when its time has come."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
+
+from qlumen.errors import TruncatedError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.clock import SessionClock
+from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, StopFlag
+
+NS_PER_S = 1_000_000_000
+ASSUMED_STEP_S = Fraction(1, 25)
+MAX_STEP_S = 10
+"""A longer pause between two frames of a recording is not waited for."""
+GIVE_UP_NS = NS_PER_S
+"""A source that is later than this goes on from there; it does not try to catch up."""
+
+
+class PacedSource(LiveSource):
+    """Plays a `Source` at its own rate, by its time stamps.
+
+    A frame is made while the one before is on show, and handed out when it is due; that
+    moment is its `grabbed_ns`. A source too slow for its rate hands out every frame all the
+    same, as soon as it is made; `late` counts those.
+
+    Args:
+        opened: opens the source at its beginning; called again for each round.
+        loop: begin anew after the last frame, one frame's time later.
+    """
+
+    def __init__(self, opened: Callable[[], Source], *, loop: bool = False) -> None:
+        self._opened, self._loop = opened, loop
+        self._stop = StopFlag()
+        self.drops = Counter()
+        self._opener = ThreadPoolExecutor(1, "qlumen-open")
+        self._next: Future[Source] | None = None
+        self._source = self._counted(opened())
+        self.info = self._source.info
+        self._step_s = 1 / self.info.fps if self.info.fps else ASSUMED_STEP_S
+
+    def arrivals(self) -> Iterator[Frame]:
+        clock = SessionClock()
+        begun_ns: int | None = None
+        for index, (time_s, frame) in enumerate(self._timed()):
+            image, made_ns = frame.image, time.monotonic_ns()
+            begun_ns = made_ns if begun_ns is None else begun_ns
+            late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)
+            if self._stop.wait(-late_ns / NS_PER_S):
+                return
+            self.late += late_ns > self._step_s * NS_PER_S
+            begun_ns += late_ns if late_ns > GIVE_UP_NS else 0
+            now_ns = time.monotonic_ns()
+            pts = clock.stamp(float(time_s), now_ns)
+            yield replace(
+                frame,
+                index=index,
+                pixels=image,
+                pts=pts,
+                time_base=MICROSECOND,
+                grabbed_ns=now_ns,
+            )
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        """To be called by the thread that reads, or after it has ended."""
+        self._source.close()
+        self._opener.shutdown()
+        if self._next is not None and self._next.exception() is None:
+            self._next.result().close()
+        self._next = None
+
+    def _counted(self, source: Source) -> Source:
+        """The source, made to count its drops with those of the rounds before."""
+        self.drops.update(source.drops)
+        source.drops = self.drops
+        return source
+
+    def _timed(self) -> Iterator[tuple[Fraction, Frame]]:
+        """Frames of all rounds, with seconds since the first that never go back."""
+        time_s, before_s = -self._step_s, None
+        for frame in self._rounds():
+            if frame is None:
+                before_s = None
+                continue
+            self._take_notes()
+            own_s = frame.pts * frame.time_base
+            step_s = self._step_s if before_s is None else own_s - before_s
+            time_s += step_s if 0 < step_s <= MAX_STEP_S else self._step_s
+            before_s = own_s
+            yield time_s, frame
+
+    def _rounds(self) -> Iterator[Frame | None]:
+        """The source's frames, with None before those of each further round."""
+        while True:
+            # Opened early and aside, so that the first frame of a round is not late.
+            self._next = self._opener.submit(self._opened) if self._loop else None
+            try:
+                yield from self._source.frames()
+            except TruncatedError:
+                if not self._loop:
+                    raise
+            if self._next is None:
+                return
+            yield None
+            self._source.close()
+            self._source, self._next = self._counted(self._next.result()), None
+
+    def _take_notes(self) -> None:
+        notes = dict.fromkeys((*self.info.notes, *self._source.info.notes))
+        if len(notes) > len(self.info.notes):
+            self.info = replace(self.info, notes=tuple(notes))

@@ -1,0 +1,161 @@
+"""From a moment of the examination to a picture and its mask."""
+
+import threading
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.kernels.scene import SURFACE_FIELDS, clear, draw, project, ray_table
+from qlumen.kernels.scene_light import exposure, lamps_at, shade
+from qlumen.kernels.scene_sensor import cut_out, finish
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.sources.scene.camera import View
+from qlumen.realtime.sources.scene.field import make_field
+from qlumen.realtime.sources.scene.polyps import Polyp
+from qlumen.realtime.sources.scene.world import GRAIN_SIZE, World
+
+FOCAL_PER_HEIGHT = 0.51
+"""Of the visible field: about 130 degrees from corner to corner."""
+BEHIND_MM, AHEAD_MM = 26.0, 150.0
+PALETTE = np.array(
+    [
+        [0.96, 0.43, 0.20],
+        [0.90, 0.27, 0.165],
+        [0.62, 0.36, 0.42],
+        [0.80, 0.66, 0.66],
+        [1.00, 0.82, 0.45],
+    ],
+    np.float32,
+)
+"""Linear red, green and blue, see `kernels.scene_light.shade`."""
+SEEN_LIGHT = 0.05
+"""A polyp that gets less is lost in the dark and left out of the mask: its red is then less
+than 20 of 255 above black."""
+SOFT_PER_ROW, DEFOCUS_PER_ROW = 0.6 / 360, 2.6 / 360
+"""Sigma of the blur per rendered row: always, and more when out of focus."""
+SHARP_SIGMA = 0.25
+"""Below this a blur is left out."""
+SMEAR_TAPS = 5
+SMEAR_PX, SMEAR_REACH_PX = 0.6, 5
+"""A picture that moves less during an exposure is not smeared; none is by more."""
+COLOUR_LAG = 0.45
+"""Colours are taken one after the other: how far apart, in exposures."""
+
+
+class Renderer:
+    """Renders moments of a world at one size; threads may share it."""
+
+    def __init__(self, world: World, width: int, height: int, polyps: bool) -> None:
+        self._world = world
+        self._shape = height, width
+        self._field = make_field(width, height)
+        self._polyps = world.polyps if polyps else []
+        columns, rows = self._field.rendered
+        self._focal = FOCAL_PER_HEIGHT * rows
+        self._middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
+        self._rays = ray_table(rows, columns, self._focal, self._middle)
+        self._scratch = threading.local()
+        self._images, self._masks = FramePool(), FramePool()
+
+    def render(self, second: float, index: int) -> tuple[Image, Mask]:
+        """`(H, W, 3) uint8` BGR and `(H, W) uint8`, 1 where a polyp is seen; `index` chooses
+        the grain."""
+        view = self._world.examination.at(second)
+        surface = self._surface()
+        gain, polyps_drawn = self._draw(view, surface)
+        image, cover = self._blurred(view, *self._shaded(surface, gain))
+        return self._finished(image, index), self._truth(cover, polyps_drawn)
+
+    def _surface(self) -> NDArray[np.float32]:
+        """The thread's own buffers, made on its first frame."""
+        if not hasattr(self._scratch, "surface"):
+            columns, rows = self._field.rendered
+            self._scratch.surface = np.empty((rows, columns, SURFACE_FIELDS), np.float32)
+            self._scratch.tube = np.empty_like(self._world.tube.grid)
+            self._scratch.polyp = np.empty_like(self._world.polyps[0].grid)
+        surface: NDArray[np.float32] = self._scratch.surface
+        clear(surface)
+        return surface
+
+    def _draw(self, view: View, surface: NDArray[np.float32]) -> tuple[float, bool]:
+        """Draw the colon, then the polyps, which must not change its exposure; return that
+        and whether there were any."""
+        tube = self._world.tube
+        first, last = np.searchsorted(tube.s, [view.s - BEHIND_MM, view.s + AHEAD_MM])
+        screen = self._scratch.tube
+        project(tube.grid, first, last, view.pose, self._focal, self._middle, screen)
+        draw(screen, first, last, 0.0, surface)
+        gain = exposure(surface, self._rays, self._field.rendered_spans)
+        near = [p for p in self._polyps if -BEHIND_MM < p.s - view.s < AHEAD_MM]
+        screen = self._scratch.polyp
+        for polyp in near:
+            rows = len(polyp.grid)
+            project(polyp.grid, 0, rows, view.pose, self._focal, self._middle, screen)
+            draw(screen, 0, rows, float(_lit(polyp, view, gain)), surface)
+        return gain, bool(near)
+
+    def _shaded(self, surface: NDArray[np.float32], gain: float) -> tuple[Image, Mask]:
+        columns, rows = self._field.rendered
+        image, cover = np.zeros((rows, columns, 3), np.uint8), np.zeros((rows, columns), np.uint8)
+        shade(
+            surface, self._rays, self._field.drawn_spans, self._world.tiles, gain, self._focal,
+            PALETTE, image, cover,
+        )  # fmt: skip
+        return image, cover
+
+    def _blurred(self, view: View, image: Image, cover: Mask) -> tuple[Image, Mask]:
+        """Out of focus and moving; picture and mask alike, so that they fit."""
+        rows = self._field.rendered[1]
+        sigma = rows * (SOFT_PER_ROW + DEFOCUS_PER_ROW * view.defocus)
+        if sigma > SHARP_SIGMA:
+            image = cv2.GaussianBlur(image, (0, 0), sigma)
+            cover = cv2.GaussianBlur(cover, (0, 0), sigma)
+        motion = self._focal * np.array(view.motion)
+        if np.hypot(*motion) > SMEAR_PX:
+            kernels = [_line(motion, lag) for lag in (-COLOUR_LAG, 0.0, COLOUR_LAG)]
+            planes = zip(cv2.split(image), kernels, strict=True)
+            image = cv2.merge([cv2.filter2D(plane, -1, kernel) for plane, kernel in planes])
+            cover = cv2.filter2D(cover, -1, kernels[1])
+        return image, cover
+
+    def _finished(self, image: Image, index: int) -> Image:
+        """At full size, with grain, on black."""
+        field = self._field
+        whole = self._images.take((*self._shape, 3))
+        box = whole[field.top : field.top + field.height, field.left : field.left + field.width]
+        _enlarged(image, field.width, field.height, box)
+        top, left = np.random.default_rng(index).integers(0, GRAIN_SIZE, 2)
+        finish(whole, field.spans, self._world.grain, top, left)
+        return whole
+
+    def _truth(self, cover: Mask, polyps_drawn: bool) -> Mask:
+        field = self._field
+        truth = self._masks.take(self._shape)
+        truth.fill(0)
+        if polyps_drawn:
+            whole = _enlarged(cover, field.width, field.height)
+            cut_out(whole, field.spans, field.left, field.top, truth)
+        return truth
+
+
+def _lit(polyp: Polyp, view: View, gain: float) -> bool:
+    """Whether enough light reaches a polyp to tell it from the dark."""
+    return gain * lamps_at(float(np.linalg.norm(polyp.tip - view.pose[0]))) > SEEN_LIGHT
+
+
+def _line(motion: NDArray[np.float64], lag: float) -> NDArray[np.float32]:
+    """A filter that averages along a motion, given in pixels, and shifts by a share of it."""
+    kernel = np.zeros((2 * SMEAR_REACH_PX + 1, 2 * SMEAR_REACH_PX + 1), np.float32)
+    for share in np.linspace(-0.5, 0.5, SMEAR_TAPS) + lag:
+        x, y = np.clip(SMEAR_REACH_PX + share * motion, 0, 2 * SMEAR_REACH_PX - 0.001)
+        j, i = int(x), int(y)
+        across, down = [1 - x + j, x - j], [1 - y + i, y - i]
+        kernel[i : i + 2, j : j + 2] += np.outer(down, across) / SMEAR_TAPS
+    return kernel
+
+
+def _enlarged(image: Image, width: int, height: int, into: Image | None = None) -> Image:
+    enlarged: Image = cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
+    return enlarged

@@ -1,0 +1,75 @@
+"""A synthetic colonoscopy with the true mask of every frame."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from qlumen.errors import ConfigError
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.scene.render import Renderer
+from qlumen.realtime.sources.scene.world import make_world
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """Attributes:
+    width, height: pixels. fps: frames per second.
+    frame_count: frames, or None for no end.
+    seed: another seed, another colon and another examination.
+    polyps: False for the same colon and examination without any polyp.
+    """
+
+    width: int = 1280
+    height: int = 720
+    fps: Fraction = Fraction(25)
+    frame_count: int | None = 250
+    seed: int = 0
+    polyps: bool = True
+
+
+class SceneSource(Source):
+    """Renders frame i from the settings and i alone: frames may be asked for in any order,
+    by any thread, and come out the same to the byte on one machine.
+
+    Raises:
+        ConfigError: a size or length below 1, a rate of 0 or less, a negative seed.
+    """
+
+    def __init__(self, settings: SceneSettings | None = None) -> None:
+        self.settings = settings = settings or SceneSettings()
+        _check(settings)
+        self.info = SourceInfo(
+            "scene", settings.width, settings.height, settings.fps, settings.frame_count
+        )
+        self.drops: Counter[str] = Counter()
+        world = make_world(settings.seed)
+        self._renderer = Renderer(world, settings.width, settings.height, settings.polyps)
+        self.frame(0)  # compiles the kernels on a first use, so that no frame pays for it
+
+    def frames(self) -> Iterator[Frame]:
+        index = 0
+        while index != self.settings.frame_count:
+            yield self.frame(index)
+            index += 1
+
+    def frame(self, index: int) -> Frame:
+        """Render frame `index`, from 0; also beyond `frame_count`."""
+        image, truth = self._renderer.render(float(index / self.settings.fps), index)
+        image.flags.writeable = False
+        truth.flags.writeable = False
+        return Frame(index, index, 1 / self.settings.fps, image, time.monotonic_ns(), truth=truth)
+
+
+def _check(settings: SceneSettings) -> None:
+    for name, value in (("width", settings.width), ("height", settings.height)):
+        if value < 1:
+            raise ConfigError(f"scene {name} is {value} px; want 1 or more")
+    if settings.fps <= 0:
+        raise ConfigError(f"scene rate is {settings.fps} frames/s; want more than 0")
+    if settings.frame_count is not None and settings.frame_count < 1:
+        raise ConfigError(f"scene has {settings.frame_count} frames; want 1 or more, or None")
+    if settings.seed < 0:
+        raise ConfigError(f"scene seed is {settings.seed}; want 0 or more")

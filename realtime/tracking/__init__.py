@@ -1,0 +1,1 @@
+"""Findings over time: motion, smoothing and tracks."""

@@ -1,0 +1,90 @@
+"""Exponential smoothing of probability maps along the picture's motion.
+
+Log-odds are mixed, not probabilities: a frame that is sure then counts for more than one
+that wavers. On real clips a lesion keeps its peak, and flicker and false findings fall as
+with probabilities; mixing those costs sensitivity (`docs/temporal.md`).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.errors import ConfigError
+from qlumen.kernels.flow import mix_moved, reverse_flow
+from qlumen.realtime.tracking.motion import Flow
+
+Region = tuple[float, float, float, float]
+
+WHOLE_FRAME: Region = (0.0, 0.0, 1.0, 1.0)
+CERTAIN = np.float32(0.998)
+"""Probabilities are limited to 1 - CERTAIN..CERTAIN, so that no frame outweighs all others."""
+FRAME_S = 0.04
+"""To which the weight refers: over longer steps the past counts for less."""
+REVERSE_ROUNDS = 3
+"""Fixed-point steps that turn a flow around."""
+
+
+class Smoother:
+    """Mixes each map with the output before, moved along. So frames must come in order."""
+
+    def __init__(self, weight: float) -> None:
+        """Set the weight of a past of `FRAME_S`: from 0, which leaves maps as they are, below 1.
+
+        Raises:
+            ConfigError: for values out of these bounds.
+        """
+        if not 0 <= weight < 1:
+            raise ConfigError(f"smoothing weight is {weight}; it is of the past, 0 <= it < 1")
+        self._weight = weight
+        self._past: NDArray[np.float32] | None = None
+        self._past_region = WHOLE_FRAME
+
+    def __call__(
+        self,
+        probability: NDArray[np.float32],
+        flow: Flow | None,
+        region: Region,
+        elapsed_s: float = FRAME_S,
+    ) -> NDArray[np.float32]:
+        """Return the smoothed map; with weight 0 the same object.
+
+        Args:
+            probability: `(h, w) float32`, C-contiguous; NaN counts as 0. Not written to.
+            flow: from the frame of the call before to this one; None starts anew.
+            region: x0, y0, x1, y1 of the map within the frame, as shares of its size. What
+                moved in from outside of the region before has no past, nor has a map of
+                another size.
+            elapsed_s: seconds since the frame of the call before; the past weighs
+                `weight ** (elapsed_s / FRAME_S)`.
+        """
+        if not self._weight:
+            return probability
+        odds = _log_odds(probability)
+        past = self._past
+        if flow is not None and past is not None and past.shape == odds.shape:
+            weight = self._weight ** (elapsed_s / FRAME_S)
+            odds = self._mixed(past, odds, flow, region, weight)
+        self._past, self._past_region = odds, region
+        return (1 / (1 + np.exp(-odds))).astype(np.float32, copy=False)
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._past = None
+
+    def _mixed(
+        self,
+        past: NDArray[np.float32],
+        now: NDArray[np.float32],
+        flow: Flow,
+        region: Region,
+        weight: float,
+    ) -> NDArray[np.float32]:
+        back, mixed = np.empty_like(flow), np.empty_like(now)
+        reverse_flow(flow, REVERSE_ROUNDS, back)
+        regions = np.array([self._past_region, region], np.float64)
+        mix_moved(past, regions[0], now, regions[1], back, weight, mixed)
+        return mixed
+
+
+def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    limited = np.clip(np.nan_to_num(probability), 1 - CERTAIN, CERTAIN)
+    return np.log(limited / (1 - limited))

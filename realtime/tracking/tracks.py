@@ -1,0 +1,186 @@
+"""Findings over time: which one is which lesion, and which lesions are worth an alarm."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from qlumen.errors import ConfigError
+from qlumen.realtime.frames import Finding, Segmentation, Track
+from qlumen.realtime.pixels.arrays import Box
+from qlumen.realtime.tracking.motion import Flow, filled, moved_finding
+
+HOLD_S = 0.24
+RELEASE_S = 0.4
+GAP_S = 0.0
+MIN_OVERLAP = 0.1
+MAX_DISTANCE = 1.0
+STALL_S = 0.5
+"""After a longer time without any update nothing says that a finding is the same lesion."""
+TIME_SLACK_S = 1e-3
+"""Some containers round times to milliseconds."""
+FORBIDDEN = 1e6
+"""Far above the cost of all pairs together, so that as many as possible are made."""
+
+
+class Tracker:
+    """Follows lesions from frame to frame. Frames must come in order; skipped ones do no
+    harm, as all limits are times."""
+
+    def __init__(
+        self,
+        *,
+        hold_s: float = HOLD_S,
+        release_s: float = RELEASE_S,
+        gap_s: float = GAP_S,
+        min_overlap: float = MIN_OVERLAP,
+        max_distance: float = MAX_DISTANCE,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            hold_s: seconds a track must hold before its alarm begins.
+            release_s: a track with alarm ends at the first frame that has no finding for it
+                and comes later than this after the last one that had; until then its last
+                finding is moved along. Seconds.
+            gap_s: the same for a track without alarm.
+            min_overlap: IoU of boxes from which a finding can be a track's, above 0.
+            max_distance: where boxes overlap less: distance of their centres up to which it
+                still can be, as a share of the mean of their diagonals.
+            numbers: of the tracks, to be shared with a tracker that follows this one; None
+                counts from 1.
+
+        Raises:
+            ConfigError: for a negative limit, or an overlap out of bounds.
+        """
+        if min(hold_s, release_s, gap_s, max_distance) < 0 or not 0 < min_overlap <= 1:
+            raise ConfigError(
+                f"tracks with hold_s {hold_s}, release_s {release_s}, gap_s {gap_s}, "
+                f"max_distance {max_distance}, min_overlap {min_overlap}: want none below 0, "
+                "and min_overlap above 0, up to 1"
+            )
+        self._hold_s, self._release_s, self._gap_s = hold_s, release_s, gap_s
+        self._min_overlap, self._max_distance = min_overlap, max_distance
+        self._known: list[_Known] = []
+        self._numbers = count(1) if numbers is None else numbers
+        self._last_s, self._last_size = 0.0, (0, 0)
+
+    def take_over(self, earlier: "Tracker") -> None:
+        """Go on with the tracks of another tracker, which is not used any more."""
+        self._known, self._numbers = earlier._known, earlier._numbers
+        self._last_s, self._last_size = earlier._last_s, earlier._last_size
+
+    def update(
+        self,
+        findings: Sequence[Finding],
+        time_s: float,
+        flow: Flow | None,
+        frame_size: tuple[int, int],
+    ) -> tuple[Track, ...]:
+        """Take the findings of the next judged frame; return the tracks as of now, by number.
+
+        Args:
+            findings: in any order.
+            time_s: of the frame. If it is before the last one, or more than `STALL_S` after
+                it, all tracks end.
+            flow: from the frame of the call before to this one; None: not known, findings
+                are looked for where they were.
+            frame_size: width and height, pixels. When it changes, all tracks end.
+        """
+        if not 0 <= time_s - self._last_s <= STALL_S or frame_size != self._last_size:
+            self._known = []
+        self._last_s, self._last_size = time_s, frame_size
+        if flow is not None:
+            self._move(flow, frame_size)
+        self._match(sorted(findings, key=_sort_key), time_s)
+        self._known = [one for one in self._known if self._lasts(one, time_s)]
+        return tuple(self._track(one, time_s) for one in self._known)
+
+    def reset(self) -> None:
+        """End all tracks. Their numbers are not used again."""
+        self._known = []
+
+    def _lasts(self, one: "_Known", time_s: float) -> bool:
+        limit = self._release_s if one.alarm else self._gap_s
+        return time_s - one.seen_s <= limit + TIME_SLACK_S
+
+    def _move(self, flow: Flow, frame_size: tuple[int, int]) -> None:
+        kept = []
+        for one in self._known:
+            finding = moved_finding(one.finding, flow, frame_size)
+            if finding is not None:
+                one.finding = finding
+                kept.append(one)
+        self._known = kept
+
+    def _match(self, findings: Sequence[Finding], time_s: float) -> None:
+        boxes = [one.finding.box for one in self._known]
+        pairs = assign(pair_costs(
+            boxes, [one.box for one in findings], self._min_overlap, self._max_distance
+        ))  # fmt: skip
+        for row, column in pairs.items():
+            self._known[row].finding, self._known[row].seen_s = findings[column], time_s
+        for column in sorted(set(range(len(findings))) - set(pairs.values())):
+            self._known.append(_Known(next(self._numbers), findings[column], time_s, time_s))
+
+    def _track(self, one: "_Known", time_s: float) -> Track:
+        held = time_s - one.since_s >= self._hold_s - TIME_SLACK_S
+        new = held and one.seen_s == time_s and not one.alarm
+        one.alarm = one.alarm or new
+        return Track(one.number, one.finding, one.since_s, one.alarm, new)
+
+
+def shown(tracks: Sequence[Track], segmentation: Segmentation) -> Segmentation:
+    """What is to be drawn: the findings of the tracks with alarm, largest first, in a mask of
+    the size of `segmentation`'s, and its probability map."""
+    findings = sorted((one.finding for one in tracks if one.alarm), key=_sort_key)
+    mask = filled(findings, segmentation.mask.shape[::-1])
+    return Segmentation(mask, tuple(findings), segmentation.probability)
+
+
+def pair_costs(
+    before: Sequence[Box], now: Sequence[Box], min_overlap: float, max_distance: float
+) -> NDArray[np.float64]:
+    """What it costs to take each box of `now` for each of `before`: `(len, len)`.
+
+    Where boxes overlap by `min_overlap`: 1 - IoU. Else, up to `max_distance`: 1 and the
+    distance of the centres over the mean diagonal. Else `FORBIDDEN`.
+    """
+    a = np.array(before, np.float64).reshape(-1, 1, 4)
+    b = np.array(now, np.float64).reshape(1, -1, 4)
+    shared = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    overlap = np.prod(np.maximum(shared, 0), axis=-1)
+    sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
+    iou = overlap / (sides_a.prod(axis=-1) + sides_b.prod(axis=-1) - overlap)
+    apart = np.linalg.norm(a[..., 2:] + a[..., :2] - b[..., 2:] - b[..., :2], axis=-1) / 2
+    diagonal = (np.linalg.norm(sides_a, axis=-1) + np.linalg.norm(sides_b, axis=-1)) / 2
+    distance = apart / diagonal
+    near = np.where(distance <= max_distance, 1 + distance, FORBIDDEN)
+    return np.where(iou >= min_overlap, 1 - iou, near)
+
+
+def assign(costs: NDArray[np.float64]) -> dict[int, int]:
+    """The most pairs that are not forbidden, and of these the cheapest: row to column."""
+    rows, columns = linear_sum_assignment(costs)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return {row: column for row, column in pairs if costs[row, column] < FORBIDDEN}
+
+
+@dataclass(slots=True)
+class _Known:
+    """A track between two updates. `seen_s`: of the last frame that had a finding for it."""
+
+    number: int
+    finding: Finding
+    since_s: float
+    seen_s: float
+    alarm: bool = False
+
+
+def _sort_key(finding: Finding) -> tuple[int, Box, float, bytes]:
+    """Larger first, and never the order of the caller."""
+    return -finding.area_px, finding.box, finding.score, finding.contour.tobytes()

@@ -1,0 +1,105 @@
+"""A small picture of each lesion that was shown, as it was seen best."""
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import cv2
+
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import FrameResult, Track
+from qlumen.realtime.pixels.arrays import Box, Image
+
+SIDE_PX = 128
+MARGIN = 0.25
+"""Around the finding's box, as a share of its longer side."""
+MAX_SHOWN = 50
+BETWEEN_S = 0.5
+JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Attributes:
+    number: of the track. since_s, last_s: `time_s` of its first and newest frame.
+    score: the best so far. picture: rises when `jpeg` is replaced.
+    """
+
+    number: int
+    since_s: float
+    last_s: float
+    score: float
+    picture: int
+    jpeg: bytes
+    taken_ns: int
+
+
+class Gallery:
+    """Filled by the sink's thread, read by others. Holds the `MAX_SHOWN` newest tracks.
+
+    A picture is cut where the lesion was at the annotated frame, which is older than the frame
+    by the annotation's age; the margin is for that.
+    """
+
+    def __init__(self) -> None:
+        self._shown: OrderedDict[int, Shown] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Forget all: another session begins."""
+        with self._lock:
+            self._shown = OrderedDict()
+
+    def __call__(self, result: FrameResult) -> None:
+        live = result.live
+        if live is None or not live.signal:
+            return
+        for track in live.tracks:
+            if track.alarm:
+                self._take(track, result)
+
+    def tracks(self) -> list[Shown]:
+        """Newest first."""
+        with self._lock:
+            return list(reversed(self._shown.values()))
+
+    def picture(self, number: int) -> bytes | None:
+        """JPEG of a track, or None if it is not known."""
+        with self._lock:
+            shown = self._shown.get(number)
+        return shown.jpeg if shown else None
+
+    def _take(self, track: Track, result: FrameResult) -> None:
+        known, now_ns = self._shown.get(track.number), time.monotonic_ns()
+        time_s, score = result.frame.time_s, track.finding.score
+        rested = known is None or now_ns - known.taken_ns > BETWEEN_S * 1e9
+        if known and not (rested and score > known.score):
+            new = replace(known, last_s=time_s)
+        else:
+            jpeg = _encoded(_cut(result.frame.image, track.finding.box))
+            picture = known.picture + 1 if known else 1
+            new = Shown(track.number, track.since_s, time_s, score, picture, jpeg, now_ns)
+        with self._lock:
+            self._shown[track.number] = new
+            while len(self._shown) > MAX_SHOWN:
+                self._shown.popitem(last=False)
+
+
+def _cut(image: Image, box: Box) -> Image:
+    """A square around the box, as far as the picture goes, `SIDE_PX` at its longer side."""
+    x0, y0, x1, y1 = box
+    half = max(1, round(max(x1 - x0, y1 - y0) * (0.5 + MARGIN)))
+    x, y = (x0 + x1) // 2, (y0 + y1) // 2
+    cut = image[max(0, y - half) : y + half, max(0, x - half) : x + half]
+    height, width = cut.shape[:2]
+    scale = SIDE_PX / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
+
+
+def _encoded(image: Image) -> bytes:
+    encoded, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not encoded:
+        raise SinkError("a lesion's picture cannot be encoded as JPEG")
+    return jpeg.tobytes()

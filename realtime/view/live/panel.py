@@ -1,0 +1,155 @@
+"""What the page shows of the session that runs, and what its controls do to it."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qlumen.realtime.actions import Action
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.live.control import THRESHOLD_BOUNDS
+from qlumen.realtime.live.outputs import View
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.overlay.findings import FILL_ALPHA
+from qlumen.realtime.view.live.feed import Feed
+from qlumen.realtime.view.live.figures import Figures
+from qlumen.realtime.view.live.gallery import Gallery
+from qlumen.realtime.view.live.messages import (
+    Hold,
+    Mark,
+    Request,
+    RestartAi,
+    Snapshot,
+    Step,
+    Threshold,
+    Toggle,
+)
+
+Change = Callable[[Settings], Settings]
+
+
+class Desk:
+    """Shared by all viewers; threads may share it.
+
+    Args:
+        settings: those of `view`, and the overlay's fill.
+
+    Attributes:
+        view: for `LiveOutputs.view` of the sessions that are shown here.
+        message: why there is no picture, for people; empty while there is one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        chosen = settings.view
+        feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
+        self.view = View(feed, Figures(), Gallery())
+        self.message = "No source is running."
+        self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
+        self._session: LiveSession | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def show(self, session: LiveSession) -> None:
+        """A session begins."""
+        self.view.figures.begin()
+        self.view.gallery.begin()
+        self._session, self.message = session, ""
+
+    def clear(self, message: str) -> None:
+        """It is over."""
+        self._session, self.message = None, message
+
+    def do(self, request: Request) -> None:
+        """Do what a control asks; nothing while no session runs."""
+        session = self._session
+        if session is None:
+            return
+        with self._one_at_a_time:
+            self._do(session, request)
+
+    def state(self) -> dict[str, Any]:
+        """All that the page shows beside the picture, as JSON."""
+        told: dict[str, Any] = {
+            "message": self.message,
+            "viewers": self.view.feed.viewers,
+            "threshold_bounds": THRESHOLD_BOUNDS,
+            "running": False,
+        }
+        session = self._session
+        return told if session is None else told | self._running(session)
+
+    def _do(self, session: LiveSession, request: Request) -> None:
+        control = session.control
+        match request:
+            case Toggle(what="overlay"):
+                control.act(Action.TOGGLE_OVERLAY)
+            case Toggle(what="fill"):
+                filled = control.settings().overlay.fill_alpha > 0
+                self._change(session, "overlay", fill_alpha=0.0 if filled else self._fill_alpha)
+            case Toggle(what="recording"):
+                session.toggle_recording()
+            case Step(up=up):
+                control.act(Action.THRESHOLD_UP if up else Action.THRESHOLD_DOWN)
+            case Threshold(value=value):
+                control.set_threshold(value)
+            case Hold(seconds=seconds):
+                self._change(session, "temporal", hold_s=seconds)
+            case Snapshot():
+                control.act(Action.SNAPSHOT)
+            case Mark():
+                control.act(Action.MARK)
+            case RestartAi():
+                control.act(Action.RESTART_AI)
+
+    def _change(self, session: LiveSession, section: str, **values: object) -> None:
+        settings = session.control.settings()
+        changed = getattr(settings, section).model_copy(update=values)
+        session.control.reload(lambda: settings.model_copy(update={section: changed}))
+
+    def _running(self, session: LiveSession) -> dict[str, Any]:
+        settings, view = session.control.settings(), self.view
+        told = {
+            "running": True,
+            "source": session.source_name,
+            "overlay": session.control.overlay_visible,
+            "fill": settings.overlay.fill_alpha > 0,
+            "threshold": session.control.threshold(),
+            "hold_s": settings.temporal.hold_s,
+            "recording": session.recording,
+            "can_record": session.can_record,
+            "can_snapshot": session.can_take_snapshots,
+            "rate": round(view.figures.rate(), 1),
+            "drops": session.drops(),
+            "seconds": [[second.number, second.age_ms] for second in view.figures.seconds()],
+        }
+        return told | _last(view.figures) | {"tracks": self._tracks()}
+
+    def _tracks(self) -> list[dict[str, Any]]:
+        last = self.view.figures.last
+        live = last.live if last else None
+        now = {track.number for track in live.tracks if track.alarm} if live else set()
+        return [
+            {
+                "number": shown.number,
+                "since_s": round(shown.since_s, 1),
+                "last_s": round(shown.last_s, 1),
+                "score": round(shown.score, 2),
+                "picture": shown.picture,
+                "now": shown.number in now,
+            }
+            for shown in self.view.gallery.tracks()
+        ]
+
+
+def _last(figures: Figures) -> dict[str, Any]:
+    last = figures.last
+    if last is None or last.live is None:
+        return {}
+    live, (width, height) = last.live, last.frame.size
+    age_ms = live.annotation_age_ms
+    return {
+        "size": [width, height],
+        "frame": last.frame.index,
+        "ai": live.ai.value,
+        "age_ms": None if age_ms is None else round(age_ms, 1),
+        "condition": live.condition.value,
+        "signal": live.signal,
+    }

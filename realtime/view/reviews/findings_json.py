@@ -1,0 +1,48 @@
+"""The findings of a recording as the page takes them."""
+
+from typing import Any
+
+from qlumen.realtime.report.build_facts import LABELS
+from qlumen.realtime.report.times import clock
+from qlumen.realtime.review.findings import Findings, ReviewedTrack, share_of_field
+from qlumen.realtime.review.review import Review
+
+TIME_DIGITS, SCORE_DIGITS, SHARE_DIGITS = 3, 3, 4
+
+
+def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
+    """Plain JSON types. `times_s`, `scores` (the highest, 0 without a finding) and
+    `conditions` (places in `condition_names`) have an entry a frame."""
+    names = list(LABELS)
+    return {
+        "version": version,
+        "name": review.manifest.source.name,
+        "sequence": review.manifest.source.sequence,
+        "high": findings.thresholds.high,
+        "low": findings.thresholds.low,
+        "times_s": [round(record.time_s, TIME_DIGITS) for record in review.frames],
+        "names": [record.name for record in review.frames if record.name],
+        "scores": [_best(found) for found in findings.frames],
+        "conditions": [names.index(record.condition) for record in review.frames],
+        "condition_names": list(LABELS.values()),
+        "tracks": [_track(review, track) for track in findings.tracks],
+        "brief": findings.brief,
+    }
+
+
+def _best(found: Any) -> float:
+    return round(max((one.score for one in found), default=0.0), SCORE_DIGITS)
+
+
+def _track(review: Review, track: ReviewedTrack) -> dict[str, Any]:
+    places = [one.place for one in track.sightings]
+    record, finding = review.frames[track.best.place], track.best.finding
+    return {
+        "number": track.number,
+        "places": places,
+        "best": track.best.place,
+        "time": clock(record.time_s),
+        "score": round(finding.score, SCORE_DIGITS),
+        "area_px": finding.area_px,
+        "share_of_field": round(share_of_field(finding, record), SHARE_DIGITS),
+    }

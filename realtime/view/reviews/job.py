@@ -1,0 +1,195 @@
+"""One recording that a browser opened: worked through, looked at, exported, forgotten."""
+
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qlumen.errors import QlumenError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
+from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.review import review_job as task
+from qlumen.realtime.review.drawing import drawn, jpeg
+from qlumen.realtime.review.findings import Findings, find
+from qlumen.realtime.review.intake.limits import Limits
+from qlumen.realtime.review.records import Thresholds
+from qlumen.realtime.review.review import Review
+from qlumen.realtime.review.worker_process import Running
+from qlumen.realtime.view.reviews.exports import Exports
+from qlumen.realtime.view.reviews.findings_json import told
+from qlumen.system.closing import Closing
+
+WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How many recordings the network works on at once, and how many exports are made."""
+
+    networks: threading.Semaphore
+    exports: threading.Semaphore
+
+
+class Recording(Closing):
+    """Worked on in threads and processes of its own from its making to `close`, which also
+    removes its folder. The methods may be called from several threads.
+
+    Args:
+        file: the recording. name: of it, for people.
+        folder: for all that is made of it; an upload lies in it, too.
+        turns: shared with all others.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        name: str,
+        folder: Path,
+        settings: Settings,
+        turns: Turns,
+    ) -> None:
+        self._file, self._folder, self._settings = file, folder, settings
+        self._turn = turns.networks
+        self.name = name
+        self._limits = Limits.of(settings)
+        self._overlay = Overlay(**settings.overlay.model_dump())
+        self._running: Running | None = None
+        self._review: Review | None = None
+        self._findings: Findings | None = None
+        self._state, self._message, self._found, self._version = "waiting", "", 0, 0
+        self._closed, self._stop_finding = threading.Event(), threading.Event()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._work = ThreadPoolExecutor(1, "view-review", lower_priority, (WRITER_NICENESS,))
+        self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
+        self._work.submit(self._guarded, self._make)
+
+    def state(self) -> dict[str, Any]:
+        """How far it is, as JSON."""
+        running = self._running
+        progress = running.progress if running and self._state == "reading" else None
+        done, expected = self._found, None if self._review is None else len(self._review.frames)
+        return {
+            "name": self.name,
+            "state": self._state,
+            "message": self._message,
+            "done": progress.done if progress else done,
+            "expected": progress.expected if progress else expected,
+            "seconds_left": progress.seconds_left if progress else None,
+            "version": self._version,
+            "exports": self.exports.state(),
+        }
+
+    def findings(self) -> dict[str, Any] | None:
+        """What was found, as JSON; None before."""
+        review, findings = self._review, self._findings
+        return told(review, findings, self._version) if review and findings else None
+
+    def find(self, high: float) -> None:
+        """Find anew with another threshold, the lower one no higher than it; from the stored
+        maps, so without the network. What was asked before is given up."""
+        review = self._review
+        if review is None:
+            return
+        own = review.manifest.thresholds
+        wanted = own.model_copy(update={"high": high, "low": min(own.low, high)})
+        with self._lock:
+            self._stop_finding.set()
+            stop = self._stop_finding = threading.Event()
+            self._state = "finding"
+        self._work.submit(self._guarded, lambda: self._find(review, wanted, stop))
+
+    def picture(self, place: int, overlay: bool) -> bytes | None:
+        """A frame as JPEG; None if there is no such frame."""
+        review, findings = self._review, self._findings
+        if review is None or findings is None or not 0 <= place < len(findings.frames):
+            return None
+        shown = findings.frames[place] if overlay else ()
+        return self._drawn(review, place, shown)
+
+    def track_picture(self, number: int) -> bytes | None:
+        """A lesion's best frame as JPEG; None if there is no such lesion."""
+        review, findings = self._review, self._findings
+        if review is None or findings is None or not 0 < number <= len(findings.tracks):
+            return None
+        best = findings.tracks[number - 1].best
+        return self._drawn(review, best.place, [best.finding])
+
+    def export(self, kind: str, patient: str | None, operator: str | None) -> None:
+        """Begin to write an export; `exports.state` tells of it."""
+        review, findings = self._review, self._findings
+        if review is not None and findings is not None:
+            self.exports.begin(kind, review.folder, findings.thresholds, patient, operator)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._stop_finding.set()
+        if self._running is not None:
+            self._running.cancel()
+        self.exports.close()
+        self._work.shutdown(cancel_futures=True)
+        if self._review is not None:
+            self._review.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make(self) -> None:
+        while not self._turn.acquire(timeout=WAIT_S):
+            if self._closed.is_set():
+                return
+        try:
+            self._run_network()
+        finally:
+            self._turn.release()
+
+    def _run_network(self) -> None:
+        if self._closed.is_set():
+            return
+        folder = self._folder / "review"
+        arguments = task.arguments(self._file, folder, self._settings, self.name)
+        self._state = "reading"
+        self._running = Running("review", arguments, self._limits)
+        if self._closed.is_set():
+            self._running.cancel()
+        result = self._running.result()
+        self._message = self._public(result["error"] or "")
+        review = self._review = Review(folder)
+        self._find(review, review.manifest.thresholds, self._stop_finding)
+
+    def _find(self, review: Review, wanted: Thresholds, stop: threading.Event) -> None:
+        self._state = "finding"
+
+        def on_frame(done: int) -> None:
+            self._found = done
+
+        with self._reading:
+            findings = find(review, wanted, on_frame, stop)
+        if stop.is_set():
+            return
+        self.exports.forget()
+        self._version += 1
+        self._findings, self._state = findings, "ready"
+
+    def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
+        with self._reading:
+            return jpeg(drawn(review, place, findings, self._overlay))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (QlumenError, OSError) as error:
+            self._fail(self._public(str(error)))
+        except BaseException:  # noqa: BLE001 - a pool keeps it to itself; told in the terminal
+            traceback.print_exc(file=sys.stderr)
+            self._fail("something went wrong on the server; its terminal says more")
+
+    def _fail(self, message: str) -> None:
+        self._state, self._message = "failed", message
+
+    def _public(self, message: str) -> str:
+        """Without the server's paths."""
+        return message.replace(str(self._file), self.name).replace(f"{self._folder}/", "")

@@ -1,0 +1,113 @@
+"""Which browser has which recording open: one each, and none that another may see."""
+
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import psutil
+
+from qlumen.errors import RefusedError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.view.reviews.job import Recording, Turns
+from qlumen.realtime.view.security.sessions import Session, Sessions
+from qlumen.system.closing import Closing
+
+NETWORKS_AT_ONCE, EXPORTS_AT_ONCE = 1, 2
+"""More wait for their turn: live video needs the processor, too."""
+PREFIX = "qlumen-recordings-"
+MAX_OPEN = 16
+"""Each takes room on the disk."""
+SWEEP_S = 20.0
+MAX_NAME_CHARACTERS = 120
+
+
+class Visits(Closing):
+    """Threads may share it. What a session opened is removed when it opens another one, when
+    it ends, and at `close`. The folders lie where nothing else of the page hands out files."""
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._settings, self._sessions = settings, sessions
+        remove_left()
+        self._root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._turns = Turns(
+            threading.Semaphore(NETWORKS_AT_ONCE), threading.Semaphore(EXPORTS_AT_ONCE)
+        )
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[Session, Recording]] = {}
+        self._closing = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="view-sweep", daemon=True)
+        self._sweeper.start()
+
+    def new_folder(self) -> Path:
+        """An empty one for what comes, only for this user of the computer."""
+        return Path(tempfile.mkdtemp(dir=self._root))
+
+    def open(self, session: Session, file: Path, name: str, folder: Path) -> None:
+        """Begin with a recording; `folder` is its own. What the session had open is closed.
+
+        Raises:
+            RefusedError: `MAX_OPEN` others are open.
+        """
+        self._check_room(session)
+        recording = Recording(file, printable_name(name), folder, self._settings, self._turns)
+        with self._lock:
+            before = self._open.pop(session.id, None)
+            self._open[session.id] = session, recording
+        if before:
+            before[1].close()
+
+    def _check_room(self, session: Session) -> None:
+        with self._lock:
+            others = len(self._open.keys() - {session.id})
+        if others >= MAX_OPEN:
+            raise RefusedError(f"{others} recordings are open here already; try again later")
+
+    def of(self, session: Session) -> Recording | None:
+        """What the session has open."""
+        with self._lock:
+            found = self._open.get(session.id)
+        return found[1] if found else None
+
+    def leave(self, session: Session) -> None:
+        """Close and remove what the session has open."""
+        with self._lock:
+            found = self._open.pop(session.id, None)
+        if found:
+            found[1].close()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._sweeper.join()
+        for session, _ in list(self._open.values()):
+            self.leave(session)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        while not self._closing.wait(SWEEP_S):
+            self.remove_ended()
+
+    def remove_ended(self) -> None:
+        """Close what sessions that ended had open."""
+        with self._lock:
+            ended = [session for session, _ in self._open.values()]
+        for session in ended:
+            if not self._sessions.lives(session):
+                self.leave(session)
+
+
+def remove_left() -> None:
+    """Remove what pages of this user that were killed could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+        if mine and number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def printable_name(name: str) -> str:
+    """The last part of a file's name as a browser gave it, without control characters."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(char for char in last if char.isprintable()).strip()
+    return shown[-MAX_NAME_CHARACTERS:] or "recording"

@@ -1,0 +1,191 @@
+"""What every request and every socket passes before anything else of the page sees it.
+
+In this order: the paths that exist, the name the browser used, the page it came from, its
+session, the size of what it sends. Refusals are plain text; nothing of an error gets out.
+"""
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from qlumen.realtime.view.security.sessions import Session, Sessions
+
+LOGIN = "/login"
+SESSION_KEY = "qlumen_session"
+"""Of the ASGI scope: the `Session` of the request."""
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+READING = frozenset({"GET", "HEAD"})
+GRADIO_PATHS = (
+    "/assets/", "/config", "/favicon.ico", "/gradio_api/app_id", "/gradio_api/heartbeat/",
+    "/gradio_api/info", "/gradio_api/startup-events", "/manifest.json", "/static/", "/svelte/",
+    "/theme.css",
+)  # fmt: skip
+"""Of the many that Gradio has, those its page needs; the others are answered as not found: its
+uploads among them, which would fill the disk, and its files, which are one browser's for all."""
+UPLOAD_PATH = "/recordings/upload"
+ASSETS = "/assets/"
+"""Named after their content, so browsers may keep them."""
+NOT_KEPT = {"Cache-Control": "no-store"}
+TOO_MUCH = "too much was sent"
+MAX_BODY_BYTES = 1 << 20
+"""Of a request that is no upload."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
+    "'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Referrer-Policy": "same-origin",  # without any, a form is posted with the origin null
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Gradio's page needs inline scripts and `eval`; nothing of it may load from elsewhere."""
+
+
+class Gate:
+    """ASGI middleware.
+
+    Args:
+        app: behind the gate.
+        prefixes: of the paths of the page's own routes, such as `/live/`.
+        sessions: all that are open.
+        cookie: name of the session's cookie.
+        secure: whether the page is served encrypted, so the cookie must be, too.
+        password: whether a session begins with a password. Without, each browser gets one,
+            and only names of the loopback are answered (a foreign name that leads here is an
+            attack: DNS rebinding).
+        upload_bytes: what one upload may hold.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        prefixes: tuple[str, ...],
+        sessions: Sessions,
+        cookie: str,
+        secure: bool,
+        password: bool,
+        upload_bytes: int,
+    ) -> None:
+        self._app, self._sessions, self._cookie = app, sessions, cookie
+        self._prefixes = (*prefixes, *GRADIO_PATHS)
+        self._secure, self._password, self._upload_bytes = secure, password, upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        session = self._session(headers)
+        token = None
+        if session is None and not self._password:
+            token, session = self._sessions.begin()
+        refusal = self._refusal(scope, headers, session)
+        if refusal is not None:
+            await refusal(scope, receive, _with_headers(send, NOT_KEPT))
+            return
+        scope[SESSION_KEY] = session
+        extra = {} if scope["path"].startswith(ASSETS) else dict(NOT_KEPT)
+        if token:
+            extra["Set-Cookie"] = self.set_cookie(token)
+        limit = self._upload_bytes if scope["path"] == UPLOAD_PATH else MAX_BODY_BYTES
+        await self._app(scope, _limited(receive, limit), _with_headers(send, extra))
+
+    def set_cookie(self, token: str) -> str:
+        """The header's value that gives a browser its token; an empty one takes it away."""
+        seconds = self._sessions.seconds if token else 0
+        secure = "; Secure" if self._secure else ""
+        return (
+            f"{self._cookie}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        )
+
+    def _session(self, headers: Headers) -> Session | None:
+        cookies: SimpleCookie = SimpleCookie()
+        try:
+            cookies.load(headers.get("cookie", ""))
+        except CookieError:
+            return None
+        morsel = cookies.get(self._cookie)
+        return self._sessions.find(morsel.value) if morsel else None
+
+    def _refusal(self, scope: Scope, headers: Headers, session: Session | None) -> ASGIApp | None:
+        path, socket = scope["path"], scope["type"] == "websocket"
+        host = headers.get("host", "")
+        public = path == LOGIN and self._password
+        if not (path == "/" or public or path.startswith(self._prefixes)):
+            return _refused(socket, 404, "not found")
+        if not self._password and _name(host) not in LOOPBACK_NAMES:
+            return _refused(socket, 403, "this page answers to 127.0.0.1 and localhost only")
+        if (socket or scope["method"] not in READING) and not _own(headers.get("origin"), host):
+            return _refused(socket, 403, "asked by another page")
+        if session is not None or public:
+            return self._too_large(path, headers, socket)
+        if path == "/" and not socket:
+            return RedirectResponse(LOGIN, 303)
+        return _refused(socket, 401, "log in first")
+
+    def _too_large(self, path: str, headers: Headers, socket: bool) -> ASGIApp | None:
+        length = headers.get("content-length", "0")
+        limit = self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
+        if not length.isdecimal() or int(length) > limit:
+            return _refused(socket, 413, TOO_MUCH)
+        return None
+
+
+def _own(origin: str | None, host: str) -> bool:
+    """Whether a page of this host asks. Programs that are no browsers send no origin."""
+    return origin is None or origin.partition("://")[2] == host
+
+
+def _name(host: str) -> str | None:
+    """`localhost` of `localhost:7860`; None for what is no host."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _refused(socket: bool, status: int, text: str) -> ASGIApp:
+    if socket:
+        return _closed
+    close = {"Connection": "close"} if status == 413 else {}
+    return PlainTextResponse(text, status, close)
+
+
+async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close", "code": 1008})
+
+
+def _with_headers(send: Send, extra: dict[str, str]) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            for name, value in extra.items():
+                headers.append(name, value)
+        await send(message)
+
+    return sending
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    taken = 0
+
+    async def receiving() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise HTTPException(413, TOO_MUCH)
+        return message
+
+    return receiving

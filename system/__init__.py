@@ -1,0 +1,1 @@
+"""The machine below: files, caches, processes and the terminal. Nothing of video."""

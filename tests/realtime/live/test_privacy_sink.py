@@ -1,0 +1,172 @@
+"""Nothing that writes or sends receives a picture that was not masked."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from qlumen.errors import SinkError
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.endoscope.privacy import Privacy
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.privacy_sink import PrivacyGuard
+from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.sink_runner import Outlet, OutletRunner
+from qlumen.realtime.pixels.annotated import Drawn
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
+
+from support.live_process import SMALL_SCENE
+from support.media import read_video, result_of
+
+CORNER = ["privacy.regions=[[0, 0, 0.25, 0.5]]", "privacy.pixelate_outside_body=false"]
+
+
+class Kept(Sink):
+    def __init__(self) -> None:
+        self.images: list[Image] = []
+
+    def write(self, result: FrameResult) -> None:
+        assert result.frame.planes is None
+        assert result.drawn is None or isinstance(result.drawn, np.ndarray)
+        self.images += [result.frame.image, *([] if result.drawn is None else [result.shown])]
+
+    def close(self) -> None:
+        pass
+
+
+def note(kind: str, **fields: Any) -> None:
+    """Nobody reads it here."""
+
+
+def guarded(
+    privacy: Privacy | None = None, overrides: Sequence[str] = CORNER
+) -> tuple[PrivacyGuard, OutletRunner, Kept]:
+    settings = load_settings(None, overrides)
+    kept = Kept()
+    runner = OutletRunner(Outlet("out", lambda: kept, 50), LatencyRecorder(), note)
+    runner.start()
+    chosen = privacy or Privacy(**settings.privacy.model_dump())
+    return PrivacyGuard(chosen, settings, [runner]), runner, kept
+
+
+def test_picture_and_drawing_are_both_masked() -> None:
+    """Of each, the region is black and the rest is as it was; what was decoded, and a
+    recorder would take instead, is left out."""
+    guard, runner, kept = guarded()
+    image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
+    drawn = np.flipud(image).copy()
+    result = result_of(image, drawn=drawn)
+    unmasked = Planes(to_picture(image), FramePool())
+    in_parts = Drawn(drawn, (), FramePool())
+    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked), drawn=in_parts))
+    runner.close(30)
+    assert len(kept.images) == 2
+    for given, got in zip((unmasked.bgr(), drawn), kept.images, strict=True):
+        assert not got[:60, :40].any()
+        assert np.array_equal(got[:, 40:], given[:, 40:])
+        assert np.array_equal(got[60:], given[60:])
+
+
+def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
+    """A grey room with lettering after the scene: no frame of it comes out as it was."""
+    privacy = Privacy(regions=(), outside_field=False, pixelate_outside_body=True)
+    guard, runner, kept = guarded(privacy)
+    scene = SceneSource(SceneSettings(width=160, height=120))
+    room = np.full((120, 160, 3), 140, np.uint8)
+    room[40:80:3, 30:130:2] = (220, 215, 210)
+    for index in range(3):
+        guard.write(result_of(scene.frame(index).image, index))
+    for index in range(3, 6):
+        guard.write(result_of(room, index))
+    runner.close(30)
+    inside, outside = kept.images[:3], kept.images[3:]
+    assert all(np.array_equal(got, scene.frame(index).image) for index, got in enumerate(inside))
+    assert len(outside) == 3
+    assert not any(np.array_equal(got, room) for got in outside)
+
+
+def test_nothing_is_let_through_until_a_field_is_seen() -> None:
+    """A dark picture with a name on it, before the endoscope's light: black. With the field in
+    view the picture inside of it is let through."""
+    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
+    name = np.zeros((120, 160, 3), np.uint8)
+    name[10:14, 5:40:2] = 255
+    scene = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
+    guard.write(result_of(name, 0, drawn=name))
+    guard.write(result_of(scene, 50))
+    runner.close(30)
+    assert not kept.images[0].any()
+    assert not kept.images[1].any()
+    assert np.array_equal(kept.images[2][50:70, 60:100], scene[50:70, 60:100])
+
+
+@pytest.mark.parametrize("level_bgr", [(200, 60, 20), (150, 150, 150)], ids=["blue", "grey"])
+def test_a_screen_that_was_full_does_not_count_as_field_afterwards(
+    level_bgr: tuple[int, int, int],
+) -> None:
+    """A second of a full screen, then the endoscope's picture with a name beside the field: the
+    name is on no picture that is written."""
+    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
+    full = np.full((240, 320, 3), level_bgr, np.uint8)
+    scene = SceneSource(SceneSettings(width=320, height=240))
+    for index in range(25):
+        guard.write(result_of(full, index))
+    for index in range(25, 50):
+        named = scene.frame(index).image.copy()
+        named[6:16:2, 2:30:2] = 255
+        guard.write(result_of(named, index))
+    runner.close(30)
+    after = kept.images[25:]
+    assert len(after) == 25
+    assert all(not picture[:20, :32].any() for picture in after)
+    assert after[-1][100:140, 140:180].any()
+
+
+def test_a_guard_that_fails_lets_nothing_through() -> None:
+    """It is detached as any sink; what it guards gets no further picture."""
+
+    class Broken(Privacy):
+        def __call__(self, *_: object) -> Image:
+            raise SinkError("made to fail")
+
+    broken = Broken(regions=(), outside_field=True, pixelate_outside_body=True)
+    guard, runner, kept = guarded(broken)
+    told = threading.Event()
+
+    def note_it(kind: str, **fields: Any) -> None:
+        if kind == "sink_detached":
+            told.set()
+
+    outer = OutletRunner(Outlet("privacy", lambda: guard, 4), LatencyRecorder(), note_it)
+    outer.start()
+    outer.put(result_of(np.zeros((8, 8, 3), np.uint8)))
+    assert told.wait(30)
+    outer.close(30)
+    runner.close(30)
+    assert kept.images == []
+
+
+def test_recordings_of_a_session_are_masked(tmp_path: Path) -> None:
+    """With overlay and without: the region is black in every decoded frame."""
+    settings = load_settings(None, [*SMALL_SCENE, "scene.frames=15", *CORNER])
+    outputs = LiveOutputs(record=tmp_path / "o.mp4", record_clean=tmp_path / "c.mp4")
+    with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
+        session.run()
+    for name in ("o.mp4", "c.mp4"):
+        _, pictures = read_video(tmp_path / name)
+        assert len(pictures) > 5
+        for picture in pictures:
+            assert picture[30:112, 4:72].max() < 16  # below the AI's plate, beside the soft edge
+            assert picture[120:, 80:].max() > 60

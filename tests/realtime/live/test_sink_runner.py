@@ -1,0 +1,203 @@
+"""No outlet holds up the video or another outlet; what they lose is counted and told."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live import sink_runner as outlets
+from qlumen.realtime.live.sink_runner import Outlet, OutletRunner
+from qlumen.realtime.sinks.base import Sink
+
+from support.media import result_of
+
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+
+
+class Kept(Sink):
+    """Remembers indices; waits for `gate` in each write; raises `error` at frame `fails_at`."""
+
+    def __init__(self, fails_at: int = -1, error: BaseException | None = None) -> None:
+        self.indices: list[int] = []
+        self.fails_at, self.error = fails_at, error
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.closed = 0
+
+    def write(self, result: FrameResult) -> None:
+        self.entered.set()
+        self.gate.wait(30)
+        if self.error and result.frame.index == self.fails_at:
+            raise self.error
+        self.indices.append(result.frame.index)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, kind: str, **fields: object) -> None:
+        self.lines.append((kind, fields))
+
+
+def run(sink: Sink, note: Journal, frames: int = 3, *, reopens: bool = False) -> OutletRunner:
+    runner = OutletRunner(Outlet("out", lambda: sink, frames, reopens), LatencyRecorder(), note)
+    runner.start()
+    return runner
+
+
+def put(runner: OutletRunner, *indices: int) -> None:
+    for index in indices:
+        runner.put(result_of(IMAGE, index))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+def test_what_waits_is_written_before_the_sink_is_closed() -> None:
+    """Closing loses nothing that the queue had taken."""
+    sink, note = Kept(), Journal()
+    sink.gate.clear()
+    runner = run(sink, note, frames=10)
+    put(runner, *range(5))
+    sink.gate.set()
+    runner.close(30)
+    assert (sink.indices, sink.closed, runner.written) == ([0, 1, 2, 3, 4], 1, 5)
+
+
+def test_a_slow_sink_loses_frames_and_counts_them() -> None:
+    """The newest wait; the number of lost and written frames is that of the given ones."""
+    sink, note = Kept(), Journal()
+    sink.gate.clear()
+    runner = run(sink, note, frames=2)
+    put(runner, 0)
+    assert sink.entered.wait(30)
+    put(runner, *range(1, 10))
+    assert runner.drops["out_slow"] == 7
+    sink.gate.set()
+    runner.close(30)
+    assert sink.indices == [0, 8, 9]
+
+
+@pytest.mark.parametrize("error", [SinkError("disk full"), ZeroDivisionError("a bug")])
+def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None:
+    """It gets no further frame, and the note says why."""
+    sink, note = Kept(fails_at=1, error=error), Journal()
+    runner = run(sink, note)
+    put(runner, 0)
+    wait_until(lambda: sink.indices == [0])
+    put(runner, 1)
+    wait_until(lambda: not runner.attached)
+    put(runner, 2)
+    runner.close(30)
+    assert (sink.indices, sink.closed) == ([0], 1)
+    (kind, fields) = note.lines[0]
+    assert kind == "sink_detached"
+    assert str(error) in fields["reason"]
+    assert any(str(error) in line for line in runner.notes)
+
+
+def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
+    """The one that it broke at, those that waited, and those that came later: with what was
+    written they are all that were given."""
+    sink, note = Kept(fails_at=1, error=SinkError("disk full")), Journal()
+    runner = run(sink, note)
+    put(runner, 0)
+    wait_until(lambda: sink.indices == [0])
+    sink.gate.clear()
+    sink.entered.clear()
+    put(runner, 1)
+    assert sink.entered.wait(30)
+    put(runner, 2, 3)
+    sink.gate.set()
+    wait_until(lambda: not runner.attached)
+    put(runner, 4, 5)
+    runner.close(30)
+    assert (runner.written, runner.drops) == (1, {"out_slow": 0, "out_detached": 5})
+
+
+def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an attempt that fails and one that works, frames flow again."""
+    monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
+    note, second = Journal(), Kept()
+    attempts: list[Sink | SinkError] = [
+        Kept(fails_at=0, error=SinkError("peer gone")), SinkError("still gone"), second,
+    ]  # fmt: skip
+
+    def open_next() -> Sink:
+        attempt = attempts.pop(0)
+        if isinstance(attempt, SinkError):
+            raise attempt
+        return attempt
+
+    runner = OutletRunner(Outlet("out", open_next, 3, reopens=True), LatencyRecorder(), note)
+    runner.start()
+    put(runner, 0)
+    wait_until(lambda: ("sink_attached", {"sink": "out"}) in note.lines)
+    put(runner, 1)
+    runner.close(30)
+    assert second.indices == [1]
+    assert [kind for kind, _ in note.lines] == ["sink_detached", "sink_attached"]
+
+
+def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came meanwhile are lost, and counted."""
+    monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(outlets, "REOPEN_MAX_SECONDS", 0.01)
+    back, second = threading.Event(), Kept()
+    firsts = [Kept(fails_at=0, error=SinkError("peer gone"))]
+
+    def open_next() -> Sink:
+        if firsts:
+            return firsts.pop()
+        if not back.is_set():
+            raise SinkError("still gone")
+        return second
+
+    runner = OutletRunner(Outlet("out", open_next, 3, reopens=True), LatencyRecorder(), Journal())
+    runner.start()
+    put(runner, 0)
+    wait_until(lambda: not runner.attached)
+    put(runner, 1, 2)
+    back.set()
+    wait_until(lambda: runner.attached)
+    put(runner, 3)
+    runner.close(30)
+    assert second.indices == [3]
+    assert (runner.written, runner.drops) == (1, {"out_slow": 0, "out_detached": 3})
+
+
+def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
+    """Closing gives up after its time, says so, and counts what still waited."""
+    sink, note = Kept(), Journal()
+    sink.gate.clear()
+    runner = run(sink, note)
+    put(runner, 0)
+    assert sink.entered.wait(30)
+    put(runner, 1, 2)
+    runner.close(0.05)
+    assert runner.drops["out_slow"] == 2
+    assert "did not finish" in runner.notes[-1]
+    sink.gate.set()
+
+
+def test_a_runner_that_was_never_started_closes_its_sink() -> None:
+    """When a later output cannot be opened, the earlier ones are closed."""
+    sink = Kept()
+    OutletRunner(Outlet("out", lambda: sink, 3), LatencyRecorder(), Journal()).close(1)
+    assert sink.closed == 1

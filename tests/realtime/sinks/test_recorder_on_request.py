@@ -1,0 +1,105 @@
+"""A recording on request: begun, ended, begun again; one that fails costs only itself."""
+
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import Frame, FrameResult, Segmentation
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.recorder import LiveRecorder
+from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
+from qlumen.realtime.sources.base import SourceInfo
+
+from support.media import pictures, read_video
+
+INFO = SourceInfo("test", 64, 48, Fraction(25), None)
+NOTHING = Segmentation(np.zeros((48, 64), np.uint8), (), np.zeros((1, 1), np.float32))
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        self.kinds.append(kind)
+
+
+def results(count: int, start: int = 0) -> list[FrameResult]:
+    base = Fraction(1, 1_000_000)
+    return [
+        FrameResult(Frame(i, i * 40_000, base, image, 0), NOTHING, image)
+        for i, image in enumerate(pictures(count), start)
+    ]
+
+
+def test_each_recording_holds_the_frames_of_its_time(tmp_path: Path) -> None:
+    """Two of them, of 5 and 7 frames, out of 30; both play."""
+    journal = Journal()
+    with RecorderOnRequest(tmp_path, partial(LiveRecorder, info=INFO), journal) as recorder:
+        for index, result in enumerate(results(30)):
+            if index in (3, 8, 15, 22):
+                recorder.toggle()
+            recorder.write(result)
+            assert (recorder.path is not None) == (3 <= index < 8 or 15 <= index < 22)
+    lengths = sorted(len(read_video(file)[0]) for file in tmp_path.glob("*.mp4"))
+    assert lengths == [5, 7]
+    assert journal.kinds == ["recording_started", "recording_ended"] * 2
+
+
+def test_the_end_closes_what_runs(tmp_path: Path) -> None:
+    """Without another request the file is whole."""
+    with RecorderOnRequest(tmp_path, partial(LiveRecorder, info=INFO), Journal()) as recorder:
+        recorder.toggle()
+        for result in results(10):
+            recorder.write(result)
+    (file,) = tmp_path.glob("*.mp4")
+    assert len(read_video(file)[0]) == 10
+
+
+def test_a_recording_that_cannot_begin_is_told_and_the_next_one_works(tmp_path: Path) -> None:
+    """The folder is gone and comes back; nothing is raised."""
+    journal, folder = Journal(), tmp_path / "gone"
+    with RecorderOnRequest(folder, partial(LiveRecorder, info=INFO), journal) as recorder:
+        recorder.toggle()
+        recorder.write(results(1)[0])
+        assert journal.kinds == ["recording_failed"]
+        assert recorder.path is None
+        folder.mkdir()
+        recorder.toggle()
+        for result in results(5):
+            recorder.write(result)
+    assert len(list(folder.glob("*.mp4"))) == 1
+
+
+def test_a_recording_that_breaks_ends_alone(tmp_path: Path) -> None:
+    """A full disk in its middle: told once, closed once, no more written to."""
+    journal = Journal()
+
+    class Breaking(Sink):
+        def __init__(self, path: Path) -> None:
+            self.written, self.closed = 0, 0
+
+        def write(self, result: FrameResult) -> None:
+            self.written += 1
+            if self.written == 3:
+                raise SinkError("disk full")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    made: list[Breaking] = []
+
+    def opened(path: Path) -> Breaking:
+        made.append(Breaking(path))
+        return made[-1]
+
+    with RecorderOnRequest(tmp_path, opened, journal) as recorder:
+        recorder.toggle()
+        for result in results(10):
+            recorder.write(result)
+    assert journal.kinds == ["recording_started", "recording_failed"]
+    assert [(breaking.written, breaking.closed) for breaking in made] == [(3, 1)]

@@ -1,0 +1,299 @@
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from qlumen.errors import ConfigError
+from qlumen.realtime.config.network import TemporalSettings
+from qlumen.realtime.frames import Finding, Segmentation, Track
+from qlumen.realtime.pixels.arrays import Box
+from qlumen.realtime.tracking.tracks import FORBIDDEN, STALL_S, Tracker, assign, pair_costs, shown
+
+from support import naive_flow
+
+SIZE = (200, 150)
+FRAME_S = 0.04
+SLACK_S = 0.002
+HERE, ELSEWHERE = (20, 20, 40, 40), (120, 80, 150, 110)
+STILL = np.zeros((15, 20, 2), np.float32)
+
+
+def finding(box: Box, score: float = 0.9) -> Finding:
+    """A filled rectangle."""
+    x0, y0, x1, y1 = box
+    corners = [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]]
+    return Finding(box, score, (x1 - x0) * (y1 - y0), np.array(corners, np.int32))
+
+
+def play(tracker: Tracker, seen: str, box: Box = HERE, start: int = 0) -> list[tuple[Track, ...]]:
+    """A frame a letter: `x` with a finding at `box`, `.` without, `-` not judged at all."""
+    results = []
+    for index, letter in enumerate(seen, start):
+        if letter != "-":
+            findings = [finding(box)] if letter == "x" else []
+            results.append(tracker.update(findings, index * FRAME_S, STILL, SIZE))
+    return results
+
+
+def story(results: Sequence[tuple[Track, ...]]) -> str:
+    """`_` nothing, `?` a track without alarm, `N` its new alarm, `A` its alarm."""
+    marks = {(False, False): "?", (True, True): "N", (True, False): "A"}
+    return "".join(marks[one[0].alarm, one[0].new] if one else "_" for one in results)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ("xxxxxxxx", "??????NA"),  # six frames withheld, the seventh is shown
+        ("xxxxxx..", "??????__"),  # a run of six never is
+        ("xxx.xxxxxxx", "???_??????N"),  # a miss before the alarm starts anew
+        ("xxxxxxxx.....x", "??????NAAAA__?"),  # released after three; then another track
+        ("xxxxxxxx...xxx", "??????NAAAAAAA"),  # bridged
+        ("x-----xx", "?NA"),  # skipped frames do not count as missed
+        ("x--x.-x--x--x", "??_??N"),  # a miss is one judged frame without a finding
+    ],
+)
+def test_hold_and_release_worked_by_hand(seen: str, expected: str) -> None:
+    """At 25/s with a hold of 0.24 s, a release of 0.12 s and no gap."""
+    tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.0)
+    assert story(play(tracker, seen)) == expected
+
+
+@pytest.mark.parametrize(("seen", "expected"), [("xx.xxxxx", "??????NA"), ("xx..xxxx", "???_????")])
+def test_a_gap_before_the_alarm_is_bridged_if_asked(seen: str, expected: str) -> None:
+    """With a gap of one frame, a single miss leaves the track its age, two end it."""
+    tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.04)
+    assert story(play(tracker, seen)) == expected
+
+
+def test_alarm_begins_on_a_frame_with_the_finding() -> None:
+    """A track that comes of age while unseen waits for its next sighting."""
+    tracker = Tracker(hold_s=0.08, release_s=0.2, gap_s=0.2)
+    assert story(play(tracker, "xx..x")) == "????N"
+
+
+def test_a_lesion_over_the_edge_of_a_stall_is_another() -> None:
+    """After more than STALL_S without any frame judged, nothing is continued."""
+    tracker = Tracker(hold_s=0.24)
+    first = tracker.update([finding(HERE)], 0.0, STILL, SIZE)
+    second = tracker.update([finding(HERE)], STALL_S + 0.1, STILL, SIZE)
+    assert (first[0].number, second[0].number) == (1, 2)
+
+
+def test_time_that_runs_back_ends_all_tracks() -> None:
+    """As when a file starts again: numbers go on, holds start anew."""
+    tracker = Tracker(hold_s=0.08)
+    assert story(play(tracker, "xxx", start=10)) == "??N"
+    assert story(play(tracker, "xxx")) == "??N"
+    assert play(tracker, "x", start=3)[0][0].number == 2
+
+
+def test_reset_ends_all_tracks_and_keeps_counting() -> None:
+    """A number names one lesion of a run, also across a reset."""
+    tracker = Tracker()
+    play(tracker, "xxx")
+    tracker.reset()
+    assert [track.number for track in play(tracker, "x", start=3)[0]] == [2]
+
+
+def test_another_frame_size_ends_all_tracks() -> None:
+    """Places of the old size mean nothing in the new one."""
+    tracker = Tracker(hold_s=0.0, release_s=10.0)
+    play(tracker, "x")
+    assert tracker.update([], FRAME_S, None, (30, 30)) == ()
+
+
+def test_tracks_follow_the_motion() -> None:
+    """Two lesions that swap places under a moving picture keep their numbers; without the
+    flow they are taken for each other."""
+    left, right = (20, 20, 40, 40), (60, 20, 80, 40)
+    further = (100, 20, 120, 40)
+    flow = np.full((15, 20, 2), (4.0, 0.0), np.float32)  # 40 px of the frame to the right
+    for motion, expected in ((flow, {1: right, 2: further}), (None, {1: further, 2: right})):
+        tracker = Tracker()
+        tracker.update([finding(left), finding(right)], 0.0, None, SIZE)
+        tracks = tracker.update([finding(further), finding(right)], FRAME_S, motion, SIZE)
+        if motion is not None:
+            assert {track.number: track.finding.box for track in tracks} == expected
+        else:
+            assert {track.finding.box: track.number for track in tracks}[right] == 2
+
+
+def test_an_unseen_alarm_is_carried_along() -> None:
+    """Its last finding moves with the picture, and leaves with it."""
+    tracker = Tracker(hold_s=0.0, release_s=10.0)
+    flow = np.full((15, 20, 2), (2.0, 1.0), np.float32)  # 20 px right, 10 px down
+    tracker.update([finding(HERE)], 0.0, flow, SIZE)
+    (track,) = tracker.update([], FRAME_S, flow, SIZE)
+    assert track.finding.box == (40, 30, 60, 50)
+    assert track.alarm
+    assert not track.new
+    for index in range(2, 9):
+        tracks = tracker.update([], index * FRAME_S, flow, SIZE)
+    assert [track.finding.box for track in tracks] == [(180, 100, 200, 120)]
+    assert tracker.update([], 9 * FRAME_S, flow, SIZE) == ()
+
+
+def test_what_is_far_is_another_lesion() -> None:
+    """A finding without overlap, far away, starts a track of its own."""
+    tracker = Tracker()
+    play(tracker, "xxx")
+    tracks = tracker.update([finding(ELSEWHERE)], 3 * FRAME_S, STILL, SIZE)
+    assert [(track.number, track.finding.box) for track in tracks] == [(2, ELSEWHERE)]
+
+
+def test_shown_are_the_alarms_alone() -> None:
+    """Mask and findings hold the tracks with alarm; the map is passed on."""
+    tracks = [
+        Track(1, finding(HERE), 0.0, True, False),
+        Track(2, finding((90, 10, 95, 12)), 0.0, False, False),
+        Track(3, finding(ELSEWHERE), 0.0, True, True),
+    ]
+    empty = Segmentation(np.zeros(SIZE[::-1], np.uint8), (), np.zeros((2, 2), np.float32))
+    drawn = shown(tracks, empty)
+    expected = np.zeros(SIZE[::-1], np.uint8)
+    expected[20:40, 20:40] = expected[80:110, 120:150] = 1
+    np.testing.assert_array_equal(drawn.mask, expected)
+    assert [one.box for one in drawn.findings] == [ELSEWHERE, HERE]
+    assert drawn.probability is empty.probability
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> Box:
+    x, y = draw(st.integers(0, 180)), draw(st.integers(0, 130))
+    return x, y, x + draw(st.integers(1, 20)), y + draw(st.integers(1, 20))
+
+
+Frames = list[tuple[float, list[Box]]]
+FRAMES = st.lists(
+    st.tuples(st.sampled_from([0.02, 0.04, 0.12, 0.7]), st.lists(boxes(), max_size=4, unique=True)),
+    max_size=12,
+)
+LIMITS = st.fixed_dictionaries(
+    {
+        "hold_s": st.sampled_from([0.0, 0.08, 0.24]),
+        "release_s": st.sampled_from([0.0, 0.1, 0.3]),
+        "gap_s": st.sampled_from([0.0, 0.05]),
+    }
+)
+
+
+def run(frames: Frames, limits: dict[str, float], flip: bool = False) -> list[tuple[Track, ...]]:
+    """Frames are steps of time in seconds, and boxes."""
+    tracker, time_s, results = Tracker(**limits), 0.0, []
+    for step, found in frames:
+        time_s += step
+        order = found[::-1] if flip else found
+        results.append(tracker.update([finding(box) for box in order], time_s, STILL, SIZE))
+    return results
+
+
+@settings(max_examples=150, deadline=None)
+@given(FRAMES, LIMITS)
+def test_whatever_is_found(frames: Frames, limits: dict[str, float]) -> None:
+    """Numbers are unique, ascending, never come back; each finding is in one track; no alarm
+    before the hold; `new` once, with the alarm's first frame, and alarms do not go away
+    before their track."""
+    time_s, alarms, gone, last = 0.0, set(), set(), set()
+    for (step, found), tracks in zip(frames, run(frames, limits), strict=True):
+        time_s += step
+        numbers = [track.number for track in tracks]
+        assert numbers == sorted(set(numbers))
+        assert not gone & set(numbers)
+        assert set(found) <= {track.finding.box for track in tracks}
+        for track in tracks:
+            assert track.new == (track.alarm and track.number not in alarms)
+            assert track.alarm or track.number not in alarms
+            assert not track.new or time_s - track.since_s >= limits["hold_s"] - SLACK_S
+            if track.alarm:
+                alarms.add(track.number)
+        gone |= last - set(numbers)
+        last = set(numbers)
+
+
+@settings(max_examples=150, deadline=None)
+@given(FRAMES, LIMITS)
+def test_unseen_tracks_do_not_outlast_their_limits(
+    frames: Frames, limits: dict[str, float]
+) -> None:
+    """A track is of this frame, or was seen within its limit."""
+    time_s, seen = 0.0, {}
+    for (step, found), tracks in zip(frames, run(frames, limits), strict=True):
+        time_s += step
+        for track in tracks:
+            if track.finding.box in found:
+                seen[track.number] = time_s
+            limit = limits["release_s" if track.alarm else "gap_s"]
+            assert time_s - seen[track.number] <= limit + SLACK_S
+
+
+@settings(max_examples=100, deadline=None)
+@given(FRAMES, LIMITS)
+def test_order_of_findings_does_not_matter(frames: Frames, limits: dict[str, float]) -> None:
+    """Turned around, all frames give the same tracks."""
+
+    def told(results: list[tuple[Track, ...]]) -> list[list[tuple[object, ...]]]:
+        return [[(t.number, t.finding.box, t.since_s, t.alarm, t.new) for t in tracks]
+                for tracks in results]  # fmt: skip
+
+    assert told(run(frames, limits)) == told(run(frames, limits, flip=True))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(boxes(), max_size=4), st.lists(boxes(), max_size=4))
+def test_assignment_is_the_best_of_all(before: list[Box], now: list[Box]) -> None:
+    """As many pairs as possible, and at the least cost, as trying all orders finds."""
+    costs = pair_costs(before, now, 0.1, 0.5)
+    pairs = assign(costs)
+    assert len(set(pairs.values())) == len(pairs)
+    total = sum(costs[row, column] for row, column in pairs.items())
+    best, least = naive_flow.cheapest_pairs(costs, FORBIDDEN)
+    assert len(pairs) == best
+    assert total == pytest.approx(least)
+
+
+def filled(box: Box) -> NDArray[np.bool_]:
+    mask = np.zeros((160, 210), bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(boxes(), boxes())
+def test_cost_of_overlap_is_that_of_the_pixels(before: Box, now: Box) -> None:
+    """1 - IoU counted on masks, or 1 and the distance, or forbidden."""
+    a, b = filled(before), filled(now)
+    iou = (a & b).sum() / (a | b).sum()
+    middles = [np.array([x0 + x1, y0 + y1]) / 2 for x0, y0, x1, y1 in (before, now)]
+    diagonals = [np.hypot(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (before, now)]
+    distance = np.linalg.norm(middles[0] - middles[1]) / np.mean(diagonals)
+    far = 1 + distance if distance <= 0.5 else FORBIDDEN
+    expected = 1 - iou if iou >= 0.1 else far
+    assert pair_costs([before], [now], 0.1, 0.5)[0, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("limits", [{"hold_s": -1}, {"min_overlap": 0}, {"max_distance": -0.1}])
+def test_bad_limits_are_refused(limits: dict[str, float]) -> None:
+    """The value that was got is in the message."""
+    with pytest.raises(ConfigError, match=f"{next(iter(limits))} {next(iter(limits.values()))}"):
+        Tracker(**limits)
+
+
+def test_defaults_are_those_of_the_settings() -> None:
+    """A tracker made without settings is the one of the default settings."""
+    limits = TemporalSettings().model_dump(exclude={"smoothing"})
+    numbers = count(1)
+    assert Tracker(numbers=numbers, **limits).__dict__ == Tracker(numbers=numbers).__dict__
+
+
+def test_numbers_go_on_in_a_tracker_that_follows_another() -> None:
+    """Two trackers that share their numbers use none twice."""
+    numbers = count(1)
+    first, second = Tracker(numbers=numbers), Tracker(numbers=numbers)
+    found = [finding(HERE)]
+    used = [one.update(found, 0.0, None, SIZE)[0].number for one in (first, second)]
+    assert used == [1, 2]

@@ -1,0 +1,210 @@
+"""Pictures for browsers: the newest only, encoded once for all, and nobody waits."""
+
+import threading
+import time
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import (
+    AiState,
+    Condition,
+    Finding,
+    Frame,
+    FrameResult,
+    LiveState,
+    Segmentation,
+    Track,
+)
+from qlumen.realtime.view.live.feed import Feed, WebSink
+from qlumen.realtime.view.live.figures import Figures
+from qlumen.realtime.view.live.gallery import MAX_SHOWN, SIDE_PX, Gallery
+
+from support.media import pictures
+
+NOTHING = Segmentation(np.zeros((48, 64), np.uint8), (), np.zeros((1, 1), np.float32))
+STATE = LiveState(AiState.ON, 0, 40.0, Condition.CLEAR, (), False, True)
+
+
+def result(index: int, width: int = 64, height: int = 48) -> FrameResult:
+    image = pictures(1, width, height)[0]
+    frame = Frame(index, index, Fraction(1, 25), image, time.monotonic_ns())
+    return FrameResult(frame, NOTHING, image.copy(), {}, STATE)
+
+
+def track(number: int, score: float, box: tuple[int, int, int, int]) -> Track:
+    contour = np.array([[box[0], box[1]]], np.int32)
+    return Track(number, Finding(box, score, 9, contour), 1.0, alarm=True, new=False)
+
+
+@given(st.lists(st.sampled_from(["frame", "take", "drew", "old"]), max_size=60))
+def test_a_viewer_has_the_newest_and_few_on_their_way(turns: list[str]) -> None:
+    """Whatever happens in which order: against a list kept by hand."""
+    feed = Feed(viewers=1, in_flight=2)
+    viewer = feed.join(lambda: None)
+    published, taken, way = 0, 0, []
+    for turn in turns:
+        if turn == "frame":
+            published += 1
+            feed.publish(published, 0, b"jpeg")
+        elif turn == "take":
+            picture = viewer.take()
+            wanted = published if published > taken and len(way) < 2 else None
+            assert (picture.number if picture else None) == wanted
+            taken = wanted or taken
+            way += [wanted] if wanted else []
+        elif turn == "drew" and way:
+            viewer.drew(way.pop(0))
+        else:
+            viewer.drew(0)
+        assert viewer.ready == (len(way) < 2)
+
+
+def test_nothing_is_encoded_while_nobody_can_take_it() -> None:
+    """No viewer, or only one with too many on their way: no JPEG is made."""
+    feed = Feed(viewers=2, in_flight=1)
+    with WebSink(feed, width_px=64, jpeg_quality=80) as sink:
+        sink.write(result(0))
+        assert feed.newest is None
+        viewer = feed.join(lambda: None)
+        sink.write(result(1))
+        first = viewer.take()
+        sink.write(result(2))
+        assert feed.published == 1
+        assert first is not None
+        viewer.drew(first.number)
+        assert viewer.take() is None
+        sink.write(result(3))
+        taken = viewer.take()
+    assert taken is not None
+    assert taken.frame == 3
+    assert viewer.delay_ms is not None
+
+
+def test_all_viewers_get_the_same_bytes() -> None:
+    """One encoding for all, which decodes to nearly the drawn picture."""
+    feed = Feed(viewers=3, in_flight=1)
+    viewers = [feed.join(lambda: None) for _ in range(3)]
+    given_ = result(0)
+    with WebSink(feed, width_px=64, jpeg_quality=95) as sink:
+        sink.write(given_)
+    taken = [viewer.take() for viewer in viewers]
+    assert taken[0] is not None
+    assert all(picture is taken[0] for picture in taken)
+    decoded = cv2.imdecode(np.frombuffer(taken[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert given_.drawn is not None
+    assert np.abs(decoded.astype(int) - given_.drawn).mean() < 8
+
+
+def test_wide_pictures_are_made_as_small_as_asked() -> None:
+    """The proportions stay."""
+    feed = Feed(viewers=1, in_flight=1)
+    viewer = feed.join(lambda: None)
+    with WebSink(feed, width_px=100, jpeg_quality=80) as sink:
+        sink.write(result(0, 400, 300))
+    picture = viewer.take()
+    assert picture is not None
+    decoded = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == (75, 100, 3)
+
+
+def test_there_is_a_limit_to_viewers() -> None:
+    """One more is refused with the setting's name; one who leaves makes room."""
+    feed = Feed(viewers=1, in_flight=1)
+    first = feed.join(lambda: None)
+    with pytest.raises(SinkError, match=r"view\.viewers"):
+        feed.join(lambda: None)
+    first.leave()
+    first.leave()
+    assert feed.viewers == 0
+    feed.join(lambda: None)
+
+
+def test_who_waits_is_woken() -> None:
+    """By the next picture, from the sink's thread."""
+    feed, woken = Feed(viewers=1, in_flight=1), threading.Event()
+    feed.join(woken.set)
+    with WebSink(feed, width_px=64, jpeg_quality=80) as sink:
+        writer = threading.Thread(target=lambda: sink.write(result(0)))
+        writer.start()
+        assert woken.wait(30)
+        writer.join()
+
+
+def test_listeners_get_every_frame() -> None:
+    """Watched or not."""
+    seen: list[int] = []
+    feed = Feed(viewers=1, in_flight=1)
+    listeners = (lambda given_: seen.append(given_.frame.index),)
+    with WebSink(feed, width_px=64, jpeg_quality=80, listeners=listeners) as sink:
+        for index in range(3):
+            sink.write(result(index))
+    assert seen == [0, 1, 2]
+
+
+def test_figures_keep_the_worst_age_of_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a made-up clock: ten frames a second, ages by hand."""
+    clock = iter(range(0, 3_000_000_000, 100_000_000))
+    now_ns = 0
+
+    def monotonic_ns() -> int:
+        return now_ns
+
+    monkeypatch.setattr(time, "monotonic_ns", monotonic_ns)
+    figures, given_ = Figures(), result(0)
+    for index in range(30):
+        now_ns = next(clock)
+        age = None if index < 10 else float(index)
+        figures(replace(given_, live=replace(STATE, annotation_age_ms=age)))
+    assert [(second.number, second.age_ms) for second in figures.seconds()] == [
+        (0, None), (1, 19.0), (2, 29.0),
+    ]  # fmt: skip
+    assert figures.rate() == pytest.approx(10)
+    now_ns += 10_000_000_000
+    assert figures.rate() == 0
+    figures.begin()
+    assert figures.seconds() == []
+
+
+def test_the_gallery_keeps_the_best_picture_of_each_lesion() -> None:
+    """A better score replaces the picture after a pause, a worse one never does."""
+    gallery = Gallery()
+    scores = {0: 0.5, 1: 0.9, 100: 0.8, 200: 0.95}
+    for index, score in scores.items():
+        live = replace(STATE, tracks=(track(7, score, (10, 10, 30, 30)),))
+        gallery(replace(result(index), live=live))
+        time.sleep(0.0 if index != 100 else 0.6)
+    (shown,) = gallery.tracks()
+    assert (shown.number, shown.score, shown.picture) == (7, 0.95, 2)
+    assert shown.last_s == pytest.approx(8.0)
+    jpeg = gallery.picture(7)
+    assert jpeg is not None
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert max(decoded.shape[:2]) == SIDE_PX
+    assert gallery.picture(8) is None
+
+
+@given(
+    st.integers(0, 63), st.integers(0, 47), st.integers(1, 64), st.integers(1, 48)
+)  # fmt: skip
+def test_any_box_gives_a_picture(x0: int, y0: int, width: int, height: int) -> None:
+    """Also at the picture's edge, and as large as it."""
+    gallery = Gallery()
+    box = (x0, y0, min(64, x0 + width), min(48, y0 + height))
+    gallery(replace(result(0), live=replace(STATE, tracks=(track(1, 0.5, box),))))
+    assert gallery.picture(1)
+
+
+def test_the_gallery_is_bounded() -> None:
+    """The oldest lesions go."""
+    gallery = Gallery()
+    for number in range(1, MAX_SHOWN + 11):
+        live = replace(STATE, tracks=(track(number, 0.5, (1, 1, 5, 5)),))
+        gallery(replace(result(number), live=live))
+    assert [shown.number for shown in gallery.tracks()] == list(range(MAX_SHOWN + 10, 10, -1))

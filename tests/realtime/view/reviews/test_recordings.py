@@ -1,0 +1,321 @@
+"""The recordings' routes behind the gate, as two browsers use and misuse them."""
+
+import io
+import os
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from qlumen.errors import RefusedError
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.view.reviews.folder import listed, picked
+from qlumen.realtime.view.reviews.open_recordings import Visits, printable_name, remove_left
+from qlumen.realtime.view.reviews.tab import PREFIX, recording_routes
+from qlumen.realtime.view.security.middleware import Gate
+from qlumen.realtime.view.security.sessions import Sessions
+
+from support.media import write_image
+from support.reviews import ALWAYS_CLEAR, make_recording, png_of
+
+FRAMES = 8
+EAGER = ["postprocess.low=0.02", "postprocess.high=0.05", "temporal.hold_s=0"]
+WAIT_S = 240
+BUSY = {"waiting", "reading", "finding"}
+
+
+class Page:
+    """The routes, and browsers on them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sessions = Sessions(1)
+        self.visits = Visits(settings, self.sessions)
+        app = FastAPI()
+        app.include_router(recording_routes(self.visits, settings))
+        self.gate = Gate(
+            app, prefixes=(PREFIX,), sessions=self.sessions, cookie="c", secure=False,
+            password=False, upload_bytes=settings.view.upload_mib << 20,
+        )  # fmt: skip
+
+    def browser(self) -> TestClient:
+        """With cookies of its own."""
+        return TestClient(
+            self.gate, base_url="http://127.0.0.1/recordings", raise_server_exceptions=False
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What can be picked, beside things that cannot."""
+    root = tmp_path_factory.mktemp("clips")
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "secret.mp4").write_bytes(b"secret")
+    (root / "deep").mkdir()
+    make_recording(root / "deep" / "clip2.mp4", 4)
+    make_recording(root / "clip10.mp4", 4)
+    (root / ".hidden.mp4").write_bytes(b"hidden")
+    (root / "link.mp4").symlink_to(outside / "secret.mp4")
+    (root / "linked").symlink_to(outside, target_is_directory=True)
+    (root / "inside.mp4").symlink_to(root / "clip10.mp4")
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Iterator[Page]:
+    made = Page(load_settings(None, [
+        f"view.folder={folder}", "view.upload_mib=4", *ALWAYS_CLEAR, *EAGER,
+    ]))  # fmt: skip
+    yield made
+    made.visits.close()
+
+
+def opened(browser: TestClient, file: Path, name: str) -> dict[str, Any]:
+    """The state once everything is done."""
+    answer = browser.post("/upload", params={"name": name}, content=file.read_bytes())
+    assert answer.status_code == 200, answer.text
+    return settled(browser)
+
+
+def settled(browser: TestClient) -> dict[str, Any]:
+    deadline = time.monotonic() + WAIT_S
+    while (state := browser.get("/state").json())["state"] in BUSY:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.05)
+    return state
+
+
+@pytest.fixture(scope="module")
+def owner(page: Page, tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    """A browser with a reviewed recording of a bright picture, named in an odd way."""
+    recording = make_recording(tmp_path_factory.mktemp("up") / "clip.mp4", FRAMES)
+    browser = page.browser()
+    state = opened(browser, recording, "../../\x07<b>clip</b>.png")
+    assert state["state"] == "ready", state
+    assert state["name"] == "b>.png"
+    return browser
+
+
+def test_an_upload_is_reviewed_and_told(owner: TestClient) -> None:
+    """Each frame has its time, score and condition; pictures come at their size."""
+    found = owner.get("/findings").json()
+    assert len(found["times_s"]) == len(found["scores"]) == len(found["conditions"]) == FRAMES
+    assert found["times_s"] == [round(i * 0.04, 3) for i in range(FRAMES)]
+    for query in ("", "?overlay=true"):
+        jpeg = owner.get(f"/frame/3{query}").content
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).shape == (240, 320, 3)
+
+
+def test_another_threshold_is_applied_without_reading_the_recording(owner: TestClient) -> None:
+    """The upload is not opened again: findings change, and come back with the first threshold."""
+    before = owner.get("/findings").json()
+    assert owner.post("/find", json={"high": 0.99}).status_code == 200
+    settled(owner)
+    none = owner.get("/findings").json()
+    assert none["version"] > before["version"]
+    assert none["high"] == 0.99
+    owner.post("/find", json={"high": before["high"]})
+    settled(owner)
+    again = owner.get("/findings").json()
+    assert {**again, "version": 0} == {**before, "version": 0}
+
+
+def test_exports_are_made_and_handed_out(owner: TestClient) -> None:
+    """A report and a folder of masks, each whole; kinds that are none are refused."""
+    for kind in ("csv", "masks"):
+        assert owner.post("/export", json={"kind": kind}).status_code == 200
+    deadline = time.monotonic() + WAIT_S
+    while any(one["state"] == "working" for one in owner.get("/state").json()["exports"].values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert owner.get("/file/csv").text.startswith("frame,time_s,")
+    archive = zipfile.ZipFile(io.BytesIO(owner.get("/file/masks").content))
+    assert len(archive.namelist()) >= FRAMES
+    assert archive.testzip() is None
+    assert owner.post("/export", json={"kind": "../x"}).status_code == 400
+    assert owner.get("/file/pdf").status_code == 404
+
+
+def test_nothing_of_one_browser_is_seen_by_another(page: Page, owner: TestClient) -> None:
+    """Another session has no recording, whatever address it asks for; the owner still has it."""
+    other = page.browser()
+    assert other.get("/state").json() == {"state": "none"}
+    for path in ("findings", "frame/0", "track/1", "file/csv"):
+        assert other.get(f"/{path}").status_code == 404
+    assert other.post("/find", json={"high": 0.5}).status_code == 404
+    assert other.post("/leave").json() == {"state": "none"}
+    assert owner.get("/frame/0").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.mp4", b""), ("a.mp4", b"#EXTM3U\nfile:///etc/passwd\n"), ("a.png", b"<svg/>"),
+     ("a.exe", b"MZ"), ("a.mp4", bytes(5 << 20))],
+)  # fmt: skip
+def test_bad_uploads_are_refused_and_leave_nothing(page: Page, name: str, content: bytes) -> None:
+    """Empty, mislabelled and oversized uploads: one line back, no file kept, no session's
+    recording lost."""
+    browser = page.browser()
+    before = sorted(page.visits._root.iterdir())
+    answer = browser.post("/upload", params={"name": name}, content=content)
+    assert answer.status_code in (400, 413)
+    assert "Traceback" not in answer.text
+    assert "/tmp" not in answer.text
+    assert sorted(page.visits._root.iterdir()) == before
+    assert browser.get("/state").json() == {"state": "none"}
+
+
+def cut_picture(tmp_path: Path) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    return write_image(tmp_path / "a.png", noise).read_bytes()[:60]
+
+
+def bomb(tmp_path: Path) -> bytes:
+    return png_of(65535, 65535)
+
+
+def video_without_its_index(tmp_path: Path) -> bytes:
+    whole = make_recording(tmp_path / "a.mp4", 4).read_bytes()
+    return whole.replace(b"stts", b"junk").replace(b"stsz", b"junk")
+
+
+@pytest.mark.parametrize("made", [cut_picture, bomb, video_without_its_index])
+def test_damaged_uploads_fail_in_their_worker(
+    page: Page, tmp_path: Path, made: Callable[[Path], bytes]
+) -> None:
+    """A picture cut in the middle, a decompression bomb and a damaged video end as failed, without
+    the server's paths, and the page answers on."""
+    file = tmp_path / "damaged"
+    file.write_bytes(made(tmp_path))
+    browser = page.browser()
+    state = opened(browser, file, "damaged.jpg")
+    assert state["state"] == "failed"
+    assert state["message"]
+    assert str(page.visits._root) not in state["message"]
+    assert browser.get("/findings").status_code == 404
+    assert browser.post("/leave").json() == {"state": "none"}
+
+
+def test_a_fuzzed_video_is_read_or_refused(page: Page, tmp_path: Path) -> None:
+    """Bytes changed all over a video: a result or a failure in words, and the next one works."""
+    rng = np.random.default_rng(5)
+    content = bytearray(make_recording(tmp_path / "a.mp4", FRAMES).read_bytes())
+    for at in rng.integers(48, len(content), 200):
+        content[at] = rng.integers(256)
+    file = tmp_path / "fuzzed"
+    file.write_bytes(content)
+    browser = page.browser()
+    state = opened(browser, file, "fuzzed.mp4")
+    assert state["state"] == "ready" or state["message"]
+    assert "Traceback" not in state["message"]
+    browser.post("/leave")
+
+
+@pytest.mark.parametrize("name", ["../../../../tmp/climbed", "/tmp/climbed", "..%2fx", "a\0b"])
+def test_an_upload_cannot_choose_its_place(page: Page, name: str, tmp_path: Path) -> None:
+    """Whatever name it comes under, it lies in a folder of its own, under a name of ours."""
+    browser = page.browser()
+    before = set(page.visits._root.iterdir())
+    content = write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8)).read_bytes()
+    assert browser.post("/upload", params={"name": name}, content=content).status_code == 200
+    (own,) = set(page.visits._root.iterdir()) - before
+    assert (own / "upload.png").read_bytes() == content
+    browser.post("/leave")
+
+
+def test_leaving_ends_the_worker_and_removes_the_files(page: Page, tmp_path: Path) -> None:
+    """Nothing of a recording stays after it was closed, also in the middle of the work."""
+    recording = make_recording(tmp_path / "clip.mp4", 20)
+    browser = page.browser()
+    before = set(page.visits._root.iterdir())
+    browser.post("/upload", params={"name": "x"}, content=recording.read_bytes())
+    assert set(page.visits._root.iterdir()) - before
+    browser.post("/leave")
+    assert set(page.visits._root.iterdir()) == before
+
+
+def test_the_end_of_a_session_removes_its_files(page: Page, tmp_path: Path) -> None:
+    """When a browser's session is over, its recording goes, too."""
+    browser = page.browser()
+    before = set(page.visits._root.iterdir())
+    recording = make_recording(tmp_path / "clip.mp4", 4)
+    browser.post("/upload", params={"name": "x"}, content=recording.read_bytes())
+    session = page.sessions.find(browser.cookies["c"])
+    assert session is not None
+    assert page.visits.of(session) is not None
+    page.sessions.end(session)
+    page.visits.remove_ended()
+    assert set(page.visits._root.iterdir()) == before
+
+
+def test_what_a_killed_page_left_is_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next page removes the folders of pages that are gone, and those alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = tmp_path / f"qlumen-recordings-{ended.pid}-abc"
+    kept = [tmp_path / f"qlumen-recordings-{os.getpid()}-abc", tmp_path / "qlumen-recordings-x-y"]
+    for folder in (gone, *kept):
+        folder.mkdir()
+        (folder / "picture").write_bytes(b"x")
+    remove_left()
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_the_folder_offers_what_lies_in_it(page: Page, folder: Path) -> None:
+    """Natural order; hidden files and links that lead out are not offered."""
+    offered = page.browser().get("/choices").json()["files"]
+    assert offered == listed(folder) == ["clip10.mp4", "deep/clip2.mp4", "inside.mp4"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../outside", "link.mp4", "linked/secret.mp4", ".hidden.mp4", "/etc/passwd",
+     "deep/../clip10.mp4", "deep", "clip10.mp4\0", "deep//clip2.mp4", "x" * 4000, "..\\x"],
+)  # fmt: skip
+def test_nothing_beyond_the_folder_can_be_picked(page: Page, folder: Path, name: str) -> None:
+    """Traversal, links, hidden files and folders are answered as not there."""
+    with pytest.raises(RefusedError):
+        picked(folder, name)
+    answer = page.browser().post("/pick", json={"name": name})
+    assert answer.status_code == 400
+    assert "outside" not in answer.text or name == "../outside"
+
+
+def test_a_file_of_the_folder_is_opened_and_stays(page: Page, folder: Path) -> None:
+    """Picking works on the file where it lies, and closing removes what was made, not the file."""
+    browser = page.browser()
+    assert browser.post("/pick", json={"name": "deep/clip2.mp4"}).status_code == 200
+    assert settled(browser)["state"] == "ready"
+    browser.post("/leave")
+    assert (folder / "deep" / "clip2.mp4").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("find", {"high": 2}), ("find", {"high": "x"}), ("find", {}), ("pick", {"name": 3}),
+     ("export", {"kind": "pdf", "patient": "x" * 300}), ("export", {"kind": "pdf", "more": 1})],
+)  # fmt: skip
+def test_nonsense_is_refused(owner: TestClient, path: str, content: dict[str, Any]) -> None:
+    """Values out of bounds, other types and unknown keys never reach the work."""
+    assert owner.post(f"/{path}", json=content).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("", "recording"), ("a/b\\c.mp4", "c.mp4"), ("\x00\x1b[31m.mp4", "[31m.mp4"),
+     ("x" * 300 + ".mp4", "x" * 116 + ".mp4"), ("\u202egpj.exe", "gpj.exe")],
+)  # fmt: skip
+def test_names_for_people(name: str, shown: str) -> None:
+    """The last part of what a browser said, without what a terminal or page would obey."""
+    assert printable_name(name) == shown

@@ -1,0 +1,113 @@
+"""A page with a running scene, for tests in a browser."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from selenium import webdriver
+
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.security.access import Access
+from qlumen.realtime.view.security.passwords import Password
+from qlumen.realtime.view.site import Site
+
+from support.live_process import wait_until
+
+SMALL = (
+    "scene.width=320", "scene.height=240", "pattern.width=256", "pattern.height=144",
+    "source.loop=true", "view.port=0", "view.viewers=20", "view.upload_mib=1",
+    "live.max_age_ms=2000", "temporal.hold_s=0.04", "postprocess.high=0.6",
+    "watchdog.hang_s=60", "watchdog.late_frames=0",
+)  # fmt: skip
+SOURCES = ("scene", "pattern")
+CONTRASTS = """
+const channel = (value) => value <= 10.31 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const parts = (colour) => [...colour.matchAll(/[\\d.]+/g)].map(Number);
+function behind(element) {
+  const layers = [];
+  for (let each = element; each; each = each.parentElement) {
+    const [r, g, b, alpha = 1] = parts(getComputedStyle(each).backgroundColor);
+    layers.push([r, g, b, alpha]);
+    if (alpha === 1) break;
+  }
+  return layers.reduceRight((under, [r, g, b, alpha]) =>
+    [r, g, b].map((value, at) => alpha * value + (1 - alpha) * under[at]), [0, 0, 0]);
+}
+function ratio(element) {
+  const text = light(parts(getComputedStyle(element).color)), ground = light(behind(element));
+  return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
+}
+const words = (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim();
+const written = (one) => one.checkVisibility() && [...one.childNodes].some(words);
+return [...document.querySelectorAll(arguments[0] + " *")]
+  .filter((one) => written(one) && !one.closest(":disabled"))
+  .map((one) => [one.textContent.trim().slice(0, 60), ratio(one)]);
+"""
+"""Text and contrast of all that is written in an element, by WCAG 2.2's relative luminance."""
+LEAST_CONTRAST = 4.5
+"""WCAG 2.2, 1.4.3 (AA), for text of any size."""
+
+
+def contrasts(browser: webdriver.Chrome, selector: str) -> list[tuple[str, float]]:
+    """What is written in the elements of `selector`, and how it stands out from its ground."""
+    found = browser.execute_script(CONTRASTS, selector)
+    return [(" ".join(text.split()), float(ratio)) for text, ratio in found]
+
+
+@contextmanager
+def page_for_recordings() -> Iterator[str]:
+    """Serve the page while the block runs, with nothing live on it; its address."""
+    settings = load_settings(None, ["view.port=0", "view.upload_mib=20"])
+    desk = Desk(settings)
+    with Site(Access("127.0.0.1", 0), desk, desk, settings) as site:
+        yield site.url
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page at `url`, and the folders that its controls write to."""
+
+    url: str
+    desk: Desk
+    studio: Studio
+    recordings: Path
+    snapshots: Path
+
+    @contextmanager
+    def live(self) -> Iterator["Shown"]:
+        """With the scene on it while the block runs, and nothing that takes the processor after."""
+        self.studio.choose(0)
+        wait_until(lambda: self.desk.state()["running"], "no session began")
+        yield self
+        self.studio.choose(None)
+        wait_until(lambda: not self.desk.state()["running"], "the session goes on")
+
+
+@contextmanager
+def shown_page(
+    folder: Path, more: Sequence[str] = (), password: Password | None = None
+) -> Iterator[Shown]:
+    """Serve the page while the block runs.
+
+    Args:
+        more: settings.
+    """
+    interval = sys.getswitchinterval()
+    settings = load_settings(None, [*SMALL, *more])
+    recordings, snapshots = folder / "recordings", folder / "snapshots"
+    recordings.mkdir()
+    desk = Desk(settings)
+    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots, view=desk.view)
+    with (
+        Studio(desk, SOURCES, outputs, settings, Console(quiet=True)) as studio,
+        Site(Access("127.0.0.1", 0, password), desk, studio, settings) as site,
+    ):
+        yield Shown(site.url, desk, studio, recordings, snapshots)
+    sys.setswitchinterval(interval)

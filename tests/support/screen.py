@@ -1,0 +1,142 @@
+"""A screen of the tests' own (Xvfb), with hands on keys and windows."""
+
+import ctypes
+import ctypes.util
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from qlumen.realtime.pixels.arrays import Image
+
+SIZE = (1280, 1024)
+CLIENT_MESSAGE = 33  # X.h
+PATIENCE_S = 20
+KEY_DELAY_MS = "100"  # as fast as hands are
+
+
+@dataclass(frozen=True)
+class Screen:
+    """`name` is the display's, such as `:99`."""
+
+    name: str
+
+    def window(self, title: str) -> str:
+        """The visible window of this title, waited for."""
+        _wait_until(lambda: bool(self._windows(title)), f"no window {title}")
+        return self._windows(title)[0]
+
+    def wait_for_no(self, title: str) -> None:
+        """Return when no window of this title is visible."""
+        _wait_until(lambda: not self._windows(title), f"{title} stays")
+
+    def wait_for_size(self, window: str, size: tuple[int, int]) -> None:
+        """Return when the window has this width and height."""
+        _wait_until(lambda: self.size(window) == size, f"not of size {size}")
+
+    def press(self, window: str, *keys: str) -> None:
+        """Press keys by their X names, as a keyboard does."""
+        self._do("windowfocus", "--sync", window)
+        self._do("key", "--delay", KEY_DELAY_MS, *keys)
+
+    def size(self, window: str) -> tuple[int, int]:
+        values = dict(
+            line.split("=", 1)
+            for line in self._do("getwindowgeometry", "--shell", window).splitlines()
+        )
+        return int(values["WIDTH"]), int(values["HEIGHT"])
+
+    def close(self, window: str) -> None:
+        """Ask the window to close, as its frame's button does."""
+        x11 = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XInternAtom.restype = ctypes.c_ulong
+        display = ctypes.c_void_p(x11.XOpenDisplay(self.name.encode()))
+        protocols, delete = (
+            x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW")
+        )
+        event = _ClientMessage(
+            CLIENT_MESSAGE, 0, 1, None, int(window), protocols, 32, (delete, 0, 0, 0, 0)
+        )
+        x11.XSendEvent(display, ctypes.c_ulong(int(window)), 0, 0, ctypes.byref(event))
+        x11.XCloseDisplay(display)
+
+    def picture(self) -> Image:
+        """The whole screen, BGR."""
+        command = ["ffmpeg", "-v", "error", "-f", "x11grab", "-draw_mouse", "0", "-video_size"]
+        command += ["{}x{}".format(*SIZE), "-i", self.name, "-frames:v", "1"]
+        command += ["-f", "image2pipe", "-c:v", "png", "-"]
+        png = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S).stdout
+        return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+
+    def _do(self, *arguments: str) -> str:
+        command = ["xdotool", *arguments]
+        environment = os.environ | {"DISPLAY": self.name}
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return done.stdout
+
+    def _windows(self, title: str) -> list[str]:
+        return self._do("search", "--onlyvisible", "--name", f"^{title}$").split()
+
+
+class _ClientMessage(ctypes.Structure):
+    """XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("serial", ctypes.c_ulong),
+        ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong),
+        ("format", ctypes.c_int),
+        ("data", ctypes.c_long * 5),
+        ("padding", ctypes.c_long * 12),
+    )
+
+
+def _wait_until(true: Callable[[], bool], message: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.05)
+
+
+def missing_programs(*names: str) -> str:
+    """Why a test on a screen must be skipped; empty if it need not."""
+    absent = [name for name in names if shutil.which(name) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+@contextmanager
+def screen(*, window_manager: str | None = None) -> Iterator[Screen]:
+    """A new display, with a window manager in it if one is named."""
+    reading, writing = os.pipe()
+    server = ["Xvfb", "-displayfd", str(writing), "-noreset", "-screen", "0"]
+    server.append("{}x{}x24".format(*SIZE))
+    processes = [subprocess.Popen(server, pass_fds=[writing], stderr=subprocess.DEVNULL)]
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as numbers:
+            name = f":{numbers.readline().strip()}"
+        if window_manager:
+            environment = os.environ | {"DISPLAY": name}
+            processes.append(subprocess.Popen([window_manager], env=environment))
+        yield Screen(name)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(PATIENCE_S)
