@@ -99,7 +99,7 @@ def _runs(
 def _pictures(bundle: Bundle) -> list[Image]:
     spec = bundle.manifest.input
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
-    return [preprocess(frame.image) for frame in scene_frames()]
+    return [preprocess(frame.pixels) for frame in scene_frames()]
 
 
 def _next_of(pictures: list[Image], infer: Callable[[Image], object]) -> Callable[[], object]:

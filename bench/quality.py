@@ -22,6 +22,7 @@ from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.endoscope.quality import QualityJudge
 from qlumen.realtime.frames import Condition, Frame
 from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 from support.common import interleaved_ms, parser, report
@@ -93,13 +94,13 @@ def alone(image: Image) -> Condition:
 
 
 def still(image: Image) -> Frame:
-    return Frame(0, 0, Fraction(1, 25), image, 0)
+    return Frame(0, 0, Fraction(1, 25), BgrImage(image), 0)
 
 
 def clip_conditions(file: Path) -> list[Condition]:
     clip, frames = cv2.VideoCapture(str(file)), []
     while (read := clip.read())[0]:
-        frames.append(Frame(len(frames), len(frames), Fraction(1, 25), read[1], 0))
+        frames.append(Frame(len(frames), len(frames), Fraction(1, 25), BgrImage(read[1]), 0))
     return conditions(frames)
 
 

@@ -22,6 +22,7 @@ from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Finding, Segmentation
 from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
@@ -124,7 +125,7 @@ def judge(clip: Clip, segmenter: Segmenter) -> Judged:
     """Run the network on all frames, and estimate the motion between them."""
     motion, maps, waiting = Motion(), [], []
     for image in clip.images:
-        waiting.append(segmenter.submit(image))
+        waiting.append(segmenter.submit(BgrImage(image)))
         if len(waiting) == segmenter.engine.requests:
             maps.append(waiting.pop(0).result())
     maps += [ticket.result() for ticket in waiting]

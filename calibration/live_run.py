@@ -59,7 +59,7 @@ def write_clip(path: Path, size: tuple[int, int], fps: Fraction) -> None:
     with Recorder(path, source.info) as recorder:
         for index in range(first, first + count):
             frame = source.frame(index)
-            recorder.write(FrameResult(frame, nothing, frame.image))
+            recorder.write(FrameResult(frame, nothing))
 
 
 def screen(candidate: Candidate, settings: Settings) -> float:

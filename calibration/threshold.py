@@ -14,6 +14,7 @@ from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.frames import Segmentation
 from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
@@ -115,12 +116,14 @@ def _share(choice: Choice) -> float:
 
 def _with_truth(pair: Pair, segmenter: Segmenter) -> Sample:
     image, truth = read_pair(pair)
-    return Sample(segmenter.submit(image).result(), (image.shape[1], image.shape[0]), truth)
+    return Sample(
+        segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]), truth
+    )
 
 
 def _without_lesion(file: Path, segmenter: Segmenter) -> Sample:
     image = read_picture(file)
-    return Sample(segmenter.submit(image).result(), (image.shape[1], image.shape[0]))
+    return Sample(segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]))
 
 
 def _scored(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choice:

@@ -9,6 +9,7 @@ from qlumen.datasets.pairs import read_picture
 from qlumen.evaluation.bootstrap import interval
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
@@ -70,7 +71,7 @@ def _segmented(files: Sequence[Path], segmenter: Segmenter) -> Iterator[tuple[Pa
             yield _landed(segmenter, *flying.popleft())
         image = read_picture(file)
         size = (image.shape[1], image.shape[0])
-        flying.append((file, size, segmenter.submit(image)))
+        flying.append((file, size, segmenter.submit(BgrImage(image))))
     while flying:
         yield _landed(segmenter, *flying.popleft())
 

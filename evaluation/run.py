@@ -21,6 +21,7 @@ from qlumen.evaluation.strata import by_size
 from qlumen.realtime.engines.base import Ticket
 from qlumen.realtime.frames import Frame, FrameResult, Segmentation
 from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.masks import MaskWriter
@@ -132,7 +133,7 @@ def _segmented(
             yield _landed(segmenter, *flying.popleft())
         read, truth = read_pair(pair)
         image = change(read, pair.image.name)
-        flying.append((_frame(index, pair, image), truth, segmenter.submit(image)))
+        flying.append((_frame(index, pair, image), truth, segmenter.submit(BgrImage(image))))
     while flying:
         yield _landed(segmenter, *flying.popleft())
 
@@ -144,7 +145,9 @@ def _landed(
 
 
 def _frame(index: int, pair: Pair, image: Image) -> Frame:
-    return Frame(index, index, Fraction(1), image, time.monotonic_ns(), name=pair.image.name)
+    return Frame(
+        index, index, Fraction(1), BgrImage(image), time.monotonic_ns(), name=pair.image.name
+    )
 
 
 def _at_frame_size(

@@ -14,6 +14,7 @@ from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
 COUNT = 16
@@ -51,8 +52,8 @@ def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], segmenter: Segmen
 
 def _tile(pair: Pair, dice: float, segmenter: Segmenter) -> Image:
     image, truth = read_pair(pair)
-    frame = Frame(0, 0, Fraction(1), image, 0, name=pair.name)
-    found = segmenter.finish(frame, segmenter.submit(image).result()).mask
+    frame = Frame(0, 0, Fraction(1), BgrImage(image), 0, name=pair.name)
+    found = segmenter.finish(frame, segmenter.submit(frame.pixels).result()).mask
     tile = np.zeros((TILE_PX + TEXT_PX, TILE_PX, 3), np.uint8)
     zoom = TILE_PX / max(image.shape[:2])
     width, height = (max(1, round(side * zoom)) for side in frame.size)

@@ -44,6 +44,29 @@ def yuv420_to_bgr(luma, blue, red, x0, y0, mapping, bgr):
 
 
 @kernel
+def sample_yuv420(luma, blue, red, rows, columns, mapping, bgr):
+    """Convert the pixels where these rows and columns cross, as `yuv420_to_bgr` does.
+
+    Args:
+        luma: `(rows, line) uint8`, C-contiguous, as the other arrays are.
+        blue, red: Cb and Cr, `(rows, line) uint8` each.
+        rows, columns: `(h,)` and `(w,) intp`, from 0.
+        mapping: from Y, Cb, Cr to B, G, R.
+        bgr: out, `(h, w, 3) uint8`.
+    """
+    of_light, u_in_b, u_in_g = mapping[0, 0], mapping[0, 1], mapping[1, 1]
+    v_in_g, v_in_r = mapping[1, 2], mapping[2, 2]
+    for i in range(rows.size):
+        light, u, v = luma[rows[i]], blue[rows[i] // 2], red[rows[i] // 2]
+        for j in range(columns.size):
+            x = columns[j]
+            y, cb, cr = WORD(light[x] * of_light + HALF), u[x // 2], v[x // 2]
+            bgr[i, j, 0] = _byte(WORD(y + cb * u_in_b + mapping[0, 3]))
+            bgr[i, j, 1] = _byte(WORD(y + cb * u_in_g + cr * v_in_g + mapping[1, 3]))
+            bgr[i, j, 2] = _byte(WORD(y + cr * v_in_r + mapping[2, 3]))
+
+
+@kernel
 def bgr_to_yuv420(bgr, mapping, luma, blue, red):
     """Convert a picture of even sides; a chroma sample is that of the mean of its 2x2 pixels.
 

@@ -9,16 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
-
-if TYPE_CHECKING:
-    from qlumen.realtime.pixels.annotated import Drawn
-    from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.base import Pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +25,7 @@ class Frame:
         index: 0-based position among the frames the source delivered.
         pts: presentation timestamp, in units of `time_base`, as the source has it.
         time_base: seconds per unit of `pts`.
-        pixels: `(H, W, 3) uint8` BGR, or the planes that such a picture can be made from.
-            Not to be written to: stages share it.
+        pixels: the picture itself; stages share it.
         grabbed_ns: monotonic time at which the picture was complete in memory.
         name: the file it came from, for sources of single images; else empty.
         truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
@@ -39,20 +34,15 @@ class Frame:
     index: int
     pts: int
     time_base: Fraction
-    pixels: "Image | Planes"
+    pixels: Pixels
     grabbed_ns: int
     name: str = ""
     truth: Mask | None = None
 
     @property
     def image(self) -> Image:
-        """`(H, W, 3) uint8` BGR, made when it is first asked for. Not to be written to."""
-        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.bgr()
-
-    @property
-    def planes(self) -> "Planes | None":
-        """The picture as the decoder gave it, where that is what recordings hold."""
-        return None if isinstance(self.pixels, np.ndarray) else self.pixels
+        """`pixels.bgr()`: `(H, W, 3) uint8` BGR, read-only."""
+        return self.pixels.bgr()
 
     @property
     def time_s(self) -> float:
@@ -61,8 +51,6 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        if isinstance(self.pixels, np.ndarray):
-            return self.pixels.shape[1], self.pixels.shape[0]
         return self.pixels.size
 
 
@@ -165,8 +153,7 @@ class FrameResult:
     """What the sinks receive, once a frame.
 
     Attributes:
-        drawn: `frame.image` with the overlay, or None when no sink asked for it. Whole, or as
-            what differs from the frame.
+        annotated: the frame's picture with the overlay, or None when no sink asked for it.
         stages_ms: milliseconds spent in each stage on this frame.
         live: set on live video only; `segmentation` is then the newest one, moved to this
             frame.
@@ -174,13 +161,12 @@ class FrameResult:
 
     frame: Frame
     segmentation: Segmentation
-    drawn: "Image | Drawn | None" = None
+    annotated: Pixels | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     live: LiveState | None = None
 
     @property
     def shown(self) -> Image:
-        """`(H, W, 3) uint8` BGR: drawn on, or the frame itself where nobody asked for that."""
-        if self.drawn is None:
-            return self.frame.image
-        return self.drawn if isinstance(self.drawn, np.ndarray) else self.drawn.image()
+        """`(H, W, 3) uint8` BGR, read-only: with the overlay, or without where no sink asked
+        for it."""
+        return self.frame.image if self.annotated is None else self.annotated.bgr()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
@@ -41,7 +42,10 @@ def real_frames(data_dir: Path) -> Sequence[Frame]:
     stills = [cv2.imread(str(path)) for path in files]
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
         moving = list(islice(source.frames(), 0, 9, 3))
-    return [*moving, *(Frame(i, 0, Fraction(1), image, 0) for i, image in enumerate(stills))]
+    return [
+        *moving,
+        *(Frame(i, 0, Fraction(1), BgrImage(image), 0) for i, image in enumerate(stills)),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
+from qlumen.realtime.pixels.bgr_image import BgrImage
 
 SIZE_PX = 352
 """Input of every network: qlumen's own."""
@@ -161,8 +162,8 @@ def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
 
     def annotate(image: Image, index: int) -> Image:
         begun = time.monotonic()
-        frame = Frame(index, index, Fraction(1, 25), image, 0)
-        probability = segmenter.engine.infer(segmenter.preprocess(image))
+        frame = Frame(index, index, Fraction(1, 25), BgrImage(image), 0)
+        probability = segmenter.engine.infer(segmenter.preprocess(frame.pixels))
         found = segmenter.finish(frame, probability)
         drawn = image
         if found.findings:

@@ -17,5 +17,5 @@ def record_scene(path: Path, frames: int) -> Path:
     empty = Segmentation(np.zeros((HEIGHT, WIDTH), np.uint8), (), np.zeros((1, 1), np.float32))
     with Recorder(path, source.info) as recorder:
         for frame in source.frames():
-            recorder.write(FrameResult(frame, empty, frame.image))
+            recorder.write(FrameResult(frame, empty))
     return path

@@ -15,6 +15,7 @@ from qlumen.realtime.endoscope.quality import QualityJudge
 from qlumen.realtime.frames import Condition, Frame, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.tracking.motion import (
     CUT_GREY_LEVELS,
@@ -68,11 +69,11 @@ class Annotator(Closing):
         """Run every stage on a black frame of (width, height) pixels and a made-up finding, so
         that no frame pays for compiling and allocating."""
         width, height = frame_size
-        black = np.zeros((height, width, 3), np.uint8)
+        black = BgrImage(np.zeros((height, width, 3), np.uint8))
         frame = Frame(0, 0, Fraction(1), black, 0)
         field = self._field(frame)
-        self._judge(black, field)
-        thumbnail = self._motion.reduce(black)
+        self._judge(frame.image, field)
+        thumbnail = self._motion.reduce(frame.image)
         flow = self._motion.flow(thumbnail, thumbnail)
         made_up = self._segmenter.warm_up(frame_size)
         for _ in range(2):
@@ -146,8 +147,8 @@ class Annotator(Closing):
     def _segmented(
         self, frame: Frame, field: Field, flow: Flow | None, clock: "_Clock"
     ) -> Segmentation:
-        view = replace(frame, pixels=crop(frame.image, field), truth=None)
-        picture = self._segmenter.preprocess(view.image)
+        view = replace(frame, pixels=BgrImage(crop(frame.image, field)), truth=None)
+        picture = self._segmenter.preprocess(view.pixels)
         clock.lap("preprocess")
         probability = self._segmenter.engine.infer(picture)
         clock.lap("inference")

@@ -24,8 +24,9 @@ from qlumen.realtime.live.latest import Annotation, Board
 from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
-from qlumen.realtime.pixels import yuv
+from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
 from qlumen.system.closing import Closing
 
@@ -75,8 +76,8 @@ class Display(Closing):
         width, height = frame_size
         x, y = width // 2, height // 2
         made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
-        black = np.zeros((height, width, 3), np.uint8)
-        yuv.warm_up()
+        black = BgrImage(np.zeros((height, width, 3), np.uint8)).bgr()
+        planes.warm_up()
         thumbnail = self._motion.reduce(black)
         still = self._motion.flow(thumbnail, thumbnail)
         mask = filled([made_up], frame_size)
@@ -95,7 +96,7 @@ class Display(Closing):
             state = LiveState(
                 AiState.OFF, None, None, Condition.CLEAR, (), self._recording(), signal
             )
-            return FrameResult(frame, _nothing(frame.size), frame.image, {}, state)
+            return FrameResult(frame, _nothing(frame.size), frame.pixels, {}, state)
         self._failed = False
         return result
 
@@ -118,7 +119,7 @@ class Display(Closing):
         }
         for stage, span_ns in spans.items():
             self._latency.add(stage, span_ns)
-        return FrameResult(frame, segmentation, drawn, milliseconds(spans), state)
+        return FrameResult(frame, segmentation, BgrImage(drawn), milliseconds(spans), state)
 
     def _follow_settings(self) -> Settings:
         settings = self._control.settings()

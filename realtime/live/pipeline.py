@@ -26,6 +26,7 @@ from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, Tally
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.latest import Board
 from qlumen.realtime.live.threads import raise_priority
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 
@@ -34,7 +35,7 @@ DISPLAY_FRAMES = 8
 LATE_FRAMES = 2.5
 """Frame times without a frame, from which a slow source is silent."""
 JOIN_SECONDS = 5.0
-NO_PICTURE, NO_MASK = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
+NO_PICTURE, NO_MASK = BgrImage(np.zeros((0, 0, 3), np.uint8)), np.zeros((0, 0), np.uint8)
 NO_MAP = np.zeros((0, 0), np.float32)
 NS_PER_S = 1_000_000_000
 
@@ -218,7 +219,7 @@ def _without_pictures(result: FrameResult) -> FrameResult:
     """What is left is small: the queue of a listener whose disk stalls is long."""
     frame = replace(result.frame, pixels=NO_PICTURE, truth=None)
     segmentation = replace(result.segmentation, mask=NO_MASK, probability=NO_MAP)
-    return replace(result, frame=frame, segmentation=segmentation, drawn=None)
+    return replace(result, frame=frame, segmentation=segmentation, annotated=None)
 
 
 def _held(last: Frame) -> Frame:

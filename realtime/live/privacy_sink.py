@@ -13,6 +13,7 @@ from qlumen.realtime.frames import Condition, FrameResult
 from qlumen.realtime.live.sink_runner import OutletRunner
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.base import Sink
 
 LOOK_SECONDS = 0.2
@@ -59,13 +60,14 @@ class PrivacyGuard(Sink):
         def hidden(image: Image) -> Image:
             return np.zeros_like(image) if unknown else self._privacy(image, field, condition)
 
-        drawn = None
-        if result.drawn is not None:
+        annotated = None
+        if result.annotated is not None:
             drawn = hidden(result.shown)
             if drawn is not result.shown and result.live is not None:
                 draw_marks(drawn, result.live)
-        masked = replace(frame, pixels=hidden(frame.image))
-        return replace(result, frame=masked, drawn=drawn)
+            annotated = BgrImage(drawn)
+        masked = replace(frame, pixels=BgrImage(hidden(frame.image)))
+        return replace(result, frame=masked, annotated=annotated)
 
     def _finder(self) -> FieldFinder:
         chosen = self._settings.model_dump()

@@ -14,9 +14,10 @@ from qlumen.errors import ConfigError
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
 from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
 from qlumen.realtime.frames import Segmentation
-from qlumen.realtime.pixels.annotated import Drawn, Patch, disjoint, part
+from qlumen.realtime.pixels.annotated import Annotated, Patch, disjoint
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
-from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.base import Pixels
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.pool import FramePool
 
 CYAN_BGR = (230, 230, 0)
@@ -60,7 +61,7 @@ class Overlay:
         Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
         read-only view of `image`. Raises ValueError if image and mask differ in size.
         """
-        return self.drawn(image, segmentation).image()
+        return self.annotate(BgrImage(image), segmentation).bgr()
 
     def copied(self, image: Image) -> Image:
         """A copy of `image` to draw on; any thread may make it."""
@@ -70,7 +71,7 @@ class Overlay:
 
     def draw(self, image: Image, segmentation: Segmentation) -> None:
         """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
-        _check(image, segmentation.mask)
+        _check(BgrImage(image), segmentation.mask)
         if not segmentation.findings:
             return
         parts = self._cleared(segmentation.mask.shape)
@@ -79,14 +80,11 @@ class Overlay:
             blend_parts(image, 0, 0, parts, self._keep, self._add, *box)
         self._scratch = [parts]
 
-    def drawn(self, pixels: Image | Planes, segmentation: Segmentation) -> Drawn:
-        """The picture with the findings, of which only their surroundings are made here.
-
-        Args:
-            pixels: `(H, W, 3) uint8` BGR, or a picture's planes; not changed.
+    def annotate(self, pixels: Pixels, segmentation: Segmentation) -> Annotated:
+        """Draw the findings over an image; only their surroundings are made here.
 
         Raises:
-            ValueError: picture and mask differ in size.
+            ValueError: image and mask differ in size.
         """
         _check(pixels, segmentation.mask)
         parts = self._cleared(segmentation.mask.shape)
@@ -94,11 +92,11 @@ class Overlay:
         patches = []
         for box in disjoint(self.boxes(segmentation), segmentation.mask.shape[::-1]):
             x0, y0, x1, y1 = box
-            patch, marked = part(pixels, box), parts[y0:y1, x0:x1].copy()
+            patch, marked = pixels.patch(box), parts[y0:y1, x0:x1].copy()
             blend_parts(patch, x0, y0, parts, self._keep, self._add, *box)
             patches.append(Patch(box, patch, marked))
         self._scratch = [parts]
-        return Drawn(pixels, tuple(patches), self._pool)
+        return Annotated(pixels, tuple(patches), self._pool)
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""
@@ -147,16 +145,12 @@ def _check_style(line_bgr: tuple[int, int, int], fill_alpha: float, line_width_p
         raise ConfigError(f"line_width_px is {line_width_px}; use 1 or more, or 0 for automatic")
 
 
-def _check(image: Image | Planes, mask: Mask) -> None:
-    shape, kind = (
-        ((*image.luma.shape, 3), image.luma.dtype)
-        if isinstance(image, Planes)
-        else (image.shape, image.dtype)
-    )
-    if shape != (*mask.shape, 3) or kind != np.uint8:
+def _check(pixels: Pixels, mask: Mask) -> None:
+    if pixels.size != mask.shape[::-1]:
         raise ValueError(
-            f"image is {shape} {kind}; the mask of {mask.shape} wants "
-            f"{(*mask.shape, 3)} uint8: give the frame that was segmented"
+            "image is {}x{}, the mask {}x{}: give the frame that was segmented".format(
+                *pixels.size, *mask.shape[::-1]
+            )
         )
 
 

@@ -1,22 +1,27 @@
-"""A picture with the overlay, as the parts that differ from the picture itself."""
+"""An image with an overlay, held as the parts that differ from the image itself."""
 
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import av
 import cv2
 import numpy as np
 
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
-from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.base import Pixels, Places
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import pad_to_even, plane_samples, to_picture
 
 
 class Patch(NamedTuple):
-    """Attributes:
-    box: half open.
-    image: its pixels, `(h, w, 3) uint8` BGR.
-    marked: `(h, w) uint8`, not 0 where they differ from the picture.
+    """A part of an image with what is drawn on it.
+
+    Attributes:
+        box: where it lies in the image, half open.
+        image: its pixels, `(h, w, 3) uint8` BGR.
+        marked: `(h, w) uint8`, not 0 where they differ from the image.
     """
 
     box: Box
@@ -24,36 +29,52 @@ class Patch(NamedTuple):
     marked: Mask
 
 
-class Drawn:
-    """Any thread may read it.
+class Annotated(Pixels):
+    """Pixels that no patch marks are those of the image without the overlay.
 
-    Attributes:
-        patches: their boxes do not overlap, and their bounds are even, or the picture's own.
+    Args:
+        pixels: the image without the overlay.
+        patches: their boxes do not overlap, and their bounds are even, or the image's own.
+        pool: gives arrays for whole images.
     """
 
-    def __init__(self, pixels: Image | Planes, patches: tuple[Patch, ...], pool: FramePool) -> None:
-        """`pixels` is the picture without overlay; `pool` gives arrays for whole pictures."""
-        self.patches = patches
+    def __init__(self, pixels: Pixels, patches: tuple[Patch, ...], pool: FramePool) -> None:
+        self.size, self.patches = pixels.size, patches
         self._pixels, self._pool = pixels, pool
         self._composing = threading.Lock()
-        self._image: Image | None = None
+        self._whole: BgrImage | None = None
 
-    def image(self) -> Image:
-        """All of it as `(H, W, 3) uint8` BGR, not to be written to; put together once.
+    def bgr(self) -> Image:
+        return self._composed().bgr()
 
-        Pixels that are not marked are those of the picture.
-        """
+    def crop(self, box: Box) -> Pixels:
+        return self._composed().crop(box)
+
+    def patch(self, box: Box) -> Image:
+        return self._composed().patch(box)
+
+    def sample(self, rows: Places, columns: Places) -> Image:
+        return self._composed().sample(rows, columns)
+
+    def resized(self, size: tuple[int, int]) -> Image:
+        return self._composed().resized(size)
+
+    def yuv420p(self) -> av.VideoFrame:
+        """The image's own frame, with the marked pixels, and the colour of each 2x2 pixels of
+        which one is marked."""
+        frame = self._pixels.yuv420p()
+        for patch in self.patches:
+            _paint(frame, patch)
+        return frame
+
+    def _composed(self) -> BgrImage:
         with self._composing:
-            if self._image is None:
-                self._image = self._composed()
-            return self._image
+            if self._whole is None:
+                self._whole = BgrImage(self._compose() if self.patches else self._pixels.bgr())
+            return self._whole
 
-    def _composed(self) -> Image:
-        bare = self._pixels.bgr() if isinstance(self._pixels, Planes) else self._pixels
-        if not self.patches:
-            view = bare.view()
-            view.flags.writeable = False
-            return view
+    def _compose(self) -> Image:
+        bare = self._pixels.bgr()
         image = self._pool.take(bare.shape)
         np.copyto(image, bare)
         for (x0, y0, x1, y1), patch, marked in self.patches:
@@ -61,17 +82,11 @@ class Drawn:
         return image
 
 
-def part(pixels: Image | Planes, box: Box) -> Image:
-    """A new `(h, w, 3) uint8` BGR of a box, which has even bounds where `pixels` are planes."""
-    x0, y0, x1, y1 = box
-    return pixels.patch(box) if isinstance(pixels, Planes) else pixels[y0:y1, x0:x1].copy()
-
-
 def disjoint(boxes: Iterable[Box], size: tuple[int, int]) -> list[Box]:
-    """Boxes that cover these and do not overlap, with even bounds but for the picture's own.
+    """Boxes that cover these and do not overlap, with even bounds but for the image's own.
 
     Args:
-        size: width and height of the picture, px.
+        size: width and height of the image, px.
     """
     apart: list[Box] = []
     for x0, y0, x1, y1 in boxes:
@@ -81,6 +96,20 @@ def disjoint(boxes: Iterable[Box], size: tuple[int, int]) -> list[Box]:
             box = _around([box, *touched])
         apart.append(box)
     return apart
+
+
+def _paint(frame: av.VideoFrame, patch: Patch) -> None:
+    """Write what a patch marks into a `yuv420p` frame."""
+    x0, y0, _, _ = patch.box
+    marked = pad_to_even(patch.marked)
+    touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
+    painted = to_picture(patch.image).planes
+    for plane, fresh, mask, step in zip(
+        frame.planes, painted, (marked, touched, touched), (1, 2, 2), strict=True
+    ):
+        height, width = mask.shape
+        part = np.s_[y0 // step : y0 // step + height, x0 // step : x0 // step + width]
+        cv2.copyTo(plane_samples(fresh), mask, plane_samples(plane)[part])
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -1,84 +1,107 @@
-"""A decoded picture as FFmpeg holds it, for stages that need less than all of it in BGR."""
+"""An image as FFmpeg decodes it, for stages that need less than all of it in BGR."""
 
 import threading
 
 import av
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from qlumen.kernels.yuv420 import yuv420_to_bgr
+from qlumen.kernels.yuv420 import sample_yuv420, yuv420_to_bgr
 from qlumen.realtime.pixels.arrays import Box, Image
-from qlumen.realtime.pixels.colour import BT709, decoding
+from qlumen.realtime.pixels.base import Pixels, Places, check_box, check_places
+from qlumen.realtime.pixels.colour import BT709, decoding, to_bgr
 from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.resize import resize
+from qlumen.realtime.pixels.yuv import decoded_lines, plane_samples, to_picture
 
-Plane = NDArray[np.uint8]
 
-
-class Planes:
+class Planes(Pixels):
     """4:2:0 of 8 bits, BT.709, limited range, with even sides, upright: what recordings hold.
 
-    Any thread may read it. Not to be written to: the decoder predicts from it.
+    The decoder predicts from its samples, so nobody writes to them. It holds the decoder's
+    frame, also as a crop.
 
     Args:
         frame: `yuv420p`.
-        pool: all of the picture in BGR, if ever it is asked for, is one of its arrays.
+        pool: gives the array for the whole image in BGR, if that is ever asked for; without
+            one it is a new array.
+        box: the part of the frame that this is, half open, with even bounds; None: all.
 
     Attributes:
-        frame: `yuv420p`.
-        size: width and height in pixels.
+        frame: `yuv420p`, the whole frame.
         luma: `(H, W) uint8`.
         chroma: Cb and Cr, `(H / 2, W / 2) uint8` each.
     """
 
-    def __init__(self, frame: av.VideoFrame, pool: FramePool) -> None:
+    def __init__(
+        self, frame: av.VideoFrame, pool: FramePool | None = None, box: Box | None = None
+    ) -> None:
         self.frame = frame
-        self.size = (frame.width, frame.height)
-        self._lines = decoded_lines(frame)
-        self.luma, *self.chroma = (
-            lines[: plane.height, : plane.width]
-            for lines, plane in zip(self._lines, frame.planes, strict=True)
-        )
+        x0, y0, x1, y1 = self._box = box or (0, 0, frame.width, frame.height)
+        self.size = (x1 - x0, y1 - y0)
+        self._lines = luma, *chroma = decoded_lines(frame)
+        self.luma = luma[y0:y1, x0:x1]
+        self.chroma = [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in chroma]
         self._pool = pool
         self._converting = threading.Lock()
         self._bgr: Image | None = None
 
     def bgr(self) -> Image:
-        """All of it as `(H, W, 3) uint8` BGR; converted once."""
         with self._converting:
             if self._bgr is None:
-                width, height = self.size
-                self._bgr = self._pool.take((height, width, 3))
-                yuv420_to_bgr(*self._lines, 0, 0, _MAPPING, self._bgr)
+                shape = (*self.luma.shape, 3)
+                image = self._pool.take(shape) if self._pool else np.empty(shape, np.uint8)
+                self._convert(0, 0, image)
+                image.flags.writeable = False
+                self._bgr = image
             return self._bgr
 
+    def crop(self, box: Box) -> "Planes":
+        self._check(box)
+        left, top, _, _ = self._box
+        x0, y0, x1, y1 = box
+        return Planes(self.frame, None, (left + x0, top + y0, left + x1, top + y1))
+
     def patch(self, box: Box) -> Image:
-        """The pixels of a half-open box with even bounds as a new `(h, w, 3) uint8` BGR."""
+        self._check(box)
         x0, y0, x1, y1 = box
         image = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-        yuv420_to_bgr(*self._lines, x0, y0, _MAPPING, image)
+        self._convert(x0, y0, image)
         return image
 
+    def sample(self, rows: Places, columns: Places) -> Image:
+        check_places(rows, columns, self.size)
+        left, top, _, _ = self._box
+        image = np.empty((len(rows), len(columns), 3), np.uint8)
+        sample_yuv420(*self._lines, rows + top, columns + left, _MAPPING, image)
+        return image
 
-def plane_lines(plane: av.video.plane.VideoPlane) -> Plane:
-    """A plane where FFmpeg keeps it, C-contiguous `(rows, line) uint8`: its samples, and what is
-    between the end of a row and the next."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    def resized(self, size: tuple[int, int]) -> Image:
+        """At a seventh of the time of resizing all of it in BGR (1080p to 352x352 on one core:
+        0.3 ms, the other way round 2.1 ms)."""
+        return to_bgr([resize(plane, size) for plane in (self.luma, *self.chroma)])
+
+    def yuv420p(self) -> av.VideoFrame:
+        copy = av.VideoFrame(*self.size, "yuv420p")
+        for plane, source in zip(copy.planes, (self.luma, *self.chroma), strict=True):
+            np.copyto(plane_samples(plane), source)
+        return copy
+
+    def _convert(self, x0: int, y0: int, image: Image) -> None:
+        """Write the box of `image`'s size that begins at (x0, y0)."""
+        left, top, _, _ = self._box
+        yuv420_to_bgr(*self._lines, left + x0, top + y0, _MAPPING, image)
+
+    def _check(self, box: Box) -> None:
+        check_box(box, self.size)
+        if any(bound % 2 for bound in box):
+            raise ValueError(f"box {box} cuts samples of colour; want even bounds")
 
 
-def samples(plane: av.video.plane.VideoPlane) -> Plane:
-    """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
-    return plane_lines(plane)[: plane.height, : plane.width]
-
-
-def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
-    """`plane_lines` of luma, Cb and Cr, not to be written to; of `nv12`, whose chroma alternates,
-    Cb and Cr are copies."""
-    luma, *chroma = (plane_lines(plane) for plane in frame.planes)
-    blue, red = cv2.split(chroma[0].reshape(len(chroma[0]), -1, 2)) if len(chroma) == 1 else chroma
-    for plane in (luma, blue, red):
-        plane.flags.writeable = False
-    return luma, blue, red
+def warm_up() -> None:
+    """Compile the conversions of this kind of image, here and back."""
+    planes = Planes(to_picture(np.zeros((2, 2, 3), np.uint8)))
+    planes.bgr()
+    planes.sample(np.zeros(1, np.intp), np.zeros(1, np.intp))
 
 
 _MAPPING = decoding(BT709, full=False)

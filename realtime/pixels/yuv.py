@@ -1,17 +1,15 @@
-"""From BGR images to the pictures that a video encoder takes: BT.709, limited range."""
-
-from collections.abc import Iterable
+"""From BGR images to the frames that a video encoder takes: BT.709, limited range."""
 
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from qlumen.kernels.yuv420 import bgr_to_yuv420
-from qlumen.realtime.pixels.annotated import Patch
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.colour import BT709, encoding
-from qlumen.realtime.pixels.planes import Planes, plane_lines, samples
-from qlumen.realtime.pixels.pool import FramePool
+
+Plane = NDArray[np.uint8]
 
 
 def to_picture(image: Image) -> av.VideoFrame:
@@ -24,29 +22,25 @@ def to_picture(image: Image) -> av.VideoFrame:
     return picture
 
 
-def warm_up() -> None:
-    """Compile the conversions of this kind of picture, here and back."""
-    Planes(to_picture(np.zeros((2, 2, 3), np.uint8)), FramePool(prepared=1)).bgr()
+def plane_lines(plane: av.video.plane.VideoPlane) -> Plane:
+    """A plane where FFmpeg keeps it, C-contiguous `(rows, line) uint8`: its samples, and what is
+    between the end of a row and the next."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
-def repainted(planes: Planes, patches: Iterable[Patch]) -> av.VideoFrame:
-    """A copy of the picture with what is marked in these patches of even bounds.
+def plane_samples(plane: av.video.plane.VideoPlane) -> Plane:
+    """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
+    return plane_lines(plane)[: plane.height, : plane.width]
 
-    All other samples of luma, and of chroma where none of the 2x2 pixels is marked, are those of
-    the decoder.
-    """
-    picture = av.VideoFrame(*planes.size, "yuv420p")
-    luma, *chroma = (samples(plane) for plane in picture.planes)
-    np.copyto(luma, planes.luma)
-    for plane, source in zip(chroma, planes.chroma, strict=True):
-        np.copyto(plane, source)
-    for (x0, y0, x1, y1), image, marked in patches:
-        fresh, *halves = (samples(plane) for plane in to_picture(image).planes)
-        cv2.copyTo(fresh, marked, luma[y0:y1, x0:x1])
-        touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
-        for plane, values in zip(chroma, halves, strict=True):
-            cv2.copyTo(values, touched, plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2])
-    return picture
+
+def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
+    """`plane_lines` of luma, Cb and Cr, not to be written to; of `nv12`, whose chroma alternates,
+    Cb and Cr are copies."""
+    luma, *chroma = (plane_lines(plane) for plane in frame.planes)
+    blue, red = cv2.split(chroma[0].reshape(len(chroma[0]), -1, 2)) if len(chroma) == 1 else chroma
+    for plane in (luma, blue, red):
+        plane.flags.writeable = False
+    return luma, blue, red
 
 
 def padded(size: tuple[int, int]) -> tuple[int, int]:
@@ -54,8 +48,8 @@ def padded(size: tuple[int, int]) -> tuple[int, int]:
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
-def pad_to_even(image: Image) -> Image:
-    """The image with its last row and column repeated where their number is odd."""
+def pad_to_even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image, `(H, W, ...)`, with its last row and column repeated where their number is odd."""
     height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
         return image

@@ -16,7 +16,8 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels import yuv
+from qlumen.realtime.pixels import planes
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.profiling.playing import Playing
 from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.replay.allocator import keep_freed_memory
@@ -120,11 +121,11 @@ class Rig(Closing):
     def _warm_up(self) -> None:
         info = self.source.info
         width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
-        black = np.zeros((height, width, 3), np.uint8)
+        black = BgrImage(np.zeros((height, width, 3), np.uint8))
         with native_threads_named("opencv"):
             self.segmenter.preprocess(black)
-        yuv.warm_up()
-        self._overlay.drawn(black, self.segmenter.warm_up((width, height)))
+        planes.warm_up()
+        self._overlay.annotate(black, self.segmenter.warm_up((width, height)))
 
     def _recorded_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is
@@ -137,7 +138,7 @@ class Rig(Closing):
             nothing = Segmentation(np.zeros(size, np.uint8), (), np.zeros((1, 1), np.float32))
             with Recorder(path, scene.info) as recorder:
                 for frame in scene.frames():
-                    recorder.write(FrameResult(frame, nothing, frame.image))
+                    recorder.write(FrameResult(frame, nothing))
         return path
 
     def _timed(self, part: str, work: Callable[[], T]) -> T:

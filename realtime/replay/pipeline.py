@@ -189,12 +189,13 @@ class Pipeline:
         segmentation = self._segmenter.finish(job.frame, probability)
         processed = time.monotonic_ns()
         self._spent("postprocess", job, inferred, processed)
-        drawn = self._overlay.drawn(job.frame.pixels, segmentation) if self._draws else None
+        pixels = job.frame.pixels
+        annotated = self._overlay.annotate(pixels, segmentation) if self._draws else None
         ended = time.monotonic_ns()
         self._spent("overlay", job, processed, ended)
         self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
         spent = milliseconds(job.spans_ns)
-        return FrameResult(job.frame, segmentation, drawn, spent)
+        return FrameResult(job.frame, segmentation, annotated, spent)
 
     def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
         job.spans_ns[stage] = end_ns - begin_ns

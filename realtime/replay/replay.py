@@ -14,7 +14,8 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels import yuv
+from qlumen.realtime.pixels import planes
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.replay.allocator import keep_freed_memory
 from qlumen.realtime.replay.outputs import Outputs, check_outputs, open_sinks
 from qlumen.realtime.replay.pipeline import Pipeline
@@ -85,10 +86,10 @@ def replay(
 def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
     """Run every stage once at the source's frame size, so that no frame pays for compiling."""
     width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
-    black = np.zeros((height, width, 3), np.uint8)
-    yuv.warm_up()
+    black = BgrImage(np.zeros((height, width, 3), np.uint8))
+    planes.warm_up()
     segmenter.preprocess(black)
-    overlay.drawn(black, segmenter.warm_up((width, height)))
+    overlay.annotate(black, segmenter.warm_up((width, height)))
 
 
 def _expected(source: Source, limit: int | None) -> int | None:

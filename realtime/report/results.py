@@ -9,7 +9,7 @@ import numpy as np
 from qlumen.errors import ReviewError
 from qlumen.realtime.frames import Frame, FrameResult, Segmentation
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.recording import hashed, open_recording
 from qlumen.realtime.review.records import FrameRecord
@@ -17,7 +17,7 @@ from qlumen.realtime.review.review import Review
 from qlumen.realtime.tracking.motion import filled
 
 NO_MAP = np.zeros((0, 0), np.float32)
-NO_IMAGE: Image = np.zeros((0, 0, 3), np.uint8)
+NO_IMAGE = BgrImage(np.zeros((0, 0, 3), np.uint8))
 
 
 def results(review: Review, findings: Findings) -> Iterator[FrameResult]:
@@ -46,7 +46,7 @@ def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
                     "recording again"
                 )
             segmentation = _segmentation(findings, place, record)
-            yield FrameResult(frame, segmentation, overlay.drawn(frame.pixels, segmentation))
+            yield FrameResult(frame, segmentation, overlay.annotate(frame.pixels, segmentation))
 
 
 def check_recording(review: Review) -> None:

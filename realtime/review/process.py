@@ -17,6 +17,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.replay.pipeline import Pipeline
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.review.intake.limits import BoundedSource, Limits
@@ -70,7 +71,7 @@ def process(
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
         size = source.info.width or WARM_UP_SIZE_PX, source.info.height or WARM_UP_SIZE_PX
-        segmenter.preprocess(np.zeros((*size[::-1], 3), np.uint8))
+        segmenter.preprocess(BgrImage(np.zeros((*size[::-1], 3), np.uint8)))
         segmenter.warm_up(size)
         writer = ReviewWriter(folder, settings, sequence=source.info.sequence)
         stack.callback(writer.close)

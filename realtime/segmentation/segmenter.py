@@ -10,8 +10,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.frames import Frame, Segmentation
-from qlumen.realtime.pixels.arrays import Image
-from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.preprocess import Preprocessor
@@ -53,7 +52,7 @@ class Segmenter:
         """The same engine with other thresholds. Raises ConfigError if they contradict."""
         return replace(self, postprocess=Postprocessor(**thresholds(bundle, settings)))
 
-    def submit(self, pixels: Image | Planes) -> Ticket:
+    def submit(self, pixels: Pixels) -> Ticket:
         """Preprocess and start the network; waits when too many frames are in flight."""
         return self.engine.submit(self.preprocess(pixels))
 

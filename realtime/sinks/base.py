@@ -11,7 +11,7 @@ class Sink(Closing, ABC):
     """Takes results in order. Opens in its constructor, so that an output that cannot
     be written raises a `SinkError` before any frame is read.
 
-    A sink that sets `wants_overlay` receives `FrameResult.drawn`. `notes` has a line on
+    A sink that sets `wants_overlay` receives `FrameResult.annotated`. `notes` has a line on
     each thing that was changed or left out, complete after `close`.
     """
 

@@ -1,12 +1,10 @@
 """Pictures of one size and times that increase: what a video encoder asks for."""
 
 import av
-import numpy as np
 
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameResult
-from qlumen.realtime.pixels.arrays import Image
-from qlumen.realtime.pixels.yuv import fit, padded, repainted, to_picture
+from qlumen.realtime.pixels.yuv import fit, padded, to_picture
 
 MAX_SIDE_PX = 16384
 
@@ -43,21 +41,14 @@ class EncoderInput:
             notes.append(f"odd size {width}x{height} padded to {even}")
 
     def picture(self, result: FrameResult) -> av.VideoFrame:
-        """What to encode for a result. Where the frame is as it was decoded, only what was drawn
-        is converted, and all else keeps its bits."""
-        planes, drawn = result.frame.planes, result.drawn
-        if planes is None or planes.size != self.size or isinstance(drawn, np.ndarray):
-            return to_picture(self._sized(result.shown))
-        return repainted(planes, drawn.patches if drawn else ())
-
-    def _sized(self, image: Image) -> Image:
-        """The picture at the first one's size."""
-        if (image.shape[1], image.shape[0]) == self.size:
-            return image
+        """Make what to encode for a result, at the first frame's size. See `Pixels.yuv420p`."""
+        pixels = result.frame.pixels if result.annotated is None else result.annotated
+        if pixels.size == self.size:
+            return pixels.yuv420p()
         if not self.rescaled:
             self._notes.append("frames of another size scaled to that of the first")
         self.rescaled += 1
-        return fit(image, self.size)
+        return to_picture(fit(pixels.bgr(), self.size))
 
     def pts(self, frame: Frame) -> int:
         """The frame's time in units of `time_base`, after that of the frame before."""

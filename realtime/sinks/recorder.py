@@ -225,7 +225,7 @@ class LiveRecorder(VideoFile):
         return self._path
 
     def _wanted(self, result: FrameResult) -> FrameResult:
-        return replace(result, drawn=None) if self._clean else result
+        return replace(result, annotated=None) if self._clean else result
 
 
 def mean_rate(info: SourceInfo) -> Fraction:

@@ -15,6 +15,7 @@ from natsort import natsort_keygen, ns
 from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -70,7 +71,7 @@ class FolderSource(Source):
                 self._skip(file)
                 continue
             now_ns = time.monotonic_ns()
-            yield Frame(index, index, self._time_base, image, now_ns, name=file.name)
+            yield Frame(index, index, self._time_base, BgrImage(image), now_ns, name=file.name)
             index += 1
 
     def _skip(self, file: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
 
 NUMBER_BITS = 32
@@ -44,7 +45,7 @@ class PatternSource(Source):
         index = 0
         while True:
             image = self.picture(index)
-            yield Frame(index, index, 1 / self._fps, image, time.monotonic_ns())
+            yield Frame(index, index, 1 / self._fps, BgrImage(image), time.monotonic_ns())
             index += 1
 
     def picture(self, index: int) -> Image:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, StopFlag
@@ -47,7 +48,7 @@ class PacedSource(LiveSource):
         clock = SessionClock()
         begun_ns: int | None = None
         for index, (time_s, frame) in enumerate(self._timed()):
-            image, made_ns = frame.image, time.monotonic_ns()
+            pixels, made_ns = BgrImage(frame.image), time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
             late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)
             if self._stop.wait(-late_ns / NS_PER_S):
@@ -59,7 +60,7 @@ class PacedSource(LiveSource):
             yield replace(
                 frame,
                 index=index,
-                pixels=image,
+                pixels=pixels,
                 pts=pts,
                 time_base=MICROSECOND,
                 grabbed_ns=now_ns,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qlumen.errors import NoFramesError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, read_image
 
@@ -21,7 +22,7 @@ class StillSource(Source):
             raise NoFramesError(f"{file.name} is not an image that can be read; export it again")
         self.drops = Counter()
         self.info = SourceInfo(str(file), image.shape[1], image.shape[0], None, 1, sequence=False)
-        self._frame = Frame(0, 0, Fraction(1), image, time.monotonic_ns(), name=file.name)
+        self._frame = Frame(0, 0, Fraction(1), BgrImage(image), time.monotonic_ns(), name=file.name)
 
     def frames(self) -> Iterator[Frame]:
         yield self._frame

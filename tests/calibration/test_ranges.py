@@ -317,7 +317,7 @@ def test_masks_of_real_frames_are_those_of_single_precision(real_frames: Sequenc
     data sets: the two masks' Dice."""
     bundle = read_bundle(shipped_bundle())
     prepare = Preprocessor((352, 352), "stretch")
-    images = tuple(prepare(frame.image) for frame in real_frames)
+    images = tuple(prepare(frame.pixels) for frame in real_frames)
     found = ranges_of(bundle, Pictures(("a", "b"), images[1:5:3]))
     ranges = {name: torch.from_numpy(np.asarray(value)) for name, value in found.items()}
     networks = deployed_network(bundle), quantised(deployed_network(bundle), ranges)

@@ -26,7 +26,7 @@ def test_own_findings_as_boxes_are_all_hit(segmenter: Segmenter) -> None:
     """Boxes taken from a run are all hit by the same run; moved away, none is."""
     true = {}
     for index, frame in enumerate(SceneSource(SCENE).frames()):
-        found = segmenter.finish(frame, segmenter.submit(frame.image).result()).findings
+        found = segmenter.finish(frame, segmenter.submit(frame.pixels).result()).findings
         if found and index % 2:
             true[index] = (found[0].box,)
     assert true

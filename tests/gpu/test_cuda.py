@@ -99,7 +99,7 @@ def in_eight_bits() -> Bundle:
     """The shipped bundle with ranges from frames of the scene."""
     spec = bundle().manifest.input
     prepare = Preprocessor((spec.width, spec.height), spec.fit)
-    pictures = Pictures(("scene",), tuple(prepare(frame.image) for frame in scene()))
+    pictures = Pictures(("scene",), tuple(prepare(frame.pixels) for frame in scene()))
     folder = Path(mkdtemp(prefix="qlumen-ranges-")) / "bundle"
     return write_ranges(folder, bundle(), ranges_of(bundle(), pictures), pictures)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qlumen.kernels.yuv420 import bgr_to_yuv420, yuv420_to_bgr
+from qlumen.kernels.yuv420 import bgr_to_yuv420, sample_yuv420, yuv420_to_bgr
 from qlumen.realtime.pixels.colour import Matrix, decoding, encoding
 
 ROUNDING = 0.501
@@ -46,6 +46,26 @@ def test_a_box_of_a_picture_follows_the_formula(
     whole = np.stack([blue, red]).repeat(2, axis=1).repeat(2, axis=2)
     wanted = formula(luma[part], whole[:, part[0], part[1]], matrix, full=full)
     assert np.abs(image - wanted).max() <= ROUNDING
+
+
+@settings(deadline=None)
+@given(st.data(), SIDES, SIDES, MATRICES, st.booleans(), st.integers(0, 2**16))
+def test_samples_are_those_of_the_whole_picture(
+    data: st.DataObject, width: int, height: int, matrix: Matrix, full: bool, seed: int
+) -> None:
+    """Bit for bit, any rows and columns in any order."""
+    rng = np.random.default_rng(seed)
+    luma = rng.integers(0, 256, (height, width + PADDING), np.uint8)
+    blue, red = rng.integers(0, 256, (2, -(-height // 2), -(-width // 2) + PADDING), np.uint8)
+    mapping, whole = decoding(matrix, full=full), np.empty((height, width, 3), np.uint8)
+    yuv420_to_bgr(luma, blue, red, 0, 0, mapping, whole)
+    rows, columns = (
+        np.array(data.draw(st.lists(st.integers(0, side - 1), max_size=9)), np.intp)
+        for side in (height, width)
+    )
+    sampled = np.empty((len(rows), len(columns), 3), np.uint8)
+    sample_yuv420(luma, blue, red, rows, columns, mapping, sampled)
+    np.testing.assert_array_equal(sampled, whole[np.ix_(rows, columns)])
 
 
 @settings(deadline=None)

@@ -25,7 +25,7 @@ def test_live_circuit_gives_the_masks_of_the_tables(data_dir: Path) -> None:
         segmenter = Segmenter.open(bundle, load_settings(None, [f"quantum.executor={executor}"]))
         try:
             found = [
-                segmenter.finish(frame, segmenter.submit(frame.image).result()).mask
+                segmenter.finish(frame, segmenter.submit(frame.pixels).result()).mask
                 for frame in frames
             ]
         finally:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qlumen.realtime.frames import Finding, Frame, FrameResult, Segmentation
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
 
@@ -167,14 +168,15 @@ def result_of(
     name: str = "",
     findings: tuple[Finding, ...] = (),
     mask: NDArray[np.uint8] | None = None,
-    drawn: Image | None = None,
+    annotated: Image | None = None,
     stages_ms: dict[str, float] | None = None,
 ) -> FrameResult:
     """What a sink receives for `image`."""
-    frame = Frame(index, index if pts is None else pts, time_base, image, 0, name=name)
+    frame = Frame(index, index if pts is None else pts, time_base, BgrImage(image), 0, name=name)
     mask = np.zeros(image.shape[:2], np.uint8) if mask is None else mask
     segmentation = Segmentation(mask, findings, np.zeros((2, 2), np.float32))
-    return FrameResult(frame, segmentation, drawn, stages_ms or {})
+    over = None if annotated is None else BgrImage(annotated)
+    return FrameResult(frame, segmentation, over, stages_ms or {})
 
 
 def planes_of(rng: np.random.Generator, width: int, height: int) -> Planes:

@@ -10,9 +10,12 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from qlumen.kernels.yuv420 import yuv420_to_bgr
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.base import Pixels
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.colour import MATRICES, decoding
-from qlumen.realtime.pixels.planes import Planes, decoded_lines
+from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import decoded_lines
 
 SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
@@ -22,16 +25,11 @@ FULL_420 = "yuvj420p"
 
 
 class Picture(NamedTuple):
-    """A decoded frame, and how it is to be seen: `(H, W, 3) uint8` BGR, or its planes where
-    they are such as recordings hold."""
+    """A decoded frame, and how it is to be seen: its `Planes` where recordings hold such, else
+    a `BgrImage`."""
 
     frame: av.VideoFrame
-    pixels: Image | Planes
-
-    @property
-    def image(self) -> Image:
-        """`(H, W, 3) uint8` BGR."""
-        return self.pixels.bgr() if isinstance(self.pixels, Planes) else self.pixels
+    pixels: Pixels
 
 
 def upright_picture(
@@ -40,7 +38,7 @@ def upright_picture(
     """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
     if matrix is None and _is_recordable(frame):
         return Picture(frame, Planes(frame, pool))
-    return Picture(frame, upright(to_bgr(frame, pool), matrix))
+    return Picture(frame, BgrImage(upright(to_bgr(frame, pool), matrix)))
 
 
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:

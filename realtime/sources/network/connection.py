@@ -118,7 +118,7 @@ class Reception:
         self.info = replace(self.info, fps=mean_rate(stream))
         decoding = Decoding(stream, self.info.fps, self._note, self._failed)
         for picture in decoding.pictures(self._packets(container, stream)):
-            frame, image, now_ns = picture.frame, picture.image, time.monotonic_ns()
+            frame, image, now_ns = picture.frame, picture.pixels.bgr(), time.monotonic_ns()
             received = Received(image, float(frame.pts * frame.time_base), now_ns, frame.is_corrupt)
             self._room.acquire()
             if self._abandoned:

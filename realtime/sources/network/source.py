@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
@@ -148,7 +149,7 @@ class ReceivedSource(LiveSource):
         pts = self._clock.stamp(received.source_s, received.arrived_ns)
         index = self._index
         self._index += 1
-        return Frame(index, pts, MICROSECOND, received.image, received.arrived_ns)
+        return Frame(index, pts, MICROSECOND, BgrImage(received.image), received.arrived_ns)
 
     def _take_stock(self, reception: Reception) -> None:
         """Add what the reception has counted and noted since it was last asked."""

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.realtime.sources.scene.render import Renderer
 from qlumen.realtime.sources.scene.world import make_world
@@ -60,7 +61,9 @@ class SceneSource(Source):
         image, truth = self._renderer.render(float(index / self.settings.fps), index)
         image.flags.writeable = False
         truth.flags.writeable = False
-        return Frame(index, index, 1 / self.settings.fps, image, time.monotonic_ns(), truth=truth)
+        return Frame(
+            index, index, 1 / self.settings.fps, BgrImage(image), time.monotonic_ns(), truth=truth
+        )
 
 
 def _check(settings: SceneSettings) -> None:

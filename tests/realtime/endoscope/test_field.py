@@ -13,6 +13,7 @@ from scipy import ndimage
 from qlumen.realtime.endoscope.field import Field, FieldFinder, crop, placed
 from qlumen.realtime.frames import Finding, Frame, Segmentation
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -48,7 +49,7 @@ def mucosa(field: Mask, seed: int = 0, level: float = 1.0) -> Image:
 
 
 def at(image: Image, time_s: float = 0.0) -> Frame:
-    return Frame(0, round(1000 * time_s), Fraction(1, 1000), image, 0)
+    return Frame(0, round(1000 * time_s), Fraction(1, 1000), BgrImage(image), 0)
 
 
 def painted(field: Field, width: int, height: int) -> Mask:

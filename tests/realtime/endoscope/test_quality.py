@@ -14,6 +14,7 @@ from qlumen.realtime.endoscope.field import Field, FieldFinder
 from qlumen.realtime.endoscope.quality import ROWS, QualityJudge, Reducer, measure, reduced
 from qlumen.realtime.frames import Condition, Frame
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 WIDTH, HEIGHT = 480, 360
@@ -205,7 +206,7 @@ def test_real_stills_are_clear_until_blurred(data_dir: Path, folder: str, every:
     files = sorted((data_dir / folder / "images").glob("*.[jp][pn]g"))[::every]
     judge, clear, blurred = QualityJudge(), [], []
     for image in map(partial(cv2.imread, flags=cv2.IMREAD_COLOR), map(str, files)):
-        field = FieldFinder()(Frame(0, 0, Fraction(1, 25), image, 0))
+        field = FieldFinder()(Frame(0, 0, Fraction(1, 25), BgrImage(image), 0))
         clear.append(judge.instant(image, field))
         soft = cv2.GaussianBlur(image, (0, 0), 0.02 * image.shape[0])
         soft = soft if field.mask is None else cv2.copyTo(soft, field.mask)

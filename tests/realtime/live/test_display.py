@@ -20,6 +20,7 @@ from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.latest import Annotation, Board
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.tracking.motion import Motion
 
@@ -95,14 +96,13 @@ def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) 
     room.board.publish(annotated(frames[0]))
     for frame in frames[1:]:
         result = room.display.draw(frame)
-        assert result.drawn is not None
         assert result.live is not None
         assert result.segmentation.findings
         allowed = Overlay().marker_mask(result.segmentation) > 0
         for x0, y0, x1, y1 in draw_marks(frame.image.copy(), result.live, flash=True):
             allowed[y0:y1, x0:x1] = True
-        assert np.array_equal(result.drawn[~allowed], frame.image[~allowed])
-        assert not np.array_equal(result.drawn, frame.image)
+        assert np.array_equal(result.shown[~allowed], frame.image[~allowed])
+        assert not np.array_equal(result.shown, frame.image)
         assert 0.05 < allowed.mean() < 0.9
 
 
@@ -129,7 +129,7 @@ Change = Callable[[Room, Frame], Frame]
 
 
 def other_size(room: Room, frame: Frame) -> Frame:
-    return replace(frame, pixels=frame.image[:200].copy())
+    return replace(frame, pixels=BgrImage(frame.image[:200].copy()))
 
 
 def ai_off(room: Room, frame: Frame) -> Frame:
@@ -148,7 +148,7 @@ def cleared(room: Room, frame: Frame) -> Frame:
 
 
 def cut(room: Room, frame: Frame) -> Frame:
-    return replace(frame, pixels=np.random.default_rng(0).permutation(frame.image, axis=0))
+    return replace(frame, pixels=BgrImage(np.random.default_rng(0).permutation(frame.image)))
 
 
 @pytest.mark.parametrize("change", [other_size, ai_off, overlay_off, cleared, cut])
@@ -181,19 +181,17 @@ def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
     assert result.live is not None
     assert not result.live.signal
     assert result.segmentation.findings == ()
-    assert result.drawn is not None
-    assert not np.array_equal(result.drawn, frames[1].image)
+    assert not np.array_equal(result.shown, frames[1].image)
 
 
 def test_a_new_style_is_used_at_once(frames: list[Frame]) -> None:
     """Reloaded settings change the next frame."""
     room = Room()
     room.board.publish(annotated(frames[0]))
-    before = room.display.draw(frames[0]).drawn
+    before = room.display.draw(frames[0]).shown
     red = Settings().overlay.model_copy(update={"line_bgr": (0, 0, 255)})
     room.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
-    assert before is not None
-    assert not np.array_equal(room.display.draw(frames[0]).drawn, before)
+    assert not np.array_equal(room.display.draw(frames[0]).shown, before)
 
 
 def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame]) -> None:

@@ -19,8 +19,9 @@ from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.privacy_sink import PrivacyGuard
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.sink_runner import Outlet, OutletRunner
-from qlumen.realtime.pixels.annotated import Drawn
+from qlumen.realtime.pixels.annotated import Annotated
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.pixels.yuv import to_picture
@@ -38,9 +39,9 @@ class Kept(Sink):
         self.images: list[Image] = []
 
     def write(self, result: FrameResult) -> None:
-        assert result.frame.planes is None
-        assert result.drawn is None or isinstance(result.drawn, np.ndarray)
-        self.images += [result.frame.image, *([] if result.drawn is None else [result.shown])]
+        kinds = (type(result.frame.pixels), type(result.annotated))
+        assert kinds in ((BgrImage, BgrImage), (BgrImage, type(None)))
+        self.images += [result.frame.image, *([] if result.annotated is None else [result.shown])]
 
     def close(self) -> None:
         pass
@@ -67,10 +68,10 @@ def test_picture_and_drawing_are_both_masked() -> None:
     guard, runner, kept = guarded()
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
-    result = result_of(image, drawn=drawn)
+    result = result_of(image, annotated=drawn)
     unmasked = Planes(to_picture(image), FramePool())
-    in_parts = Drawn(drawn, (), FramePool())
-    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked), drawn=in_parts))
+    in_parts = Annotated(BgrImage(drawn), (), FramePool())
+    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked), annotated=in_parts))
     runner.close(30)
     assert len(kept.images) == 2
     for given, got in zip((unmasked.bgr(), drawn), kept.images, strict=True):
@@ -104,7 +105,7 @@ def test_nothing_is_let_through_until_a_field_is_seen() -> None:
     name = np.zeros((120, 160, 3), np.uint8)
     name[10:14, 5:40:2] = 255
     scene = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
-    guard.write(result_of(name, 0, drawn=name))
+    guard.write(result_of(name, 0, annotated=name))
     guard.write(result_of(scene, 50))
     runner.close(30)
     assert not kept.images[0].any()

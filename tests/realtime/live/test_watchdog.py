@@ -20,6 +20,7 @@ from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.annotator import Annotator
 from qlumen.realtime.live.latest import Annotation
 from qlumen.realtime.live.watchdog import ModelState, Watchdog
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import DroppingQueue
 
 QUICK = {"hang_s": 3.0, "first_s": 0.01, "max_s": 0.02, "healthy_s": 3600.0}
@@ -70,7 +71,9 @@ class Bench:
             if holds():
                 return
             index = next(self._indices)
-            self.inbox.put(Frame(index, index, Fraction(1, 25), IMAGE, time.monotonic_ns()))
+            self.inbox.put(
+                Frame(index, index, Fraction(1, 25), BgrImage(IMAGE), time.monotonic_ns())
+            )
             time.sleep(0.01)
         raise AssertionError(f"it never came true; notes: {self.notes}")
 
@@ -178,7 +181,7 @@ def test_after_a_row_of_failures_the_model_stays_off_until_asked() -> None:
         assert bench.kinds() == ["ai_failed", "ai_running", "ai_failed", "ai_running", "ai_off"]
         opened = bench.opened
         for _ in range(20):
-            bench.inbox.put(Frame(0, 0, Fraction(1, 25), IMAGE, 0))
+            bench.inbox.put(Frame(0, 0, Fraction(1, 25), BgrImage(IMAGE), 0))
             time.sleep(0.005)
         assert bench.opened == opened
         assert not bench.watchdog.running

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Segmentation
 from qlumen.realtime.overlay.findings import CYAN_BGR, RIM_BGR, Overlay
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 
@@ -69,10 +70,10 @@ def test_patches_put_together_are_the_drawing(mask: NDArray[np.uint8], seed: int
     image, found = picture(mask.shape, seed), segmentation(mask)
     overlay = Overlay(line_width_px=2)
     whole = image.copy()
-    drawn = overlay.drawn(image, found)
+    drawn = overlay.annotate(BgrImage(image), found)
     overlay.draw(whole, found)
-    np.testing.assert_array_equal(drawn.image(), whole)
-    assert drawn.image() is drawn.image()
+    np.testing.assert_array_equal(drawn.bgr(), whole)
+    assert drawn.bgr() is drawn.bgr()
 
 
 @given(st.integers(0, 2**16))
@@ -83,7 +84,7 @@ def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
     mask = (rng.random((48, 64)) > 0.99).astype(np.uint8)
     planes, found, overlay = planes_of(rng, 64, 48), segmentation(mask), Overlay(line_width_px=1)
     markers = overlay.marker_mask(found)
-    drawn = overlay.drawn(planes, found)
+    drawn = overlay.annotate(planes, found)
     covered = np.zeros_like(mask)
     for (x0, y0, x1, y1), patch, marks in drawn.patches:
         bare, marked = planes.patch((x0, y0, x1, y1)), markers[y0:y1, x0:x1] > 0
@@ -91,10 +92,10 @@ def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
         np.testing.assert_array_equal(patch[~marked], bare[~marked])
         assert (patch[marked] != bare[marked]).any()
         covered[y0:y1, x0:x1] += 1
-        np.testing.assert_array_equal(drawn.image()[y0:y1, x0:x1][marked], patch[marked])
+        np.testing.assert_array_equal(drawn.bgr()[y0:y1, x0:x1][marked], patch[marked])
     assert covered.max() <= 1
     assert not markers[covered == 0].any()
-    np.testing.assert_array_equal(drawn.image()[markers == 0], planes.bgr()[markers == 0])
+    np.testing.assert_array_equal(drawn.bgr()[markers == 0], planes.bgr()[markers == 0])
 
 
 def test_nothing_found_gives_a_read_only_view() -> None:
@@ -168,11 +169,11 @@ def test_nothing_of_earlier_frames_is_drawn(
 
 def test_frame_of_another_size_is_refused() -> None:
     """An image that is not the segmented frame is named with both sizes."""
-    with pytest.raises(ValueError, match=r"image is \(4, 5, 3\) uint8; the mask of \(4, 6\)"):
+    with pytest.raises(ValueError, match="image is 5x4, the mask 6x4"):
         Overlay()(picture((4, 5), 1), segmentation(np.ones((4, 6), np.uint8)))
     planes = planes_of(np.random.default_rng(0), 4, 6)
-    with pytest.raises(ValueError, match=r"image is \(6, 4, 3\) uint8; the mask of \(4, 6\)"):
-        Overlay().drawn(planes, segmentation(np.ones((4, 6), np.uint8)))
+    with pytest.raises(ValueError, match="image is 4x6, the mask 6x4"):
+        Overlay().annotate(planes, segmentation(np.ones((4, 6), np.uint8)))
 
 
 @pytest.mark.data

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.kernels.yuv420 import bgr_to_yuv420
-from qlumen.realtime.pixels.annotated import Patch, disjoint
-from qlumen.realtime.pixels.yuv import fit, pad_to_even, repainted, to_picture, warm_up
+from qlumen.realtime.pixels.annotated import Annotated, Patch, disjoint
+from qlumen.realtime.pixels.planes import warm_up
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import fit, pad_to_even, to_picture
 
 from support.media import planes_of
 from support.strategies import boxes
@@ -82,7 +84,7 @@ def test_only_the_patches_are_painted_again(
         part = slice(y0, y1), slice(x0, x1)
         inside[part] = True
         patches.append(Patch((x0, y0, x1, y1), image[part].copy(), marked[part].astype(np.uint8)))
-    painted = repainted(planes, patches).to_ndarray()
+    painted = Annotated(planes, tuple(patches), FramePool()).yuv420p().to_ndarray()
     marked &= inside
     touched = marked.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3))
     mask = np.concatenate([marked, np.tile(touched.reshape(-1), 2).reshape(-1, width)])

@@ -15,6 +15,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.replay.pipeline import Pipeline
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.base import Sink
@@ -32,7 +33,7 @@ class Pictures(Source):
     def frames(self) -> Iterator[Frame]:
         image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
         for index in range(self.count):
-            yield Frame(index, index, Fraction(1, 25), image, time.monotonic_ns())
+            yield Frame(index, index, Fraction(1, 25), BgrImage(image), time.monotonic_ns())
         if self.error:
             raise self.error
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.pixels.yuv import to_picture
@@ -20,7 +21,7 @@ def test_flat_picture_stays_flat_inside_its_rectangle(
 ) -> None:
     """Whatever the size, the input is full; letterbox bars are black and proportions kept."""
     image = np.full((size[1], size[0], 3), value, np.uint8)
-    fitted = Preprocessor((64, 32), fit)(image)
+    fitted = Preprocessor((64, 32), fit)(BgrImage(image))
     assert fitted.shape == (32, 64, 3)
     assert fitted.dtype == np.uint8
     assert fitted.flags.c_contiguous
@@ -39,7 +40,7 @@ def test_shrinking_is_close_to_area_averaging() -> None:
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (1080, 1920, 3), np.uint8), (0, 0), 6)
     wanted = cv2.resize(image, (352, 352), interpolation=cv2.INTER_AREA)
-    got = Preprocessor((352, 352), "stretch")(image)
+    got = Preprocessor((352, 352), "stretch")(BgrImage(image))
     assert np.abs(got.astype(int) - wanted).mean() < 0.5
 
 
@@ -47,14 +48,14 @@ def test_fine_pattern_does_not_alias() -> None:
     """A one-pixel checkerboard becomes grey instead of a false coarse pattern."""
     image = np.zeros((1080, 1920, 3), np.uint8)
     image[::2, ::2] = image[1::2, 1::2] = 255
-    got = Preprocessor((352, 352), "stretch")(image)
+    got = Preprocessor((352, 352), "stretch")(BgrImage(image))
     assert np.abs(got.astype(int) - 127.5).max() < 2
 
 
 def test_picture_of_the_inputs_size_is_unchanged() -> None:
     """No resampling where none is needed."""
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    np.testing.assert_array_equal(Preprocessor((64, 64), "stretch")(image), image)
+    np.testing.assert_array_equal(Preprocessor((64, 64), "stretch")(BgrImage(image)), image)
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (720, 576), (352, 288), (98, 40)])
@@ -66,7 +67,7 @@ def test_planes_become_the_picture_that_their_bgr_becomes(size: tuple[int, int],
     image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
     planes = Planes(to_picture(image), FramePool())
     fitted = Preprocessor((352, 352), fit)
-    got, wanted = fitted(planes), fitted(image)
+    got, wanted = fitted(planes), fitted(BgrImage(image))
     assert got.shape == wanted.shape
     assert got.dtype == np.uint8
     assert got.flags.c_contiguous

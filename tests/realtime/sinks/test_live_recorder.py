@@ -141,7 +141,7 @@ def test_overlay_or_clean(name: str, tmp_path: Path) -> None:
         path = tmp_path / f"{clean}{name}"
         with LiveRecorder(path, INFO, clean=clean) as recorder:
             assert recorder.wants_overlay != clean
-            recorder.write(result_of(plain, time_base=MICROSECOND, drawn=drawn))
+            recorder.write(result_of(plain, time_base=MICROSECOND, annotated=drawn))
         assert low < read_video(path)[1][0].mean() < high
 
 

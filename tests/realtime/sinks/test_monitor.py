@@ -40,7 +40,7 @@ index = 0
 try:
     while running:
         if not idle or not index:
-            monitor.write(result_of(np.zeros_like(image), index, drawn=image))
+            monitor.write(result_of(np.zeros_like(image), index, annotated=image))
         else:
             monitor.idle()
         index += 1

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.errors import SinkError
-from qlumen.realtime.pixels.annotated import Drawn, Patch
+from qlumen.realtime.pixels.annotated import Annotated, Patch
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sinks.recorder import Recorder
@@ -180,7 +180,7 @@ def test_drawn_pictures_go_first(tmp_path: Path) -> None:
     plain, drawn = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 250, np.uint8)
     with Recorder(tmp_path / "a.mp4", INFO) as recorder:
         assert recorder.wants_overlay
-        recorder.write(result_of(plain, 0, drawn=drawn))
+        recorder.write(result_of(plain, 0, annotated=drawn))
         recorder.write(result_of(plain, 1))
     first, second = read_video(tmp_path / "a.mp4")[1]
     assert first.mean() > 240
@@ -198,8 +198,8 @@ def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
         for frame in source.frames():
             green = np.full((22, 40, 3), (0, 255, 0), np.uint8)
             everywhere = np.ones(green.shape[:2], np.uint8)
-            drawn = Drawn(frame.pixels, (Patch(box, green, everywhere),), FramePool())
-            recorder.write(replace(result_of(frame.image), frame=frame, drawn=drawn))
+            drawn = Annotated(frame.pixels, (Patch(box, green, everywhere),), FramePool())
+            recorder.write(replace(result_of(frame.image), frame=frame, annotated=drawn))
     mask = np.zeros((32, 48), bool)
     mask[10:21, 5:25] = True
     before, after = (planes_in(tmp_path / name) for name in ("source.mp4", "drawn.mp4"))
@@ -216,12 +216,12 @@ def test_pictures_of_another_size_are_recorded_with_what_is_drawn(tmp_path: Path
     """Decoded ones, too, of which only patches were drawn: put together, then scaled to fit."""
     planes = planes_of(np.random.default_rng(0), 96, 64)
     green, everywhere = np.full((64, 96, 3), (0, 255, 0), np.uint8), np.ones((64, 96), np.uint8)
-    drawn = Drawn(planes, (Patch((0, 0, 96, 64), green, everywhere),), FramePool())
+    drawn = Annotated(planes, (Patch((0, 0, 96, 64), green, everywhere),), FramePool())
     small, large = result_of(np.zeros((32, 48, 3), np.uint8), 0), result_of(planes.bgr(), 1)
     frame = replace(large.frame, pixels=planes)
     with Recorder(tmp_path / "a.mp4", INFO, crf=0) as recorder:
         recorder.write(small)
-        recorder.write(replace(large, frame=frame, drawn=drawn))
+        recorder.write(replace(large, frame=frame, annotated=drawn))
         assert recorder.rescaled == 1
     y = planes_in(tmp_path / "a.mp4")[1][0]
     assert y.shape == (32, 48)

@@ -9,6 +9,7 @@ import numpy as np
 
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameResult, Segmentation
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
@@ -31,7 +32,7 @@ class Journal:
 def results(count: int, start: int = 0) -> list[FrameResult]:
     base = Fraction(1, 1_000_000)
     return [
-        FrameResult(Frame(i, i * 40_000, base, image, 0), NOTHING, image)
+        FrameResult(Frame(i, i * 40_000, base, BgrImage(image), 0), NOTHING)
         for i, image in enumerate(pictures(count), start)
     ]
 

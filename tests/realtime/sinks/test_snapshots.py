@@ -34,7 +34,7 @@ def test_snapshots_are_the_drawn_frames(tmp_path: Path) -> None:
         assert sink.wants_overlay
         for index in range(8):
             overlay = drawn[index] if index != 6 else None
-            sink.write(result_of(frames[index], index, drawn=overlay))
+            sink.write(result_of(frames[index], index, annotated=overlay))
     expected = {"frame_000000.png": drawn[0], "frame_000003.png": drawn[3]}
     expected["frame_000006.png"] = frames[6]
     assert names_in(tmp_path / "shots") == sorted(expected)
@@ -140,7 +140,7 @@ def test_a_snapshot_is_the_frame_after_the_request(tmp_path: Path) -> None:
             if index in (2, 5):
                 sink.request()
                 sink.request()
-            sink.write(result_of(frames[index], index, drawn=drawn[index]))
+            sink.write(result_of(frames[index], index, annotated=drawn[index]))
     stored = {name.split("Z_")[1]: name for name in names_in(tmp_path / "shots")}
     assert sorted(stored) == [
         f"frame_{name}.png" for name in ("000002", "000002_clean", "000005", "000005_clean")

@@ -77,7 +77,7 @@ def receive(tmp_path: Path) -> Iterator[Receive]:
 def write(streamer: Streamer, image: np.ndarray, index: int) -> None:
     pts, time_base = index * FRAME_US, Fraction(1, 1_000_000)
     streamer.write(
-        result_of(np.zeros_like(image), index, pts=pts, time_base=time_base, drawn=image)
+        result_of(np.zeros_like(image), index, pts=pts, time_base=time_base, annotated=image)
     )
 
 

@@ -15,6 +15,8 @@ from qlumen.errors import (
     SourceError,
     SourceNotFoundError,
 )
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 from qlumen.realtime.sources.ffmpeg.conversion import to_bgr
@@ -116,7 +118,7 @@ def test_pixel_formats_and_odd_sizes(
     assert len(frames) == 4
     for frame, picture in zip(frames, made, strict=True):
         assert frame.image.shape == picture.shape
-        assert frame.planes is None  # recordings hold BT.709, and even sides
+        assert isinstance(frame.pixels, BgrImage)  # recordings hold BT.709, and even sides
         tolerance = 25 if pixels == "bgr8" else 8  # that one has 256 colours in all
         assert np.abs(frame.image.astype(int) - picture).mean() < tolerance
 
@@ -139,7 +141,7 @@ def test_flagged_colours_are_respected(colour: tuple[int, int], tmp_path: Path) 
     path = write_video(tmp_path / "a.mp4", made, options={"qp": "4"}, colour=colour)
     for frame, picture in zip(frames_of(path), made, strict=True):
         assert np.abs(frame.image.astype(int) - picture).max() <= 6
-        assert (frame.planes is not None) == (colour == (1, 1))
+        assert isinstance(frame.pixels, Planes) == (colour == (1, 1))
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
@@ -156,7 +158,7 @@ def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
     capture = cv2.VideoCapture(str(path))
     expected = capture.read()[1]
     capture.release()
-    assert frame.planes is None
+    assert isinstance(frame.pixels, BgrImage)
     assert frame.image.shape == expected.shape
     assert np.abs(frame.image.astype(int) - expected).mean() < LOSSY_LEVELS
 

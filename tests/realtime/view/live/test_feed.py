@@ -22,6 +22,7 @@ from qlumen.realtime.frames import (
     Segmentation,
     Track,
 )
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import MAX_SHOWN, SIDE_PX, Gallery
@@ -34,8 +35,8 @@ STATE = LiveState(AiState.ON, 0, 40.0, Condition.CLEAR, (), False, True)
 
 def result(index: int, width: int = 64, height: int = 48) -> FrameResult:
     image = pictures(1, width, height)[0]
-    frame = Frame(index, index, Fraction(1, 25), image, time.monotonic_ns())
-    return FrameResult(frame, NOTHING, image.copy(), {}, STATE)
+    frame = Frame(index, index, Fraction(1, 25), BgrImage(image), time.monotonic_ns())
+    return FrameResult(frame, NOTHING, BgrImage(image.copy()), {}, STATE)
 
 
 def track(number: int, score: float, box: tuple[int, int, int, int]) -> Track:
@@ -98,8 +99,7 @@ def test_all_viewers_get_the_same_bytes() -> None:
     assert taken[0] is not None
     assert all(picture is taken[0] for picture in taken)
     decoded = cv2.imdecode(np.frombuffer(taken[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert given_.drawn is not None
-    assert np.abs(decoded.astype(int) - given_.drawn).mean() < 8
+    assert np.abs(decoded.astype(int) - given_.shown).mean() < 8
 
 
 def test_wide_pictures_are_made_as_small_as_asked() -> None:

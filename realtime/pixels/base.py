@@ -1,0 +1,79 @@
+"""The port of an image in memory, whichever form it has."""
+
+from abc import ABC, abstractmethod
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from qlumen.realtime.pixels.arrays import Box, Image
+
+Places = NDArray[np.intp]
+"""`(n,)`: numbers of rows or columns, from 0."""
+
+
+class Pixels(ABC):
+    """An image in memory in one of its forms. Any thread may read it; nobody writes to it.
+
+    A box lies inside the image. Where the form is `Planes`, its bounds are even, because a
+    sample of colour belongs to 2x2 pixels. `disjoint` makes such boxes.
+
+    Attributes:
+        size: width and height in pixels.
+    """
+
+    size: tuple[int, int]
+
+    @abstractmethod
+    def bgr(self) -> Image:
+        """The whole image as `(H, W, 3) uint8` BGR: made once, and read-only."""
+
+    @abstractmethod
+    def crop(self, box: Box) -> "Pixels":
+        """The image in a box: a view, whose methods read nothing outside of the box.
+
+        Raises:
+            ValueError: the box is not inside the image, or has odd bounds that cut planes.
+        """
+
+    @abstractmethod
+    def patch(self, box: Box) -> Image:
+        """A new `(h, w, 3) uint8` BGR of a box. Raises ValueError as `crop` does."""
+
+    @abstractmethod
+    def sample(self, rows: Places, columns: Places) -> Image:
+        """A new `(len(rows), len(columns), 3) uint8` BGR of the pixels where these rows and
+        columns cross: the same bits as `bgr()[np.ix_(rows, columns)]`.
+
+        Raises:
+            IndexError: a row or a column is not in the image.
+        """
+
+    @abstractmethod
+    def resized(self, size: tuple[int, int]) -> Image:
+        """A new, contiguous `(height, width, 3) uint8` BGR of this width and height.
+
+        Planes become BGR once they are small, so two forms of one image differ by some levels.
+        """
+
+    @abstractmethod
+    def yuv420p(self) -> av.VideoFrame:
+        """What a video encoder takes: a new `yuv420p` frame in BT.709, limited range.
+
+        Samples that a decoder gave, and that no overlay covers, keep their bits. Odd sides are
+        made even by repeating the edge.
+        """
+
+
+def check_box(box: Box, size: tuple[int, int]) -> None:
+    """Raise ValueError unless a box lies inside an image of (width, height) pixels."""
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= size[0] and 0 <= y0 < y1 <= size[1]):
+        raise ValueError(f"box {box} is empty or not inside the image of {size[0]}x{size[1]}")
+
+
+def check_places(rows: Places, columns: Places, size: tuple[int, int]) -> None:
+    """Raise IndexError unless all rows and columns are in an image of (width, height) pixels."""
+    for name, places, end in (("row", rows, size[1]), ("column", columns, size[0])):
+        if places.size and not (places.min() >= 0 and places.max() < end):
+            raise IndexError(f"{name}s {places.min()} to {places.max()} of an image with {end}")
