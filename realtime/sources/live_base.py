@@ -39,7 +39,8 @@ class LiveSource(Closing, ABC):
 
     `index` counts on through losses. `pts` is in `MICROSECOND` since the first frame and
     rises by `clock.MIN_STEP_US` or more; `grabbed_ns` is when the picture was complete in
-    memory, or due if it had been made ahead. The size may change from frame to frame.
+    memory, its BGR included, or due if it had been made ahead. The size may change from frame
+    to frame.
 
     Attributes:
         info: of the first opening; `fps` None where it is not known. Notes are added.

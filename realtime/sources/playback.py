@@ -9,7 +9,6 @@ from fractions import Fraction
 
 from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, StopFlag
@@ -48,7 +47,8 @@ class PacedSource(LiveSource):
         clock = SessionClock()
         begun_ns: int | None = None
         for index, (time_s, frame) in enumerate(self._timed()):
-            pixels, made_ns = BgrImage(frame.image), time.monotonic_ns()
+            frame.pixels.bgr()  # made here, so that the display never waits for it
+            made_ns = time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
             late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)
             if self._stop.wait(-late_ns / NS_PER_S):
@@ -57,14 +57,7 @@ class PacedSource(LiveSource):
             begun_ns += late_ns if late_ns > GIVE_UP_NS else 0
             now_ns = time.monotonic_ns()
             pts = clock.stamp(float(time_s), now_ns)
-            yield replace(
-                frame,
-                index=index,
-                pixels=pixels,
-                pts=pts,
-                time_base=MICROSECOND,
-                grabbed_ns=now_ns,
-            )
+            yield replace(frame, index=index, pts=pts, time_base=MICROSECOND, grabbed_ns=now_ns)
 
     def stop(self) -> None:
         self._stop.set()

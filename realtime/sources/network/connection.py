@@ -14,7 +14,7 @@ import av
 from av.codec.context import Flags
 
 from qlumen.errors import SourceError
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.ffmpeg.addresses import Address
 from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
@@ -45,14 +45,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
-    """Attributes:
-    image: `(H, W, 3) uint8` BGR.
-    source_s: the source's own time stamp, in seconds.
-    arrived_ns: monotonic time when `image` was complete.
-    damaged: some of its data was missing or wrong.
+    """A picture that has come in.
+
+    Attributes:
+        pixels: as the decoder gave it; its BGR is made.
+        source_s: the source's own time stamp, in seconds.
+        arrived_ns: monotonic time when `pixels` and their BGR were complete.
+        damaged: some of its data was missing or wrong.
     """
 
-    image: Image
+    pixels: Pixels
     source_s: float
     arrived_ns: int
     damaged: bool
@@ -118,8 +120,10 @@ class Reception:
         self.info = replace(self.info, fps=mean_rate(stream))
         decoding = Decoding(stream, self.info.fps, self._note, self._failed)
         for picture in decoding.pictures(self._packets(container, stream)):
-            frame, image, now_ns = picture.frame, picture.pixels.bgr(), time.monotonic_ns()
-            received = Received(image, float(frame.pts * frame.time_base), now_ns, frame.is_corrupt)
+            frame, pixels = picture
+            pixels.bgr()  # made here, so that the display never waits for it
+            source_s, now_ns = float(frame.pts * frame.time_base), time.monotonic_ns()
+            received = Received(pixels, source_s, now_ns, frame.is_corrupt)
             self._room.acquire()
             if self._abandoned:
                 return

@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
@@ -60,7 +59,7 @@ class ReceivedSource(LiveSource):
             self.close()
             raise
         if first is not None:
-            height, width = first.image.shape[:2]
+            width, height = first.pixels.size
             self.info = replace(self._reception.info, width=width, height=height)
 
     def arrivals(self) -> Iterator[Frame | SignalLost]:
@@ -149,7 +148,7 @@ class ReceivedSource(LiveSource):
         pts = self._clock.stamp(received.source_s, received.arrived_ns)
         index = self._index
         self._index += 1
-        return Frame(index, pts, MICROSECOND, BgrImage(received.image), received.arrived_ns)
+        return Frame(index, pts, MICROSECOND, received.pixels, received.arrived_ns)
 
     def _take_stock(self, reception: Reception) -> None:
         """Add what the reception has counted and noted since it was last asked."""

@@ -13,6 +13,9 @@ import pytest
 from qlumen.errors import SourceNotFoundError, TruncatedError, UsageError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.base import Pixels
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.sources.choose import open_live_source, open_source
 from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 from qlumen.realtime.sources.pattern import read_number
@@ -44,6 +47,22 @@ def test_file_is_played_as_replay_reads_it(tmp_path: Path) -> None:
     for ours, theirs in zip(played, expected, strict=True):
         np.testing.assert_array_equal(ours.image, theirs.image)
         assert ours.pts * ours.time_base == theirs.pts * theirs.time_base
+
+
+@pytest.mark.parametrize(("colour", "form"), [((1, 1), Planes), ((5, 1), BgrImage)])
+def test_the_network_sees_live_what_a_replay_gives_it(
+    tmp_path: Path, colour: tuple[int, int], form: type[Pixels]
+) -> None:
+    """Frames keep their form, so both resize the same samples: to the byte, and so is the whole."""
+    path = write_video(tmp_path / "a.mp4", pictures(4, 96, 64), colour=colour)
+    with live(path) as source, open_source(str(path), load_settings()) as replayed:
+        played, expected = frames(source), list(replayed.frames())
+    assert len(played) == len(expected) == 4
+    for ours, theirs in zip(played, expected, strict=True):
+        assert type(ours.pixels) is type(theirs.pixels) is form
+        network_input = [f.pixels.resized((352, 352)) for f in (ours, theirs)]
+        np.testing.assert_array_equal(*network_input)
+        np.testing.assert_array_equal(ours.pixels.bgr(), theirs.pixels.bgr())
 
 
 def test_no_frame_comes_before_its_time(tmp_path: Path) -> None:
@@ -158,6 +177,9 @@ def test_stop_ends_a_wait(tmp_path: Path) -> None:
 STOPPED_BY_SIGNAL = """
 import signal, sys
 from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.pixels.base import Pixels
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.sources.choose import open_live_source
 with open_live_source(sys.argv[1], load_settings()) as source:
     signal.signal(signal.SIGINT, lambda number, frame: source.stop())
