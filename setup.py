@@ -58,6 +58,7 @@ BASE = [
     "rich>=14",
     "safetensors>=0.5",
     "scipy>=1.14",
+    "typing-extensions>=4.12",
     "uvicorn>=0.40",
     "websockets>=15",
 ]

@@ -13,7 +13,7 @@ from rich.console import Console
 from qlumen.calibration.candidates import Candidate
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import FrameResult, Segmentation
+from qlumen.realtime.frames import NO_MAP, FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
@@ -28,7 +28,6 @@ CLIP_FRAMES = 90
 CLIP_FROM_S = 2.0
 """There the scene shows a polyp."""
 SCREEN_RUNS = 7
-NO_MAP = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
 from qlumen.realtime.pixels.base import Pixels
+
+NO_MAP = np.zeros((0, 0), np.float32)
+"""`Segmentation.probability` where no network made one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +83,7 @@ class Segmentation:
     Attributes:
         mask: `(H, W) uint8` at the frame's size, 1 on findings.
         findings: largest first.
-        probability: `(h, w) float32` at the network's size, 0 to 1.
+        probability: `(h, w) float32` at the network's size, 0 to 1, or `NO_MAP`.
     """
 
     mask: Mask
@@ -149,6 +153,42 @@ class LiveState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FrameRecord:
+    """What is written down of a frame: all but its pixels, so it is small.
+
+    Attributes:
+        index, pts, time_base, grabbed_ns, name: see `Frame`.
+        size: width and height of the frame in pixels.
+        findings: largest first.
+        stages_ms, live: see `FrameResult`.
+    """
+
+    index: int
+    pts: int
+    time_base: Fraction
+    size: tuple[int, int]
+    findings: tuple[Finding, ...]
+    grabbed_ns: int = 0
+    name: str = ""
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    live: LiveState | None = None
+
+    @property
+    def time_s(self) -> float:
+        return float(self.pts * self.time_base)
+
+    def record(self) -> "FrameRecord":
+        return self
+
+
+class Recordable(Protocol):
+    """A frame's result, with or without pixels: a `FrameResult` or a `FrameRecord`."""
+
+    def record(self) -> FrameRecord:
+        """What is written down of the frame; it holds no pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What the sinks receive, once a frame.
 
@@ -170,3 +210,18 @@ class FrameResult:
         """`(H, W, 3) uint8` BGR, read-only: with the overlay, or without where no sink asked
         for it."""
         return self.frame.image if self.annotated is None else self.annotated.bgr()
+
+    def record(self) -> FrameRecord:
+        """What is written down of the frame; it holds no pixels."""
+        frame = self.frame
+        return FrameRecord(
+            frame.index,
+            frame.pts,
+            frame.time_base,
+            frame.size,
+            self.segmentation.findings,
+            frame.grabbed_ns,
+            frame.name,
+            self.stages_ms,
+            self.live,
+        )

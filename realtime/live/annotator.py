@@ -12,7 +12,7 @@ from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.endoscope.field import Field, FieldFinder, crop, placed
 from qlumen.realtime.endoscope.quality import QualityJudge
-from qlumen.realtime.frames import Condition, Frame, Segmentation
+from qlumen.realtime.frames import NO_MAP, Condition, Frame, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.latest import Annotation
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -31,7 +31,6 @@ from qlumen.system.closing import Closing
 
 FORGET_SECONDS = 0.5
 """Without a frame for so long, nothing is carried over: the camera may look elsewhere."""
-NO_MAP = np.zeros((0, 0), np.float32)
 
 
 class Annotator(Closing):

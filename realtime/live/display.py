@@ -9,6 +9,7 @@ import numpy as np
 
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import (
+    NO_MAP,
     AiState,
     Condition,
     Finding,
@@ -18,7 +19,7 @@ from qlumen.realtime.frames import (
     Segmentation,
 )
 from qlumen.realtime.latency import LatencyRecorder, milliseconds
-from qlumen.realtime.live.annotator import NO_MAP, empty
+from qlumen.realtime.live.annotator import empty
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.latest import Annotation, Board
 from qlumen.realtime.live.threads import raise_priority

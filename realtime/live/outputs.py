@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.endoscope.privacy import Privacy
+from qlumen.realtime.frames import Recordable
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.monitor_runner import Window
 from qlumen.realtime.live.privacy_sink import PrivacyGuard
 from qlumen.realtime.live.sink_runner import Note, Outlet, OutletRunner
 from qlumen.realtime.live.threads import MODEL_NICENESS, WRITER_NICENESS
-from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.base import Sink, Taken
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
 from qlumen.realtime.sinks.snapshots import SnapshotOnRequest
@@ -86,7 +87,7 @@ class Outlets:
     """
 
     takers: list[OutletRunner | Window]
-    listeners: list[OutletRunner]
+    listeners: list[OutletRunner[Recordable]]
     runners: list[OutletRunner]
     recorders: list[OutletRunner]
     streams: list[OutletRunner]
@@ -113,7 +114,7 @@ class Outlets:
     def any_left(self) -> bool:
         """Whether there was nothing to show or write to begin with, or some of it still works.
         The guard and the snapshots are nothing by themselves."""
-        wanted = [*self.recorders, *self.streams, *self.listeners]
+        wanted: list[OutletRunner] = [*self.recorders, *self.streams, *self.listeners]
         windows = [self.window] if self.window else []
         if self.watched or not (wanted or windows):
             return True
@@ -136,7 +137,7 @@ def open_outlets(
         QlumenError: one of them cannot be opened; those before it are closed by `stack`.
     """
 
-    def run(outlet: Outlet) -> OutletRunner:
+    def run(outlet: Outlet[Taken]) -> OutletRunner[Taken]:
         runner = OutletRunner(outlet, latency, note)
         stack.callback(runner.close, settings.live.sink_close_s)
         return runner
@@ -237,7 +238,7 @@ def _guarded(
     return [guard], [guard]
 
 
-def _outlet(name: str, sink: Sink, frames: int) -> Outlet:
+def _outlet(name: str, sink: Sink[Taken], frames: int) -> Outlet[Taken]:
     return Outlet(name, lambda: sink, frames)
 
 

@@ -16,17 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.frames import Frame, FrameRecord, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, Tally
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.latest import Board
 from qlumen.realtime.live.threads import raise_priority
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 
@@ -35,8 +32,6 @@ DISPLAY_FRAMES = 8
 LATE_FRAMES = 2.5
 """Frame times without a frame, from which a slow source is silent."""
 JOIN_SECONDS = 5.0
-NO_PICTURE, NO_MASK = BgrImage(np.zeros((0, 0, 3), np.uint8)), np.zeros((0, 0), np.uint8)
-NO_MAP = np.zeros((0, 0), np.float32)
 NS_PER_S = 1_000_000_000
 
 Note = Callable[..., None]
@@ -46,6 +41,12 @@ class Taker(Protocol):
     """What the display hands frames to; never makes it wait."""
 
     def put(self, result: FrameResult) -> None: ...
+
+
+class Listener(Protocol):
+    """What the display hands the records of frames to; never makes it wait."""
+
+    def put(self, result: FrameRecord) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class LivePipeline:
         inbox: where the model takes the newest frame from.
         current: the settings in force.
         takers: all that receive every picture, also while there is no signal.
-        listeners: those that receive the source's own frames only, and without the pictures.
+        listeners: those that receive the records of the source's own frames only.
 
     Attributes:
         realtime: whether grabber and display run with real-time priority.
@@ -81,7 +82,7 @@ class LivePipeline:
         board: Board,
         display: Display,
         takers: Sequence[Taker],
-        listeners: Sequence[Taker],
+        listeners: Sequence[Listener],
         latency: LatencyRecorder,
         note: Note,
         current: Callable[[], Settings],
@@ -210,16 +211,10 @@ class LivePipeline:
         now_ns = time.monotonic_ns()
         self.tally.count(result, now_ns)
         if result.live is not None and result.live.signal:
-            told = _without_pictures(result)
+            # Not the result itself: the queue of a listener whose disk stalls is long.
+            record = result.record()
             for listener in self._listeners:
-                listener.put(told)
-
-
-def _without_pictures(result: FrameResult) -> FrameResult:
-    """What is left is small: the queue of a listener whose disk stalls is long."""
-    frame = replace(result.frame, pixels=NO_PICTURE, truth=None)
-    segmentation = replace(result.segmentation, mask=NO_MASK, probability=NO_MAP)
-    return replace(result, frame=frame, segmentation=segmentation, annotated=None)
+                listener.put(record)
 
 
 def _held(last: Frame) -> Frame:

@@ -11,13 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Generic
 
 from qlumen.errors import QlumenError
-from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.base import Sink, Taken
 
 REOPEN_FIRST_SECONDS, REOPEN_MAX_SECONDS = 1.0, 30.0
 JITTER = 0.2
@@ -28,7 +28,7 @@ Note = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class Outlet(Generic[Taken]):
     """Attributes:
     name: for messages, counts and the latency table.
     open: makes the sink; raises a QlumenError if it cannot be written to.
@@ -38,13 +38,13 @@ class Outlet:
     """
 
     name: str
-    open: Callable[[], Sink]
+    open: Callable[[], Sink[Taken]]
     frames: int
     reopens: bool = False
     niceness: int = WRITER_NICENESS
 
 
-class OutletRunner:
+class OutletRunner(Generic[Taken]):
     """Opens the sink at once, and feeds it from `start` to `close`.
 
     Attributes:
@@ -55,19 +55,19 @@ class OutletRunner:
             those that waited then, and those that came until it worked again, or the end.
     """
 
-    def __init__(self, outlet: Outlet, latency: LatencyRecorder, note: Note) -> None:
+    def __init__(self, outlet: Outlet[Taken], latency: LatencyRecorder, note: Note) -> None:
         self.name = outlet.name
         self.attached = True
         self.written = 0
         self._slow, self._detached = f"{outlet.name}_slow", f"{outlet.name}_detached"
         self.drops: Counter[str] = Counter({self._slow: 0, self._detached: 0})
         self._outlet, self._latency, self._note = outlet, latency, note
-        self._queue: DroppingQueue[FrameResult] = DroppingQueue(outlet.frames)
+        self._queue: DroppingQueue[Taken] = DroppingQueue(outlet.frames)
         self._taken = self._done = 0
         self._changing = threading.Lock()  # of `attached`, with the queue and the drops
         self._closing = threading.Event()
         self._notes: list[str] = []
-        self._sink: Sink | None = outlet.open()
+        self._sink: Sink[Taken] | None = outlet.open()
         self._thread = threading.Thread(target=self._run, name=f"qlumen-{outlet.name}", daemon=True)
 
     @property
@@ -82,7 +82,7 @@ class OutletRunner:
         """A line on each thing that the sink changed or left out; complete after `close`."""
         return self._notes
 
-    def put(self, result: FrameResult) -> None:
+    def put(self, result: Taken) -> None:
         """Hand over a frame; never waits for the sink."""
         with self._changing:
             if not self.attached:
@@ -123,7 +123,7 @@ class OutletRunner:
                 return
         self._close_sink()
 
-    def _write(self, sink: Sink, result: FrameResult) -> None:
+    def _write(self, sink: Sink[Taken], result: Taken) -> None:
         started_ns = time.monotonic_ns()
         try:
             sink.write(result)
@@ -170,7 +170,7 @@ class OutletRunner:
         self._notes.extend(sink.notes)
 
 
-def taken_out(queue: DroppingQueue[FrameResult]) -> int:
+def taken_out(queue: DroppingQueue[Any]) -> int:
     """Empty the queue; how many frames were in it."""
     count = 0
     while queue.get(timeout_s=0) is not None:

@@ -12,7 +12,7 @@ from qlumen.realtime.report.facts import RESEARCH
 from qlumen.realtime.report.rle import compact, run_lengths
 from qlumen.realtime.report.tracked import track_numbers
 from qlumen.realtime.review.findings import Findings
-from qlumen.realtime.review.records import FrameRecord
+from qlumen.realtime.review.records import StoredFrame
 from qlumen.realtime.review.review import Review
 
 CATEGORY = {"id": 1, "name": "polyp", "supercategory": "lesion"}
@@ -35,7 +35,7 @@ def coco(review: Review, findings: Findings) -> dict[str, Any]:
     }
 
 
-def _image(record: FrameRecord) -> dict[str, Any]:
+def _image(record: StoredFrame) -> dict[str, Any]:
     return {
         "id": record.index,
         "file_name": record.name or f"frame_{record.index:06d}.png",

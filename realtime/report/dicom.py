@@ -16,7 +16,7 @@ from qlumen.realtime.frames import Finding, FrameResult
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.report.coco import mask_of
 from qlumen.realtime.report.facts import RESEARCH
-from qlumen.realtime.review.records import FrameRecord, Manifest
+from qlumen.realtime.review.records import Manifest, StoredFrame
 from qlumen.realtime.sinks.base import Sink
 
 try:
@@ -41,7 +41,7 @@ LABEL_CHARACTERS = 64
 class Shot:
     """A frame to store: its picture as it was grabbed, and its lesions by number."""
 
-    record: FrameRecord
+    record: StoredFrame
     image: Image
     lesions: Sequence[tuple[int, Finding]]
 
@@ -65,7 +65,7 @@ class DicomFolder(Sink):
         self,
         folder: Path,
         manifest: Manifest,
-        frames: Sequence[FrameRecord],
+        frames: Sequence[StoredFrame],
         best: Mapping[int, Sequence[tuple[int, Finding]]],
         patient: str = "",
     ) -> None:

@@ -13,7 +13,7 @@ from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.coco import coco
 from qlumen.realtime.report.files import ReportOutputs
 from qlumen.realtime.report.html import html
-from qlumen.realtime.report.results import check_recording, drawn_results, results
+from qlumen.realtime.report.results import check_recording, drawn_results, records
 from qlumen.realtime.report.table import findings_csv
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.review import Review
@@ -22,6 +22,7 @@ from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sinks.masks import MaskWriter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.tracking.motion import filled
 from qlumen.system.files import write_json
 
 Tell = Callable[[int, int | None], None]
@@ -58,18 +59,18 @@ def write_all(
             from qlumen.realtime.report.pdf.document import pdf
 
             _write(outputs.pdf, pdf(facts))
-    _run(results(review, findings), list(_plain_sinks(outputs)), lambda done: None)
+    if outputs.events:
+        with EventsWriter(outputs.events) as events:
+            for record in records(review, findings):
+                events.write(record)
+    if outputs.masks:
+        with MaskWriter(outputs.masks) as masks:
+            for record in records(review, findings):
+                masks.add(record, filled(record.findings, record.size))
     if outputs.needs_recording:
         count = len(review.frames)
         sinks = list(_drawn_sinks(review, findings, outputs, patient or ""))
         _run(drawn_results(review, findings), sinks, lambda done: tell(done, count))
-
-
-def _plain_sinks(outputs: ReportOutputs) -> Iterator[Sink]:
-    if outputs.events:
-        yield EventsWriter(outputs.events)
-    if outputs.masks:
-        yield MaskWriter(outputs.masks)
 
 
 def _drawn_sinks(
@@ -89,8 +90,6 @@ def _drawn_sinks(
 
 
 def _run(frames: Iterator[FrameResult], sinks: list[Sink], tell: Callable[[int], None]) -> None:
-    if not sinks:
-        return
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(sink)

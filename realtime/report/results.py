@@ -1,36 +1,27 @@
-"""A review as the results that a replay's sinks take, with or without its pictures."""
+"""A review as what a replay's sinks take: records, or results with the recording's pixels."""
 
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from qlumen.errors import ReviewError
-from qlumen.realtime.frames import Frame, FrameResult, Segmentation
+from qlumen.realtime.frames import NO_MAP, FrameRecord, FrameResult, Segmentation
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.recording import hashed, open_recording
-from qlumen.realtime.review.records import FrameRecord
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.tracking.motion import filled
 
-NO_MAP = np.zeros((0, 0), np.float32)
-NO_IMAGE = BgrImage(np.zeros((0, 0, 3), np.uint8))
 
-
-def results(review: Review, findings: Findings) -> Iterator[FrameResult]:
-    """Frames without pictures, with their findings and masks."""
-    for place, record in enumerate(review.frames):
-        frame = Frame(
-            record.index, record.pts, Fraction(record.time_base), NO_IMAGE, 0, name=record.name
-        )
-        yield FrameResult(frame, _segmentation(findings, place, record))
+def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
+    """The review's frames with their findings."""
+    for stored, found in zip(review.frames, findings.frames, strict=True):
+        time_base = Fraction(stored.time_base)
+        yield FrameRecord(stored.index, stored.pts, time_base, stored.size, found, name=stored.name)
 
 
 def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
-    """The same with the recording's own pictures, read once more, and the overlay.
+    """The recording's frames, read once more, with their findings, masks and the overlay.
 
     Raises:
         ReviewError: the recording is not the one that was reviewed.
@@ -39,13 +30,14 @@ def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
     check_recording(review)
     overlay = Overlay(**review.settings.overlay.model_dump())
     with open_recording(review.manifest.source.location, review.settings) as source:
-        for (place, record), frame in zip(enumerate(review.frames), source.frames(), strict=False):
-            if frame.size != record.size or frame.pts != record.pts:
+        reviewed = zip(review.frames, findings.frames, strict=True)
+        for (stored, found), frame in zip(reviewed, source.frames(), strict=False):
+            if frame.size != stored.size or frame.pts != stored.pts:
                 raise ReviewError(
                     f"frame {frame.index} is not the one that was reviewed; review the "
                     "recording again"
                 )
-            segmentation = _segmentation(findings, place, record)
+            segmentation = Segmentation(filled(found, stored.size), found, NO_MAP)
             yield FrameResult(frame, segmentation, overlay.annotate(frame.pixels, segmentation))
 
 
@@ -62,8 +54,3 @@ def check_recording(review: Review) -> None:
         raise ReviewError(
             f"the recording {source.location} has changed since it was reviewed; review it again"
         )
-
-
-def _segmentation(findings: Findings, place: int, record: FrameRecord) -> Segmentation:
-    found = findings.frames[place]
-    return Segmentation(filled(found, record.size), found, NO_MAP)

@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from qlumen.realtime.frames import Finding, Segmentation
+from qlumen.realtime.frames import NO_MAP, Finding, Segmentation
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.review import Review
 
 JPEG_QUALITY = 90
-NO_MAP = np.zeros((0, 0), np.float32)
 
 
 def drawn(review: Review, place: int, findings: Sequence[Finding], overlay: Overlay) -> Image:

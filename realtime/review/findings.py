@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qlumen.realtime.frames import Condition, Finding
 from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.review.records import FrameRecord, Thresholds
+from qlumen.realtime.review.records import StoredFrame, Thresholds
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.tracking.motion import filled
@@ -129,6 +129,6 @@ def _track(number: int, sightings: Sequence[Sighting]) -> ReviewedTrack:
     return ReviewedTrack(number, tuple(sightings), best)
 
 
-def share_of_field(finding: Finding, record: FrameRecord) -> float:
+def share_of_field(finding: Finding, record: StoredFrame) -> float:
     """The finding's area over that of the endoscope's visible field, at most 1."""
     return min(1.0, finding.area_px / max(1, record.field_px))

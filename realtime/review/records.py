@@ -28,7 +28,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FrameRecord(_Record):
+class StoredFrame(_Record):
     """One frame.
 
     Attributes:

@@ -21,8 +21,8 @@ from qlumen.realtime.review.records import (
     MANIFEST,
     MAPS,
     PICTURES,
-    FrameRecord,
     Manifest,
+    StoredFrame,
 )
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.tracking.motion import Flow
@@ -107,13 +107,13 @@ def _manifest(path: Path) -> Manifest:
         raise ReviewError(f"{path}: {_first(error)}; make the review again") from None
 
 
-def _frames(path: Path) -> tuple[FrameRecord, ...]:
+def _frames(path: Path) -> tuple[StoredFrame, ...]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise ReviewError(f"{path}: {error.strerror}; make the review again") from None
     try:
-        frames = tuple(FrameRecord.model_validate_json(line) for line in lines)
+        frames = tuple(StoredFrame.model_validate_json(line) for line in lines)
     except ValidationError as error:
         raise ReviewError(f"{path}: {_first(error)}; make the review again") from None
     if not frames:

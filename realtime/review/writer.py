@@ -21,8 +21,8 @@ from qlumen.realtime.review.records import (
     MANIFEST,
     MAPS,
     PICTURES,
-    FrameRecord,
     Manifest,
+    StoredFrame,
 )
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, Thumbnail, mismatch
@@ -59,7 +59,7 @@ class ReviewWriter(Sink):
             self._start()
         field = self._field(frame)
         flow = self._flow(frame)
-        record = FrameRecord(
+        record = StoredFrame(
             index=frame.index,
             pts=frame.pts,
             time_base=f"{frame.time_base.numerator}/{frame.time_base.denominator}",

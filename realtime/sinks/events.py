@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from qlumen.errors import SinkError, UsageError
-from qlumen.realtime.frames import Finding, FrameResult, LiveState, Track
+from qlumen.realtime.frames import Finding, FrameRecord, LiveState, Recordable, Track
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.chaincheck import Account, Damage, check_chain
 from qlumen.realtime.sinks.hash_chain import START, hash_of, link
@@ -30,7 +30,7 @@ STAGE_DIGITS = 3
 OWN_KEYS = frozenset(("event", "at", "previous", "sha256"))
 
 
-class EventsWriter(Sink):
+class EventsWriter(Sink[Recordable]):
     """JSON Lines (UTF-8), a line a frame, each written out at once: a killed process
     loses at most the line it was writing. Every line carries the hash of the one before
     (`chain`), and `last_hash` is that of the newest; `qlumen verify` reads them back.
@@ -68,8 +68,8 @@ class EventsWriter(Sink):
         if append:
             self._claim()
 
-    def write(self, result: FrameResult) -> None:
-        self._add(event(result))
+    def write(self, result: Recordable) -> None:
+        self._add(event(result.record()))
 
     def note(self, kind: str, /, **fields: object) -> None:
         """Add a line on something that happened; from any thread.
@@ -149,20 +149,19 @@ class EventsWriter(Sink):
         return SinkError(f"events file {self._path} cannot be written: {error.strerror}")
 
 
-def event(result: FrameResult) -> dict[str, object]:
+def event(record: FrameRecord) -> dict[str, object]:
     """The content of a frame's line, in plain Python types."""
-    frame = result.frame
     line: dict[str, object] = {
-        "frame": int(frame.index),
-        "time_s": _rounded(frame.time_s, TIME_DIGITS),
+        "frame": int(record.index),
+        "time_s": _rounded(record.time_s, TIME_DIGITS),
     }
-    if frame.name:
-        line["name"] = frame.name
-    line["findings"] = [_finding(finding) for finding in result.segmentation.findings]
+    if record.name:
+        line["name"] = record.name
+    line["findings"] = [_finding(finding) for finding in record.findings]
     line["stages_ms"] = {
-        stage: _rounded(ms, STAGE_DIGITS) for stage, ms in result.stages_ms.items()
+        stage: _rounded(ms, STAGE_DIGITS) for stage, ms in record.stages_ms.items()
     }
-    return line | _live(result.live) if result.live else line
+    return line | _live(record.live) if record.live else line
 
 
 def _finding(finding: Finding) -> dict[str, object]:

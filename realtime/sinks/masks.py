@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.frames import Frame, FrameRecord, FrameResult
+from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.png import PngFolder
 
@@ -23,7 +24,11 @@ class MaskWriter(Sink):
         self._folder = PngFolder(folder)
 
     def write(self, result: FrameResult) -> None:
-        self._folder.write(result.frame, result.segmentation.mask * FOREGROUND)
+        self.add(result.frame, result.segmentation.mask)
+
+    def add(self, frame: Frame | FrameRecord, mask: Mask) -> None:
+        """Store the mask of a frame. Raises SinkError when it cannot be."""
+        self._folder.write(frame, mask * FOREGROUND)
 
     def close(self) -> None:
         pass

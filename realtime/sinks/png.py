@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.errors import SinkError
-from qlumen.realtime.frames import Frame
+from qlumen.realtime.frames import Frame, FrameRecord
 
 
 class PngFolder:
@@ -35,7 +35,9 @@ class PngFolder:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise SinkError(f"no permission to write into {self.path}; choose another folder")
 
-    def write(self, frame: Frame, image: NDArray[np.uint8], name: str | None = None) -> Path:
+    def write(
+        self, frame: Frame | FrameRecord, image: NDArray[np.uint8], name: str | None = None
+    ) -> Path:
         """Store `(H, W)` or `(H, W, 3) uint8` BGR, as `name` if given; returns where."""
         path = self.path / (name or self._name(frame))
         part = path.with_name(f".{path.name}.part")
@@ -49,7 +51,7 @@ class PngFolder:
             raise _error(path, error) from error
         return path
 
-    def _name(self, frame: Frame) -> str:
+    def _name(self, frame: Frame | FrameRecord) -> str:
         if not frame.name:
             return f"frame_{frame.index:06d}.png"
         stem = Path(frame.name).stem

@@ -12,9 +12,8 @@ import pytest
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import AiState, Condition, Finding, Frame, Segmentation, Track
+from qlumen.realtime.frames import NO_MAP, AiState, Condition, Finding, Frame, Segmentation, Track
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotator import NO_MAP
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.latest import Annotation, Board

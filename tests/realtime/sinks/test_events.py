@@ -76,7 +76,7 @@ def test_every_line_is_strict_json(score: float, milliseconds: float, area: int)
     """NumPy numbers become plain ones, rounded; what is not finite becomes null."""
     finding = Finding(tuple(np.arange(4)), score, area, SQUARE)
     result = some_result(findings=(finding,), stages_ms={"decode": milliseconds})
-    line = json.loads(json.dumps(event(result), allow_nan=False))
+    line = json.loads(json.dumps(event(result.record()), allow_nan=False))
     found = line["findings"][0]
     assert found["box"] == [0, 1, 2, 3]
     assert found["area_px"] == area
@@ -156,8 +156,8 @@ def test_live_lines_tell_the_state() -> None:
     track = Track(number=3, finding=POLYP, since_s=1.23456789, alarm=True, new=False)
     live = LiveState(AiState.LATE, 4, 51.23456, Condition.BLURRED, (track,), True, False)
     result = replace(some_result(7, findings=(POLYP,)), live=live)
-    line = json.loads(json.dumps(event(result)))
-    assert set(line) - set(event(some_result(7))) == {
+    line = json.loads(json.dumps(event(result.record())))
+    assert set(line) - set(event(some_result(7).record())) == {
         "ai", "annotated_frame", "annotation_age_ms", "condition", "overlay", "signal",
         "tracks",
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_live_lines_tell_the_state() -> None:
          "since_s": 1.234568}
     ]  # fmt: skip
     without = replace(live, annotated_frame=None, annotation_age_ms=None, tracks=())
-    line = event(replace(result, live=without))
+    line = event(replace(result, live=without).record())
     assert (line["annotated_frame"], line["annotation_age_ms"]) == (None, None)
 
 
