@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 
 from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
+from qlumen.system.threads import start_pool
 
 NS_PER_S = 1_000_000_000
 
@@ -26,7 +27,7 @@ class Playing(Source):
     def __init__(self, opened: Callable[[], Source]) -> None:
         self._opened = opened
         self._source = opened()
-        self._opener = ThreadPoolExecutor(1, "qlumen-open")
+        self._opener = start_pool("open", 1)
         self._next: Future[Source] | None = None
         self._endless = self._rounds()
         self._first, self._begun_ns, self._period_ns = 0, 0, 0

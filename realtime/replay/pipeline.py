@@ -26,6 +26,7 @@ from qlumen.realtime.queues import StageQueue
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.base import Source
+from qlumen.system.threads import start
 
 T = TypeVar("T")
 
@@ -216,9 +217,7 @@ class Pipeline:
             self._guarded(sink.close)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(work,), name=f"qlumen-{name}")
-        thread.start()
-        return thread
+        return start(name, partial(self._guarded, work), daemon=False)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:

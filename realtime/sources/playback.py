@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,6 +12,7 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, StopFlag
+from qlumen.system.threads import start_pool
 
 NS_PER_S = 1_000_000_000
 ASSUMED_STEP_S = Fraction(1, 25)
@@ -37,7 +38,7 @@ class PacedSource(LiveSource):
         self._opened, self._loop = opened, loop
         self._stop = StopFlag()
         self.drops = Counter()
-        self._opener = ThreadPoolExecutor(1, "qlumen-open")
+        self._opener = start_pool("open", 1)
         self._next: Future[Source] | None = None
         self._source = self._counted(opened())
         self.info = self._source.info

@@ -5,8 +5,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from qlumen.realtime.review.worker_process import Running
 from qlumen.realtime.view.reviews.exports import Exports
 from qlumen.realtime.view.reviews.findings_json import told
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start_pool
 
 WAIT_S = 0.2
 
@@ -65,7 +66,7 @@ class Recording(Closing):
         self._state, self._message, self._found, self._version = "waiting", "", 0, 0
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._work = ThreadPoolExecutor(1, "view-review", lower_priority, (WRITER_NICENESS,))
+        self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
         self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
         self._work.submit(self._guarded, self._make)
 

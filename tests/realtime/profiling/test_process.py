@@ -35,7 +35,7 @@ def test_a_busy_thread_is_told_from_an_idle_one() -> None:
         may_end.wait()
 
     before = Reading.now()
-    busy = threading.Thread(target=work, name="qlumen-busy")
+    busy = threading.Thread(target=work, name="busy")
     idle = threading.Thread(target=may_end.wait, name="idle")
     for thread in (busy, idle):
         thread.start()
