@@ -32,7 +32,7 @@ class Annotation:
         return self.frame_size == frame.size
 
 
-class Board:
+class LatestAnnotations:
     """The newest annotations. One thread publishes, another one reads."""
 
     def __init__(self) -> None:

@@ -132,7 +132,7 @@ class WebSink(Sink):
     Args:
         width_px: wider pictures are made as small.
         jpeg_quality: 1 to 100.
-        listeners: receive every frame, watched or not, before it is encoded.
+        also: called with every frame, watched or not, before it is encoded.
 
     Raises:
         SinkError: a picture cannot be encoded.
@@ -146,14 +146,14 @@ class WebSink(Sink):
         *,
         width_px: int,
         jpeg_quality: int,
-        listeners: Sequence[Callable[[FrameResult], None]] = (),
+        also: Sequence[Callable[[FrameResult], None]] = (),
     ) -> None:
-        self._feed, self._width_px, self._listeners = feed, width_px, listeners
+        self._feed, self._width_px, self._also = feed, width_px, also
         self._options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
 
     def write(self, result: FrameResult) -> None:
-        for listener in self._listeners:
-            listener(result)
+        for call in self._also:
+            call(result)
         if not self._feed.wanted:
             self._feed.newest = None  # who is ready later waits for a newer one
             return

@@ -4,20 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import AiState, Condition, Finding, Frame, Segmentation, Track
 from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.alarm import Alarms
 from qlumen.realtime.live.annotator import NO_MAP
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import Annotation, Board
+from qlumen.realtime.live.latest import Annotation, LatestAnnotations
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -47,20 +48,18 @@ class Room:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.alarms: list[int] = []
-        self.ai_runs = True
-        self.board = Board()
+        self.ai_runs = self.recording = True
+        self.latest = LatestAnnotations()
         bundle = read_bundle(shipped_bundle())
         settings = settings or with_live(max_age_ms=2000.0)  # the machine may be slow
-        self.control = Control(bundle, settings, lambda kind, **fields: None, {})
+        self.control = Control(bundle, settings, self.note)
         self.display = Display(
-            self.board,
-            self.control,
-            LatencyRecorder(),
-            ai_runs=lambda: self.ai_runs,
-            recording=lambda: True,
-            on_alarm=self.alarms.append,
-            note=lambda kind, **fields: None,
+            self.latest, self.control, LatencyRecorder(), self, Alarms(self.note), self.note
         )
+
+    def note(self, kind: str, **fields: Any) -> None:
+        if kind == "alarm":
+            self.alarms.append(fields["track"])
 
 
 def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
@@ -92,7 +91,7 @@ def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
 def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) -> None:
     """Bit for bit, on a frame with moved findings, a flash, the recording's mark and an age."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     for frame in frames[1:]:
         result = room.display.draw(frame)
         assert result.drawn is not None
@@ -110,14 +109,14 @@ def test_findings_on_their_own_frame_are_not_moved(frames: list[Frame]) -> None:
     """The annotation's own frame shows its mask as it is."""
     room = Room()
     annotation = annotated(frames[0])
-    room.board.publish(annotation)
+    room.latest.publish(annotation)
     assert room.display.draw(frames[0]).segmentation is annotation.segmentation
 
 
 def test_old_findings_are_not_shown_and_the_state_says_late(frames: list[Frame]) -> None:
     """Beyond the bound the picture is shown without them."""
     room = Room()
-    room.board.publish(annotated(frames[0], age_s=3.0))
+    room.latest.publish(annotated(frames[0], age_s=3.0))
     result = room.display.draw(frames[1])
     assert result.live is not None
     assert result.segmentation.findings == ()
@@ -138,12 +137,12 @@ def ai_off(room: Room, frame: Frame) -> Frame:
 
 
 def overlay_off(room: Room, frame: Frame) -> Frame:
-    room.control.act(Action.TOGGLE_OVERLAY)
+    room.control.toggle_overlay()
     return frame
 
 
 def cleared(room: Room, frame: Frame) -> Frame:
-    room.board.clear()
+    room.latest.clear()
     return frame
 
 
@@ -158,7 +157,7 @@ def test_findings_that_do_not_belong_to_the_picture_are_not_shown(
     """After a change of size, with the AI off, the overlay off, the signal lost between, or a
     cut to another scene."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     assert room.display.draw(frames[1]).segmentation.findings
     assert room.display.draw(change(room, frames[2])).segmentation.findings == ()
 
@@ -167,7 +166,7 @@ def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
     """However many frames show it."""
     room = Room()
     annotation = annotated(frames[0])
-    room.board.publish(annotation)
+    room.latest.publish(annotation)
     for frame in frames:
         room.display.draw(frame)
     assert room.alarms == [track.number for track in annotation.tracks]
@@ -176,7 +175,7 @@ def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
 def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
     """No findings on it, and other pixels than with a signal."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     result = room.display.draw(frames[1], signal=False)
     assert result.live is not None
     assert not result.live.signal
@@ -188,7 +187,7 @@ def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
 def test_a_new_style_is_used_at_once(frames: list[Frame]) -> None:
     """Reloaded settings change the next frame."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     before = room.display.draw(frames[0]).drawn
     red = Settings().overlay.model_copy(update={"line_bgr": (0, 0, 255)})
     room.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
@@ -200,7 +199,7 @@ def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame])
     """Published 50 ms later by another thread, they are on their own frame, unmoved."""
     room = Room(with_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
     annotation = annotated(frames[2])
-    threading.Timer(0.05, room.board.publish, [annotation]).start()
+    threading.Timer(0.05, room.latest.publish, [annotation]).start()
     assert room.display.draw(frames[2]).segmentation is annotation.segmentation
 
 

@@ -143,7 +143,7 @@ def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None
             while "ai_off" not in kinds(tmp_path):
                 time.sleep(0.05)
             broken.clear()
-            running.control.act(Action.RESTART_AI)
+            running.act(Action.RESTART_AI)
 
         threading.Thread(target=repair, daemon=True).start()
         summary = running.run()
