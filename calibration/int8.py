@@ -41,6 +41,7 @@ from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.files import replacing
 
 DICE_LOST = 0.003
 """The mean Dice on any set that an INT8 bundle may lose."""
@@ -104,18 +105,13 @@ def make_int8(
     check_output(source, output)
     spec = source.manifest.input
     chosen = calibration_pictures(data, Preprocessor((spec.width, spec.height), spec.fit), pictures)
-    part = output.with_name(f".{output.name}.part")
-    try:
+    with replacing(output) as part:
         bundle = _quantised(source, part, data, chosen, say)
         report = compare(source, bundle, data, (VALIDATION, *(TEST_SPLITS if test_splits else ())))
         if not force:
             check_loss(report)
         _complete(bundle, report)
-        if output.exists():
-            shutil.rmtree(output)
-        return read_bundle(part.rename(output))
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return read_bundle(output)
 
 
 def scores(segmenter: Segmenter, data: Path) -> tuple[float, float]:

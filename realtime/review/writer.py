@@ -26,6 +26,7 @@ from qlumen.realtime.review.records import (
 )
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, Thumbnail, mismatch
+from qlumen.system.files import write_bytes
 
 FORGET_S = 0.5
 """Without a frame for so long, nothing is carried over."""
@@ -81,13 +82,7 @@ class ReviewWriter(Sink):
 
     def finish(self, manifest: Manifest) -> None:
         """Make the review whole, after `close`."""
-        path = self._folder / MANIFEST
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise SinkError(f"{path} cannot be written: {error.strerror}") from None
+        write_bytes(self._folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
 
     def _start(self) -> None:
         """Know nothing of earlier frames. A still's condition need not hold."""
