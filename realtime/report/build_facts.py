@@ -60,6 +60,7 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
     manifest = review.manifest
     return Facts(
         title="Colonoscopy recording: what was found",
+        recording=manifest.source.name,
         institution=settings.institution,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         persons=(),

@@ -1,6 +1,7 @@
 """The report as PDF, A4, with its fonts in it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from io import BytesIO
 
@@ -75,7 +76,10 @@ def pdf(facts: Facts) -> bytes:
     bottom = FOOT + 8 * mm
     frame = Frame(MARGIN, bottom, INNER, HEIGHT - MARGIN - bottom, 0, 0, 0, 0)
     document.addPageTemplates([PageTemplate("page", [frame])])
-    document.build(list(_story(facts)), canvasmaker=NumberedCanvas)
+    document.build(
+        list(_story(facts)),
+        canvasmaker=partial(NumberedCanvas, recording=printable(facts.recording)),
+    )
     return buffer.getvalue()
 
 
