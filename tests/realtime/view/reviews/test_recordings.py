@@ -108,6 +108,8 @@ def test_an_upload_is_reviewed_and_told(owner: TestClient) -> None:
     """Each frame has its time, score and condition; pictures come at their size."""
     found = owner.get("/findings").json()
     assert len(found["times_s"]) == len(found["scores"]) == len(found["conditions"]) == FRAMES
+    assert set(found["conditions"]) <= set(found["looks"])
+    assert found["looks"]["red_out"] == {"label": "lens on the wall", "colour": "#d55e00"}
     assert found["times_s"] == [round(i * 0.04, 3) for i in range(FRAMES)]
     for query in ("", "?overlay=true"):
         jpeg = owner.get(f"/frame/3{query}").content
