@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -38,6 +37,7 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
+from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter

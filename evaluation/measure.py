@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from qlumen.datasets.negatives import negative_files
 from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
 from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.evaluation.negatives import evaluate_negatives, summary
 from qlumen.evaluation.run import evaluate, means
+from qlumen.networks.openvino import ov
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
