@@ -38,12 +38,6 @@ def scaled(finding: Finding, frame: tuple[int, int], shown: tuple[int, int]) -> 
     return tuple(_finding(border, finding.score) for border in borders)
 
 
-def jpeg(image: Image) -> bytes:
-    """`(H, W, 3) uint8` BGR as a JPEG file."""
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return bytes(encoded.data)
-
-
 def _finding(border: Image, score: float) -> Finding:
     x, y, w, h = cv2.boundingRect(border)
     points = border.reshape(-1, 2).astype(np.int32)

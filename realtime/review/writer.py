@@ -12,8 +12,9 @@ from qlumen.realtime.endoscope.field import Field, FieldFinder
 from qlumen.realtime.endoscope.quality import QualityJudge
 from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review.blobs import BlobWriter
-from qlumen.realtime.review.drawing import jpeg
+from qlumen.realtime.review.drawing import JPEG_QUALITY
 from qlumen.realtime.review.maps import flow_size, pack_flow, pack_map
 from qlumen.realtime.review.records import (
     FLOWS,
@@ -133,4 +134,4 @@ def _reduced(image: Image, longest_px: int) -> bytes:
     size = shown_size((width, height), longest_px)
     if size != (width, height):
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    return jpeg(image)
+    return jpeg_bytes(image, JPEG_QUALITY)
