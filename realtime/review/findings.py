@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.frames import Condition, Finding
 from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.review.records import FrameRecord, Thresholds
+from qlumen.realtime.review.records import FrameRecord
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.tracking.motion import filled

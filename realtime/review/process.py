@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from qlumen.errors import NoFramesError
-from qlumen.networks.bundle import CARD, Bundle, read_bundle
+from qlumen.networks.bundle import CARD, Bundle, Thresholds, read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.latency import LatencyRecorder
@@ -26,7 +26,6 @@ from qlumen.realtime.review.records import (
     Manifest,
     ModelRecord,
     SourceRecord,
-    Thresholds,
 )
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds

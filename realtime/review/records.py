@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.frames import Condition
 
 FORMAT = 1
@@ -93,12 +94,6 @@ class ModelRecord(_Record):
     created: str
     circuit: str | None
     card: str
-
-
-class Thresholds(_Record):
-    low: float = Field(gt=0, lt=1)
-    high: float = Field(gt=0, lt=1)
-    min_area_fraction: float = Field(ge=0, lt=1)
 
 
 class Manifest(_Record):

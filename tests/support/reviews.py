@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import file_sha256
+from qlumen.networks.bundle import Thresholds, file_sha256
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.review.recording import open_recording
-from qlumen.realtime.review.records import Manifest, ModelRecord, SourceRecord, Thresholds
+from qlumen.realtime.review.records import Manifest, ModelRecord, SourceRecord
 from qlumen.realtime.review.writer import ReviewWriter
 
 from support.media import pictures, write_video

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.errors import QlumenError
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay.findings import Overlay
@@ -19,7 +20,6 @@ from qlumen.realtime.review import review_job as task
 from qlumen.realtime.review.drawing import JPEG_QUALITY, drawn
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
-from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import Running
 from qlumen.realtime.view.reviews.exports import Exports

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, Line, score_chart, ticks
 from qlumen.realtime.report.facts import Facts, Span
@@ -21,7 +22,6 @@ from qlumen.realtime.report.pdf.page import SIZE as FOOT_SIZE
 from qlumen.realtime.report.pdf.page import shorten
 from qlumen.realtime.report.times import clock
 from qlumen.realtime.review.findings import find
-from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
 
 from support.media import pictures, write_image

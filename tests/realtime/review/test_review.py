@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qlumen.errors import ConfigError, QlumenError, ReviewError, SinkError
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.replay.outputs import Outputs
@@ -18,7 +19,7 @@ from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.review.findings import find, share_of_field
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.records import FRAMES as FRAMES_FILE
-from qlumen.realtime.review.records import MANIFEST, MAPS, Thresholds
+from qlumen.realtime.review.records import MANIFEST, MAPS
 from qlumen.realtime.review.review import Review
 
 from support.reviews import (
