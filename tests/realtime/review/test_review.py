@@ -141,9 +141,12 @@ def test_another_threshold_finds_others_and_network_is_not_there(made: Path) -> 
 
 
 def test_contradicting_thresholds_are_refused(made: Path) -> None:
-    """A lower threshold above the higher one is an error of the settings."""
-    with Review(made) as review, pytest.raises(ConfigError):
-        find(review, Thresholds(low=0.9, high=0.5, min_area_fraction=0))
+    """A lower threshold above the higher one is an error of the settings. They are put
+    together here as `qlumen report` does."""
+    with Review(made) as review:
+        given = review.manifest.thresholds.model_copy(update={"low": 0.9, "high": 0.5})
+        with pytest.raises(ConfigError, match=r"low 0\.9 and high 0\.5"):
+            find(review, given)
 
 
 def test_pictures_are_the_recordings_own(made: Path, tmp_path: Path) -> None:
