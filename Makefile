@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
+COVERAGE := $(BIN)/python -m coverage
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
@@ -32,12 +33,15 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/gpu
 
 # In two processes; the rest, which keeps to the clock, alone.
-TOGETHER := $(filter-out tests/__pycache__/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
+TOGETHER := $(filter-out tests/__pycache__/ tests/support/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
   tests/realtime/engines tests/realtime/report tests/realtime/review
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER))
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(COVERAGE) run -m pytest $(addprefix --ignore=,$(TOGETHER))
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report
 
 lint: .links/qlumen
 	$(BIN)/ruff check .
@@ -66,4 +70,4 @@ $(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
 	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done
 
 clean:
-	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache .coverage* *.egg-info

@@ -84,6 +84,7 @@ DICOM = [
     "pydicom>=3",
 ]
 DEV = [
+    "coverage>=7.10",
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.15",
@@ -93,6 +94,7 @@ DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.11",
+    "scikit-learn>=1.5",
     "selenium>=4.20",
     "types-psutil",
     "types-PyYAML",
