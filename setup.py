@@ -85,6 +85,7 @@ DICOM = [
 ]
 DEV = [
     "coverage>=7.10",
+    "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.15",
