@@ -1,3 +1,5 @@
+"""Stories of findings that come, move, cross and go, and the tracks that they make."""
+
 from collections.abc import Sequence
 from itertools import count
 
