@@ -1,4 +1,4 @@
-"""The architecture page says what the sources say."""
+"""The architecture page says what the sources say, and no page names a file that is not there."""
 
 import ast
 import re
@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/architecture.md"
 PICTURE = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
+CODE = re.compile(r"(?<![\w/.-])(?:[\w-]+/)+[\w-]+\.py\b")
 BOX = re.compile(r'(\w+)\["([\w.]+)"\]')
 drawing = SimpleNamespace(**run_path(str(ROOT / "docs/draw_architecture.py")))
 
@@ -112,3 +113,10 @@ def test_a_frame_s_way_passes_layers(number: int) -> None:
     for one, other in combinations(sorted(rooms), 2):
         both = other in drawing.reachable(arrows, one) and one in drawing.reachable(arrows, other)
         assert not both, f"{one} and {other} import each other"
+
+
+def test_pages_name_files_that_exist() -> None:
+    """Each `folder/file.py` of a page lies there, seen from the root or from the page."""
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
+        for name in CODE.findall(page.read_text("utf-8")):
+            assert (ROOT / name).exists() or (page.parent / name).exists(), f"{page.name}: {name}"
