@@ -1,6 +1,7 @@
 # make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
 # make test   set up .venv with the development tools, run lint, types and tests
 # make check  the same checks without setting up
+# make coverage     the lines that all tests run, live video included; takes its time
 # make test-gpu     the tests that need an NVIDIA GPU and the [gpu] extra
 # make screenshots  pictures of the page for the documentation
 
@@ -9,10 +10,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
+COVERAGE := $(BIN)/python -m coverage
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
-.PHONY: demo screenshots test test-gpu check lint format clean
+.PHONY: coverage demo screenshots test test-gpu check lint format clean
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
@@ -31,13 +33,24 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
-# In two processes; the rest, which keeps to the clock, alone.
-TOGETHER := $(filter-out tests/__pycache__/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
-  tests/realtime/engines tests/realtime/report tests/realtime/review
+# In two processes, with the lines they run noted; the rest, which keeps to the clock, alone and
+# without: noting costs up to half of the time again.
+TOGETHER := $(filter-out tests/__pycache__/ tests/support/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
+  $(addprefix tests/realtime/,commands config doctor endoscope engines overlay pixels report review \
+    segmentation sources/ffmpeg sources/scene tracking)
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER))
+
+coverage: $(VENV)/.dev
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report
 
 lint: .links/qlumen
 	$(BIN)/ruff check .
@@ -66,4 +79,4 @@ $(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
 	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done
 
 clean:
-	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache .coverage* *.egg-info

@@ -85,6 +85,8 @@ DICOM = [
     "pydicom>=3",
 ]
 DEV = [
+    "coverage>=7.10",
+    "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
     "mypy>=1.15",
@@ -94,6 +96,7 @@ DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.11",
+    "scikit-learn>=1.5",
     "selenium>=4.20",
     "types-psutil",
     "types-PyYAML",
@@ -103,12 +106,14 @@ setup(
     name="qlumen",
     version="0.1.0",
     description="Draws polyps on colonoscopy video while the examination runs",
+    license="Apache-2.0",
+    license_files=["LICENSE", "models/LICENSE.md"],
     python_requires=">=3.11",
     package_dir=PACKAGE_DIR,
     packages=sorted(PACKAGE_DIR),
     package_data={
         "qlumen.configs": ["*.yaml"],
-        "qlumen.models": ["*/*"],
+        "qlumen.models": ["LICENSE.md", "*/*"],
         "qlumen.realtime.report": ["templates/*"],
         "qlumen.realtime.view": ["static/*"],
     },

@@ -20,6 +20,7 @@ from qlumen.networks.bottlenecks import BottleneckConfig, bottleneck_name
 from qlumen.networks.bundle import Thresholds
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.files import write_json
@@ -169,23 +170,23 @@ def _scored(folder: Path, network: UNet, trainer: Trainer, images: Images) -> di
     )
     segmenter = Segmenter.open(bundle, Settings())
     try:
-        return _sets(segmenter, images.root, images.limit)
+        return _sets(FrameAnalysis(segmenter, Settings(), related=False), images.root, images.limit)
     finally:
         segmenter.close()
 
 
-def _sets(segmenter: Segmenter, root: Path, limit: int | None) -> dict[str, Any]:
+def _sets(analysis: FrameAnalysis, root: Path, limit: int | None) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for split in MEASURED_SPLITS:
         if (root / "splits" / f"{split}.txt").is_file():
-            rows = evaluate(split_pairs(root, split)[:limit], segmenter)
+            rows = evaluate(split_pairs(root, split)[:limit], analysis)
             sets[split] = {
                 "names": [row.name for row in rows],
                 "dice": [row.scores.dice for row in rows],
                 "iou": [row.scores.iou for row in rows],
             }
     if files := negative_files(root / NEGATIVES, training=False)[:limit]:
-        free = evaluate_negatives(files, segmenter)
+        free = evaluate_negatives(files, analysis)
         sets[HELD_OUT] = {
             "names": [row.name for row in free],
             "with_findings": [float(row.findings > 0) for row in free],

@@ -17,13 +17,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import openvino as ov
 import torch
-from openvino import opset13 as ops
 from torch import nn
 
 from qlumen.calibration.parity import scene_frames
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.engines.onnxruntime import OnnxOptions, OnnxRuntimeEngine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.pixels.arrays import Image

@@ -21,7 +21,8 @@ from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
-from qlumen.realtime.tracking.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch, moved
+from qlumen.realtime.tracking.findings import move_segmentation
+from qlumen.realtime.tracking.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch
 
 from support import clips
 from support.common import Row, interleaved_ms, parser, report
@@ -101,7 +102,7 @@ def scene_overlaps(
         overlaps[STILL, lag].append(iou(before.mask, truth))
         for name, (width, estimate) in methods.items():
             flow = estimate(reduced(earlier.image, width), reduced(later.image, width))
-            overlaps[name, lag].append(iou(moved(before, flow).mask, truth))
+            overlaps[name, lag].append(iou(move_segmentation(before, flow).mask, truth))
     return overlaps
 
 
@@ -174,16 +175,16 @@ def flow_times(methods: Mapping[str, tuple[int, Estimate]]) -> dict[str, list[fl
 def step_times() -> dict[str, list[float]]:
     """Of our steps at 1080p, beside OpenCV's reduction; the flow also on all threads."""
     motion, (earlier, later) = Motion(), two_frames()
-    pair = motion.reduce(earlier.image), motion.reduce(later.image)
+    pair = motion.reduce(earlier.pixels), motion.reduce(later.pixels)
     flow, before = motion.flow(*pair), segmentation_of(earlier.truth)
     size = pair[0].shape[::-1]
     area = cv2.INTER_AREA
     return interleaved_ms(
         {
-            "reduce": lambda: motion.reduce(earlier.image),
+            "reduce": lambda: motion.reduce(earlier.pixels),
             "opencv_area": lambda: cv2.resize(earlier.image, size, interpolation=area),
             "flow_all_threads": lambda: motion.flow(*pair),
-            f"moved_{len(before.findings)}_findings": lambda: moved(before, flow),
+            f"moved_{len(before.findings)}_findings": lambda: move_segmentation(before, flow),
             "mismatch": lambda: mismatch(*pair, flow),
         },
         ROUNDS,

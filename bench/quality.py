@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.endoscope.field import Field, FieldFinder
+from qlumen.realtime.endoscope.field import FieldFinder
 from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.endoscope.quality import QualityJudge
-from qlumen.realtime.frames import Condition, Frame
+from qlumen.realtime.frames import Condition, Field, Frame
 from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -86,11 +86,11 @@ def judge_stills(
 def judged_degraded(image: Image, degrade: Callable[[Image], Image]) -> Condition:
     """The field is known from before, as in a video."""
     field = FieldFinder()(still(image))
-    return QualityJudge().instant(degraded(image, field, degrade), field)
+    return QualityJudge().instant(BgrImage(degraded(image, field, degrade)), field)
 
 
 def alone(image: Image) -> Condition:
-    return QualityJudge().instant(image, FieldFinder()(still(image)))
+    return QualityJudge().instant(BgrImage(image), FieldFinder()(still(image)))
 
 
 def still(image: Image) -> Frame:
@@ -111,7 +111,7 @@ def scene_conditions() -> list[Condition]:
 
 def conditions(frames: "Iterator[Frame] | list[Frame]") -> list[Condition]:
     finder, judge = FieldFinder(), QualityJudge()
-    return [judge.instant(frame.image, finder(frame)) for frame in frames]
+    return [judge.instant(frame.pixels, finder(frame)) for frame in frames]
 
 
 def counted(
@@ -179,7 +179,7 @@ def steps() -> dict[str, Callable[[], object]]:
     return {
         "look": partial(seeking, frame),
         "no_look": partial(finder, frame),
-        "judge": partial(judge, frame.image, field),
+        "judge": partial(judge, frame.pixels, field),
         "black_outside": partial(privacy, frame.image, field, Condition.CLEAR),
         "pixelate": partial(privacy, frame.image, field, Condition.OUT_OF_BODY),
     }

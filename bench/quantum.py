@@ -14,7 +14,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import openvino as ov
 import pennylane as qml
 import torch
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Thresholds
 from qlumen.networks.export import write_bundle
+from qlumen.networks.openvino import ov
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
 from qlumen.quantum.devices import Device

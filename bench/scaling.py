@@ -27,11 +27,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13
 
 from qlumen.networks.bundle import MODEL, SHIPPED, SHIPPED_INT8, read_bundle, shipped_bundle
+from qlumen.networks.openvino import ops as opset13
+from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.engines.openvino import CpuOptions

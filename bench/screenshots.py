@@ -20,8 +20,8 @@ from selenium.webdriver.common.by import By
 
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.view.live.panel import Desk
-from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.live.panel import LivePanel
+from qlumen.realtime.view.live.runner import SessionRunner
 from qlumen.realtime.view.security.access import Access
 from qlumen.realtime.view.site import Site
 
@@ -54,21 +54,21 @@ def main() -> None:
     arguments.add_argument("--set", action="append", default=[], help="a setting")
     options = arguments.parse_args()
     settings = load_settings(None, [*SETTINGS, *options.set])
-    desk = Desk(settings)
-    outputs = LiveOutputs(
-        view=desk.view, recordings=options.folder, snapshots=options.folder / "none"
-    )
+    panel = LivePanel(settings)
+    outputs = LiveOutputs(recordings=options.folder, snapshots=options.folder / "none")
     with (
-        Studio(desk, ["scene", "pattern"], outputs, settings, Console(stderr=True)) as studio,
-        Site(Access("127.0.0.1", 0), desk, studio, settings) as site,
+        SessionRunner(
+            panel, ["scene", "pattern"], outputs, settings, Console(stderr=True)
+        ) as runner,
+        Site(Access("127.0.0.1", 0), panel, runner, settings) as site,
         chromium() as browser,
     ):
-        studio.choose(0)
+        runner.choose(0)
         browser.get(site.url)
         for name, size in SIZES.items():
             resize(browser, size)
             write(options.folder / name, taken(browser))
-        studio.choose(None)
+        runner.choose(None)
         resize(browser, DESKTOP)
         with TemporaryDirectory() as scratch:
             recording = record_scene(Path(scratch) / "scene.mp4", RECORDED_FRAMES)

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
 
@@ -17,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.analysis.interpret import Interpreter
+from qlumen.realtime.analysis.look_ahead import LookAhead
+from qlumen.realtime.analysis.observe import ignore_laps
 from qlumen.realtime.config.network import TemporalSettings
-from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.frames import Finding, Segmentation
+from qlumen.realtime.frames import Finding, Frame, Observation, Segmentation
 from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Flow, Motion, mismatch, moved
-from qlumen.realtime.tracking.smoothing import WHOLE_FRAME, Smoother
-from qlumen.realtime.tracking.tracks import Tracker, shown
+from qlumen.realtime.tracking.findings import move_segmentation
 
 from support import clips
 from support.clips import Clip
@@ -37,6 +39,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "temporal.md"
 BEGIN, END = "<!-- figures of bench/temporal.py -->", "<!-- end of figures -->"
 OFF: Mapping[str, float] = {"hold_s": 0.0, "release_s": 0.0, "gap_s": 0.0}
 NEITHER, SMOOTHING, HOLD, BOTH = "neither", "smoothing", "alarm hold", "both"
+AHEAD = "both, looking ahead"
 SWEEP: Mapping[str, Sequence[float]] = {
     "smoothing": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "hold_s": (0.0, 0.12, 0.24, 0.4),
@@ -49,17 +52,15 @@ SWEEP: Mapping[str, Sequence[float]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A clip without its pictures: the network's maps, and the motion up to each frame.
+    """A clip without its images: what each frame shows, and the network's map of it.
 
     Attributes:
-        flows: None at the first frame and at cuts.
         motion: median of the mean displacement from frame to frame, share of the width.
     """
 
     clip: Clip
-    size: tuple[int, int]
-    maps: list[NDArray[np.float32]]
-    flows: list[Flow | None]
+    seen: list[Observation]
+    maps: list[NDArray[np.float32] | None]
     motion: float
 
 
@@ -93,7 +94,7 @@ def main() -> None:
     settings = load_settings(None, options.set)
     bundle = read_bundle(bundle_folder(settings))
     segmenter = Segmenter.open(bundle, settings)
-    judged = [judge(clip, segmenter) for clip in clips.all_clips(clips.data_folder())]
+    judged = [judge(clip, segmenter, settings) for clip in clips.all_clips(clips.data_folder())]
     rows = compared(variants(settings.temporal), judged, segmenter)
     report(rows, ratios(rows), options.json)
     if options.write:
@@ -103,75 +104,74 @@ def main() -> None:
     segmenter.close()
 
 
-def variants(settings: TemporalSettings) -> dict[str, TemporalSettings]:
+@dataclass(frozen=True, slots=True)
+class Variant:
+    temporal: TemporalSettings
+    look_ahead: bool = False
+
+
+def variants(settings: TemporalSettings) -> dict[str, Variant]:
     still = settings.model_copy(update={"smoothing": 0.0})
     return {
-        NEITHER: still.model_copy(update=OFF),
-        SMOOTHING: settings.model_copy(update=OFF),
-        HOLD: still,
-        BOTH: settings,
+        NEITHER: Variant(still.model_copy(update=OFF)),
+        SMOOTHING: Variant(settings.model_copy(update=OFF)),
+        HOLD: Variant(still),
+        BOTH: Variant(settings),
+        AHEAD: Variant(settings, look_ahead=True),
     }
 
 
-def swept(settings: TemporalSettings) -> dict[str, TemporalSettings]:
+def swept(settings: TemporalSettings) -> dict[str, Variant]:
     return {
-        f"{key} {value}": settings.model_copy(update={key: value})
+        f"{key} {value}": Variant(settings.model_copy(update={key: value}))
         for key, values in SWEEP.items()
         for value in values
     }
 
 
-def judge(clip: Clip, segmenter: Segmenter) -> Judged:
+def judge(clip: Clip, segmenter: Segmenter, settings: Settings) -> Judged:
     """Run the network on all frames, and estimate the motion between them."""
-    motion, maps, waiting = Motion(), [], []
-    for image in clip.images:
-        waiting.append(segmenter.submit(BgrImage(image)))
-        if len(waiting) == segmenter.engine.requests:
-            maps.append(waiting.pop(0).result())
-    maps += [ticket.result() for ticket in waiting]
-    small = [motion.reduce(image) for image in clip.images]
-    flows: list[Flow | None] = [None]
-    for earlier, later in itertools.pairwise(small):
-        flow = motion.flow(earlier, later)
-        cut = mismatch(earlier, later, flow) >= CUT_GREY_LEVELS
-        flows.append(None if cut else flow)
-    far = [float(np.linalg.norm(flow, axis=-1).mean()) for flow in flows if flow is not None]
-    height, width = clip.images[0].shape[:2]
-    share = float(np.median(far)) / small[0].shape[1]
-    return Judged(replace(clip, images=[]), (width, height), maps, flows, share)
+    analysis = FrameAnalysis(segmenter, settings, related=True)
+    time_base = 1 / Fraction(clip.fps).limit_denominator(1000)
+    frames = (
+        Frame(index, index, time_base, BgrImage(image), 0)
+        for index, image in enumerate(clip.images)
+    )
+    judgements = [judgement for _, judgement in analysis.judge_all(frames)]
+    seen = [judgement.seen for judgement in judgements]
+    flows = [(one.flow, one.flow.shape[1]) for one in seen if one.flow is not None]
+    far = [float(np.linalg.norm(flow, axis=-1).mean()) / width for flow, width in flows]
+    maps = [judgement.probability for judgement in judgements]
+    return Judged(replace(clip, images=[]), seen, maps, float(np.median(far)))
 
 
 def compared(
-    chosen: Mapping[str, TemporalSettings], judged: Sequence[Judged], segmenter: Segmenter
+    chosen: Mapping[str, Variant], judged: Sequence[Judged], segmenter: Segmenter
 ) -> list[Row]:
     """A row for each group of clips and variant."""
     groups: dict[str, list[Judged]] = {}
     for one in judged:
         groups.setdefault(one.clip.group, []).append(one)
     return [
-        row_of(group, name, [(one, run(one, settings, segmenter)) for one in members])
+        row_of(group, name, [(one, run(one, variant, segmenter)) for one in members])
         for group, members in groups.items()
-        for name, settings in chosen.items()
+        for name, variant in chosen.items()
     ]
 
 
-def run(judged: Judged, settings: TemporalSettings, segmenter: Segmenter) -> Score:
+def run(judged: Judged, variant: Variant, segmenter: Segmenter) -> Score:
     """Take the maps of a clip through smoothing, post-processing and tracks, and score it."""
-    map_h, map_w = judged.maps[0].shape
-    geometry = Geometry.of(judged.size, (map_w, map_h), segmenter.preprocess.fit)
-    limits = settings.model_dump(exclude={"smoothing"})
-    smoother, tracker, score = Smoother(settings.smoothing), Tracker(**limits), Score()
-    before: Segmentation | None = None
-    for index, (probability, flow) in enumerate(zip(judged.maps, judged.flows, strict=True)):
-        time_s, elapsed_s = index / judged.clip.fps, 1 / judged.clip.fps
-        smoothed = smoother(probability, flow, WHOLE_FRAME, elapsed_s)
-        found = segmenter.postprocess(smoothed, geometry)
-        tracks = tracker.update(found.findings, time_s, flow, judged.size)
-        now = shown(tracks, found)
-        score.alarms += sum(track.new for track in tracks)
+    kind = LookAhead if variant.look_ahead else Interpreter
+    interpreter = kind(segmenter.postprocess, segmenter.preprocess.fit, variant.temporal)
+    laps = itertools.repeat(ignore_laps)
+    frames = zip(itertools.count(), judged.seen, judged.maps, laps)
+    score, before = Score(), None
+    for index, judgement in interpreter.interpret_all(frames):
+        now, flow = judgement.segmentation, judgement.seen.flow
+        score.alarms += sum(track.new for track in judgement.tracks)
         count(score, judged.clip, index, now)
         if before is not None and flow is not None:
-            compare(score, moved(before, flow).mask, now.mask)
+            compare(score, move_segmentation(before, flow).mask, now.mask)
         before = now
     return score
 

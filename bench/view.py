@@ -27,14 +27,14 @@ from selenium import webdriver
 
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import FrameResult
-from qlumen.realtime.live.outputs import LiveOutputs, View
+from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sources.pattern import read_number
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.view import site
 from qlumen.realtime.view.live.figures import Figures
-from qlumen.realtime.view.live.panel import Desk
-from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.live.panel import LivePanel
+from qlumen.realtime.view.live.runner import SessionRunner
 from qlumen.realtime.view.security.access import Access
 from qlumen.realtime.view.tabs import Tab
 
@@ -101,16 +101,19 @@ def main() -> None:
     options = arguments.parse_args()
     names = [*TRANSPORTS, *(WEBRTC if options.webrtc else ())]
     settings = load_settings(None, [*SIZE, "source.loop=true", "view.port=0", *options.set])
-    with served(settings, "pattern", options.webrtc) as (url, grabbed, desk), chromium() as browser:
-        rows = [unwatched(browser, grabbed, desk, options.seconds)]
-        rows += [in_browser(browser, url, grabbed, desk, name, options.seconds) for name in names]
-        _without_viewers(browser, grabbed, desk)
+    with (
+        served(settings, "pattern", options.webrtc) as (url, grabbed, panel),
+        chromium() as browser,
+    ):
+        rows = [unwatched(browser, grabbed, panel, options.seconds)]
+        rows += [in_browser(browser, url, grabbed, panel, name, options.seconds) for name in names]
+        _without_viewers(browser, grabbed, panel)
         rows += [
             slowly(url, path, name, grabbed.wall_ms, options.seconds)
             for name, path in (("socket", "/live/stream"), ("MJPEG", "/bench/mjpeg"))
         ]
-    with served(settings, "scene") as (url, _, desk), chromium() as browser:
-        scene = scene_rate(browser, url, desk, options.seconds)
+    with served(settings, "scene") as (url, _, panel), chromium() as browser:
+        scene = scene_rate(browser, url, panel, options.seconds)
     if options.webrtc:
         from webrtc import encoding
 
@@ -130,32 +133,32 @@ def main() -> None:
 @contextmanager
 def served(
     settings: Settings, source: str, webrtc: bool = False
-) -> Iterator[tuple[str, Grabbed, Desk]]:
+) -> Iterator[tuple[str, Grabbed, LivePanel]]:
     """The page with the source running, and MJPEG beside it, and WebRTC if asked for."""
-    desk, grabbed = Desk(settings), Grabbed()
-    desk.view = View(desk.view.feed, grabbed, desk.view.gallery)
-    routes = _mjpeg_routes(desk)
+    panel = LivePanel(settings)
+    panel.figures = grabbed = Grabbed()
+    routes = _mjpeg_routes(panel)
     if webrtc:
         from webrtc import webrtc_routes
 
         routes.include_router(webrtc_routes(grabbed))
     site.MORE_TABS = (lambda surroundings: Tab("Bench", lambda: None, "/bench/", routes),)
-    outputs = LiveOutputs(view=desk.view)
+    console = Console(stderr=True)
     with (
-        Studio(desk, [source], outputs, settings, Console(stderr=True)) as studio,
-        site.Site(Access("127.0.0.1", 0), desk, studio, settings) as opened,
+        SessionRunner(panel, [source], LiveOutputs(), settings, console) as runner,
+        site.Site(Access("127.0.0.1", 0), panel, runner, settings) as opened,
     ):
-        studio.choose(0)
+        runner.choose(0)
         while not grabbed.last:
             time.sleep(0.1)
-        yield opened.url, grabbed, desk
+        yield opened.url, grabbed, panel
 
 
 def unwatched(
-    browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk, seconds: float
+    browser: webdriver.Chrome, grabbed: Grabbed, panel: LivePanel, seconds: float
 ) -> dict[str, Any]:
     """What the session takes by itself."""
-    _without_viewers(browser, grabbed, desk)
+    _without_viewers(browser, grabbed, panel)
     time.sleep(SETTLE_S)
     before, started = _spent(browser), time.monotonic()
     time.sleep(seconds)
@@ -164,22 +167,27 @@ def unwatched(
 
 
 def in_browser(
-    browser: webdriver.Chrome, url: str, grabbed: Grabbed, desk: Desk, name: str, seconds: float
+    browser: webdriver.Chrome,
+    url: str,
+    grabbed: Grabbed,
+    panel: LivePanel,
+    name: str,
+    seconds: float,
 ) -> dict[str, Any]:
     """Rate and delay of one transport, read from the pixels."""
     selector, path = _shown_by(name)
-    _without_viewers(browser, grabbed, desk)
-    desk.view.feed.in_flight = 1 if "1 on" in name else 2
+    _without_viewers(browser, grabbed, panel)
+    panel.feed.in_flight = 1 if "1 on" in name else 2
     browser.get(f"{url}{path}")
     while not browser.execute_script(f"return document.querySelector('{selector}')"):
         time.sleep(0.1)
     time.sleep(SETTLE_S)
-    published = desk.view.feed.published
+    published = panel.feed.published
     before, started = _spent(browser), time.monotonic()
     seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
     took = time.monotonic() - started
     cores = _cores(before, browser, took)
-    made = desk.view.feed.published - published
+    made = panel.feed.published - published
     delays = [at - grabbed.wall_ms[number] for number, at in seen if number in grabbed.wall_ms]
     gaps = [later[1] - earlier[1] for earlier, later in pairwise(seen)]
     return {
@@ -206,13 +214,13 @@ def _cores(before: dict[str, float], browser: webdriver.Chrome, took_s: float) -
     return {key: (value - before[key]) / took_s for key, value in _spent(browser).items()}
 
 
-def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, desk: Desk) -> None:
+def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, panel: LivePanel) -> None:
     """What the transport before has left open takes no time from the next one: who does not draw
     is sent nothing after two pictures."""
     browser.get("about:blank")
     grabbed.wants_picture = None
     end = time.monotonic() + LEAVE_S
-    while desk.view.feed.viewers and time.monotonic() < end:
+    while panel.feed.viewers and time.monotonic() < end:
         time.sleep(0.1)
 
 
@@ -227,7 +235,9 @@ def _spent(browser: webdriver.Chrome) -> dict[str, float]:
     }
 
 
-def scene_rate(browser: webdriver.Chrome, url: str, desk: Desk, seconds: float) -> dict[str, Any]:
+def scene_rate(
+    browser: webdriver.Chrome, url: str, panel: LivePanel, seconds: float
+) -> dict[str, Any]:
     """Pictures a second that the page says it drew of the scene."""
     script = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
     browser.get(url)
@@ -240,11 +250,11 @@ def scene_rate(browser: webdriver.Chrome, url: str, desk: Desk, seconds: float) 
     return {
         "name": "scene, 1280x720",
         "frames_per_s": drawn / (time.monotonic() - started),
-        "source_per_s": desk.view.figures.rate(),
+        "source_per_s": panel.figures.rate(),
     }
 
 
-def _mjpeg_routes(desk: Desk) -> APIRouter:
+def _mjpeg_routes(panel: LivePanel) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/bench/page")
@@ -254,15 +264,15 @@ def _mjpeg_routes(desk: Desk) -> APIRouter:
     @routes.get("/bench/mjpeg")
     def mjpeg(request: Request) -> StreamingResponse:
         kind = "multipart/x-mixed-replace; boundary=picture"
-        return StreamingResponse(_parts(desk), media_type=kind)
+        return StreamingResponse(_parts(panel), media_type=kind)
 
     return routes
 
 
-def _parts(desk: Desk) -> Iterator[bytes]:
+def _parts(panel: LivePanel) -> Iterator[bytes]:
     """Each newest picture as soon as the network takes it."""
     news = threading.Event()
-    viewer = desk.view.feed.join(news.set)
+    viewer = panel.feed.join(news.set)
     try:
         while news.wait(5.0):
             news.clear()

@@ -15,14 +15,13 @@ from qlumen.calibration.budget_config import (
     explain,
     machine_record,
     none_fits,
-    write_config,
 )
 from qlumen.calibration.candidates import candidates, shipped_bundles
 from qlumen.calibration.sizes import SIDES, bundles_of_sides, check_sides
 from qlumen.errors import UsageError
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.engines.presence import NAMES
-from qlumen.system.files import write_json
+from qlumen.system.files import write_bytes, write_json
 from qlumen.system.output_paths import check_paths
 from qlumen.system.progress import progress_bar
 
@@ -92,7 +91,7 @@ def budget(
     if chosen is None:
         raise none_fits(rows, wanted)
     settled = _settled(chosen, output, given)
-    write_config(output, config_text(settled, wanted))
+    write_bytes(output, config_text(settled, wanted).encode())
     click.echo(f"wrote {output}: {chosen.candidate}")
 
 

@@ -1,7 +1,6 @@
 """The configuration that a measured choice becomes, and the table that explains it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -155,10 +154,3 @@ def _ms(value: float) -> str:
 def _machine() -> str:
     facts = machine(())
     return f"{facts['cpu']}, {facts['cores']} threads, {facts['system']}"
-
-
-def write_config(path: Path, text: str) -> None:
-    """Write the configuration, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

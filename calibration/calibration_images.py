@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.pairs import read_picture
+from qlumen.datasets.pairs import view_picture
 from qlumen.datasets.splits import NEGATIVES, TRAINING, split_pairs
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -46,7 +46,7 @@ def calibration_pictures(data: Path, preprocess: Preprocessor, count: int = PICT
     free = spread(negative_files(data / NEGATIVES, training=True), round(count * LESION_FREE_SHARE))
     ill = spread([pair.image for pair in split_pairs(data, TRAINING)], count - len(free))
     files = [*ill, *free]
-    images = tuple(preprocess(BgrImage(read_picture(file))) for file in files)
+    images = tuple(preprocess(BgrImage(view_picture(file))) for file in files)
     return Pictures(tuple(file.name for file in files), images)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -38,9 +37,12 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
+from qlumen.networks.openvino import ov
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.files import replacing
 
 DICE_LOST = 0.003
 """The mean Dice on any set that an INT8 bundle may lose."""
@@ -104,25 +106,21 @@ def make_int8(
     check_output(source, output)
     spec = source.manifest.input
     chosen = calibration_pictures(data, Preprocessor((spec.width, spec.height), spec.fit), pictures)
-    part = output.with_name(f".{output.name}.part")
-    try:
+    with replacing(output) as part:
         bundle = _quantised(source, part, data, chosen, say)
         report = compare(source, bundle, data, (VALIDATION, *(TEST_SPLITS if test_splits else ())))
         if not force:
             check_loss(report)
         _complete(bundle, report)
-        if output.exists():
-            shutil.rmtree(output)
-        return read_bundle(part.rename(output))
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return read_bundle(output)
 
 
 def scores(segmenter: Segmenter, data: Path) -> tuple[float, float]:
     """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
     any, with a finding."""
-    dice = means(evaluate(split_pairs(data, VALIDATION), segmenter))["dice"]
-    rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), segmenter)
+    analysis = FrameAnalysis(segmenter, Settings(), related=False)
+    dice = means(evaluate(split_pairs(data, VALIDATION), analysis))["dice"]
+    rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), analysis)
     found = [row.findings > 0 for row in rows]
     return float(dice or 0), sum(found) / len(found) if found else 0.0
 

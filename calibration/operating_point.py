@@ -26,6 +26,7 @@ from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.files import replacing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,15 +109,10 @@ def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
     All that is done on a copy, which takes the bundle's place when it is complete.
     """
     folder = bundle.folder
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with replacing(folder) as part:
         shutil.copytree(folder, part)
         _renew(replace(bundle, folder=part), result, data)
-        shutil.rmtree(folder)
-        return read_bundle(part.rename(folder))
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return read_bundle(folder)
 
 
 def _renew(bundle: Bundle, result: Fitted, data: Path) -> None:

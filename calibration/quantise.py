@@ -11,13 +11,12 @@ from collections.abc import Collection, Iterable
 from importlib import metadata
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from qlumen.calibration.calibration_images import Pictures
 from qlumen.errors import BundleError, MissingExtraError
 from qlumen.networks.graph import INPUTS, OUTPUTS, TABLES
+from qlumen.networks.openvino import ops, ov
 
 UNTOUCHED = ("network.bottleneck", "network.head", INPUTS, OUTPUTS, TABLES)
 """Parts of the names of operations that are never quantised."""

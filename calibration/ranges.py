@@ -36,6 +36,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
+from qlumen.system.files import replacing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,8 +76,7 @@ def make_ranges(
     check_output(source, output)
     check_modelopt()
     chosen = calibration_pictures(data, _preprocessor(source), pictures)
-    part = output.with_name(f".{output.name}.part")
-    try:
+    with replacing(output) as part:
         bundle = _quantised(source, part, data, chosen, say)
         say("measuring both in torch on the CPU")
         splits = (VALIDATION, *(TEST_SPLITS if test_splits else ()))
@@ -87,11 +87,7 @@ def make_ranges(
         if not force:
             check_loss(report)
         _complete(bundle, report)
-        if output.exists():
-            shutil.rmtree(output)
-        return read_bundle(part.rename(output))
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return read_bundle(output)
 
 
 def write_ranges(

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from qlumen.calibration.quantise import restored
+from qlumen.networks.openvino import ov
 from qlumen.realtime.pixels.arrays import Image
 
 CLIPPED_LOGIT = 5.0

@@ -21,6 +21,7 @@ from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.caches import cache_folder
+from qlumen.system.files import replacing
 
 SIDES = (256, 288, 320, 352, 416)
 """That are tried unless others are named."""
@@ -115,8 +116,7 @@ class _Shelf:
         from qlumen.networks.resize import resized_bundle
 
         self._tell(place)
-        part = place.with_name(f".{place.name}.part")
-        try:
+        with replacing(place) as part:
             bundle = resized_bundle(source, part, side)
             segmenter = Segmenter.open(bundle, Settings())
             try:
@@ -126,9 +126,7 @@ class _Shelf:
             manifest = bundle.manifest.model_copy(update={"metrics": metrics})
             write_card(part, manifest)
             write_manifest(part, manifest)
-            return read_bundle(part.rename(place))
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        return read_bundle(place)
 
     def _tell(self, place: Path) -> None:
         self.say(f"making and measuring {place.name}, once; it is kept in {self.folder}")

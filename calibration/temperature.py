@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize_scalar
 
@@ -23,6 +21,7 @@ from qlumen.errors import BundleError
 from qlumen.evaluation.reliability import lesion_region
 from qlumen.networks.bundle import MODEL, MODEL_WEIGHTS, WEIGHTS, Bundle
 from qlumen.networks.circuit import READABLE
+from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.pixels.arrays import Mask
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.datasets.pairs import Pair, read_pair, read_picture
+from qlumen.datasets.pairs import Pair, view_pair, view_picture
 from qlumen.evaluation.detection import hits, lesion_boxes, summary
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.engines.base import Probability
@@ -115,14 +115,13 @@ def _share(choice: Choice) -> float:
 
 
 def _with_truth(pair: Pair, segmenter: Segmenter) -> Sample:
-    image, truth = read_pair(pair)
-    return Sample(
-        segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]), truth
-    )
+    image, truth = view_pair(pair)
+    probability = segmenter.submit(BgrImage(image)).result()
+    return Sample(probability, (image.shape[1], image.shape[0]), truth)
 
 
 def _without_lesion(file: Path, segmenter: Segmenter) -> Sample:
-    image = read_picture(file)
+    image = view_picture(file)
     return Sample(segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]))
 
 

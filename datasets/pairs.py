@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from qlumen.errors import DatasetError, UsageError
+from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, image_files, read_image
 
@@ -58,6 +59,27 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
         (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
         raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
     return image, (mask >= MASK_THRESHOLD).astype(np.uint8)
+
+
+def view_pair(pair: Pair) -> tuple[Image, Mask]:
+    """Read a pair as the network sees it: image and mask cropped to the endoscope's field.
+
+    Raises:
+        DatasetError: as `read_pair`.
+    """
+    image, mask = read_pair(pair)
+    box = find_field(image).box
+    return crop(image, box), crop(mask, box)
+
+
+def view_picture(path: Path) -> Image:
+    """Read an image as the network sees it: cropped to the endoscope's field.
+
+    Raises:
+        DatasetError: as `read_picture`.
+    """
+    image = read_picture(path)
+    return crop(image, find_field(image).box)
 
 
 def read_picture(path: Path) -> Image:

@@ -101,3 +101,8 @@ class WorkerError(QlumenError):
 
 class SinkError(QlumenError):
     pass
+
+
+def describe(error: BaseException) -> str:
+    """Say what an error is in one line: the message of our own, with the type of any other."""
+    return str(error) if isinstance(error, QlumenError) else f"{type(error).__name__}: {error}"

@@ -8,8 +8,8 @@ from typing import Any
 
 from qlumen.errors import DatasetError
 from qlumen.evaluation.detection import Hits, hits, summary
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.pixels.arrays import Box
-from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.base import Source
 
 Boxes = dict[int, tuple[Box, ...]]
@@ -47,19 +47,19 @@ def read_boxes(path: Path) -> Boxes:
 
 def evaluate_clip(
     source: Source,
-    segmenter: Segmenter,
+    analysis: FrameAnalysis,
     boxes: Boxes,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> ClipScores:
-    """Score each frame by itself: no smoothing over time, no alarm hold.
+    """Score what a replay shows of each frame.
 
     Raises:
         DatasetError: boxes stand on frames that the clip does not have.
     """
     frames = with_findings = 0
     boxed = {}
-    for frame in source.frames():
-        segmentation = segmenter.finish(frame, segmenter.submit(frame.pixels).result())
+    for _, judgement in analysis.judge_all(source.frames()):
+        segmentation = judgement.segmentation
         with_findings += bool(segmentation.findings)
         if true := boxes.get(frames):
             boxed[frames] = hits([finding.box for finding in segmentation.findings], true)

@@ -28,6 +28,7 @@ from qlumen.evaluation.printing import (
 from qlumen.evaluation.robustness import ROUNDS, robustness
 from qlumen.evaluation.run import evaluate, report
 from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.segmentation.segmenter import Segmenter
@@ -63,7 +64,7 @@ def command(
     some frames (--clip, --boxes). Images with masks are made worse in nine ways and three
     severities by --robustness.
 
-    Engine and post-processing are those of replay.
+    Each image is judged as in replay; the frames of a clip are judged together.
     """
     given = Given(**options)
     check_options(given)
@@ -79,13 +80,15 @@ def command(
 class Run:
     """An opened network: `show` takes the count so far, `about` says what is run."""
 
-    segmenter: Segmenter
+    analysis: FrameAnalysis
     show: Callable[[int], None]
     about: dict[str, Any]
 
 
 @contextmanager
-def _run(settings: Settings, total: int | None, unit: str) -> Iterator[Run]:
+def _run(
+    settings: Settings, total: int | None, unit: str, *, related: bool = False
+) -> Iterator[Run]:
     bundle = read_bundle(bundle_folder(settings))
     segmenter = Segmenter.open(bundle, settings)
     try:
@@ -95,7 +98,7 @@ def _run(settings: Settings, total: int | None, unit: str) -> Iterator[Run]:
                 "bundle": {"name": bundle.manifest.name, "sha256": bundle.sha256},
                 "config_sha256": settings.sha256(),
             }
-            yield Run(segmenter, show, about)
+            yield Run(FrameAnalysis(segmenter, settings, related=related), show, about)
     finally:
         segmenter.close()
 
@@ -127,9 +130,9 @@ def _data(data: Path, given: Given, settings: Settings, console: Console) -> dic
             sets[name] = _report(files, run, {}, _further(run.show, sets))
         content = {**run.about, "sets": sets}
         if free:
-            rows = evaluate_negatives(free, run.segmenter)
+            rows = evaluate_negatives(free, run.analysis)
             content["negatives"] = _negatives_report(rows, {})
-        content["worst"] = draw(given.plots, given.worst, sets, pairs, run.segmenter)
+        content["worst"] = draw(given.plots, given.worst, sets, pairs, run.analysis)
     print_sets(content, console)
     return content
 
@@ -145,7 +148,7 @@ def _images(
     with _run(settings, len(pairs), "images") as run:
         content = _report(pairs, run, run.about, run.show, given.save_masks)
         content["worst"] = draw(
-            given.plots, given.worst, {name: content}, {name: pairs}, run.segmenter
+            given.plots, given.worst, {name: content}, {name: pairs}, run.analysis
         )
     print_images(content, where, console)
     return content
@@ -157,7 +160,7 @@ def _robustness(
     sets: dict[str, Any] = {}
     with _run(settings, ROUNDS * sum(map(len, pairs.values())), "images") as run:
         for name, files in pairs.items():
-            sets[name] = robustness(files, run.segmenter, _further(run.show, sets, ROUNDS))
+            sets[name] = robustness(files, run.analysis, _further(run.show, sets, ROUNDS))
     content = {**run.about, "sets": sets}
     print_robustness(content, where, console)
     return content
@@ -179,7 +182,7 @@ def _report(
     save_masks: Path | None = None,
 ) -> dict[str, Any]:
     pixels = Pixels()
-    rows = evaluate(pairs, run.segmenter, save_masks=save_masks, pixels=pixels, on_image=show)
+    rows = evaluate(pairs, run.analysis, save_masks=save_masks, pixels=pixels, on_image=show)
     return report(rows, about, pixels)
 
 
@@ -188,7 +191,7 @@ def _negatives(
 ) -> dict[str, Any]:
     files = find_negatives(images, held_out=held_out)
     with _run(settings, len(files), "images") as run:
-        rows = evaluate_negatives(files, run.segmenter, run.show)
+        rows = evaluate_negatives(files, run.analysis, run.show)
     content = _negatives_report(rows, run.about)
     print_negatives(content, console)
     return content
@@ -203,8 +206,8 @@ def _clip(clip: Path, boxes: Path, settings: Settings, console: Console) -> dict
     true = read_boxes(boxes)
     with open_source(str(clip), settings) as source:
         total = source.info.frame_count
-        with _run(settings, total, "frames") as run:
-            scores = evaluate_clip(source, run.segmenter, true, run.show)
+        with _run(settings, total, "frames", related=source.info.sequence) as run:
+            scores = evaluate_clip(source, run.analysis, true, run.show)
     content = {**run.about, **clip_report(scores)}
     print_clip(content, console)
     return content

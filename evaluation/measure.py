@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from qlumen.datasets.negatives import negative_files
 from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
 from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.evaluation.negatives import evaluate_negatives, summary
 from qlumen.evaluation.run import evaluate, means
+from qlumen.networks.openvino import ov
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
@@ -32,13 +34,14 @@ def measure(
     Raises:
         DatasetError: a listed file is missing or unreadable.
     """
+    analysis = FrameAnalysis(segmenter, Settings(), related=False)
     metrics: dict[str, dict[str, Any]] = {}
     for split in splits:
         if (data / "splits" / f"{split}.txt").is_file():
-            rows = evaluate(split_pairs(data, split), segmenter)
+            rows = evaluate(split_pairs(data, split), analysis)
             metrics[split] = {"images": len(rows), **_rounded(means(rows))}
     if held_out := negative_files(data / NEGATIVES, training=False):
-        share = summary(evaluate_negatives(held_out, segmenter))["with_findings"]
+        share = summary(evaluate_negatives(held_out, analysis))["with_findings"]
         metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
     return metrics
 

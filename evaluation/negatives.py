@@ -1,17 +1,16 @@
 """Images without a lesion: what is found in them is false."""
 
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from qlumen.datasets.pairs import read_picture
 from qlumen.evaluation.bootstrap import interval
-from qlumen.realtime.engines.base import Ticket
-from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.geometry import Geometry
-from qlumen.realtime.segmentation.segmenter import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class NegativeScores:
 
 def evaluate_negatives(
     files: Sequence[Path],
-    segmenter: Segmenter,
+    analysis: FrameAnalysis,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[NegativeScores]:
     """Segment pictures in which there is nothing to find.
@@ -40,10 +39,11 @@ def evaluate_negatives(
         DatasetError: a file cannot be read.
     """
     rows = []
-    for file, segmentation in _segmented(files, segmenter):
+    for frame, judgement in analysis.judge_all(_read_frames(files)):
+        segmentation = judgement.segmentation
         rows.append(
             NegativeScores(
-                file.name,
+                frame.name,
                 len(segmentation.findings),
                 float(segmentation.mask.mean()),
                 float(segmentation.probability.max()),
@@ -63,21 +63,7 @@ def summary(rows: Sequence[NegativeScores]) -> dict[str, float | list[float]]:
     }
 
 
-def _segmented(files: Sequence[Path], segmenter: Segmenter) -> Iterator[tuple[Path, Segmentation]]:
-    """Read and submit pictures while the network works on those before."""
-    flying: deque[tuple[Path, tuple[int, int], Ticket]] = deque()
-    for file in files:
-        if len(flying) == segmenter.engine.requests:
-            yield _landed(segmenter, *flying.popleft())
-        image = read_picture(file)
-        size = (image.shape[1], image.shape[0])
-        flying.append((file, size, segmenter.submit(BgrImage(image))))
-    while flying:
-        yield _landed(segmenter, *flying.popleft())
-
-
-def _landed(
-    segmenter: Segmenter, file: Path, size: tuple[int, int], ticket: Ticket
-) -> tuple[Path, Segmentation]:
-    geometry = Geometry.of(size, segmenter.engine.output_size, segmenter.preprocess.fit)
-    return file, segmenter.postprocess(ticket.result(), geometry)
+def _read_frames(files: Sequence[Path]) -> Iterator[Frame]:
+    for index, file in enumerate(files):
+        image = BgrImage(read_picture(file))
+        yield Frame(index, index, Fraction(1), image, time.monotonic_ns(), name=file.name)

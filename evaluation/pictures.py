@@ -7,7 +7,7 @@ from typing import Any
 from qlumen.datasets.pairs import Pair
 from qlumen.errors import MissingExtraError
 from qlumen.evaluation.worst import draw_worst, worst
-from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 
 
 def check_plotting() -> None:
@@ -25,7 +25,7 @@ def draw(
     worst_file: Path | None,
     sets: Mapping[str, Mapping[str, Any]],
     pairs: Mapping[str, Sequence[Pair]],
-    segmenter: Segmenter,
+    analysis: FrameAnalysis,
 ) -> list[dict[str, Any]]:
     """Draw what has a path, and return the worst images: set, name and Dice.
 
@@ -41,5 +41,5 @@ def draw(
     dice = [row["dice"] for name in sets for row in sets[name]["images"]]
     rows = worst(dice)
     if worst_file:
-        draw_worst(worst_file, [(files[row], dice[row]) for row in rows], segmenter)
+        draw_worst(worst_file, [(files[row], dice[row]) for row in rows], analysis)
     return [{"set": places[r], "name": files[r].image.name, "dice": dice[r]} for r in rows]

@@ -24,17 +24,20 @@ class Pixels:
         probability: NDArray[np.float32],
         truth: Mask,
         own: Probability,
+        own_truth: Mask,
         geometry: Geometry,
     ) -> None:
         """Count one image.
 
         Args:
-            probability: at the size of `truth`. own: the map as the network gave it, on which
-                the calibration is measured.
+            probability: at the size of `truth`.
+            own: the map as the network gave it, on which the calibration is measured.
+            own_truth: the part of `truth` that the network saw, and `geometry` how it lies in
+                the map.
         """
         self._counts.append(pixel_counts(probability, truth))
         height, width = own.shape
-        self._reliability.add(own, truth_at((width, height), truth, geometry))
+        self._reliability.add(own, truth_at((width, height), own_truth, geometry))
 
     def report(self) -> dict[str, Any]:
         """For JSON; `reliability` is None where no image had a lesion region."""

@@ -14,14 +14,14 @@ from qlumen.datasets.pairs import Pair
 from qlumen.evaluation.bootstrap import interval
 from qlumen.evaluation.degradations import KINDS, SEVERITIES, degrade
 from qlumen.evaluation.run import evaluate
-from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 
 ROUNDS = 1 + len(KINDS) * len(SEVERITIES)
 
 
 def robustness(
     pairs: Sequence[Pair],
-    segmenter: Segmenter,
+    analysis: FrameAnalysis,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Score every pair as it is and once for each kind and severity, for JSON as in `report`.
@@ -32,12 +32,12 @@ def robustness(
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
     """
-    clean = evaluate(pairs, segmenter, on_image=on_image)
+    clean = evaluate(pairs, analysis, on_image=on_image)
     worse: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     for done, (kind, severity) in enumerate(product(KINDS, SEVERITIES), start=1):
         change = partial(degrade, kind=kind, severity=severity)
         show = _counted_on(on_image, done * len(pairs))
-        rows = evaluate(pairs, segmenter, change=change, on_image=show)
+        rows = evaluate(pairs, analysis, change=change, on_image=show)
         worse[kind].append([row.scores.dice for row in rows])
     return report([row.name for row in clean], [row.scores.dice for row in clean], worse)
 

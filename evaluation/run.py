@@ -1,7 +1,6 @@
 """Scoring a bundle on images with masks, through the engine and post-processing of replay."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -18,12 +17,12 @@ from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summa
 from qlumen.evaluation.metrics import Scores, score
 from qlumen.evaluation.pixels import Pixels
 from qlumen.evaluation.strata import by_size
-from qlumen.realtime.engines.base import Ticket
-from qlumen.realtime.frames import Frame, FrameResult, Segmentation
-from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.endoscope.field import crop
+from qlumen.realtime.frames import Frame, FrameResult, Judgement
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.geometry import Geometry
-from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.sinks.masks import MaskWriter
 
 Change = Callable[[Image, str], Image]
@@ -47,7 +46,7 @@ class ImageScores:
 
 def evaluate(
     pairs: Sequence[Pair],
-    segmenter: Segmenter,
+    analysis: FrameAnalysis,
     *,
     change: Change = lambda image, name: image,
     save_masks: Path | None = None,
@@ -62,14 +61,18 @@ def evaluate(
     """
     writer = MaskWriter(save_masks) if save_masks else None
     rows = []
-    for frame, truth, segmentation in _segmented(pairs, segmenter, change):
-        probability = _at_frame_size(segmentation, segmenter, frame)
+    fit = analysis.segmenter.preprocess.fit
+    for frame, judgement in analysis.judge_all(_read_frames(pairs, change)):
+        truth, segmentation = frame.truth, judgement.segmentation
+        assert truth is not None
+        probability = _spread(judgement, fit)
         scores = score(segmentation.mask, truth, probability)
         found = [finding.box for finding in segmentation.findings]
         overlap = hits(found, lesion_boxes(truth))
         rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
         if pixels:
-            pixels.add(probability, truth, segmentation.probability, _geometry(frame, segmenter))
+            own, box = _map(judgement), judgement.seen.field.box
+            pixels.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
@@ -123,42 +126,31 @@ def report(
     }
 
 
-def _segmented(
-    pairs: Sequence[Pair], segmenter: Segmenter, change: Change
-) -> Iterator[tuple[Frame, Mask, Segmentation]]:
-    """Read and submit images while the network works on those before."""
-    flying: deque[tuple[Frame, Mask, Ticket]] = deque()
+def _read_frames(pairs: Sequence[Pair], change: Change) -> Iterator[Frame]:
     for index, pair in enumerate(pairs):
-        if len(flying) == segmenter.engine.requests:
-            yield _landed(segmenter, *flying.popleft())
         read, truth = read_pair(pair)
-        image = change(read, pair.image.name)
-        flying.append((_frame(index, pair, image), truth, segmenter.submit(BgrImage(image))))
-    while flying:
-        yield _landed(segmenter, *flying.popleft())
+        image = BgrImage(change(read, pair.image.name))
+        now_ns = time.monotonic_ns()
+        yield Frame(index, index, Fraction(1), image, now_ns, name=pair.image.name, truth=truth)
 
 
-def _landed(
-    segmenter: Segmenter, frame: Frame, truth: Mask, ticket: Ticket
-) -> tuple[Frame, Mask, Segmentation]:
-    return frame, truth, segmenter.finish(frame, ticket.result())
+def _map(judgement: Judgement) -> NDArray[np.float32]:
+    assert judgement.probability is not None, "unrelated images are always judged"
+    return judgement.probability
 
 
-def _frame(index: int, pair: Pair, image: Image) -> Frame:
-    return Frame(
-        index, index, Fraction(1), BgrImage(image), time.monotonic_ns(), name=pair.image.name
-    )
+def _spread(judgement: Judgement, fit: Fit) -> NDArray[np.float32]:
+    """The map without its margins, interpolated to the field; 0 on the rest of the frame."""
+    width, height = judgement.seen.size
+    x0, y0, x1, y1 = _geometry(judgement, fit).inner
+    inner = np.ascontiguousarray(_map(judgement)[y0:y1, x0:x1])
+    whole = np.zeros((height, width), np.float32)
+    part = crop(whole, judgement.seen.field.box)
+    part[:] = cv2.resize(inner, part.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return whole
 
 
-def _at_frame_size(
-    segmentation: Segmentation, segmenter: Segmenter, frame: Frame
-) -> NDArray[np.float32]:
-    """The probability map without its margins, interpolated to the frame."""
-    x0, y0, x1, y1 = _geometry(frame, segmenter).inner
-    inner = np.ascontiguousarray(segmentation.probability[y0:y1, x0:x1])
-    resized = cv2.resize(inner, frame.size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.float32)
-
-
-def _geometry(frame: Frame, segmenter: Segmenter) -> Geometry:
-    return Geometry.of(frame.size, segmenter.engine.output_size, segmenter.preprocess.fit)
+def _geometry(judgement: Judgement, fit: Fit) -> Geometry:
+    """How the field lies in the map."""
+    (x0, y0, x1, y1), shape = judgement.seen.field.box, _map(judgement).shape
+    return Geometry.of((x1 - x0, y1 - y0), (shape[1], shape[0]), fit)

@@ -12,10 +12,10 @@ import numpy as np
 
 from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.errors import SinkError
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.segmenter import Segmenter
 
 COUNT = 16
 COLUMNS = 4
@@ -31,13 +31,13 @@ def worst(dice: Sequence[float]) -> list[int]:
     return np.argsort(np.asarray(dice), kind="stable")[:COUNT].tolist()
 
 
-def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], segmenter: Segmenter) -> None:
+def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], analysis: FrameAnalysis) -> None:
     """Write a PNG of four images a row, each with both outlines, its name and its Dice.
 
     Raises:
         SinkError: it cannot be written.
     """
-    tiles = [_tile(pair, dice, segmenter) for pair, dice in rows]
+    tiles = [_tile(pair, dice, analysis) for pair, dice in rows]
     blank = np.zeros((TILE_PX + TEXT_PX, TILE_PX, 3), np.uint8)
     tiles += [blank] * (-len(tiles) % COLUMNS)
     lines = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
@@ -50,10 +50,10 @@ def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], segmenter: Segmen
         raise SinkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _tile(pair: Pair, dice: float, segmenter: Segmenter) -> Image:
+def _tile(pair: Pair, dice: float, analysis: FrameAnalysis) -> Image:
     image, truth = read_pair(pair)
     frame = Frame(0, 0, Fraction(1), BgrImage(image), 0, name=pair.name)
-    found = segmenter.finish(frame, segmenter.submit(frame.pixels).result()).mask
+    found = analysis.judge(frame).segmentation.mask
     tile = np.zeros((TILE_PX + TEXT_PX, TILE_PX, 3), np.uint8)
     zoom = TILE_PX / max(image.shape[:2])
     width, height = (max(1, round(side * zoom)) for side in frame.size)

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 import numba
 
+from qlumen.kernels.cache_root import cache_root
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def cache_dir() -> Path:
-    """The folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in the user's cache.
+    """The folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in `cache_root`.
 
     Numba's own default is a `__pycache__` beside the source, debris in site-packages. And
     it does not notice when a kernel that another one calls has changed, so the user's
@@ -20,9 +22,7 @@ def cache_dir() -> Path:
     """
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(chosen)
-    root = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    base = Path(root) if root else Path.home() / ".cache"
-    return base / "qlumen" / "numba" / _sources_hash()
+    return cache_root() / "numba" / _sources_hash()
 
 
 def _sources_hash() -> str:

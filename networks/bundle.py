@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qlumen.errors import BundleError, BundleHashError
+from qlumen.system.files import write_json
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -243,10 +244,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     names = sorted(p.name for p in folder.iterdir() if p.name != MANIFEST)
     hashes = {name: file_sha256(folder / name) for name in names}
     complete = manifest.model_copy(update={"files": hashes})
-    text = json.dumps(complete.model_dump(mode="json"), indent=2) + "\n"
-    part = folder / f".{MANIFEST}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / MANIFEST)
+    write_json(folder / MANIFEST, complete.model_dump(mode="json"))
     return read_bundle(folder)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -24,6 +23,7 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.graph import replace_tables
+from qlumen.networks.openvino import ov
 from qlumen.quantum.circuits import Circuit, make_circuit
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import Surrogate, array_sha256, cache_key

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
-from openvino import opset13 as ops
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -32,6 +30,7 @@ from qlumen.networks.bundle import (
 from qlumen.networks.circuit import CHECK_INPUTS, READABLE, describe_surrogate, write_tables
 from qlumen.networks.graph import TABLES as TABLE_NAMES
 from qlumen.networks.graph import name_circuit
+from qlumen.networks.openvino import ops, ov
 from qlumen.networks.preprocessing import MEAN, STD
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.circuits import MAX_QUBITS

@@ -3,10 +3,9 @@
 
 from pathlib import Path
 
-import openvino as ov
-
 from qlumen.networks.bundle import Bundle
 from qlumen.networks.identity import network_sha256
+from qlumen.networks.openvino import ov
 
 NETWORK_KEY = "qlumen.network"
 """Metadata of a file: the `network_sha256` of the bundle that it was made from."""

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from qlumen.errors import BundleError
+from qlumen.networks.openvino import ops, ov
 
 CORE_SCOPE = "bottleneck.core/"
 """Part of the names that the converter gives to the circuit's operations."""

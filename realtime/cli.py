@@ -7,10 +7,11 @@ table names modules as text because `realtime` must not import what is built upo
 import importlib
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
-from qlumen.errors import MissingExtraError, QlumenError
+from qlumen.errors import MissingExtraError, QlumenError, UsageError
 from qlumen.system.exits import INTERRUPTED
 
 
@@ -35,6 +36,8 @@ COMMANDS = {
     "verify": Entry("qlumen.realtime.commands.verify", "Check that an events file is whole."),
     "view": Entry("qlumen.realtime.commands.view", "Show live video and recordings in a browser."),
 }
+POSIX_MODULES = ("fcntl", "grp", "pwd", "resource", "termios")
+"""Modules of the standard library that Python has on POSIX systems only."""
 
 
 class Commands(click.Group):
@@ -47,17 +50,37 @@ class Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        try:
-            command: click.Command = importlib.import_module(entry.module).command
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"qlumen {cmd_name} needs {error.name}: pip install 'qlumen[train]'"
-            ) from error
+        command: click.Command = importlib.import_module(entry.module).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _explain(error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
+
+
+def _explain(error: ModuleNotFoundError) -> Exception:
+    """What to do about a module that is not installed; `error` itself where that is our fault."""
+    from qlumen.system.requirements import extra_of
+
+    module = (error.name or "qlumen").partition(".")[0]
+    if module in POSIX_MODULES:
+        return UsageError(
+            f"this command needs a POSIX system (Linux, macOS): Python here has no {module}"
+        )
+    if extra := extra_of(module):
+        return MissingExtraError(f"this command needs {module}: pip install 'qlumen[{extra}]'")
+    if module == "qlumen":
+        return error
+    return MissingExtraError(
+        f"qlumen needs {module}, which is not installed: pip install qlumen; "
+        "qlumen doctor shows what else is missing"
+    )
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -112,6 +112,7 @@ class Track:
         since_s: `time_s` of the frame in which it was first seen.
         alarm: it has held for as long as the alarm hold asks, so it is shown.
         new: its alarm began with this frame.
+        seen: it was found in this frame; else its last finding was moved along.
     """
 
     number: int
@@ -119,6 +120,66 @@ class Track:
     since_s: float
     alarm: bool
     new: bool
+    seen: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """Where a frame shows the endoscope's view.
+
+    Attributes:
+        box: around the field, in pixels of the frame, half open; its bounds are even, or the
+            frame's own.
+        mask: `(H, W) uint8` of the whole frame, 1 inside, without holes; None: the whole box.
+    """
+
+    box: Box
+    mask: Mask | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What a frame shows before the network judges it.
+
+    Attributes:
+        size: width and height of the frame, pixels.
+        time_s: of the frame.
+        field: the endoscope's visible field in it.
+        condition: whether it can be judged, as of this frame.
+        judged: whether the network judges it.
+        flow: the motion from the frame observed before this one, `(h, w, 2) float32`; None where
+            nothing is carried over from it.
+        elapsed_s: seconds since that frame; 0 where nothing is carried over.
+        thumbnail: the frame as a small grey image; None where frames are not related.
+    """
+
+    size: tuple[int, int]
+    time_s: float
+    field: Field
+    condition: Condition
+    judged: bool
+    flow: NDArray[np.float32] | None = None
+    elapsed_s: float = 0.0
+    thumbnail: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """What is known of one frame.
+
+    Attributes:
+        seen: what it shows before the network judges it.
+        probability: `(h, w) float32` of its field, from the network; None where not judged.
+        segmentation: what is shown, at the frame's size. Of frames that follow each other: the
+            findings of tracks with an alarm; else all findings.
+        tracks: the lesions followed, with and without an alarm; none where frames are not
+            related.
+    """
+
+    seen: Observation
+    probability: NDArray[np.float32] | None
+    segmentation: Segmentation
+    tracks: tuple[Track, ...]
 
 
 class AiState(StrEnum):
@@ -161,6 +222,7 @@ class FrameRecord:
         size: width and height of the frame in pixels.
         findings: largest first.
         stages_ms, live: see `FrameResult`.
+        condition, tracks: of the frame that the findings were made on; no condition: not known.
     """
 
     index: int
@@ -172,6 +234,8 @@ class FrameRecord:
     name: str = ""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     live: LiveState | None = None
+    condition: Condition | None = None
+    tracks: tuple[Track, ...] = ()
 
     @property
     def time_s(self) -> float:
@@ -195,6 +259,7 @@ class FrameResult:
     Attributes:
         annotated: the frame's picture with the overlay, or None when no sink asked for it.
         stages_ms: milliseconds spent in each stage on this frame.
+        judgement: of this frame itself; None on live video, where frames may be left out.
         live: set on live video only; `segmentation` is then the newest one, moved to this
             frame.
     """
@@ -204,6 +269,7 @@ class FrameResult:
     annotated: Pixels | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     live: LiveState | None = None
+    judgement: Judgement | None = None
 
     @property
     def shown(self) -> Image:
@@ -224,4 +290,12 @@ class FrameResult:
             frame.name,
             self.stages_ms,
             self.live,
+            *self._followed(),
         )
+
+    def _followed(self) -> tuple[Condition | None, tuple[Track, ...]]:
+        if self.live is not None:
+            return self.live.condition, self.live.tracks
+        if self.judgement is not None:
+            return self.judgement.seen.condition, self.judgement.tracks
+        return None, ()

@@ -3,6 +3,7 @@
 Durations are counted in HDR histograms, so ten hours need no more memory than a minute.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -108,6 +109,33 @@ class LatencyRecorder:
     def summary(self) -> dict[str, LatencySummary]:
         """Percentiles by stage, in the order in which the stages first reported."""
         return {stage: kept.summary() for stage, kept in self.stages().items() if kept.count}
+
+
+class FrameClock:
+    """Reports the stages of one frame, each from the end of the one before it.
+
+    Attributes:
+        spans_ns: how long each stage took.
+        since_ns: when the last stage ended.
+    """
+
+    def __init__(self, latency: LatencyRecorder, frame_index: int) -> None:
+        self._latency, self._index = latency, frame_index
+        self.spans_ns: dict[str, int] = {}
+        self.since_ns = time.monotonic_ns()
+
+    def lap(self, stage: str) -> None:
+        """End a stage."""
+        now_ns = time.monotonic_ns()
+        self.spans_ns[stage] = now_ns - self.since_ns
+        self._latency.span(stage, self._index, self.since_ns, now_ns)
+        self.since_ns = now_ns
+
+    def wait(self, stage: str) -> None:
+        """End the time that the frame waited for a stage."""
+        now_ns = time.monotonic_ns()
+        self._latency.span(QUEUED + stage, self._index, self.since_ns, now_ns)
+        self.since_ns = now_ns
 
 
 class NullRecorder(LatencyRecorder):

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from qlumen.kernels.cache_root import cache_root
+
 KEPT_CONTENTS = 8
 """Folders of `content_folder` that are kept, the latest used."""
 
 
 def cache_folder(name: str) -> Path | None:
-    """`$QLUMEN_CACHE/NAME`, else one in the user's cache; made when missing.
+    """The folder `name` in `cache_root()`; made when missing.
 
     None where it cannot be made or written to, such as in a read-only home: what would
     be cached is then made anew each time.
     """
-    chosen = os.environ.get("QLUMEN_CACHE")
-    root = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    base = Path(chosen) if chosen else (Path(root) if root else Path.home() / ".cache") / "qlumen"
-    folder = base / name
+    folder = cache_root() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -2,16 +2,21 @@
 
 import os
 import sys
-import threading
+
+from qlumen.system.threads import hung_threads
 
 INTERRUPTED = 130
 """After Ctrl-C, by the shell's convention of 128 + signal number."""
+PATIENCE_SECONDS = 0.5
+"""For threads that are about to end."""
 
 
 def leave(code: int) -> int:
-    """The exit code; where a thread hangs in foreign code, end here: the interpreter would take
-    apart under its feet what it uses, and crash."""
-    if any(thread.name.startswith("qlumen-") for thread in threading.enumerate()):
+    """Return the exit code, or end the process with it where a thread hangs in foreign code.
+
+    At an orderly end the interpreter would free what such a thread still uses, and crash.
+    """
+    if hung_threads(PATIENCE_SECONDS):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,24 +1,82 @@
-"""Writing a JSON document, whole or not at all."""
+"""Writing a file or a folder whole or not at all."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qlumen.errors import SinkError
+from qlumen.errors import QlumenError, SinkError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path for the block to write to, and move what it wrote to `path` at its end.
+
+    The block may make a file or a folder. What stood at `path` stays until the new one is
+    complete, also when the process is killed; a block that raises leaves nothing. A link
+    stays a link: what it points to is replaced. A device, a pipe or `/dev/stdout` is written
+    to directly.
+
+    Yields:
+        `.NAME.part` beside `path`, where nothing is.
+
+    Raises:
+        SinkError: `path` cannot be written; its message names it.
+    """
+    try:
+        if _is_direct(path):
+            yield path
+            return
+        target = path.resolve()
+        part = target.with_name(f".{target.name}.part")
+        try:
+            _remove(part)
+            yield part
+            if part.is_dir() and target.is_dir():
+                shutil.rmtree(target)
+            part.replace(target)
+        finally:
+            with suppress(OSError):
+                _remove(part)
+    except QlumenError:
+        raise
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path`, an older file staying until the new one is complete.
+    """Write `content` to `path` as an indented JSON document.
 
     Raises:
         SinkError: it cannot be written.
     """
-    text = json.dumps(content, indent=2) + "\n"
-    special = path.exists() and not path.is_file()
-    part = path if special else path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        if not special:
-            part.replace(path)
-    except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror}") from None
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to `path`.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _is_direct(path: Path) -> bool:
+    """Whether nothing can be put in the place of `path`.
+
+    `/dev/stdout` may lead to a regular file, which the shell holds open.
+    """
+    if path.is_symlink() and path.absolute().parts[1] in ("dev", "proc"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """Fixtures that many tests share."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 # Before any library with threads is loaded: four qubits and networks of a few cells are not
 # worth a second thread, and waiting for it costs more than they do.
@@ -22,7 +23,33 @@ from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 settings.register_profile("qlumen", deadline=None)  # no absolute times on shared machines
 settings.load_profile("qlumen")
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ROOT = Path(__file__).parents[1]
+REQUIRE_ALL = bool(os.environ.get("QLUMEN_REQUIRE_ALL"))
+"""Set in CI: a test that cannot run fails there, unless it is marked as needing a GPU."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a skipped test fail under `REQUIRE_ALL`."""
+    report = yield
+    return report if item.get_closest_marker("gpu") else _fail_if_skipped(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a module that skips itself fail under `REQUIRE_ALL`."""
+    report = yield
+    return _fail_if_skipped(report)
+
+
+def _fail_if_skipped(report: Report) -> Report:
+    if REQUIRE_ALL and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but QLUMEN_REQUIRE_ALL is set: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

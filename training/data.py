@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.pairs import MASK_THRESHOLD, read_pair, read_picture
+from qlumen.datasets.pairs import MASK_THRESHOLD, view_pair, view_picture
 from qlumen.datasets.splits import NEGATIVES, TRAINING, VALIDATION, pair_of, split_names
 from qlumen.training.settings import TrainSettings
 
@@ -86,7 +86,7 @@ def load_split(
     masks = np.empty((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
         pair = pair_of(root, name)
-        image, mask = read_pair(pair)
+        image, mask = view_pair(pair)
         images[row] = _shrunk(image, size)
         masks[row] = _shrunk(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
@@ -104,7 +104,7 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
     files = _spread(negative_files(root / NEGATIVES, training=True), limit)
     images = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
-        images[row] = _shrunk(read_picture(file), size)
+        images[row] = _shrunk(view_picture(file), size)
     names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
     return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 

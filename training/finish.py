@@ -1,6 +1,5 @@
 """From a trained network to a bundle with thresholds, figures and a card."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from qlumen.networks.unet import UNet
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.files import replacing
 
 VERSION = "1"
 MIN_AREA_FRACTION = 0.0005
@@ -52,22 +52,26 @@ def finish_bundle(
         thresholds: take these, do not choose any.
     """
     check_replaceable(folder)
-    part = folder.with_name(f".{folder.name}.part")
     start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)
-    bundle = write_bundle(
-        part, network, name=name, version=VERSION, size=size, thresholds=start, papers=provenance
-    )
-    segmenter = Segmenter.open(bundle, Settings())
-    try:
-        chosen = thresholds or _chosen(segmenter, data)
-        manifest = _measured(bundle.manifest, segmenter, chosen, data)
-    finally:
-        segmenter.close()
-    (part / CARD).write_text(render_card(manifest), encoding="utf-8")
-    write_manifest(part, manifest)
-    if folder.exists():
-        shutil.rmtree(folder)
-    return read_bundle(part.rename(folder))
+    with replacing(folder) as part:
+        bundle = write_bundle(
+            part,
+            network,
+            name=name,
+            version=VERSION,
+            size=size,
+            thresholds=start,
+            papers=provenance,
+        )
+        segmenter = Segmenter.open(bundle, Settings())
+        try:
+            chosen = thresholds or _chosen(segmenter, data)
+            manifest = _measured(bundle.manifest, segmenter, chosen, data)
+        finally:
+            segmenter.close()
+        (part / CARD).write_text(render_card(manifest), encoding="utf-8")
+        write_manifest(part, manifest)
+    return read_bundle(folder)
 
 
 def _chosen(segmenter: Segmenter, data: Path) -> Thresholds:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qlumen.errors import TrainingError
 from qlumen.networks.unet import UNet
+from qlumen.system.files import replacing
 from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
 from qlumen.training.build import build_network, read_network
@@ -234,9 +235,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        part = self.folder / f".{CHECKPOINT}.part"
-        torch.save(state, part)
-        part.replace(self.folder / CHECKPOINT)
+        # Given a path instead of a file, torch reports a full disk as a RuntimeError.
+        with replacing(self.folder / CHECKPOINT) as part, part.open("wb") as file:
+            torch.save(state, file)
 
 
 def _check_folder(folder: Path) -> None:

@@ -100,7 +100,7 @@ def smp_openvino_int8(clip: Path, folder: Path, frames: int) -> Result:
 
 
 def _smp(clip: Path, folder: Path, frames: int, name: str) -> Result:
-    import openvino as ov
+    from qlumen.networks.openvino import ov
 
     network = ov.Core().compile_model(
         folder / f"{name}.xml", "CPU", {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": str(folder)}

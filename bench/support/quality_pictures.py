@@ -6,7 +6,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from qlumen.realtime.endoscope.field import Field
+from qlumen.realtime.frames import Field
 from qlumen.realtime.pixels.arrays import Image
 
 NOISE_LEVEL = 1.5

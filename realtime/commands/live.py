@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from qlumen.system.output_paths import check_paths
 
 if TYPE_CHECKING:
     from qlumen.realtime.live.metrics_server import MetricsServer
-    from qlumen.realtime.view.live.panel import Desk
+    from qlumen.realtime.view.live.panel import LivePanel
 
 PATH = click.Path(path_type=Path)
 
@@ -80,14 +79,20 @@ def command(
         with (
             steering.by_signals(),
             _metrics(metrics, settings) as server,
-            _page(settings, console) if view else nullcontext() as desk,
-            LiveSession(source, _on(desk, outputs), settings, console) as session,
+            _page(settings, console) if view else nullcontext() as panel,
+            LiveSession(
+                source,
+                outputs,
+                settings,
+                console,
+                runners=(panel.open_runner,) if panel else (),
+            ) as session,
         ):
             steering.session = session
-            if desk:
-                desk.show(session)
+            if panel:
+                panel.show(session)
             if server:
-                server.watch(session.meters(outputs))
+                server.watch(session.status, session.latency)
             summary = session.run(seconds)
     except _Stopped:
         return leave(0)
@@ -104,14 +109,10 @@ def command(
     return leave(1 if summary.error else 0)
 
 
-def _page(settings: Settings, console: Console) -> AbstractContextManager["Desk"]:
-    from qlumen.realtime.view.beside import page
+def _page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
+    from qlumen.realtime.view.site import open_page
 
-    return page(settings, console)
-
-
-def _on(desk: "Desk | None", outputs: LiveOutputs) -> LiveOutputs:
-    return replace(outputs, view=desk.view) if desk else outputs
+    return open_page(settings, console)
 
 
 def _metrics(

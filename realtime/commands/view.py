@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -78,22 +77,21 @@ def _asked_password() -> str:
 def _serve(
     access: Access, sources: list[str], at_once: bool, outputs: LiveOutputs, settings: Settings
 ) -> int:
-    from qlumen.realtime.view.beside import say_where
-    from qlumen.realtime.view.live.panel import Desk
-    from qlumen.realtime.view.live.runner import Studio
-    from qlumen.realtime.view.site import Site
+    from qlumen.realtime.view.live.panel import LivePanel
+    from qlumen.realtime.view.live.runner import SessionRunner
+    from qlumen.realtime.view.site import Site, print_address
 
     console = Console(stderr=True)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    desk = Desk(settings)
+    panel = LivePanel(settings)
     with (
-        Studio(desk, sources, replace(outputs, view=desk.view), settings, console) as studio,
-        Site(access, desk, studio, settings) as site,
+        SessionRunner(panel, sources, outputs, settings, console) as runner,
+        Site(access, panel, runner, settings) as site,
     ):
-        say_where(site, access, console)
+        print_address(site, access, console)
         if at_once:
-            studio.choose(0)
+            runner.choose(0)
         with suppress(KeyboardInterrupt):
             while not stopped.wait(LOOK_SECONDS):
                 pass

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from qlumen.errors import ConfigError
+from qlumen.realtime.config.analysis import AnalysisSettings
 from qlumen.realtime.config.base import Section
 from qlumen.realtime.config.image import FieldSettings, PrivacySettings, QualitySettings
 from qlumen.realtime.config.live import AlarmSettings, LiveSettings, WatchdogSettings
@@ -47,6 +48,7 @@ class Settings(Section):
     scene: SceneSection = SceneSection()
     pattern: PatternSection = PatternSection()
     model: ModelSettings = ModelSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     field: FieldSettings = FieldSettings()
     quality: QualitySettings = QualitySettings()
     privacy: PrivacySettings = PrivacySettings()

@@ -3,18 +3,9 @@
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.doctor.checks import Check, State
+from qlumen.system.requirements import needed_packages, optional_packages
 
-NEEDED = (
-    "av", "click", "numba", "numpy", "opencv-python", "openvino", "pennylane",
-    "pennylane-lightning", "psutil", "pydantic", "rich", "safetensors", "scipy",
-)  # fmt: skip
-EXTRAS = {
-    "onnxruntime": ("onnxruntime",),
-    "train": ("torch", "onnx", "onnxscript", "nncf"),
-    "gpu": ("torch-tensorrt", "nvidia-modelopt", "pennylane-lightning-gpu"),
-}
-"""By the name of the extra that brings them."""
 ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 """Packages of one library: either will do."""
 PROGRAMS = {"ffmpeg": "SRT streams", "nvidia-smi": "finding NVIDIA GPUs"}
@@ -22,25 +13,22 @@ PROGRAMS = {"ffmpeg": "SRT streams", "nvidia-smi": "finding NVIDIA GPUs"}
 
 def library_checks() -> list[Check]:
     """The needed packages, those of the extras, the programs."""
-    needed = [_package(name, "pip install qlumen", "failed") for name in NEEDED]
+    needed = [_package(name, "pip install qlumen", "failed") for name in needed_packages()]
     extra = [
         _package(name, f"pip install 'qlumen[{extra}]'", "absent")
-        for extra, names in EXTRAS.items()
-        for name in names
+        for name, extra in optional_packages().items()
     ]
     return [*needed, *extra, *(_program(name, use) for name, use in PROGRAMS.items())]
 
 
-def _package(name: str, command: str, otherwise: str) -> Check:
+def _package(name: str, command: str, otherwise: State) -> Check:
     names = ONNXRUNTIMES if name in ONNXRUNTIMES else (name,)
     for candidate in names:
         try:
             return Check(name, "ok", version(candidate))
         except PackageNotFoundError:
             continue
-    if otherwise == "failed":
-        return Check(name, "failed", "not installed", command)
-    return Check(name, "absent", "not installed", command)
+    return Check(name, otherwise, "not installed", command)
 
 
 def _program(name: str, use: str) -> Check:

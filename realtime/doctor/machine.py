@@ -3,7 +3,6 @@
 import os
 import platform
 import sys
-import threading
 
 import psutil
 
@@ -11,6 +10,7 @@ from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.presence import nvidia_gpus
 from qlumen.realtime.live.threads import raise_priority
 from qlumen.system.machine import cpu_model, cpuinfo
+from qlumen.system.threads import start
 
 OLDEST_PYTHON = (3, 11)
 FEATURES = {
@@ -81,9 +81,7 @@ def _memory() -> Check:
 def _realtime() -> Check:
     """Asked for by a thread of its own, which takes it along when it ends."""
     granted: list[bool] = []
-    thread = threading.Thread(target=lambda: granted.append(raise_priority()))
-    thread.start()
-    thread.join()
+    start("priority", lambda: granted.append(raise_priority())).join()
     if granted[0]:
         return Check("real-time priority", "ok", "granted to the threads that show live video")
     user = os.environ.get("USER", "USER")

@@ -79,6 +79,6 @@ def _cache(name: str, folder: Path | None) -> Check:
             f"cache {name}",
             "absent",
             "cannot be written: made anew at each start",
-            "export QLUMEN_CACHE=FOLDER, and NUMBA_CACHE_DIR for the kernels",
+            "export QLUMEN_CACHE=FOLDER",
         )
     return Check(f"cache {name}", "ok", str(folder))

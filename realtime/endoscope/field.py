@@ -1,15 +1,18 @@
 """The endoscope's visible field in a frame: an octagon, circle or cut square amid black
 borders, burned-in text and, at times, a second small picture."""
 
-from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.frames import Finding, Frame, Segmentation
+from qlumen.realtime.frames import Field, Frame
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
+from qlumen.realtime.pixels.base import Pixels, Places
+from qlumen.realtime.pixels.bgr_image import BgrImage
 
 LOOK_PX = 320
 """Longer side of the thinned-out copy that is looked at, up to 1.5 times that."""
@@ -33,19 +36,20 @@ POSITION_FILLED = 0.6
 """Of its box, that is green at least: it is a rectangle."""
 POSITION_COVERS = 0.5
 """Of the field, less than so much."""
+T = TypeVar("T", bound=np.generic)
+
 NOTHING_SEEN = np.zeros((0, 0), np.float32)
 NO_SHAPE: Mask = np.zeros((0, 0), np.uint8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Field:
-    """Attributes:
-    box: tight around the field, pixels of the frame, half open.
-    mask: `(H, W) uint8` of the whole frame, 1 inside, no holes; None: the whole box.
-    """
+def whole_field(frame_size: tuple[int, int]) -> Field:
+    """The field of a frame of (width, height) pixels that is all field."""
+    return Field((0, 0, *frame_size), None)
 
-    box: Box
-    mask: Mask | None
+
+def find_field(image: Image) -> Field:
+    """Find the field of an image that is not related to others, `(H, W, 3) uint8` BGR."""
+    return FieldFinder()(Frame(0, 0, Fraction(1), BgrImage(image), 0))
 
 
 class FieldFinder:
@@ -83,10 +87,10 @@ class FieldFinder:
         since_s = frame.time_s - self._looked_s
         anew = frame.size != self._size or since_s < 0
         if anew:
-            self._start(frame.image)
+            self._start(frame.size)
         if min(frame.size) >= LEAST_SIDE_PX and (anew or since_s >= self._every_s):
             self._looked_s = frame.time_s
-            self._look(frame.image, min(since_s, self._forget_s / 2))
+            self._look(frame.pixels, min(since_s, self._forget_s / 2))
         return self._field
 
     @property
@@ -94,16 +98,16 @@ class FieldFinder:
         """Whether anything lit has been seen; until then the field is the whole frame."""
         return self._shape.size > 0
 
-    def _start(self, image: Image) -> None:
+    def _start(self, size: tuple[int, int]) -> None:
         """Know nothing of earlier frames."""
-        height, width = image.shape[:2]
-        self._size = width, height
-        self._unlit_s = np.full(_thinned(image).shape[:2], np.inf, np.float32)
+        self._size = width, height = size
+        rows, columns = _places(size)
+        self._unlit_s = np.full((rows.size, columns.size), np.inf, np.float32)
         self._shape = NO_SHAPE
         self._field = Field((0, 0, width, height), None)
 
-    def _look(self, image: Image, since_s: float) -> None:
-        small = np.ascontiguousarray(_thinned(image))
+    def _look(self, pixels: Pixels, since_s: float) -> None:
+        small = pixels.sample(*_places(pixels.size))
         green = _green(small)
         lit = _without_text(cv2.compare(_brightest(small), self._level, cv2.CMP_GE) & ~green)
         lit_pixels = cv2.countNonZero(lit)
@@ -127,72 +131,20 @@ class FieldFinder:
         self._field = _enlarged(hull, corner, _step(self._size), self._size)
 
 
-def crop(image: Image, field: Field) -> Image:
-    """The part of `image` in the field's box: a view."""
-    x0, y0, x1, y1 = field.box
+def crop(image: NDArray[T], box: Box) -> NDArray[T]:
+    """Cut a half-open box out of `(H, W, ...)`: a view."""
+    x0, y0, x1, y1 = box
     return image[y0:y1, x0:x1]
-
-
-def placed(segmentation: Segmentation, field: Field, frame_size: tuple[int, int]) -> Segmentation:
-    """Put the segmentation of a field's crop back on its frame of (width, height) pixels.
-
-    Mask and findings move by the box's corner. What lies outside of the field is removed;
-    the pieces of a finding that was cut are measured anew and keep its score. The same
-    object is returned if nothing moves and nothing is cut.
-    """
-    width, height = frame_size
-    whole = field.box == (0, 0, width, height)
-    pieces = [_pieces(one, field) for one in segmentation.findings]
-    if whole and not any(cut for _, cut in pieces):
-        return segmentation
-    x0, y0, x1, y1 = field.box
-    mask = np.zeros((height, width), np.uint8)
-    mask[y0:y1, x0:x1] = segmentation.mask
-    if field.mask is not None:
-        mask &= field.mask
-    findings = sorted((one for found, _ in pieces for one in found), key=_largest_first)
-    return Segmentation(mask, tuple(findings), segmentation.probability)
-
-
-def _pieces(finding: Finding, field: Field) -> tuple[list[Finding], bool]:
-    """What the field leaves of a finding, moved to the frame, and whether it was cut."""
-    corner = np.array(field.box[:2], np.int32)
-    contour = finding.contour + corner
-    x0, y0, x1, y1 = (np.array(finding.box) + np.tile(corner, 2)).tolist()
-    moved = Finding((x0, y0, x1, y1), finding.score, finding.area_px, contour)
-    if field.mask is None:
-        return [moved], False
-    patch = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(patch, [contour - np.array((x0, y0), np.int32)], 1)
-    left = patch & field.mask[y0:y1, x0:x1]
-    if np.array_equal(left, patch):
-        return [moved], False
-    chains, _ = cv2.findContours(left, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [_measured(chain, (x0, y0), finding.score) for chain in chains], True
-
-
-def _measured(chain: NDArray[np.int32], corner: tuple[int, int], score: float) -> Finding:
-    """OpenCV's contours start at the same pixel as ours and run the other way."""
-    points = chain.reshape(-1, 2)
-    x, y, w, h = cv2.boundingRect(chain)
-    solid = np.zeros((h, w), np.uint8)
-    cv2.fillPoly(solid, [points - np.array((x, y), np.int32)], 1)
-    left, top = corner[0] + x, corner[1] + y
-    contour = np.concatenate([points[:1], points[:0:-1]]) + np.array(corner, np.int32)
-    return Finding((left, top, left + w, top + h), score, cv2.countNonZero(solid), contour)
-
-
-def _largest_first(finding: Finding) -> tuple[int, int, int]:
-    return -finding.area_px, finding.box[1], finding.box[0]
 
 
 def _step(size: tuple[int, int]) -> int:
     return max(1, min(round(max(size) / LOOK_PX), min(size) // LEAST_SIDE_PX))
 
 
-def _thinned(image: Image) -> Image:
-    step = _step((image.shape[1], image.shape[0]))
-    return image[step // 2 :: step, step // 2 :: step]
+def _places(size: tuple[int, int]) -> tuple[Places, Places]:
+    """The rows and columns that are looked at."""
+    step = _step(size)
+    return np.arange(step // 2, size[1], step), np.arange(step // 2, size[0], step)
 
 
 def _brightest(small: Image) -> Mask:
@@ -258,6 +210,12 @@ def _enlarged(
     if cv2.countNonZero(mask) >= WHOLE_SHARE * mask.size:
         return Field((0, 0, width, height), None)
     x, y, w, h = cv2.boundingRect(mask)
-    box = (x, y, x + w, y + h)
-    full = cv2.countNonZero(mask) == w * h
+    box = (x - x % 2, y - y % 2, *_make_even((x + w, y + h), size))
+    full = cv2.countNonZero(mask) == (box[2] - box[0]) * (box[3] - box[1])
     return Field(box, None if full else mask)
+
+
+def _make_even(corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Round up to even numbers, within the size."""
+    (x, y), (width, height) = corner, size
+    return min(x + x % 2, width), min(y + y % 2, height)

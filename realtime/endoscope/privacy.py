@@ -8,8 +8,7 @@ import numpy as np
 
 from qlumen.errors import ConfigError
 from qlumen.kernels.pixelate import pixelate
-from qlumen.realtime.endoscope.field import Field
-from qlumen.realtime.frames import Condition
+from qlumen.realtime.frames import Condition, Field
 from qlumen.realtime.pixels.arrays import Box, Image
 from qlumen.realtime.pixels.pool import FramePool
 

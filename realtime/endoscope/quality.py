@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.endoscope.field import Field, crop
-from qlumen.realtime.frames import Condition
-from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.endoscope.field import crop
+from qlumen.realtime.frames import Condition, Field
+from qlumen.realtime.pixels.arrays import Box, Image, Mask
+from qlumen.realtime.pixels.base import Pixels
 
 ROWS = 192
 """To which the field is reduced; blur is judged in relation to the field's height."""
@@ -93,9 +94,9 @@ class QualityJudge:
         self._reported = self._last = Condition.CLEAR
         self._same_frames = self._unclear_frames = 0
 
-    def __call__(self, image: Image, field: Field) -> Condition:
-        """The condition that has held, as of this frame of `(H, W, 3) uint8` BGR."""
-        now = self.instant(image, field)
+    def __call__(self, pixels: Pixels, field: Field) -> Condition:
+        """Judge the next frame: the condition that has held, as of this one."""
+        now = self.instant(pixels, field)
         self._same_frames = self._same_frames + 1 if now is self._last else 1
         self._unclear_frames = 0 if now is Condition.CLEAR else self._unclear_frames + 1
         self._last = now
@@ -104,9 +105,9 @@ class QualityJudge:
             self._reported = now
         return self._reported
 
-    def instant(self, image: Image, field: Field) -> Condition:
+    def instant(self, pixels: Pixels, field: Field) -> Condition:
         """The condition of this frame alone; that of a tiny one is clear."""
-        small, inside = self._reducer(image, field)
+        small, inside = self._reducer(pixels, field)
         if min(small.shape[:2]) < LEAST_SIDE_PX:
             return Condition.CLEAR
         found = measure(small, inside)
@@ -122,10 +123,10 @@ class QualityJudge:
             return Condition.BLURRED
         return Condition.CLEAR
 
-    def may_be_outside(self, image: Image, field: Field) -> bool:
+    def may_be_outside(self, pixels: Pixels, field: Field) -> bool:
         """Whether a frame may show anything but the inside of a body: also where too little is
         neither dark nor white to tell, such as a page of white text on black."""
-        small, inside = self._reducer(image, field)
+        small, inside = self._reducer(pixels, field)
         if min(small.shape[:2]) < LEAST_SIDE_PX:
             return False
         found = measure(small, inside)
@@ -140,27 +141,30 @@ class Reducer:
         self._field: Field | None = None
         self._inside = NO_MASK
 
-    def __call__(self, image: Image, field: Field) -> tuple[Image, Mask]:
-        """`(h, w, 3)` and `(h, w) uint8`, 1 well inside of the field."""
-        small = reduced(crop(image, field))
-        if (
-            self._inside is None
-            or field is not self._field
-            or self._inside.shape != small.shape[:2]
-        ):
+    def __call__(self, pixels: Pixels, field: Field) -> tuple[Image, Mask]:
+        """Reduce a frame: `(h, w, 3)`, and `(h, w) uint8`, 1 well inside of the field."""
+        small = reduce_rows(pixels, field.box)
+        if field is not self._field or self._inside.shape != small.shape[:2]:
             self._field, self._inside = field, _inside(field, small.shape[:2])
         return small, self._inside
 
 
-def reduced(view: Image) -> Image:
-    """Reduce to `ROWS` rows, in proportion: thinned out to twice that, and averaged. Thinning
-    is what makes it cheap; aliasing adds little. Smaller pictures stay as they are."""
-    height, width = view.shape[:2]
+def reduce_rows(pixels: Pixels, box: Box) -> Image:
+    """Reduce a box to `ROWS` rows, in proportion: thinned out to twice that, and averaged.
+
+    Thinning is what makes it cheap; aliasing adds little. A smaller box stays as it is.
+    """
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
     if height <= ROWS:
-        return view
+        return pixels.patch(box)
     columns = max(1, round(width * ROWS / height))
     if height > 2 * ROWS:
-        view = cv2.resize(view, (2 * columns, 2 * ROWS), interpolation=cv2.INTER_NEAREST)
+        down = y0 + np.arange(2 * ROWS) * height // (2 * ROWS)
+        across = x0 + np.arange(2 * columns) * width // (2 * columns)
+        view = pixels.sample(down, across)
+    else:
+        view = pixels.patch(box)
     return cv2.resize(view, (columns, ROWS), interpolation=cv2.INTER_AREA)
 
 
@@ -222,7 +226,7 @@ def _inside(field: Field, shape: tuple[int, ...]) -> Mask:
     if field.mask is None:
         full = np.ones((height, width), np.uint8)
     else:
-        part = np.ascontiguousarray(crop(field.mask, field))
+        part = np.ascontiguousarray(crop(field.mask, field.box))
         full = cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST)
     side = 2 * EDGE_ROWS + 1
     inner = cv2.erode(

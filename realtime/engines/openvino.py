@@ -7,9 +7,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from qlumen.errors import EngineError
+from qlumen.networks.openvino import ov
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder

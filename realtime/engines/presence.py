@@ -85,7 +85,7 @@ def parse_gpus(answer: str) -> tuple[Gpu, ...]:
 
 
 def _openvino() -> Presence:
-    import openvino as ov
+    from qlumen.networks.openvino import ov
 
     release = ov.__version__.partition("-")[0]
     return Presence("openvino", True, f"{release} on {', '.join(ov.Core().available_devices)}")

@@ -10,10 +10,10 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from qlumen.errors import EngineError
 from qlumen.networks.graph import cut_at_circuit
+from qlumen.networks.openvino import ov
 from qlumen.quantum.executors import Executor
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import CpuOptions, about, caching_core, cannot_compile, drain

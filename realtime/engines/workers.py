@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from threading import Semaphore
 
 from qlumen.errors import EngineError
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.system.threads import start_pool
 
 
 class WorkerEngine(Engine):
@@ -32,7 +33,7 @@ class WorkerEngine(Engine):
         self.input_size, self.output_size, self.requests = input_size, output_size, requests
         self._free = Semaphore(requests)
         self._closed = False
-        self._threads = ThreadPoolExecutor(streams, "engine", prepare or _nothing)
+        self._threads = start_pool("engine", streams, prepare)
 
     def submit(self, image: Image) -> Ticket:
         self.check_input(image)
@@ -67,7 +68,3 @@ class _Pending(Ticket):
     def discard(self) -> None:
         with suppress(EngineError):
             self.result()
-
-
-def _nothing() -> None:
-    pass

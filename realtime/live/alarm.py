@@ -1,12 +1,20 @@
-"""What an alarm does beside its mark: a program of the operator's choice, such as a sound."""
+"""What an alarm does beside its mark: an event, a flash of the picture, and a program of the
+operator's choice, such as a sound."""
 
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from functools import partial
 
+from qlumen.realtime.config.live import AlarmSettings
+from qlumen.realtime.frames import Track
+from qlumen.realtime.live.event_log import Note
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 LIMIT_SECONDS = 10.0
+NS_PER_S = 1_000_000_000
 
 
 class AlarmCommand(Closing):
@@ -16,15 +24,15 @@ class AlarmCommand(Closing):
         note: writes an event: kind and fields.
     """
 
-    def __init__(self, note: Callable[..., None]) -> None:
+    def __init__(self, note: Note) -> None:
         self._note = note
         self._running: subprocess.Popen[bytes] | None = None
-        self._busy = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def run(self, command: Sequence[str]) -> None:
         """Start the program and return at once; a failure becomes an event."""
-        if command and self._busy.acquire(blocking=False):
-            threading.Thread(target=self._run, args=(command,), name="alarm", daemon=True).start()
+        if command and not (self._thread and self._thread.is_alive()):
+            self._thread = start("alarm", partial(self._run, command))
 
     def close(self) -> None:
         """End a program that still runs."""
@@ -45,4 +53,31 @@ class AlarmCommand(Closing):
             self._note("alarm_command_failed", reason=str(error))
         finally:
             self._running = None
-            self._busy.release()
+
+
+class Alarms(Closing):
+    """Announces the alarm of each track once; to be called by one thread.
+
+    Args:
+        note: writes an event: kind and fields.
+    """
+
+    def __init__(self, note: Note) -> None:
+        self._note, self._command = note, AlarmCommand(note)
+        self._announced: set[int] = set()
+        self._flash_until_ns = 0
+
+    def __call__(self, tracks: Sequence[Track], settings: AlarmSettings) -> bool:
+        """Announce alarms that are new; return whether the picture is to flash now."""
+        now_ns = time.monotonic_ns()
+        for track in tracks:
+            if track.alarm and track.number not in self._announced:
+                self._announced.add(track.number)
+                self._flash_until_ns = now_ns + round(settings.flash_s * NS_PER_S)
+                self._note("alarm", track=track.number)
+                self._command.run(settings.command)
+        return now_ns < self._flash_until_ns
+
+    def close(self) -> None:
+        """End the program of an alarm, if one still runs."""
+        self._command.close()

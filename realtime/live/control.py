@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from qlumen.errors import ConfigError
 from qlumen.networks.bundle import Bundle
-from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import thresholds
 
@@ -15,7 +15,6 @@ LIVE_SECTIONS = ("overlay", "postprocess", "temporal", "live", "alarm")
 """Settings that take effect at once; the others need a restart."""
 FIXED_KEYS = frozenset({"live.sink_frames"})
 """Of these sections, what does not."""
-Note = Callable[..., None]
 
 
 class Control:
@@ -24,35 +23,19 @@ class Control:
 
     Args:
         note: writes an event: kind and fields.
-        on_action: what the pipeline does for an action, by action; those it does not name
-            change what is kept here.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        settings: Settings,
-        note: Note,
-        on_action: dict[Action, Callable[[], None]],
-    ) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, note: Note) -> None:
         self._bundle, self._settings, self._note = bundle, settings, note
-        self._on_action = on_action
         self.overlay_visible = True
 
     def settings(self) -> Settings:
         return self._settings
 
-    def act(self, action: Action) -> None:
-        """Do what a key or a browser asks for. Safe in any thread."""
-        if action is Action.TOGGLE_OVERLAY:
-            self.overlay_visible = not self.overlay_visible
-            self._note("action", action=action.value, overlay=self.overlay_visible)
-        elif action in (Action.THRESHOLD_UP, Action.THRESHOLD_DOWN):
-            step = THRESHOLD_STEP if action is Action.THRESHOLD_UP else -THRESHOLD_STEP
-            self.set_threshold(self.threshold() + step)
-        else:
-            self._note("action", action=action.value)
-            self._on_action[action]()
+    def toggle_overlay(self) -> None:
+        """Show the findings, or hide them."""
+        self.overlay_visible = not self.overlay_visible
+        self._note("action", action="toggle_overlay", overlay=self.overlay_visible)
 
     def reload(self, read: Callable[[], Settings]) -> None:
         """Take over what may change; say what may not. Bad settings change nothing."""
@@ -81,6 +64,10 @@ class Control:
     def threshold(self) -> float:
         """The probability that a finding must reach somewhere."""
         return thresholds(self._bundle, self._settings)["high"]
+
+    def step_threshold(self, steps: int) -> None:
+        """Move the threshold up, or down, by so many `THRESHOLD_STEP`."""
+        self.set_threshold(self.threshold() + steps * THRESHOLD_STEP)
 
     def set_threshold(self, high: float) -> None:
         """Set the probability that a finding must reach, the lower one no higher than it.

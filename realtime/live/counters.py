@@ -1,4 +1,4 @@
-"""What a live session counted: frames, delays, ages, and what was dropped why."""
+"""What a live session counts: frames, delays, ages, and what was dropped why."""
 
 import time
 from collections import Counter
@@ -7,7 +7,7 @@ from qlumen.realtime.frames import AiState, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
 
 RAW_DELAY = "raw_delay"
-"""From a frame complete in memory until it is handed to every output, drawn."""
+"""From a frame complete in memory until it is handed to every sink, drawn."""
 ANNOTATION_AGE = "annotation_age"
 """From the grab of the frame that the findings were made on until they are handed out."""
 MONITOR_DELAY = "monitor_delay"
@@ -19,23 +19,22 @@ MODEL_BUSY = "model_busy"
 NS_PER_MS = 1_000_000
 
 
-class Tally:
-    """Filled by the thread that shows the video; `losses`, `failed_reopens`, `reconnects` and
-    `drops` by the one that grabs it.
+class LiveCounters:
+    """Filled by the thread that shows the video; `arrived`, `losses`, `failed_reopens`,
+    `reconnects` and `drops` by the one that grabs it.
 
     Attributes:
+        arrived: frames that the source has delivered.
         signal: whether the last picture came from the source.
         silences: of the source, long enough for NO SIGNAL; it may deliver again by itself.
-        losses: of the connection to the source, told by it. failed_reopens, reconnects:
+        losses: of the connection to the source, as it said. failed_reopens, reconnects:
             attempts to get it back that failed, and that brought a frame.
         last_ns: when the last picture was handed out; at first, when this was made.
     """
 
     def __init__(self, latency: LatencyRecorder) -> None:
         self._latency = latency
-        self.shown = 0
-        self.fresh = 0
-        self.no_signal = 0
+        self.arrived = self.shown = self.fresh = self.no_signal = 0
         self.signal = True
         self.silences = self.losses = self.failed_reopens = self.reconnects = 0
         self.last_ns = time.monotonic_ns()

@@ -1,15 +1,14 @@
 """The raw path: each frame goes out at once, with what is known by then drawn on it."""
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
+from qlumen.errors import describe
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import (
-    NO_MAP,
     AiState,
     Condition,
     Finding,
@@ -19,20 +18,32 @@ from qlumen.realtime.frames import (
     Segmentation,
 )
 from qlumen.realtime.latency import LatencyRecorder, milliseconds
-from qlumen.realtime.live.annotator import empty
+from qlumen.realtime.live.alarm import Alarms
 from qlumen.realtime.live.control import Control
-from qlumen.realtime.live.latest import Annotation, Board
+from qlumen.realtime.live.event_log import Note
+from qlumen.realtime.live.latest import Annotation, LatestAnnotations
 from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, filled, mismatch, moved
+from qlumen.realtime.tracking.findings import move_segmentation, segment_findings
+from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, mismatch
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start_pool
 
-NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+
+
+class Facts(Protocol):
+    """What the corners of the picture say of the session."""
+
+    @property
+    def ai_runs(self) -> bool: ...
+
+    @property
+    def recording(self) -> bool: ...
 
 
 class Display(Closing):
@@ -40,62 +51,56 @@ class Display(Closing):
     the picture.
 
     Args:
-        board: where the model's annotations are found.
-        ai_runs: whether the model is there at all.
-        recording: whether a recording is being written.
+        annotations: where the model's are found.
+        facts: asked at each frame.
+        alarms: announces those of the tracks that are shown.
         note: writes an event: kind and fields.
-        on_alarm: called with the number of a track whose alarm is new.
     """
 
     def __init__(
         self,
-        board: Board,
+        annotations: LatestAnnotations,
         control: Control,
         latency: LatencyRecorder,
-        *,
-        ai_runs: Callable[[], bool],
-        recording: Callable[[], bool],
-        on_alarm: Callable[[int], None],
-        note: Callable[..., None],
+        facts: Facts,
+        alarms: Alarms,
+        note: Note,
     ) -> None:
-        self._board, self._control, self._latency = board, control, latency
-        self._ai_runs, self._recording, self._on_alarm = ai_runs, recording, on_alarm
-        self._note = note
+        self._annotations, self._control, self._latency = annotations, control, latency
+        self._facts, self._alarms, self._note = facts, alarms, note
         self._failed = False
         self._settings = control.settings()
         self._overlay = _overlay(self._settings)
         self._motion = Motion()
-        self._beside = ThreadPoolExecutor(1, "qlumen-copier", initializer=raise_priority)
-        self._alarmed: set[int] = set()
-        self._flash_until_ns = 0
+        self._copier = start_pool("copier", 1, raise_priority)
 
     def close(self) -> None:
-        self._beside.shutdown()
+        self._copier.shutdown()
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
         """Compile and allocate everything by drawing a made-up finding."""
         width, height = frame_size
         x, y = width // 2, height // 2
         made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
-        black = BgrImage(np.zeros((height, width, 3), np.uint8)).bgr()
+        pixels = BgrImage(np.zeros((height, width, 3), np.uint8))
+        black = pixels.bgr()
         planes.warm_up()
-        thumbnail = self._motion.reduce(black)
+        thumbnail = self._motion.reduce(pixels)
         still = self._motion.flow(thumbnail, thumbnail)
-        mask = filled([made_up], frame_size)
         mismatch(thumbnail, thumbnail, still)
-        self._overlay(black, moved(Segmentation(mask, (made_up,), NO_MAP), still))
-        self._beside.submit(self._overlay.copied, black).result()
+        self._overlay(black, move_segmentation(segment_findings([made_up], frame_size), still))
+        self._copier.submit(self._overlay.copied, black).result()
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
         """As `draw`; if that fails, the frame as it is: the video must go on."""
         try:
             result = self.draw(frame, signal=signal)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told once
+        except Exception as error:  # noqa: BLE001 - whatever it is, one event says so
             if not self._failed:
-                self._note("display_failed", reason=f"{type(error).__name__}: {error}")
+                self._note("display_failed", reason=describe(error))
             self._failed = True
             state = LiveState(
-                AiState.OFF, None, None, Condition.CLEAR, (), self._recording(), signal
+                AiState.OFF, None, None, Condition.CLEAR, (), self._facts.recording, signal
             )
             return FrameResult(frame, _nothing(frame.size), frame.pixels, {}, state)
         self._failed = False
@@ -112,7 +117,8 @@ class Display(Closing):
         drawn, segmentation = self._copied_and_moved(frame, shown)
         moved_ns = time.monotonic_ns()
         self._overlay.draw(drawn, segmentation)
-        draw_marks(drawn, state, flash=self._flashes(annotation, settings))
+        announced = state.tracks if self._control.overlay_visible else ()
+        draw_marks(drawn, state, flash=self._alarms(announced, settings.alarm))
         spans = {
             "wait": waited_ns - started_ns,
             "move": moved_ns - waited_ns,
@@ -132,23 +138,23 @@ class Display(Closing):
     def _annotation(self, frame: Frame, settings: Settings) -> Annotation | None:
         """The newest one that may be shown on this frame."""
         live = settings.live
-        wait_s = live.wait_ms / 1000 if live.mode == "synchronous" and self._ai_runs() else 0.0
-        annotation = self._board.at(frame.index, wait_s)
-        if annotation is None or not annotation.fits(frame) or not self._ai_runs():
+        wait_s = live.wait_ms / 1000 if live.mode == "synchronous" and self._facts.ai_runs else 0.0
+        annotation = self._annotations.at(frame.index, wait_s)
+        if annotation is None or not annotation.fits(frame) or not self._facts.ai_runs:
             return None
         return annotation if _age_ms(annotation) <= live.max_age_ms else None
 
     def _state(
         self, frame: Frame, annotation: Annotation | None, settings: Settings, signal: bool
     ) -> LiveState:
-        ai = AiState.OFF if not self._ai_runs() else AiState.ON if annotation else AiState.LATE
+        ai = AiState.OFF if not self._facts.ai_runs else AiState.ON if annotation else AiState.LATE
         return LiveState(
             ai,
             annotation.frame_index if annotation else None,
             _age_ms(annotation) if annotation else None,
-            annotation.condition if annotation else Condition.CLEAR,
-            annotation.tracks if annotation else (),
-            self._recording(),
+            annotation.judgement.seen.condition if annotation else Condition.CLEAR,
+            annotation.judgement.tracks if annotation else (),
+            self._facts.recording,
             signal,
             self._control.overlay_visible,
         )
@@ -159,30 +165,23 @@ class Display(Closing):
         """A picture to draw on, and the findings where they are now."""
         if annotation is None:
             return self._overlay.copied(frame.image), _nothing(frame.size)
-        still = annotation.segmentation
+        still = annotation.judgement.segmentation
         if not still.findings or annotation.frame_index == frame.index:
             return self._overlay.copied(frame.image), still
-        copied = self._beside.submit(self._overlay.copied, frame.image)
+        copied = self._copier.submit(self._overlay.copied, frame.image)
         segmentation = self._moved(annotation, frame)
         return copied.result(), segmentation
 
     def _moved(self, annotation: Annotation, frame: Frame) -> Segmentation:
         """None on another scene."""
-        thumbnail = self._motion.reduce(frame.image)
-        flow = self._motion.flow(annotation.thumbnail, thumbnail)
-        if mismatch(annotation.thumbnail, thumbnail, flow) >= CUT_GREY_LEVELS:
+        thumbnail = self._motion.reduce(frame.pixels)
+        earlier = annotation.judgement.seen.thumbnail
+        if earlier is None:
             return _nothing(frame.size)
-        return moved(annotation.segmentation, flow)
-
-    def _flashes(self, annotation: Annotation | None, settings: Settings) -> bool:
-        now_ns = time.monotonic_ns()
-        visible = annotation is not None and self._control.overlay_visible
-        for track in annotation.tracks if annotation and visible else ():
-            if track.alarm and track.number not in self._alarmed:
-                self._alarmed.add(track.number)
-                self._flash_until_ns = now_ns + round(settings.alarm.flash_s * NS_PER_S)
-                self._on_alarm(track.number)
-        return now_ns < self._flash_until_ns
+        flow = self._motion.flow(earlier, thumbnail)
+        if mismatch(earlier, thumbnail, flow) >= CUT_GREY_LEVELS:
+            return _nothing(frame.size)
+        return move_segmentation(annotation.judgement.segmentation, flow)
 
 
 def _overlay(settings: Settings) -> Overlay:
@@ -195,6 +194,6 @@ def _age_ms(annotation: Annotation) -> float:
 
 @lru_cache(maxsize=2)
 def _nothing(frame_size: tuple[int, int]) -> Segmentation:
-    segmentation = empty(frame_size)
+    segmentation = segment_findings((), frame_size)
     segmentation.mask.flags.writeable = False
     return segmentation

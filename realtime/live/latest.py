@@ -4,35 +4,29 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Condition as Changed
 
-from qlumen.realtime.frames import Condition, Frame, Segmentation, Track
-from qlumen.realtime.tracking.motion import Thumbnail
+from qlumen.realtime.frames import Frame, Judgement
 
 KEPT = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """Attributes:
-    frame_index, grabbed_ns, frame_size: of the frame it was made on.
-    thumbnail: of that frame, to move the findings from there to a later one.
-    segmentation: at the frame's size; only findings whose track has an alarm.
-    tracks: all lesions followed, with and without alarm.
+    """What the model says of one frame.
+
+    Attributes:
+        frame_index, grabbed_ns: of the frame it was made on.
     """
 
     frame_index: int
     grabbed_ns: int
-    frame_size: tuple[int, int]
-    thumbnail: Thumbnail
-    segmentation: Segmentation
-    tracks: tuple[Track, ...]
-    condition: Condition
+    judgement: Judgement
 
     def fits(self, frame: Frame) -> bool:
         """Whether the frame is of the size the annotation was made for."""
-        return self.frame_size == frame.size
+        return self.judgement.seen.size == frame.size
 
 
-class Board:
+class LatestAnnotations:
     """The newest annotations. One thread publishes, another one reads."""
 
     def __init__(self) -> None:

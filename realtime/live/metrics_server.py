@@ -8,17 +8,18 @@ Nothing of it says whose examination it is. See `docs/performance.md`.
 """
 
 import json
-import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from qlumen.errors import SinkError
-from qlumen.realtime.latency import bin_values_us
-from qlumen.realtime.live.health import Meters
-from qlumen.realtime.live.prometheus import SessionCollector
+from qlumen.realtime.latency import LatencyRecorder, bin_values_us
+from qlumen.realtime.live.prometheus import SessionMetrics
+from qlumen.realtime.live.status import LiveStatus
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 REQUEST_SECONDS = 5.0
 
@@ -34,7 +35,7 @@ class MetricsServer(Closing):
     def __init__(self, host: str, port: int) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._meters: Meters | None = None
+        self._status: Callable[[], LiveStatus] | None = None
         try:
             self._server = _Server((host, port), _handler(self))
         except (OSError, OverflowError) as error:
@@ -43,14 +44,12 @@ class MetricsServer(Closing):
                 f"--metrics cannot listen on {host}:{port}: {reason}; choose another port"
             ) from None
         bin_values_us()  # computed once; so that no request pays for it
-        serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
-        self._thread.start()
+        self._thread = start("metrics", self._server.serve_forever)
 
-    def watch(self, meters: Meters) -> None:
-        """Report of this session from now on."""
-        self._registry.register(SessionCollector(meters))
-        self._meters = meters
+    def watch(self, status: Callable[[], LiveStatus], latency: LatencyRecorder) -> None:
+        """Report of this session from now on; `status` is called for each request."""
+        self._registry.register(SessionMetrics(status, latency))
+        self._status = status
 
     def close(self) -> None:
         self._server.shutdown()
@@ -69,9 +68,10 @@ class MetricsServer(Closing):
         return 503 if wrong else 200, "application/json", body
 
     def _wrong(self, path: str) -> list[str]:
-        if self._meters is None:
+        if self._status is None:
             return ["the session starts"] if path == "/ready" else []
-        return self._meters.health() if path == "/health" else self._meters.readiness()
+        status = self._status()
+        return status.health() if path == "/health" else status.readiness()
 
 
 class _Server(ThreadingHTTPServer):

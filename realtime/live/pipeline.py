@@ -1,31 +1,36 @@
 """The live video path: the picture never waits for the model, nor for an output.
 
-    source -> grabber --+--> [frames] -> display -> outlets, one thread each
-                        |                   ^
-                        +--> [newest] -> model (watched) -> board
+    source -> grabber --+--> [frames] -> display --+--> [] -> monitor
+                        |                   ^      +--> [] -> privacy --+--> [] -> sink
+                        |                   |      |                    +--> [] -> sink
+                        |                   |      +--> [] -> events, without pictures
+                        |                   |
+                        +--> [newest] -> model (watched): latest annotations
 
-The grabber never waits. The display draws each frame with the newest annotation on the
-board and hands it to every outlet, which never waits either. Whatever gives way is counted
-by cause: `model_busy` are frames that the model did not see, `display_late` frames that
-were not shown.
+The grabber never waits. The display draws each frame with the latest annotation and hands it
+on; what takes it has a queue and a thread of its own, and never makes the display wait. Pictures
+are masked once, by the privacy stage, for all that write or send them; where nothing is to be
+masked there is no such stage, and the display hands them to the sinks. The monitor shows them as
+they are. Whatever gives way is counted by cause: `model_busy` are frames that the model did not
+see, `display_late` frames that were not shown.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from qlumen.errors import QlumenError
+from qlumen.errors import describe
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import Frame, FrameRecord, FrameResult
-from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, Tally
+from qlumen.realtime.frames import Frame, FrameResult, Recordable
+from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, LiveCounters
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import Board
+from qlumen.realtime.live.event_log import Note
+from qlumen.realtime.live.latest import LatestAnnotations
+from qlumen.realtime.live.stage import Stage
 from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sources.live_base import LiveSource, SignalLost
+from qlumen.system.threads import start
 
 DISPLAY_FRAMES = 8
 """Frames that may wait for the display: a third of a second at 25 frames/s."""
@@ -34,31 +39,21 @@ LATE_FRAMES = 2.5
 JOIN_SECONDS = 5.0
 NS_PER_S = 1_000_000_000
 
-Note = Callable[..., None]
-
-
-class Taker(Protocol):
-    """What the display hands frames to; never makes it wait."""
-
-    def put(self, result: FrameResult) -> None: ...
-
-
-class Listener(Protocol):
-    """What the display hands the records of frames to; never makes it wait."""
-
-    def put(self, result: FrameRecord) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class LiveOutcome:
-    """Attributes:
-    arrived: frames that the source delivered.
-    seconds: of the session.
-    error: what ended it early, if anything did.
+    """How a session ended.
+
+    Attributes:
+        seconds: of the session.
+        cpu_seconds: of the whole process meanwhile.
+        realtime: whether grabber and display had real-time priority.
+        error: what ended it early, if anything did.
     """
 
-    arrived: int
     seconds: float
+    cpu_seconds: float
+    realtime: bool
     error: str | None
 
 
@@ -68,39 +63,30 @@ class LivePipeline:
     Args:
         inbox: where the model takes the newest frame from.
         current: the settings in force.
-        takers: all that receive every picture, also while there is no signal.
-        listeners: those that receive the records of the source's own frames only.
-
-    Attributes:
-        realtime: whether grabber and display run with real-time priority.
+        sinks: receive every picture, also while there is no signal: `LiveSinks.first`.
+        event_sinks: receive the records of the source's own frames only.
+        counters: filled here.
     """
 
     def __init__(
         self,
         source: LiveSource,
         inbox: DroppingQueue[Frame],
-        board: Board,
+        annotations: LatestAnnotations,
         display: Display,
-        takers: Sequence[Taker],
-        listeners: Sequence[Listener],
-        latency: LatencyRecorder,
+        sinks: Sequence[Stage],
+        event_sinks: Sequence[Stage[Recordable]],
+        counters: LiveCounters,
         note: Note,
         current: Callable[[], Settings],
     ) -> None:
-        self._source, self._inbox, self._board = source, inbox, board
-        self._display, self._takers, self._listeners = display, takers, listeners
-        self._latency, self._note, self._current = latency, note, current
-        self.tally = Tally(latency)
+        self._source, self._inbox, self._annotations = source, inbox, annotations
+        self._display, self._sinks, self._event_sinks = display, sinks, event_sinks
+        self._counters, self._note, self._current = counters, note, current
         self._arrivals: DroppingQueue[Frame] = DroppingQueue(DISPLAY_FRAMES)
         self._stopping = False  # no Event: its lock is not safe in a signal handler
-        self.realtime = False
-        self._arrived = 0
+        self._realtime = False
         self._error: str | None = None
-
-    @property
-    def arrived(self) -> int:
-        """Frames that the source has delivered so far."""
-        return self._arrived
 
     def stop(self) -> None:
         """End the session; may be called by any thread and by a signal handler."""
@@ -115,8 +101,11 @@ class LivePipeline:
             pump: what this thread does meanwhile; called again and again, waits a moment, ends
                 the session by returning False.
         """
-        started = time.monotonic()
-        threads = [self._thread("grabber", self._grab), self._thread("display", self._show)]
+        started, cpu_started = time.monotonic(), time.process_time()
+        threads = [
+            start(name, work, prepare=self._take_priority, on_error=self._fail)
+            for name, work in (("grabber", self._grab), ("display", self._show))
+        ]
         while not self._stopping:
             if seconds is not None and time.monotonic() - started >= seconds:
                 break
@@ -125,23 +114,16 @@ class LivePipeline:
         self.stop()
         for thread in threads:
             thread.join(JOIN_SECONDS)
-        return LiveOutcome(self._arrived, time.monotonic() - started, self._error)
+        cpu_seconds = time.process_time() - cpu_started
+        return LiveOutcome(time.monotonic() - started, cpu_seconds, self._realtime, self._error)
 
-    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        def guarded() -> None:
-            self.realtime = raise_priority()
-            try:
-                work()
-            except QlumenError as error:
-                self._error = self._error or str(error)
-            except BaseException as error:  # noqa: BLE001 - told at the end, with an exit code
-                self._error = self._error or f"{type(error).__name__}: {error}"
-            finally:
-                self.stop()
+    def _take_priority(self) -> None:
+        self._realtime = raise_priority()
 
-        thread = threading.Thread(target=guarded, name=f"qlumen-{name}", daemon=True)
-        thread.start()
-        return thread
+    def _fail(self, error: BaseException) -> None:
+        """Keep what is to be said at the end, with an exit code."""
+        self._error = self._error or describe(error)
+        self.stop()
 
     def _grab(self) -> None:
         lost = False
@@ -150,27 +132,28 @@ class LivePipeline:
                 if isinstance(arrival, SignalLost):
                     self._lose_signal(arrival)
                 else:
-                    self.tally.reconnects += lost
+                    self._counters.reconnects += lost
                     self._take(arrival)
                 lost = isinstance(arrival, SignalLost)
                 if self._stopping:
                     return
         finally:
             self._arrivals.close()
+            self.stop()
 
     def _take(self, frame: Frame) -> None:
-        self._arrived += 1
+        self._counters.arrived += 1
         if self._arrivals.put(frame) is not None:
-            self.tally.drops[DISPLAY_LATE] += 1
+            self._counters.drops[DISPLAY_LATE] += 1
         if self._inbox.put(frame) is not None:
-            self.tally.drops[MODEL_BUSY] += 1
+            self._counters.drops[MODEL_BUSY] += 1
 
     def _lose_signal(self, lost: SignalLost) -> None:
-        self._board.clear()
+        self._annotations.clear()
         if lost.attempt:
-            self.tally.failed_reopens += 1
+            self._counters.failed_reopens += 1
         else:
-            self.tally.losses += 1
+            self._counters.losses += 1
         self._note(
             "signal_lost", reason=lost.reason, attempt=lost.attempt, retry_in_s=lost.retry_in_s
         )
@@ -187,7 +170,7 @@ class LivePipeline:
                 self._hand_over(self._display.show(frame))
             elif last is not None and not self._arrivals.ended:
                 if not silent:
-                    self.tally.silences += 1
+                    self._counters.silences += 1
                     self._note("signal_lost", reason=f"no picture for {limit_s:g} s")
                 silent = True
                 self._hand_over(self._display.show(_held(last), signal=False))
@@ -206,15 +189,15 @@ class LivePipeline:
             self._note("format", frame=frame.index, width=width, height=height)
 
     def _hand_over(self, result: FrameResult) -> None:
-        for taker in self._takers:
-            taker.put(result)
+        for sink in self._sinks:
+            sink.put(result)
         now_ns = time.monotonic_ns()
-        self.tally.count(result, now_ns)
+        self._counters.count(result, now_ns)
         if result.live is not None and result.live.signal:
-            # Not the result itself: the queue of a listener whose disk stalls is long.
+            # Not the result itself: the queue of a sink whose disk stalls is long.
             record = result.record()
-            for listener in self._listeners:
-                listener.put(record)
+            for each in self._event_sinks:
+                each.put(record)
 
 
 def _held(last: Frame) -> Frame:

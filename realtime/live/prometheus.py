@@ -1,8 +1,7 @@
 """A live session's own counters as Prometheus takes them. The names are in
 `docs/performance.md`; every counter is there from the start, at 0."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.core import (
@@ -14,10 +13,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from qlumen.realtime.frames import AiState
-from qlumen.realtime.latency import DurationHistogram
+from qlumen.realtime.latency import DurationHistogram, LatencyRecorder
 from qlumen.realtime.live.counters import ANNOTATION_AGE, MODEL_BUSY, MONITOR_DELAY, RAW_DELAY
-from qlumen.realtime.live.health import Meters
+from qlumen.realtime.live.status import LiveStatus
 from qlumen.realtime.live.watchdog import ModelState
 from qlumen.realtime.sources.choose import PATTERN, SCENE
 
@@ -34,81 +32,27 @@ DURATIONS = {
 NS_PER_S = 1_000_000_000
 
 
-class SessionCollector(Collector):
-    """Reads the session's own counters when it is asked; nothing is counted twice."""
+class SessionMetrics(Collector):
+    """Reads the status of a session when it is asked; nothing is counted twice."""
 
-    def __init__(self, meters: Meters) -> None:
-        self._meters = meters
-        self._source_causes = _source_causes(meters.source.info.name)
+    def __init__(self, status: Callable[[], LiveStatus], latency: LatencyRecorder) -> None:
+        self._status, self._latency = status, latency
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the registry need not ask beforehand."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._frames()
-        yield from self._lost_frames()
-        yield from self._outputs()
-        yield from self._engine()
-        yield from self._source()
+        status = self._status()
+        yield from _frames(status)
+        yield from _lost_frames(status)
+        yield from _sinks(status)
+        yield from _model(status)
+        yield from _source(status)
         yield from self._durations()
 
-    def _frames(self) -> Iterator[Metric]:
-        tally = self._meters.pipeline.tally
-        yield _counter("frames_arrived", "From the source.", self._meters.pipeline.arrived)
-        by_state = {state.value: tally.states[state] for state in AiState}
-        yield _counters("frames_shown", "Handed to every output.", "ai", by_state)
-        yield _counter(
-            "frames_fresh", "Shown with findings of their own or the frame before.", tally.fresh
-        )
-        yield _counter("frames_held", "Pictures shown while there was no signal.", tally.no_signal)
-
-    def _lost_frames(self) -> Iterator[Metric]:
-        source, tally = self._meters.source, self._meters.pipeline.tally
-        outlets = self._meters.outlets.everything()
-        drops = Counter(dict.fromkeys(self._source_causes, 0))
-        for counted in (source.drops, tally.drops, *(outlet.drops for outlet in outlets)):
-            drops.update(counted.copy())
-        skipped = drops.pop(MODEL_BUSY)
-        yield _counters("frames_dropped", "Not shown, or not written, by cause.", "cause", drops)
-        yield _counter(
-            "engine_frames_skipped", "Shown, but not seen by the AI, busy or off.", skipped
-        )
-        yield _counter("frames_damaged", "Delivered with missing data.", source.damaged)
-        yield _counter("frames_late", "A played source made them too late.", source.late)
-
-    def _outputs(self) -> Iterator[Metric]:
-        outlets = self._meters.outlets.everything()
-        written = {outlet.name: outlet.written for outlet in outlets}
-        yield _counters("frames_written", "By output.", "output", written)
-        attached = {outlet.name: float(outlet.attached) for outlet in outlets}
-        yield _gauges("output_attached", "1 while the output works.", "output", attached)
-        sizes = {name: _size(path) for name, path in self._meters.recordings().items()}
-        yield _gauges("recorder_bytes", "Of the recording on disk.", "output", sizes)
-
-    def _engine(self) -> Iterator[Metric]:
-        watchdog = self._meters.watchdog
-        yield _counter("engine_restarts", "Of the AI.", watchdog.restarts)
-        yield _counter(
-            "engine_deadline_misses", "Frames that took the AI too long.", watchdog.missed_deadlines
-        )
-        states = {state.value: float(state is watchdog.state) for state in ModelState}
-        yield _gauges("engine_state", "1 for the state that the AI is in.", "state", states)
-        about = {key: str(value) for key, value in watchdog.engine.items()}
-        yield InfoMetricFamily("qlumen_engine", "What runs the network.", about)
-
-    def _source(self) -> Iterator[Metric]:
-        tally = self._meters.pipeline.tally
-        yield _counter("source_silences", "Times that NO SIGNAL came up.", tally.silences)
-        yield _counter("source_losses", "Of the connection.", tally.losses)
-        yield _counter("source_reopen_failures", "Attempts to get it back.", tally.failed_reopens)
-        yield _counter("source_reconnects", "Attempts that got it back.", tally.reconnects)
-        signal = GaugeMetricFamily("qlumen_source_signal", "1 while the source delivers.")
-        signal.add_metric([], float(tally.signal))
-        yield signal
-
     def _durations(self) -> Iterator[Metric]:
-        stages = self._meters.latency.stages()
+        stages = self._latency.stages()
         for name, text in DURATIONS.items():
             family = HistogramMetricFamily(f"qlumen_{name}_seconds", text)
             known = stages.pop(name, None)
@@ -119,6 +63,53 @@ class SessionCollector(Collector):
         for stage, kept in stages.items():
             _add(family, [stage], kept)
         yield family
+
+
+def _frames(status: LiveStatus) -> Iterator[Metric]:
+    yield _counter("frames_arrived", "From the source.", status.arrived)
+    by_state = {state.value: count for state, count in status.states.items()}
+    yield _counters("frames_shown", "Handed to every output.", "ai", by_state)
+    yield _counter(
+        "frames_fresh", "Shown with findings of their own or the frame before.", status.fresh
+    )
+    yield _counter("frames_held", "Pictures shown while there was no signal.", status.no_signal)
+
+
+def _lost_frames(status: LiveStatus) -> Iterator[Metric]:
+    drops = dict.fromkeys(_source_causes(status.source), 0) | dict(status.drops)
+    skipped = drops.pop(MODEL_BUSY)
+    yield _counters("frames_dropped", "Not shown, or not written, by cause.", "cause", drops)
+    yield _counter("engine_frames_skipped", "Shown, but not seen by the AI, busy or off.", skipped)
+    yield _counter("frames_damaged", "Delivered with missing data.", status.damaged)
+    yield _counter("frames_late", "A played source made them too late.", status.late_source)
+
+
+def _sinks(status: LiveStatus) -> Iterator[Metric]:
+    yield _counters("frames_written", "By output.", "output", status.written)
+    yield _gauges("output_attached", "1 while the output works.", "output", status.attached)
+    sizes = {name: _size(path) for name, path in status.recordings.items()}
+    yield _gauges("recorder_bytes", "Of the recording on disk.", "output", sizes)
+
+
+def _model(status: LiveStatus) -> Iterator[Metric]:
+    yield _counter("engine_restarts", "Of the AI.", status.ai_restarts)
+    yield _counter(
+        "engine_deadline_misses", "Frames that took the AI too long.", status.missed_deadlines
+    )
+    states = {state.value: state is status.ai for state in ModelState}
+    yield _gauges("engine_state", "1 for the state that the AI is in.", "state", states)
+    about = {key: str(value) for key, value in status.engine.items()}
+    yield InfoMetricFamily("qlumen_engine", "What runs the network.", about)
+
+
+def _source(status: LiveStatus) -> Iterator[Metric]:
+    yield _counter("source_silences", "Times that NO SIGNAL came up.", status.silences)
+    yield _counter("source_losses", "Of the connection.", status.losses)
+    yield _counter("source_reopen_failures", "Attempts to get it back.", status.failed_reopens)
+    yield _counter("source_reconnects", "Attempts that got it back.", status.reconnects)
+    signal = GaugeMetricFamily("qlumen_source_signal", "1 while the source delivers.")
+    signal.add_metric([], float(status.signal))
+    yield signal
 
 
 def _source_causes(location: str) -> tuple[str, ...]:

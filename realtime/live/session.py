@@ -1,10 +1,9 @@
-"""A live session: source, model, display and outlets put together, run, and taken apart."""
+"""A live session: source, model, display and sinks put together, run, and taken apart."""
 
 import gc
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,21 +18,21 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.alarm import AlarmCommand
+from qlumen.realtime.live.alarm import Alarms
 from qlumen.realtime.live.annotator import Annotator
 from qlumen.realtime.live.control import Control
+from qlumen.realtime.live.counters import LiveCounters
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.event_log import Journal
-from qlumen.realtime.live.health import Meters, recorded_files
-from qlumen.realtime.live.latest import Board
-from qlumen.realtime.live.outputs import LiveOutputs, open_outlets
+from qlumen.realtime.live.event_log import EventLog
+from qlumen.realtime.live.latest import LatestAnnotations
+from qlumen.realtime.live.outputs import LiveOutputs, OpenRunner, open_sinks
 from qlumen.realtime.live.pipeline import LivePipeline
+from qlumen.realtime.live.status import StatusReader
 from qlumen.realtime.live.summary import LiveSummary, summarise
 from qlumen.realtime.live.threads import SWITCH_SECONDS
 from qlumen.realtime.live.watchdog import Watchdog
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
-from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.choose import open_live_source
 from qlumen.system.closing import Closing
 
@@ -51,7 +50,13 @@ class LiveSession(Closing):
     picture is shown; runs once.
 
     Args:
-        make_annotator: makes the model's path, anew after each failure.
+        runners: open sinks beside those of `outputs`, such as a page's, and run them.
+        make_annotator: makes the model's path, a new one after each failure.
+
+    Attributes:
+        control: what may change while it runs.
+        latency: durations by stage.
+        status: takes a snapshot; safe in any thread.
 
     Raises:
         QlumenError: source, bundle, settings or an output cannot be used.
@@ -64,28 +69,16 @@ class LiveSession(Closing):
         settings: Settings,
         console: Console,
         make_annotator: MakeAnnotator = Annotator,
+        runners: Sequence[OpenRunner] = (),
     ) -> None:
         self._make_annotator = make_annotator
         self._bundle = read_bundle(bundle_folder(settings))
-        self._latency = LatencyRecorder()
+        self.latency = LatencyRecorder()
         self._track_numbers = count(1)
-        self._board = Board()
-        self._inbox: DroppingQueue[Frame] = DroppingQueue()
         self._reload: Callable[[], None] | None = None
         with ExitStack() as stack:
-            self._open(location, outputs, settings, console, stack)
+            self._open(location, outputs, settings, console, runners, stack)
             self._closing = stack.pop_all()
-
-    def meters(self, outputs: LiveOutputs) -> Meters:
-        """What `--metrics` reports of this session."""
-        return Meters(
-            self._source,
-            self._pipeline,
-            self._latency,
-            self._outlets,
-            self._watchdog,
-            recorded_files(outputs),
-        )
 
     def stop(self) -> None:
         """End the session. Safe in a signal handler."""
@@ -95,61 +88,44 @@ class LiveSession(Closing):
         """Read the settings again soon, and take over what may change. Signal-safe."""
         self._reload = partial(self.control.reload, read)
 
-    @property
-    def source_name(self) -> str:
-        return self._source.info.name
-
-    @property
-    def recording(self) -> bool:
-        return self._outlets.recording()
-
-    @property
-    def can_record(self) -> bool:
-        """Whether `toggle_recording` does anything."""
-        return self._outlets.recorder is not None
-
-    @property
-    def can_take_snapshots(self) -> bool:
-        return self._outlets.snapshot is not None
+    def act(self, action: Action) -> None:
+        """Do what a key or a browser asks for. Safe in any thread."""
+        match action:
+            case Action.TOGGLE_OVERLAY:
+                self.control.toggle_overlay()
+            case Action.THRESHOLD_UP:
+                self.control.step_threshold(1)
+            case Action.THRESHOLD_DOWN:
+                self.control.step_threshold(-1)
+            case _:
+                self._note("action", action=action.value)
+        if action is Action.SNAPSHOT:
+            self._take_snapshot()
+        elif action is Action.RESTART_AI:
+            self._watchdog.restart()
+        elif action is Action.QUIT:
+            self.stop()
 
     def toggle_recording(self) -> None:
         """Begin or end a recording; needs `LiveOutputs.recordings`. Safe in any thread."""
-        recorder = self._outlets.recorder
+        recorder = self._sinks.recorder
         if recorder is None:
             self._note("recording_refused", reason="no folder for recordings")
         else:
             recorder.toggle()
 
-    def drops(self) -> dict[str, int]:
-        """Frames lost so far, by cause."""
-        drops = Counter(self._source.drops) + self._pipeline.tally.drops
-        for outlet in self._outlets.everything():
-            drops.update(outlet.drops)
-        return {cause: count for cause, count in drops.items() if count}
-
     def run(self, seconds: float | None = None) -> LiveSummary:
         """Show video until the source is over, `stop` is called or the time is up."""
-        self._note("start", source=self._source.info.name, bundle=self._bundle.sha256,
+        self._note("start", source=self.status().source, bundle=self._bundle.sha256,
                    config=self.control.settings().sha256())  # fmt: skip
-        for runner in self._outlets.runners:
-            runner.start()
-        cpu_s = time.process_time()
+        for stage in self._sinks.threaded:
+            stage.start()
         outcome = self._pipeline.run(seconds, self._pump)
-        cpu_s = time.process_time() - cpu_s
         limit_s = self.control.settings().live.sink_close_s
-        self._outlets.finish(limit_s)
+        self._sinks.finish(limit_s)
         self._watchdog.close()
-        summary = summarise(
-            outcome,
-            cpu_s,
-            self._source,
-            self._pipeline,
-            self._latency,
-            self._outlets,
-            self._watchdog,
-            self._bundle,
-            self.control.settings(),
-        )
+        status, settings = self.status(), self.control.settings()
+        summary = summarise(outcome, status, self.latency, self._bundle, settings)
         self._note("stop", frames=summary.arrived, shown=summary.shown, drops=summary.drops)
         self._note.flush(limit_s)
         self._closing.close()
@@ -165,87 +141,68 @@ class LiveSession(Closing):
         outputs: LiveOutputs,
         settings: Settings,
         console: Console,
+        runners: Sequence[OpenRunner],
         stack: ExitStack,
     ) -> None:
-        self._source = stack.enter_context(open_live_source(location, settings))
+        source = stack.enter_context(open_live_source(location, settings))
+        info = source.info
+        self._frame_size = (info.width or ASSUMED_SIZE[0], info.height or ASSUMED_SIZE[1])
         events = EventsWriter(outputs.events, append=True) if outputs.events else None
-        self._note = stack.enter_context(Journal(events, console))
-        self._alarm_command = stack.enter_context(AlarmCommand(self._note))
-        self.control = Control(self._bundle, settings, self._note, self._actions())
-        info = self._source.info
-        self._outlets = open_outlets(
-            outputs, events, info, settings, self._latency, self._note, self.control.act, stack
+        self._note = note = stack.enter_context(EventLog(events, console))
+        alarms = stack.enter_context(Alarms(note))
+        self.control = Control(self._bundle, settings, note)
+        self._sinks = open_sinks(
+            outputs, runners, info, settings, self.latency, note, self.act, stack
         )
+        inbox: DroppingQueue[Frame] = DroppingQueue()
+        annotations, counters = LatestAnnotations(), LiveCounters(self.latency)
         self._watchdog = Watchdog(
-            self._annotator, self._inbox, self._board.publish, self._note, settings.watchdog
+            self._open_annotator, inbox, annotations.publish, note, settings.watchdog
         )
-        self._display = Display(
-            self._board,
-            self.control,
-            self._latency,
-            ai_runs=lambda: self._watchdog.running,
-            recording=self._outlets.recording,
-            on_alarm=self._alarm,
-            note=self._note,
-        )
-        stack.callback(self._display.close)
+        self.status = StatusReader(source, counters, self._sinks, self._watchdog)
+        display = Display(annotations, self.control, self.latency, self.status, alarms, note)
+        stack.callback(display.close)
         with console.status("preparing the engine and the kernels"):
             stack.callback(self._watchdog.close)
             self._watchdog.start()
-            self._display.warm_up(_size(info))
+            display.warm_up(self._frame_size)
         self._pipeline = LivePipeline(
-            self._source,
-            self._inbox,
-            self._board,
-            self._display,
-            self._outlets.takers,
-            self._outlets.listeners,
-            self._latency,
-            self._note,
+            source,
+            inbox,
+            annotations,
+            display,
+            self._sinks.first,
+            [self._sinks.events] if self._sinks.events else [],
+            counters,
+            note,
             self.control.settings,
         )
         _steady_the_interpreter()
 
-    def _annotator(self) -> Annotator:
+    def _open_annotator(self) -> Annotator:
         annotator = self._make_annotator(
-            self._bundle, self.control.settings, self._latency, self._track_numbers
+            self._bundle, self.control.settings, self.latency, self._track_numbers
         )
-        annotator.warm_up(_size(self._source.info))
+        annotator.warm_up(self._frame_size)
         return annotator
 
-    def _actions(self) -> dict[Action, Callable[[], None]]:
-        return {
-            Action.SNAPSHOT: self._snapshot,
-            Action.MARK: lambda: None,
-            Action.RESTART_AI: lambda: self._watchdog.restart(),
-            Action.QUIT: self.stop,
-        }
-
-    def _snapshot(self) -> None:
-        if self._outlets.snapshot is None:
+    def _take_snapshot(self) -> None:
+        if self._sinks.snapshot is None:
             self._note("snapshot_refused", reason="no folder; start with --snapshots DIR")
         else:
-            self._outlets.snapshot.request()
+            self._sinks.snapshot.request()
 
     def _pump(self) -> bool:
-        """Serve window, reload and outlets; False when nothing is left that takes pictures."""
+        """Serve window, reload and sinks; False when nothing is left that takes pictures."""
         reload, self._reload = self._reload, None
         if reload:
             reload()
-        window = self._outlets.window
-        if window and window.attached:
-            window.turn()
+        monitor = self._sinks.monitor
+        if monitor and monitor.attached:
+            monitor.turn()
         else:
             time.sleep(PUMP_SECONDS)
-        return self._outlets.any_left()
-
-    def _alarm(self, number: int) -> None:
-        self._note("alarm", track=number)
-        self._alarm_command.run(self.control.settings().alarm.command)
-
-
-def _size(info: SourceInfo) -> tuple[int, int]:
-    return (info.width or ASSUMED_SIZE[0], info.height or ASSUMED_SIZE[1])
+        return self._sinks.any_left()
 
 
 def _steady_the_interpreter() -> None:

@@ -1,6 +1,5 @@
 """The account of a live session: as JSON for machines, as a table for people."""
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,24 +10,23 @@ from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.latency import LatencyRecorder, LatencySummary
 from qlumen.realtime.live.counters import ANNOTATION_AGE, RAW_DELAY
-from qlumen.realtime.live.outputs import Outlets
-from qlumen.realtime.live.pipeline import LiveOutcome, LivePipeline
-from qlumen.realtime.live.watchdog import Watchdog
-from qlumen.realtime.sources.live_base import LiveSource
+from qlumen.realtime.live.monitor_runner import MONITOR
+from qlumen.realtime.live.pipeline import LiveOutcome
+from qlumen.realtime.live.status import LiveStatus
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSummary:
     """Attributes:
-    arrived: frames that the source delivered; shown: those handed to every output.
+    arrived: frames that the source delivered; shown: those handed to every sink.
     fresh: shown with findings of their own or of the frame before.
     no_signal: pictures shown while the source delivered nothing.
     late_source: frames that a played source made too late. damaged: frames with missing data.
     states: shown frames by the state of the AI: on, late, off.
-    raw_delay_ms: from a frame complete in memory to all outputs having it, drawn.
+    raw_delay_ms: from a frame complete in memory to all sinks having it, drawn.
     annotation_age_ms: from the grab of the annotated frame until its findings are shown.
     drops: frames by cause: not shown, or not written; `model_busy`: shown, not seen by the AI.
-    written: frames by output.
+    written: frames by sink.
     missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
     cpu_seconds: of the whole process while the session ran.
     realtime: whether grabber and display had real-time priority.
@@ -66,57 +64,47 @@ class LiveSummary:
 
 def summarise(
     outcome: LiveOutcome,
-    cpu_seconds: float,
-    source: LiveSource,
-    pipeline: LivePipeline,
+    status: LiveStatus,
     latency: LatencyRecorder,
-    outlets: Outlets,
-    watchdog: Watchdog,
     bundle: Bundle,
     settings: Settings,
 ) -> LiveSummary:
-    """Put together what the parts of an ended session say of it."""
-    stages, tally = latency.summary(), pipeline.tally
-    drops = Counter(source.drops) + tally.drops
-    for outlet in outlets.everything():
-        drops.update(outlet.drops)
-    notes = [*source.info.notes]
-    for runner in outlets.runners:
-        notes.extend(runner.notes)
+    """Put together what there is to say of an ended session; `status` is its last one."""
+    stages = latency.summary()
     return LiveSummary(
-        source=source.info.name,
+        source=status.source,
         seconds=round(outcome.seconds, 3),
-        arrived=outcome.arrived,
-        shown=tally.shown,
-        fresh=tally.fresh,
-        no_signal=tally.no_signal,
-        late_source=source.late,
-        damaged=source.damaged,
-        states={state.value: count for state, count in tally.states.items()},
+        arrived=status.arrived,
+        shown=status.shown,
+        fresh=status.fresh,
+        no_signal=status.no_signal,
+        late_source=status.late_source,
+        damaged=status.damaged,
+        states={state.value: count for state, count in status.states.items() if count},
         raw_delay_ms=stages.pop(RAW_DELAY, None),
         annotation_age_ms=stages.pop(ANNOTATION_AGE, None),
         stages_ms=stages,
-        drops={cause: count for cause, count in drops.items() if count},
-        written={outlet.name: outlet.written for outlet in outlets.everything()},
-        missed_deadlines=watchdog.missed_deadlines,
-        ai_restarts=watchdog.restarts,
-        cpu_seconds=round(cpu_seconds, 3),
-        error=outcome.error or _lost(outlets),
-        notes=notes,
-        engine=dict(watchdog.engine),
+        drops=status.lost,
+        written=dict(status.written),
+        missed_deadlines=status.missed_deadlines,
+        ai_restarts=status.ai_restarts,
+        cpu_seconds=round(outcome.cpu_seconds, 3),
+        error=outcome.error or _incomplete(status),
+        notes=list(status.notes),
+        engine=dict(status.engine),
         bundle={
             "name": bundle.manifest.name,
             "version": bundle.manifest.version,
             "sha256": bundle.sha256,
         },
         config_sha256=settings.sha256(),
-        realtime=pipeline.realtime,
+        realtime=outcome.realtime,
     )
 
 
-def _lost(outlets: Outlets) -> str | None:
+def _incomplete(status: LiveStatus) -> str | None:
     """What to end with an error for: a recording, stream or log that is not whole."""
-    lost = [runner.name for runner in outlets.runners if not runner.attached]
+    lost = [name for name in status.detached if name != MONITOR]
     return f"lost on the way: {', '.join(lost)}" if lost else None
 
 

@@ -9,14 +9,18 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
-from qlumen.errors import EngineError, QlumenError
+from qlumen.errors import EngineError, QlumenError, describe
 from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.latest import Annotation
 from qlumen.realtime.live.threads import MODEL_NICENESS, lower_priority
 from qlumen.realtime.queues import DroppingQueue
+from qlumen.system.backoff import Backoff
+from qlumen.system.threads import start
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -25,7 +29,6 @@ OPENING_SECONDS = 120.0
 """A first start compiles network and kernels: tens of seconds on a slow machine."""
 
 OpenAnnotator = Callable[[], Annotator]
-Note = Callable[..., None]
 
 
 class ModelState(StrEnum):
@@ -61,7 +64,7 @@ class Watchdog:
         self._failed_in_a_row = 0
         self.restarts = 0
         self.engine: dict[str, object] = {}
-        self._thread = threading.Thread(target=self._keep_alive, name="qlumen-watchdog")
+        self._thread: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
@@ -89,7 +92,7 @@ class Watchdog:
                 f"the engine did not start within {OPENING_SECONDS:.0f} s"
             )
         self._runs()
-        self._thread.start()
+        self._thread = start("watchdog", self._keep_alive, daemon=False)
 
     def restart(self) -> None:
         """Start anew at once, also when the model has been given up; not while it starts."""
@@ -100,7 +103,7 @@ class Watchdog:
         """End the workers; one that hangs is left behind."""
         self._stopping.set()
         self._asked.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self._worker.give_up()
         self._wait_for(self._worker)
@@ -149,7 +152,8 @@ class Watchdog:
             self._failed_in_a_row = 0
             return
         self._state = ModelState.PAUSED
-        pause_s = min(settings.max_s, settings.first_s * 2 ** (self._failed_in_a_row - 1))
+        backoff = Backoff(settings.first_s, settings.max_s)
+        pause_s = backoff.pause_s(self._failed_in_a_row)
         self._note("ai_failed", reason=reason, restart_in_s=pause_s)
         self._asked.wait(pause_s)
 
@@ -188,7 +192,12 @@ class _Worker:
         self.error: QlumenError | None = None
         self.engine: dict[str, object] = {}
         self.opened, self.ended = threading.Event(), threading.Event()
-        threading.Thread(target=self._run, name="qlumen-model", daemon=True).start()
+        start(
+            "model",
+            self._work,
+            prepare=partial(lower_priority, MODEL_NICENESS),
+            on_error=self._fail,
+        )
 
     def give_up(self) -> None:
         self._given_up = True
@@ -214,21 +223,19 @@ class _Worker:
         since_ns = self._busy_since_ns
         return since_ns > 0 and time.monotonic_ns() - since_ns > limit_s * NS_PER_S
 
-    def _run(self) -> None:
-        try:
-            lower_priority(MODEL_NICENESS)
-            with self._open() as annotator:
-                self.engine = annotator.engine
-                self.ready = True
-                self.opened.set()
-                self._annotate(annotator)
-        except QlumenError as error:
-            self.error = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the video must go on
-            self.error = EngineError(f"{type(error).__name__}: {error}")
-        finally:
+    def _work(self) -> None:
+        with self._open() as annotator:
+            self.engine = annotator.engine
+            self.ready = True
             self.opened.set()
-            self.ended.set()
+            self._annotate(annotator)
+        self.ended.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Whatever it is, the video must go on."""
+        self.error = error if isinstance(error, QlumenError) else EngineError(describe(error))
+        self.opened.set()
+        self.ended.set()
 
     def _annotate(self, annotator: Annotator) -> None:
         while not self._given_up:

@@ -1,14 +1,12 @@
 """A source without end, its frames at a steady rate or as fast as they are taken."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.looped import LoopedSource
 
 NS_PER_S = 1_000_000_000
 
@@ -24,13 +22,10 @@ class Playing(Source):
     """
 
     def __init__(self, opened: Callable[[], Source]) -> None:
-        self._opened = opened
-        self._source = opened()
-        self._opener = ThreadPoolExecutor(1, "qlumen-open")
-        self._next: Future[Source] | None = None
-        self._endless = self._rounds()
+        self._looped = LoopedSource(opened)
+        self._endless = self._looped.frames()
         self._first, self._begun_ns, self._period_ns = 0, 0, 0
-        self.info, self.drops = self._source.info, self._source.drops
+        self.info, self.drops = self._looped.source.info, self._looped.drops
         self.index = 0
 
     def pace(self, fps: float | None) -> None:
@@ -50,24 +45,12 @@ class Playing(Source):
             due_ns = self.due_ns(self.index)
             if due_ns is not None:
                 time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
-            frame = replace(next(self._endless), index=self.index)
+            frame = next(frame for frame in self._endless if frame is not None)
+            frame = replace(frame, index=self.index)
             self.index += 1
             yield frame
 
     def close(self) -> None:
         """To be called by the thread that reads, or after it has ended."""
         self._endless.close()
-        self._source.close()
-        self._opener.shutdown()
-        if self._next is not None and self._next.exception() is None:
-            self._next.result().close()
-        self._next = None
-
-    def _rounds(self) -> Generator[Frame]:
-        while True:
-            # Opened aside and early, so that the first frame of a round takes no longer.
-            self._next = self._opener.submit(self._opened)
-            with suppress(TruncatedError):  # what could be read is played again
-                yield from self._source.frames()
-            self._source.close()
-            self._source, self._next = self._next.result(), None
+        self._looped.close()

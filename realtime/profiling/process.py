@@ -19,7 +19,6 @@ MIB = 2**20
 NAME_BYTES = 15
 """Of a thread's name, as the system keeps it."""
 NATIVE = " (native)"
-PYTHON_PREFIX = "qlumen-"
 RECENT_COLLECTIONS = 64
 
 
@@ -165,8 +164,7 @@ def _tasks() -> dict[int, Task]:
         number = int(folder.name)
         with suppress(OSError):  # it has ended meanwhile
             native = (folder / "comm").read_text(encoding="utf-8").strip() + NATIVE
-            name = python.get(number, native).removeprefix(PYTHON_PREFIX)
-            found[number] = Task(name, *_times_ns(folder))
+            found[number] = Task(python.get(number, native), *_times_ns(folder))
     return found
 
 

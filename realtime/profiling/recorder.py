@@ -16,7 +16,7 @@ from qlumen.realtime.latency import (
     LatencyRecorder,
     bin_values_us,
 )
-from qlumen.realtime.profiling.process import PYTHON_PREFIX, name_this_thread
+from qlumen.realtime.profiling.process import name_this_thread
 from qlumen.realtime.profiling.spans import SpanLog
 
 DECODE = "decode"
@@ -97,7 +97,7 @@ class _Thread(threading.local):
     def __init__(self, log: SpanLog | None) -> None:
         name = threading.current_thread().name
         if threading.current_thread() is not threading.main_thread():  # its name is the program's
-            name_this_thread(name.removeprefix(PYTHON_PREFIX))
+            name_this_thread(name)
         self.number, self.cpu_ns = threading.get_native_id(), time.thread_time_ns()
         if log is not None:
             log.threads[self.number] = name

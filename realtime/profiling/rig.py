@@ -11,17 +11,16 @@ from typing import TypeVar
 import numpy as np
 
 from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels import planes
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.profiling.playing import Playing
 from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.replay.allocator import keep_freed_memory
-from qlumen.realtime.replay.pipeline import Outcome, Pipeline
+from qlumen.realtime.replay.pipeline import Outcome, Pipeline, warm_up
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.null import NullSink
@@ -33,7 +32,6 @@ T = TypeVar("T")
 
 SCENE_FRAMES = 100
 """Of the scene, recorded once and played again and again; fewer if the settings say so."""
-WARM_UP_SIZE_PX = 512
 
 
 class DrawnSink(NullSink):
@@ -99,8 +97,11 @@ class Rig(Closing):
 
         self.source.pace(fps)
         queue_frames = self._settings.pipeline.queue_frames
+        analysis = FrameAnalysis(
+            self.segmenter, self._settings, related=self.source.info.sequence, latency=latency
+        )
         pipeline = Pipeline(
-            self.source, self.segmenter, self._overlay, self._sinks(), latency,
+            self.source, analysis, self._overlay, self._sinks(), latency,
             queue_frames=queue_frames, on_frame=count,
         )  # fmt: skip
         outcome = pipeline.run(frames)
@@ -120,12 +121,9 @@ class Rig(Closing):
 
     def _warm_up(self) -> None:
         info = self.source.info
-        width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
-        black = BgrImage(np.zeros((height, width, 3), np.uint8))
+        analysis = FrameAnalysis(self.segmenter, self._settings, related=info.sequence)
         with native_threads_named("opencv"):
-            self.segmenter.preprocess(black)
-        planes.warm_up()
-        self._overlay.annotate(black, self.segmenter.warm_up((width, height)))
+            warm_up(analysis, self._overlay, info)
 
     def _recorded_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is

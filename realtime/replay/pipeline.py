@@ -1,8 +1,8 @@
 """The video path of a replay: stages in threads, bounded queues between them, no frame lost.
 
-    source -> [queue] -> preprocess, submit -> [queue] -> result, postprocess, overlay
-                                                              |
-                                              [queue] -> sink, one thread each
+    source -> [queue] -> analysis: start -> [queue] -> analysis: finish -> overlay
+                                                                              |
+                                                              [queue] -> sink, one thread each
 
 Every queue makes the stage before it wait. An error in one place ends the others in
 order: frames already decoded are finished and written if the source failed, and sinks
@@ -12,34 +12,39 @@ are closed, so that their files can be read.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from qlumen.errors import QlumenError
-from qlumen.realtime.engines.base import Ticket
-from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis, Started
+from qlumen.realtime.frames import Frame, FrameResult, Judgement
 from qlumen.realtime.latency import END_TO_END, QUEUED, LatencyRecorder, milliseconds
 from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels import planes
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import StageQueue
-from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.system.threads import start
 
 T = TypeVar("T")
+
+WARM_UP_SIZE_PX = 512
+"""Side of the image to warm up with where the source's size is unknown."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A frame on its way, with the nanoseconds each stage took, and when it came and was
-    taken by the engine."""
+    """A frame on its way: when it came, how long its decoding took, and its analysis."""
 
     frame: Frame
-    spans_ns: dict[str, int]
+    decode_ns: int
     ready_ns: int
-    ticket: Ticket | None = None
-    submitted_ns: int = 0
+    started: Started | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +72,15 @@ class Outcome:
     error: QlumenError | None
 
 
+def warm_up(analysis: FrameAnalysis, overlay: Overlay, info: SourceInfo) -> None:
+    """Run every stage at the source's frame size, so that no frame pays for compiling."""
+    width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
+    planes.warm_up()
+    analysis.warm_up((width, height))
+    black = BgrImage(np.zeros((height, width, 3), np.uint8))
+    overlay.annotate(black, analysis.segmenter.warm_up((width, height)))
+
+
 class Pipeline:
     """Runs once. `sinks` are named for the latency table; they are closed at the end.
 
@@ -77,7 +91,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        segmenter: Segmenter,
+        analysis: FrameAnalysis,
         overlay: Overlay,
         sinks: Sequence[tuple[str, Sink]],
         latency: LatencyRecorder,
@@ -85,10 +99,10 @@ class Pipeline:
         queue_frames: int = 2,
         on_frame: Callable[[int], None] = lambda done: None,
     ) -> None:
-        self._source, self._segmenter, self._overlay = source, segmenter, overlay
+        self._source, self._analysis, self._overlay = source, analysis, overlay
         self._sinks, self._latency, self._on_frame = sinks, latency, on_frame
         self._decoded: StageQueue[_Job] = StageQueue(queue_frames)
-        self._in_flight: StageQueue[_Job] = StageQueue(segmenter.engine.requests)
+        self._in_flight: StageQueue[_Job] = StageQueue(analysis.segmenter.engine.requests)
         self._finished: list[StageQueue[_Finished]] = [StageQueue(queue_frames) for _ in sinks]
         self._draws = any(sink.wants_overlay for _, sink in sinks)
         self._stopping = threading.Event()
@@ -144,8 +158,9 @@ class Pipeline:
             frame = next(frames, None)
             if frame is None:
                 return
-            job = _Job(frame, {}, time.monotonic_ns())
-            self._spent("decode", job, started, job.ready_ns)
+            ready = time.monotonic_ns()
+            job = _Job(frame, ready - started, ready)
+            self._latency.span("decode", frame.index, started, ready)
             if not self._decoded.put(job):
                 return
             count += 1
@@ -153,16 +168,10 @@ class Pipeline:
     def _submit(self) -> None:
         try:
             for job in self._decoded:
-                started = time.monotonic_ns()
-                self._waited("preprocess", job.frame, job.ready_ns, started)
-                picture = self._segmenter.preprocess(job.frame.pixels)
-                prepared = time.monotonic_ns()
-                self._spent("preprocess", job, started, prepared)
-                job.ticket = self._segmenter.engine.submit(picture)
-                job.submitted_ns = time.monotonic_ns()
-                self._waited("inference", job.frame, prepared, job.submitted_ns)
+                self._wait("analysis", job.frame, job.ready_ns, time.monotonic_ns())
+                job.started = self._analysis.start(job.frame)
                 if not self._in_flight.put(job):
-                    job.ticket.discard()
+                    job.started.discard()
                     return
         finally:
             self._in_flight.close()
@@ -170,8 +179,8 @@ class Pipeline:
     def _finish(self) -> int:
         done = 0
         try:
-            for job in self._in_flight:
-                finished = _Finished(self._finish_one(job), time.monotonic_ns())
+            for job, judgement in self._analysis.finish_all(self._jobs_in_flight()):
+                finished = _Finished(self._finish_one(job, judgement), time.monotonic_ns())
                 if not all(queue.put(finished) for queue in self._finished):
                     break
                 done += 1
@@ -181,33 +190,29 @@ class Pipeline:
                 queue.close()
         return done
 
-    def _finish_one(self, job: _Job) -> FrameResult:
-        assert job.ticket is not None
-        probability = job.ticket.result()
-        inferred = time.monotonic_ns()
-        self._spent("inference", job, job.submitted_ns, inferred)
-        segmentation = self._segmenter.finish(job.frame, probability)
-        processed = time.monotonic_ns()
-        self._spent("postprocess", job, inferred, processed)
-        pixels = job.frame.pixels
-        annotated = self._overlay.annotate(pixels, segmentation) if self._draws else None
-        ended = time.monotonic_ns()
-        self._spent("overlay", job, processed, ended)
-        self._latency.span(END_TO_END, job.frame.index, job.ready_ns, ended)
-        spent = milliseconds(job.spans_ns)
-        return FrameResult(job.frame, segmentation, annotated, spent)
+    def _jobs_in_flight(self) -> Iterator[tuple[_Job, Started]]:
+        for job in self._in_flight:
+            assert job.started is not None
+            yield job, job.started
 
-    def _spent(self, stage: str, job: _Job, begin_ns: int, end_ns: int) -> None:
-        job.spans_ns[stage] = end_ns - begin_ns
-        self._latency.span(stage, job.frame.index, begin_ns, end_ns)
+    def _finish_one(self, job: _Job, judgement: Judgement) -> FrameResult:
+        frame, started = job.frame, job.started
+        assert started is not None
+        annotated = None
+        if self._draws:
+            annotated = self._overlay.annotate(frame.pixels, judgement.segmentation)
+            started.clock.lap("overlay")
+        self._latency.span(END_TO_END, frame.index, job.ready_ns, started.clock.since_ns)
+        spans = milliseconds({"decode": job.decode_ns} | started.clock.spans_ns)
+        return FrameResult(frame, judgement.segmentation, annotated, spans, judgement=judgement)
 
-    def _waited(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
+    def _wait(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
         self._latency.span(QUEUED + stage, frame.index, begin_ns, end_ns)
 
     def _write(self, name: str, sink: Sink, queue: "StageQueue[_Finished]") -> None:
         for finished in queue:
             frame, started = finished.result.frame, time.monotonic_ns()
-            self._waited(name, frame, finished.at_ns, started)
+            self._wait(name, frame, finished.at_ns, started)
             sink.write(finished.result)
             self._latency.span(name, frame.index, started, time.monotonic_ns())
             self._written[name] += 1
@@ -217,9 +222,7 @@ class Pipeline:
             self._guarded(sink.close)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(work,), name=f"qlumen-{name}")
-        thread.start()
-        return thread
+        return start(name, partial(self._guarded, work), daemon=False)
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:
@@ -242,5 +245,5 @@ class Pipeline:
         for queue in self._finished:
             queue.close()
         for job in self._in_flight.abort():
-            if job.ticket:
-                job.ticket.discard()
+            if job.started:
+                job.started.discard()

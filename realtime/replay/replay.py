@@ -6,28 +6,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
 from rich.console import Console
 
 from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels import planes
-from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.replay.allocator import keep_freed_memory
 from qlumen.realtime.replay.outputs import Outputs, check_outputs, open_sinks
-from qlumen.realtime.replay.pipeline import Pipeline
+from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.choose import input_files, open_source
 from qlumen.system.exits import INTERRUPTED
 from qlumen.system.progress import progress_bar
-
-WARM_UP_SIZE_PX = 512
-"""Side of the picture to warm up with where the source's size is unknown."""
 
 
 def replay(
@@ -52,15 +47,16 @@ def replay(
         source = stack.enter_context(open_source(location, settings))
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
+        analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)
         overlay = Overlay(**settings.overlay.model_dump())
         with console.status("preparing the engine and the kernels"):
-            _warm_up(segmenter, overlay, source.info)
+            warm_up(analysis, overlay, source.info)
         sinks = open_sinks(outputs, source.info, settings, stack)
         expected = _expected(source, limit)
         show = stack.enter_context(progress_bar("replay", expected, "frames", console))
         pipeline = Pipeline(
             source,
-            segmenter,
+            analysis,
             overlay,
             sinks,
             latency,
@@ -81,15 +77,6 @@ def replay(
             settings=settings,
         )
     return summary.written_to(outputs.json) if outputs.json else summary
-
-
-def _warm_up(segmenter: Segmenter, overlay: Overlay, info: SourceInfo) -> None:
-    """Run every stage once at the source's frame size, so that no frame pays for compiling."""
-    width, height = info.width or WARM_UP_SIZE_PX, info.height or WARM_UP_SIZE_PX
-    black = BgrImage(np.zeros((height, width, 3), np.uint8))
-    planes.warm_up()
-    segmenter.preprocess(black)
-    overlay.annotate(black, segmenter.warm_up((width, height)))
 
 
 def _expected(source: Source, limit: int | None) -> int | None:

@@ -11,6 +11,7 @@ from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config.outputs import ReportSettings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.report.card import sections
+from qlumen.realtime.report.conditions import LOOKS
 from qlumen.realtime.report.facts import ConditionRow, Facts, LatencyRow, Row, Span
 from qlumen.realtime.report.lesions import mean_step_s, most_seen, track_facts
 from qlumen.realtime.report.times import clock, percent, size_on_disk
@@ -21,14 +22,6 @@ from qlumen.realtime.review.review import Review
 MAX_NOTES = 8
 MAX_POINTS = 600
 """Of a curve over the whole recording."""
-LABELS = {
-    Condition.CLEAR: "clear",
-    Condition.BLURRED: "blurred",
-    Condition.RED_OUT: "lens on the wall",
-    Condition.OVEREXPOSED: "overexposed",
-    Condition.UNDEREXPOSED: "underexposed",
-    Condition.OUT_OF_BODY: "out of the body",
-}
 STAGES = {
     "decode": "decoding",
     "preprocess": "preprocessing",
@@ -60,6 +53,7 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
     manifest = review.manifest
     return Facts(
         title="Colonoscopy recording: what was found",
+        recording=manifest.source.name,
         institution=settings.institution,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         persons=(),
@@ -152,9 +146,9 @@ def _conditions(review: Review, step_s: float) -> Iterator[tuple[Condition, Span
 
 def _quality(review: Review) -> Iterator[ConditionRow]:
     counts = Counter(record.condition for record in review.frames)
-    for condition, label in LABELS.items():
+    for condition, look in LOOKS.items():
         count = counts[condition]
-        yield ConditionRow(condition, label, count, count / len(review.frames))
+        yield ConditionRow(condition, look.label, count, count / len(review.frames))
 
 
 def _latency(summary: dict[str, Any]) -> Iterator[LatencyRow]:

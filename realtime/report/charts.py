@@ -5,20 +5,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from qlumen.realtime.frames import Condition
+from qlumen.realtime.report.conditions import LOOKS
 from qlumen.realtime.report.facts import Facts, Span, TrackFacts
 from qlumen.realtime.report.times import clock
 
 INK, MUTED, GRID, PAPER = "#1b2530", "#5b6772", "#dde3e8", "#f3f6f8"
 ACCENT, ACCENT_LIGHT = "#0072b2", "#a9cfe6"
-CONDITION_COLOURS = {
-    Condition.CLEAR: "#cfd8de",
-    Condition.BLURRED: "#e69f00",
-    Condition.RED_OUT: "#d55e00",
-    Condition.OVEREXPOSED: "#f0e442",
-    Condition.UNDEREXPOSED: "#3b4650",
-    Condition.OUT_OF_BODY: "#cc79a7",
-}
-"""Okabe and Ito's colours, which the colour-blind tell apart, and two greys."""
 LABEL_WIDTH = 52.0
 ROW_HEIGHT, BAR_HEIGHT = 15.0, 9.0
 AXIS_HEIGHT = 18.0
@@ -173,7 +165,7 @@ def _condition_bar(facts: Facts, scale: _Scale, top: float) -> Iterator[Shape]:
     yield Text(0, y + BAR_HEIGHT - 1.5, "Picture", SMALL, MUTED)
     ordered = sorted(facts.conditions, key=lambda one: one[0] is not Condition.CLEAR)
     for condition, span in ordered:
-        yield scale.bar(span, y, BAR_HEIGHT, CONDITION_COLOURS[condition])
+        yield scale.bar(span, y, BAR_HEIGHT, LOOKS[condition].on_paper)
 
 
 def _levels(scale: _Scale, top: float, bottom: float) -> Iterator[Shape]:

@@ -18,6 +18,7 @@ from qlumen.realtime.report.coco import mask_of
 from qlumen.realtime.report.facts import RESEARCH
 from qlumen.realtime.review.records import Manifest, StoredFrame
 from qlumen.realtime.sinks.base import Sink
+from qlumen.system.files import replacing
 
 try:
     import highdicom
@@ -159,11 +160,5 @@ class DicomFolder(Sink):
         )
 
     def _save(self, dataset: highdicom.base.SOPClass, name: str) -> None:
-        path = self._folder / name
-        part = path.with_name(f".{name}.part")
-        try:
+        with replacing(self._folder / name) as part:
             dataset.save_as(part)
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SinkError(f"{path} cannot be written: {error.strerror}") from None

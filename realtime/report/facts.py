@@ -61,6 +61,7 @@ class ConditionRow:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Attributes:
+    recording: its file's name.
     persons: patient and operator; empty unless asked for. `BLANK` values are lines.
     headline: value and label of the figures that stand first.
     span: of the recording; None for stills.
@@ -71,6 +72,7 @@ class Facts:
     """
 
     title: str
+    recording: str
     institution: str
     created: str
     persons: tuple[Row, ...]

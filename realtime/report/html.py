@@ -5,7 +5,8 @@ import base64
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from qlumen.realtime.report.charts import CONDITION_COLOURS, score_chart, sparkline, timeline
+from qlumen.realtime.report.charts import score_chart, sparkline, timeline
+from qlumen.realtime.report.conditions import LOOKS
 from qlumen.realtime.report.facts import RESEARCH, Facts, TrackFacts
 from qlumen.realtime.report.svg import svg
 
@@ -27,7 +28,7 @@ def html(facts: Facts) -> str:
     return environment.get_template("report.html.j2").render(
         facts=facts,
         research=RESEARCH,
-        colours=CONDITION_COLOURS,
+        looks=LOOKS,
         drawings={name: Markup(svg(one)) if one else "" for name, one in drawings.items()},
         cards=[(track, _data_uri(track.picture), _spark(track)) for track in facts.tracks],
     )

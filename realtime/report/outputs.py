@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from pathlib import Path
 
-from qlumen.errors import SinkError
 from qlumen.realtime.config.outputs import ReportSettings
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.report.best import BestFrames, best_frames
@@ -22,8 +20,8 @@ from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sinks.masks import MaskWriter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.tracking.motion import filled
-from qlumen.system.files import write_json
+from qlumen.realtime.tracking.findings import fill_findings
+from qlumen.system.files import write_bytes, write_json
 
 Tell = Callable[[int, int | None], None]
 
@@ -48,17 +46,17 @@ def write_all(
     if outputs.needs_recording:
         check_recording(review)
     if outputs.csv:
-        _write(outputs.csv, findings_csv(review, findings).encode())
+        write_bytes(outputs.csv, findings_csv(review, findings).encode())
     if outputs.coco:
         write_json(outputs.coco, coco(review, findings))
     if outputs.html or outputs.pdf:
         facts = gather(review, findings, chosen).with_persons(patient, operator)
         if outputs.html:
-            _write(outputs.html, html(facts).encode())
+            write_bytes(outputs.html, html(facts).encode())
         if outputs.pdf:
             from qlumen.realtime.report.pdf.document import pdf
 
-            _write(outputs.pdf, pdf(facts))
+            write_bytes(outputs.pdf, pdf(facts))
     if outputs.events:
         with EventsWriter(outputs.events) as events:
             for record in records(review, findings):
@@ -66,7 +64,7 @@ def write_all(
     if outputs.masks:
         with MaskWriter(outputs.masks) as masks:
             for record in records(review, findings):
-                masks.add(record, filled(record.findings, record.size))
+                masks.add(record, fill_findings(record.findings, record.size))
     if outputs.needs_recording:
         count = len(review.frames)
         sinks = list(_drawn_sinks(review, findings, outputs, patient or ""))
@@ -103,14 +101,3 @@ def _info(review: Review) -> SourceInfo:
     source = review.manifest.source
     rate = Fraction(source.fps) if source.fps else None
     return SourceInfo(source.name, None, None, rate, len(review.frames), source.sequence)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SinkError(f"{path} cannot be written: {error.strerror}") from None

@@ -5,19 +5,28 @@ from fractions import Fraction
 from pathlib import Path
 
 from qlumen.errors import ReviewError
-from qlumen.realtime.frames import NO_MAP, FrameRecord, FrameResult, Segmentation
+from qlumen.realtime.frames import FrameRecord, FrameResult
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.recording import hashed, open_recording
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.tracking.motion import filled
+from qlumen.realtime.tracking.findings import segment_findings
 
 
 def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
     """The review's frames with their findings."""
-    for stored, found in zip(review.frames, findings.frames, strict=True):
-        time_base = Fraction(stored.time_base)
-        yield FrameRecord(stored.index, stored.pts, time_base, stored.size, found, name=stored.name)
+    rows = zip(review.frames, findings.frames, findings.followed, strict=True)
+    for stored, found, tracks in rows:
+        yield FrameRecord(
+            stored.index,
+            stored.pts,
+            Fraction(stored.time_base),
+            stored.size,
+            found,
+            name=stored.name,
+            condition=stored.condition,
+            tracks=tracks,
+        )
 
 
 def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
@@ -37,7 +46,7 @@ def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
                     f"frame {frame.index} is not the one that was reviewed; review the "
                     "recording again"
                 )
-            segmentation = Segmentation(filled(found, stored.size), found, NO_MAP)
+            segmentation = segment_findings(found, stored.size)
             yield FrameResult(frame, segmentation, overlay.annotate(frame.pixels, segmentation))
 
 

@@ -1,16 +1,20 @@
 """Findings and tracks of a review at any thresholds, made from the stored maps alone."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qlumen.realtime.frames import Condition, Finding
+from qlumen.networks.bundle import Thresholds
+from qlumen.realtime.analysis.interpret import Interpreter
+from qlumen.realtime.analysis.look_ahead import LookAhead
+from qlumen.realtime.analysis.observe import Lap, ignore_laps
+from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.frames import Finding, Judgement, Observation, Track
 from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.review.records import StoredFrame, Thresholds
+from qlumen.realtime.review.records import StoredFrame
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.segmentation.postprocess import Postprocessor
-from qlumen.realtime.tracking.motion import filled
-from qlumen.realtime.tracking.tracks import Tracker
+from qlumen.realtime.tracking.findings import fill_findings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +30,7 @@ class ReviewedTrack:
     """One lesion over time. In stills, which have no time: one finding.
 
     Attributes:
-        number: from 1 without gaps, in the order of appearance.
+        number: from 1, in the order of appearance; those that got no alarm have one, too.
         sightings: in order of time; never empty.
         best: that with the largest score x area.
     """
@@ -40,19 +44,21 @@ class ReviewedTrack:
 class Findings:
     """Attributes:
     thresholds: that they were made with.
-    frames: the findings of each frame, largest first, as a replay finds them.
+    frames: the findings that are shown of each frame, largest first, as in a replay.
+    followed: the lesions followed in each frame, with and without an alarm.
     tracks: lesions that held for as long as the alarm hold asks.
     brief: followed for less long, and so no track.
     """
 
     thresholds: Thresholds
     frames: tuple[tuple[Finding, ...], ...]
+    followed: tuple[tuple[Track, ...], ...]
     tracks: tuple[ReviewedTrack, ...]
     brief: int
 
     def mask(self, place: int, size: tuple[int, int]) -> Mask:
         """The findings of a frame of (width, height): `(H, W) uint8` of 0 and 1."""
-        return filled(self.frames[place], size)
+        return fill_findings(self.frames[place], size)
 
 
 def find(
@@ -63,9 +69,8 @@ def find(
 ) -> Findings:
     """Find lesions and follow them, at `thresholds`, or those the review was made with.
 
-    Each frame's findings are those of the post-processing on the stored map, without
-    smoothing, as in a replay. Tracks are made as in live video, with its alarm hold, of the
-    findings on frames that can be judged. `stop` ends it early, with what was found so far.
+    Frames, findings and tracks are those of a replay, and of live video that leaves no frame
+    out. `stop` ends it early, with what was found so far.
 
     Raises:
         ConfigError: low above high.
@@ -73,55 +78,44 @@ def find(
     """
     wanted = thresholds or review.manifest.thresholds
     postprocess = Postprocessor(**wanted.model_dump())
-    follower = _Follower(review)
-    frames = []
-    for place in range(len(review.frames)):
+    frames: list[tuple[Finding, ...]] = []
+    followed: list[tuple[Track, ...]] = []
+    sightings: dict[int, list[Sighting]] = {}
+    alarmed: set[int] = set()
+    for place, judgement in _make_interpreter(review, postprocess).interpret_all(_read(review)):
         if stop is not None and stop.is_set():
             break
-        findings = postprocess(review.probability(place), review.geometry(place)).findings
-        follower.take(place, findings)
-        frames.append(findings)
-        on_frame(place + 1)
-    return Findings(wanted, tuple(frames), *follower.tracks())
-
-
-class _Follower:
-    """Collects what belongs together."""
-
-    def __init__(self, review: Review) -> None:
-        self._review = review
-        self._sequence = review.manifest.source.sequence
-        settings = review.settings.temporal.model_dump(exclude={"smoothing"})
-        self._tracker = Tracker(**settings)
-        self._sightings: dict[int, list[Sighting]] = {}
-        self._alarmed: set[int] = set()
-
-    def take(self, place: int, findings: Sequence[Finding]) -> None:
-        record = self._review.frames[place]
-        if not self._sequence:
-            self._take_still(place, findings)
-            return
-        flow = self._review.flow(place)
-        if place and flow is None:
-            self._tracker.reset()
-        judged = findings if record.condition is Condition.CLEAR else ()
-        for track in self._tracker.update(judged, record.time_s, flow, record.size):
-            if any(track.finding is one for one in judged):
-                self._sightings.setdefault(track.number, []).append(Sighting(place, track.finding))
+        tracks = judgement.tracks if review.related else _number(judgement, len(sightings))
+        frames.append(judgement.segmentation.findings)
+        followed.append(judgement.tracks)
+        for track in tracks:
+            if track.seen:
+                sightings.setdefault(track.number, []).append(Sighting(place, track.finding))
             if track.alarm:
-                self._alarmed.add(track.number)
+                alarmed.add(track.number)
+        on_frame(place + 1)
+    lesions = tuple(_track(number, sightings[number]) for number in sorted(alarmed))
+    brief = len(sightings) - len(alarmed)
+    return Findings(wanted, tuple(frames), tuple(followed), lesions, brief)
 
-    def tracks(self) -> tuple[tuple[ReviewedTrack, ...], int]:
-        """Those with an alarm, and how many had none."""
-        shown = [self._sightings[number] for number in sorted(self._alarmed)]
-        numbered = (_track(number, found) for number, found in enumerate(shown, start=1))
-        return tuple(numbered), len(self._sightings) - len(shown)
 
-    def _take_still(self, place: int, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            number = len(self._sightings) + 1
-            self._sightings[number] = [Sighting(place, finding)]
-            self._alarmed.add(number)
+def _make_interpreter(review: Review, postprocess: Postprocessor) -> Interpreter | LookAhead:
+    settings, fit = review.settings, review.manifest.fit
+    if not review.related:
+        return Interpreter(postprocess, fit, None)
+    kind = LookAhead if settings.analysis.look_ahead else Interpreter
+    return kind(postprocess, fit, settings.temporal)
+
+
+def _read(review: Review) -> Iterator[tuple[int, Observation, Probability | None, Lap]]:
+    for place in range(len(review.frames)):
+        yield place, review.observation(place), review.probability(place), ignore_laps
+
+
+def _number(judgement: Judgement, before: int) -> tuple[Track, ...]:
+    """Make each finding of an image that is not related to others a track of its own."""
+    found = judgement.segmentation.findings
+    return tuple(Track(before + i, one, 0.0, True, True) for i, one in enumerate(found, start=1))
 
 
 def _track(number: int, sightings: Sequence[Sighting]) -> ReviewedTrack:

@@ -9,16 +9,14 @@ from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from qlumen.errors import NoFramesError
-from qlumen.networks.bundle import CARD, Bundle, read_bundle
+from qlumen.errors import ConfigError, NoFramesError
+from qlumen.networks.bundle import CARD, Bundle, Thresholds, read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.replay.pipeline import Pipeline
+from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.review.intake.limits import BoundedSource, Limits
 from qlumen.realtime.review.recording import hashed, open_recording
@@ -27,15 +25,12 @@ from qlumen.realtime.review.records import (
     Manifest,
     ModelRecord,
     SourceRecord,
-    Thresholds,
 )
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
 
 Progress = Callable[[int, int | None], None]
-WARM_UP_SIZE_PX = 512
-"""Side of the picture to warm up with where the source's size is unknown."""
 
 
 def process(
@@ -68,18 +63,23 @@ def process(
         source: Source = stack.enter_context(open_recording(location, settings))
         if limits is not None:
             source = BoundedSource(source, limits)
+        if source.info.sequence and not settings.analysis.temporal:
+            raise ConfigError(
+                "analysis.temporal=false judges each frame for itself, and a review follows "
+                "lesions over time; leave the setting out, or use `qlumen replay`"
+            )
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
-        size = source.info.width or WARM_UP_SIZE_PX, source.info.height or WARM_UP_SIZE_PX
-        segmenter.preprocess(BgrImage(np.zeros((*size[::-1], 3), np.uint8)))
-        segmenter.warm_up(size)
-        writer = ReviewWriter(folder, settings, sequence=source.info.sequence)
+        analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)
+        overlay = Overlay(**settings.overlay.model_dump())
+        warm_up(analysis, overlay, source.info)
+        writer = ReviewWriter(folder, settings)
         stack.callback(writer.close)
         expected = source.info.frame_count
         pipeline = Pipeline(
             source,
-            segmenter,
-            Overlay(**settings.overlay.model_dump()),
+            analysis,
+            overlay,
             [("review", writer)],
             latency,
             queue_frames=settings.pipeline.queue_frames,

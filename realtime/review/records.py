@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.frames import Condition
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "review.json"
 FRAMES = "frames.jsonl"
 MAPS = "maps.bin"
@@ -35,9 +36,12 @@ class StoredFrame(_Record):
         pts, time_base: see `Frame`; the time base as in `1/12800`.
         name: of its file, where the source is a folder or a single image.
         field_px: pixels of the endoscope's visible field.
-        map, flow, picture: where they lie. `flow` leads from the frame before to this one;
-            None where nothing can be carried over.
+        field_box, field_mask: of the field; no mask: the whole box.
+        judged: whether the network judged it; then it has a map.
+        map, flow, picture, field_mask: where they lie. `flow` leads from the frame before to
+            this one; None where nothing is carried over.
         flow_size: columns and rows.
+        elapsed_s: seconds since the frame before; 0 where nothing is carried over.
     """
 
     index: Count
@@ -48,9 +52,13 @@ class StoredFrame(_Record):
     name: str = ""
     condition: Condition
     field_px: Count
-    map: Place
+    field_box: tuple[Count, Count, Count, Count]
+    field_mask: Place | None
+    judged: bool
+    map: Place | None
     flow: Place | None
     flow_size: tuple[Side, Side] | None
+    elapsed_s: Annotated[float, Field(ge=0)]
     picture: Place
 
     @property
@@ -93,12 +101,6 @@ class ModelRecord(_Record):
     created: str
     circuit: str | None
     card: str
-
-
-class Thresholds(_Record):
-    low: float = Field(gt=0, lt=1)
-    high: float = Field(gt=0, lt=1)
-    min_area_fraction: float = Field(ge=0, lt=1)
 
 
 class Manifest(_Record):

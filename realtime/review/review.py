@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from qlumen.errors import ReviewError
+from qlumen.realtime.analysis.packing import unpack_flow, unpack_map, unpack_mask
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.field import whole_field
+from qlumen.realtime.frames import Field, Observation
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.blobs import BlobFile
-from qlumen.realtime.review.maps import unpack_flow, unpack_map
 from qlumen.realtime.review.records import (
     FLOWS,
     FORMAT,
@@ -24,8 +26,6 @@ from qlumen.realtime.review.records import (
     Manifest,
     StoredFrame,
 )
-from qlumen.realtime.segmentation.geometry import Geometry
-from qlumen.realtime.tracking.motion import Flow
 from qlumen.system.closing import Closing
 
 
@@ -44,6 +44,8 @@ class Review(Closing):
         self._maps = BlobFile(folder / MAPS)
         self._flows = BlobFile(folder / FLOWS)
         self._pictures = BlobFile(folder / PICTURES)
+        self._field = whole_field((0, 0))
+        self._field_key: tuple[object, ...] = ()
 
     @cached_property
     def settings(self) -> Settings:
@@ -55,20 +57,42 @@ class Review(Closing):
                 f"{self.folder} was made by another version ({_first(error)}); make it again"
             ) from None
 
-    def probability(self, place: int) -> NDArray[np.float32]:
-        """`(h, w) float32`, 0 to 1."""
-        return unpack_map(self._maps.read(self.frames[place].map), self.manifest.map_size)
+    @property
+    def related(self) -> bool:
+        """Whether the frames follow each other in time."""
+        return self.manifest.source.sequence
 
-    def geometry(self, place: int) -> Geometry:
-        """How the frame lies in its map."""
-        return Geometry.of(self.frames[place].size, self.manifest.map_size, self.manifest.fit)
-
-    def flow(self, place: int) -> Flow | None:
-        """The motion from the frame before; None where nothing can be carried over."""
-        record = self.frames[place]
-        if record.flow is None or record.flow_size is None:
+    def probability(self, place: int) -> NDArray[np.float32] | None:
+        """Read the map of the frame's field, `(h, w) float32`, 0 to 1; None: not judged."""
+        stored = self.frames[place].map
+        if stored is None:
             return None
-        return unpack_flow(self._flows.read(record.flow), record.flow_size)
+        return unpack_map(self._maps.read(stored), self.manifest.map_size)
+
+    def observation(self, place: int) -> Observation:
+        """Read what the frame showed before the network judged it, without the thumbnail."""
+        record = self.frames[place]
+        key = (record.size, record.field_box, record.field_mask)
+        if key != self._field_key:
+            self._field, self._field_key = self._read_field(record), key
+        flow = None
+        if record.flow is not None and record.flow_size is not None:
+            flow = unpack_flow(self._flows.read(record.flow), record.flow_size)
+        return Observation(
+            record.size,
+            record.time_s,
+            self._field,
+            record.condition,
+            record.judged,
+            flow,
+            record.elapsed_s,
+        )
+
+    def _read_field(self, record: StoredFrame) -> Field:
+        mask = None
+        if record.field_mask is not None:
+            mask = unpack_mask(self._maps.read(record.field_mask), record.size)
+        return Field(record.field_box, mask)
 
     def picture(self, place: int) -> Image:
         """The frame as it was kept for looking at: reduced, `(h, w, 3) uint8` BGR."""

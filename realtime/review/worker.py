@@ -12,13 +12,13 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from qlumen.errors import QlumenError
+from qlumen.system.threads import start
 
 NICENESS = 10
 """Live video in the parent goes first."""
@@ -57,7 +57,7 @@ def main() -> None:
     """Do one job. The exit code is 0 when it said how it ended."""
     job = Job(**json.loads(sys.stdin.readline()))
     out = _own_output()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start("parent", _end_with_parent)
     _limit(job)
     try:
         result = importlib.import_module(TASKS[job.task]).run(job.arguments, _reporter(out))

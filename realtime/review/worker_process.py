@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from qlumen.errors import WorkerError
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.worker import Job
+from qlumen.system.threads import start
 
 START = "from qlumen.realtime.review.worker import main; main()"
 POLL_S = 0.2
@@ -61,8 +61,7 @@ class Running:
             env=os.environ | {"OPENCV_IO_MAX_IMAGE_PIXELS": str(limits.max_pixels)},
         )
         self._send(job)
-        self._reader = threading.Thread(target=self._read, name="qlumen-worker", daemon=True)
-        self._reader.start()
+        self._reader = start("worker", self._read)
 
     @property
     def progress(self) -> Progress:

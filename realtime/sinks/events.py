@@ -36,10 +36,10 @@ class EventsWriter(Sink[Recordable]):
     (`chain`), and `last_hash` is that of the newest; `qlumen verify` reads them back.
 
     A frame's line has `frame` (0-based), `time_s`, `findings` (list of `box`
-    [x0, y0, x1, y1] in px, `score`, `area_px`, `contour` [[x, y], ...] in px),
-    `stages_ms`, and `name` where the source is one of single images. On live video it
-    also has `ai`, `annotated_frame`, `annotation_age_ms`, `condition`, `signal`,
-    `overlay` and `tracks` (list of `number`, `box`, `score`, `alarm`, `new`, `since_s`).
+    [x0, y0, x1, y1] in px, `score`, `area_px`, `contour` [[x, y], ...] in px), `condition`,
+    `tracks` (list of `number`, `box`, `score`, `alarm`, `new`, `since_s`), `stages_ms`, and
+    `name` where the source is one of single images. On live video it also has `ai`,
+    `annotated_frame`, `annotation_age_ms`, `signal` and `overlay`.
     A note's line has `event`, `at` (wall clock, ISO 8601, UTC) and what it is given.
     Figures that are not finite become null.
 
@@ -161,6 +161,9 @@ def event(record: FrameRecord) -> dict[str, object]:
     line["stages_ms"] = {
         stage: _rounded(ms, STAGE_DIGITS) for stage, ms in record.stages_ms.items()
     }
+    if record.condition is not None:
+        line["condition"] = record.condition
+        line["tracks"] = [_track(track) for track in record.tracks]
     return line | _live(record.live) if record.live else line
 
 
@@ -179,10 +182,8 @@ def _live(live: LiveState) -> dict[str, object]:
         "ai": live.ai,
         "annotated_frame": None if live.annotated_frame is None else int(live.annotated_frame),
         "annotation_age_ms": None if age_ms is None else _rounded(age_ms, STAGE_DIGITS),
-        "condition": live.condition,
         "signal": bool(live.signal),
         "overlay": bool(live.overlay),
-        "tracks": [_track(track) for track in live.tracks],
     }
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameRecord
+from qlumen.system.files import write_bytes
 
 
 class PngFolder:
@@ -31,7 +32,7 @@ class PngFolder:
         try:
             self.path.mkdir(exist_ok=True)
         except OSError as error:
-            raise _error(self.path, error) from error
+            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise SinkError(f"no permission to write into {self.path}; choose another folder")
 
@@ -40,15 +41,9 @@ class PngFolder:
     ) -> Path:
         """Store `(H, W)` or `(H, W, 3) uint8` BGR, as `name` if given; returns where."""
         path = self.path / (name or self._name(frame))
-        part = path.with_name(f".{path.name}.part")
         # cv2.imwrite reports neither a full disk nor a name it cannot open.
         encoded = cv2.imencode(".png", image)[1]
-        try:
-            part.write_bytes(encoded.data)
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise _error(path, error) from error
+        write_bytes(path, encoded.data)
         return path
 
     def _name(self, frame: Frame | FrameRecord) -> str:
@@ -57,7 +52,3 @@ class PngFolder:
         stem = Path(frame.name).stem
         owner = self._used.setdefault(stem, frame.name)
         return f"{stem if owner == frame.name else frame.name}.png"
-
-
-def _error(path: Path, error: OSError) -> SinkError:
-    return SinkError(f"{path} cannot be written: {error.strerror}")

@@ -163,6 +163,7 @@ class Recorder(VideoFile):
         return Muxing.mp4(time_base)
 
     def _growing(self) -> Path:
+        # Not `system.files.replacing`, which removes the part: a recording's part can be played.
         return self._path.with_name(f".{self._path.name}.part")
 
 

@@ -1,0 +1,1 @@
+"""Where frames come from: files, folders, cameras, the network and made-up scenes."""

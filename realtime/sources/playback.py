@@ -1,17 +1,15 @@
 """Recordings and made pictures as live sources: each frame when its time has come."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
-from qlumen.errors import TruncatedError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, StopFlag
+from qlumen.realtime.sources.looped import LoopedSource
 
 NS_PER_S = 1_000_000_000
 ASSUMED_STEP_S = Fraction(1, 25)
@@ -34,13 +32,9 @@ class PacedSource(LiveSource):
     """
 
     def __init__(self, opened: Callable[[], Source], *, loop: bool = False) -> None:
-        self._opened, self._loop = opened, loop
+        self._looped = LoopedSource(opened, loop=loop)
         self._stop = StopFlag()
-        self.drops = Counter()
-        self._opener = ThreadPoolExecutor(1, "qlumen-open")
-        self._next: Future[Source] | None = None
-        self._source = self._counted(opened())
-        self.info = self._source.info
+        self.info, self.drops = self._looped.source.info, self._looped.drops
         self._step_s = 1 / self.info.fps if self.info.fps else ASSUMED_STEP_S
 
     def arrivals(self) -> Iterator[Frame]:
@@ -64,22 +58,12 @@ class PacedSource(LiveSource):
 
     def close(self) -> None:
         """To be called by the thread that reads, or after it has ended."""
-        self._source.close()
-        self._opener.shutdown()
-        if self._next is not None and self._next.exception() is None:
-            self._next.result().close()
-        self._next = None
-
-    def _counted(self, source: Source) -> Source:
-        """The source, made to count its drops with those of the rounds before."""
-        self.drops.update(source.drops)
-        source.drops = self.drops
-        return source
+        self._looped.close()
 
     def _timed(self) -> Iterator[tuple[Fraction, Frame]]:
         """Frames of all rounds, with seconds since the first that never go back."""
         time_s, before_s = -self._step_s, None
-        for frame in self._rounds():
+        for frame in self._looped.frames():
             if frame is None:
                 before_s = None
                 continue
@@ -90,23 +74,7 @@ class PacedSource(LiveSource):
             before_s = own_s
             yield time_s, frame
 
-    def _rounds(self) -> Iterator[Frame | None]:
-        """The source's frames, with None before those of each further round."""
-        while True:
-            # Opened early and aside, so that the first frame of a round is not late.
-            self._next = self._opener.submit(self._opened) if self._loop else None
-            try:
-                yield from self._source.frames()
-            except TruncatedError:
-                if not self._loop:
-                    raise
-            if self._next is None:
-                return
-            yield None
-            self._source.close()
-            self._source, self._next = self._counted(self._next.result()), None
-
     def _take_notes(self) -> None:
-        notes = dict.fromkeys((*self.info.notes, *self._source.info.notes))
+        notes = dict.fromkeys((*self.info.notes, *self._looped.source.info.notes))
         if len(notes) > len(self.info.notes):
             self.info = replace(self.info, notes=tuple(notes))

@@ -1,19 +1,16 @@
-"""How the picture moved between two frames, and findings moved along.
+"""How the image moved between two frames.
 
 Motion is estimated on small grey pictures by OpenCV's dense inverse search (Kroeger et al.,
 "Fast optical flow using dense inverse search", 2016). Size and options were chosen on the
 built-in scene, whose truth is known: see `bench/motion.py`.
 """
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.kernels.flow import border_room, move_border, moved_difference, reduce_green
-from qlumen.realtime.frames import Finding, Segmentation
-from qlumen.realtime.pixels.arrays import Box, Image, Mask
+from qlumen.kernels.flow import SAMPLES, moved_difference, reduce_green
+from qlumen.realtime.pixels.base import Pixels
 
 Thumbnail = NDArray[np.uint8]
 """`(h, w)` grey, THUMBNAIL_PX at its longer side, in the frame's proportions."""
@@ -27,6 +24,12 @@ LEAST_SIDE_PX = 32
 CUT_GREY_LEVELS = 25.0
 PATCH_STRIDE_PX = 4
 SEARCH_STEPS = 16
+FLOW_CELLS = 32
+"""Longer side of a reduced flow."""
+FLOW_UNIT = 1 / 256
+"""A step of a reduced flow, in cells."""
+FLOW_RANGE = 32767
+"""Steps of a reduced flow, at most."""
 
 
 class Motion:
@@ -38,12 +41,16 @@ class Motion:
         self._search.setPatchStride(PATCH_STRIDE_PX)
         self._search.setGradientDescentIterations(SEARCH_STEPS)
 
-    def reduce(self, image: Image) -> Thumbnail:
-        """Make the thumbnail of `(H, W, 3) uint8` BGR of any size; smaller ones keep theirs."""
-        height, width = image.shape[:2]
+    def reduce(self, pixels: Pixels) -> Thumbnail:
+        """Make the thumbnail of an image of any size; smaller ones keep theirs."""
+        width, height = pixels.size
         scale = min(1.0, THUMBNAIL_PX / max(height, width))
         small = np.empty((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
-        reduce_green(image, small)
+        rows, columns = (
+            (2 * np.arange(SAMPLES * cells) + 1) * side // (2 * SAMPLES * cells)
+            for cells, side in zip(small.shape, (height, width), strict=True)
+        )
+        reduce_green(pixels.sample(rows, columns), small)
         return small
 
     def flow(self, earlier: Thumbnail, later: Thumbnail) -> Flow:
@@ -61,6 +68,24 @@ class Motion:
         return np.ascontiguousarray(found[: earlier.shape[0], : earlier.shape[1]])
 
 
+def reduce_flow(flow: Flow) -> Flow:
+    """Average a flow over cells, `FLOW_CELLS` along its longer side at most.
+
+    The result is in cells, in multiples of `FLOW_UNIT`: small enough to be stored a frame.
+    """
+    height, width = flow.shape[:2]
+    scale = min(1.0, FLOW_CELLS / max(height, width))
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    y, x = (np.arange(n) * side // n for n, side in ((rows, height), (columns, width)))
+    sums = np.add.reduceat(np.add.reduceat(flow, y, axis=0, dtype=np.float64), x, axis=1)
+    cells = np.outer(np.diff(np.append(y, height)), np.diff(np.append(x, width)))
+    steps = np.rint(
+        np.nan_to_num(sums / cells[..., None]) * (columns / width, rows / height) / FLOW_UNIT
+    )
+    limit = FLOW_RANGE * FLOW_UNIT
+    return np.clip(steps * FLOW_UNIT, -limit, limit).astype(np.float32)
+
+
 def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
     """How badly `flow` explains `later`: mean absolute difference to `earlier`, grey levels.
 
@@ -70,83 +95,6 @@ def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
     return float(moved_difference(earlier, later, flow))
 
 
-def moved(segmentation: Segmentation, flow: Flow) -> Segmentation:
-    """Move a segmentation from its frame to the one that `flow` leads to.
-
-    Findings keep their score, and stay largest first; those that leave the frame are left
-    out. The probability map is the same object as before. The mask is the union of the
-    filled contours. No motion gives the same mask and contours.
-    """
-    height, width = segmentation.mask.shape
-    candidates = (moved_finding(one, flow, (width, height)) for one in segmentation.findings)
-    findings = sorted((one for one in candidates if one is not None), key=_largest_first)
-    return Segmentation(
-        filled(findings, (width, height)), tuple(findings), segmentation.probability
-    )
-
-
-def moved_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> Finding | None:
-    """Move a finding; None if it leaves the frame of (width, height) pixels.
-
-    Each point of the border moves by the flow at its place. What the frame's edge cuts off
-    is lost; if that leaves pieces, the largest is kept.
-    """
-    border = _moved_border(finding.contour, flow, frame_size)
-    left, top = np.maximum(border.min(axis=0), 0).tolist()
-    right, bottom = np.minimum(border.max(axis=0) + 1, frame_size).tolist()
-    if left >= right or top >= bottom:
-        return None
-    patch = _filled_patch(border, (left, top, right, bottom))
-    pieces, _ = cv2.findContours(patch, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    found = [_from_contour(piece, (left, top), finding.score) for piece in pieces]
-    return min(found, key=_largest_first, default=None)
-
-
-def filled(findings: Iterable[Finding], frame_size: tuple[int, int]) -> Mask:
-    """The mask `(height, width) uint8` of the contours of all findings, filled."""
-    mask = np.zeros(frame_size[::-1], np.uint8)
-    for finding in findings:
-        cv2.fillPoly(mask, [finding.contour], 1)
-    return mask
-
-
 def _padded(thumbnail: Thumbnail) -> Thumbnail:
     down, right = (max(0, LEAST_SIDE_PX - side) for side in thumbnail.shape)
     return np.pad(thumbnail, ((0, down), (0, right)), mode="edge") if down or right else thumbnail
-
-
-def _moved_border(
-    contour: NDArray[np.int32], flow: Flow, frame_size: tuple[int, int]
-) -> NDArray[np.int32]:
-    """A point at least every pixel of the flow, none further out than the frame's size."""
-    width, height = frame_size
-    step = max(1, min(width // flow.shape[1], height // flow.shape[0]))
-    border = np.empty((border_room(contour, step), 2), np.int32)
-    move_border(contour, flow, width, height, step, border)
-    return np.clip(border, (-width, -height), (2 * width, 2 * height), dtype=np.int32)
-
-
-def _filled_patch(border: NDArray[np.int32], box: Box) -> Mask:
-    """What a filled border covers in the box. Filled whole and then cut: where OpenCV cuts
-    slanting lines itself, they take other pixels."""
-    corner = border.min(axis=0)
-    width, height = (border.max(axis=0) - corner + 1).tolist()
-    whole = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(whole, [border - corner], 1)
-    left, top, right, bottom = (np.array(box).reshape(2, 2) - corner).ravel().tolist()
-    return np.ascontiguousarray(whole[top:bottom, left:right])
-
-
-def _from_contour(piece: NDArray[np.int32], corner: tuple[int, int], score: float) -> Finding:
-    """OpenCV's contours start at the same pixel as ours and run the other way."""
-    chain = piece.reshape(-1, 2)
-    contour = np.concatenate([chain[:1], chain[:0:-1]]) + np.array(corner, np.int32)
-    x, y, w, h = cv2.boundingRect(piece)
-    solid = np.zeros((h, w), np.uint8)
-    cv2.fillPoly(solid, [chain - (x, y)], 1)
-    left, top = corner[0] + x, corner[1] + y
-    return Finding((left, top, left + w, top + h), score, cv2.countNonZero(solid), contour)
-
-
-def _largest_first(finding: Finding) -> tuple[int, int, int]:
-    return -finding.area_px, finding.box[1], finding.box[0]

@@ -58,33 +58,47 @@ class Smoother:
         """
         if not self._weight:
             return probability
-        odds = _log_odds(probability)
+        odds = log_odds(probability)
         past = self._past
         if flow is not None and past is not None and past.shape == odds.shape:
             weight = self._weight ** (elapsed_s / FRAME_S)
-            odds = self._mixed(past, odds, flow, region, weight)
+            back = np.empty_like(flow)
+            reverse_flow(flow, REVERSE_ROUNDS, back)
+            odds = mix(past, self._past_region, odds, region, back, weight)
         self._past, self._past_region = odds, region
-        return (1 / (1 + np.exp(-odds))).astype(np.float32, copy=False)
+        return from_log_odds(odds)
 
     def reset(self) -> None:
         """Forget the past."""
         self._past = None
 
-    def _mixed(
-        self,
-        past: NDArray[np.float32],
-        now: NDArray[np.float32],
-        flow: Flow,
-        region: Region,
-        weight: float,
-    ) -> NDArray[np.float32]:
-        back, mixed = np.empty_like(flow), np.empty_like(now)
-        reverse_flow(flow, REVERSE_ROUNDS, back)
-        regions = np.array([self._past_region, region], np.float64)
-        mix_moved(past, regions[0], now, regions[1], back, weight, mixed)
-        return mixed
+
+def mix(
+    other: NDArray[np.float32],
+    other_region: Region,
+    now: NDArray[np.float32],
+    region: Region,
+    to_other: Flow,
+    weight: float,
+) -> NDArray[np.float32]:
+    """Mix a map with one of another frame, taken from where each pixel is there.
+
+    Args:
+        to_other: displacements from this frame to the other one.
+        weight: of the other map.
+    """
+    mixed = np.empty_like(now)
+    regions = np.array([other_region, region], np.float64)
+    mix_moved(other, regions[0], now, regions[1], to_other, weight, mixed)
+    return mixed
 
 
-def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+def log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-odds of probabilities, which are limited to 1 - `CERTAIN` to `CERTAIN`."""
     limited = np.clip(np.nan_to_num(probability), 1 - CERTAIN, CERTAIN)
     return np.log(limited / (1 - limited))
+
+
+def from_log_odds(odds: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities, `float32`, of log-odds."""
+    return (1 / (1 + np.exp(-odds))).astype(np.float32, copy=False)

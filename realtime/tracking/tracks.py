@@ -11,7 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Finding, Segmentation, Track
 from qlumen.realtime.pixels.arrays import Box
-from qlumen.realtime.tracking.motion import Flow, filled, moved_finding
+from qlumen.realtime.tracking.findings import largest_first, move_finding, segment_findings
+from qlumen.realtime.tracking.motion import Flow
 
 HOLD_S = 0.24
 RELEASE_S = 0.4
@@ -96,7 +97,7 @@ class Tracker:
         self._last_s, self._last_size = time_s, frame_size
         if flow is not None:
             self._move(flow, frame_size)
-        self._match(sorted(findings, key=_sort_key), time_s)
+        self._match(sorted(findings, key=largest_first), time_s)
         self._known = [one for one in self._known if self._lasts(one, time_s)]
         return tuple(self._track(one, time_s) for one in self._known)
 
@@ -111,7 +112,7 @@ class Tracker:
     def _move(self, flow: Flow, frame_size: tuple[int, int]) -> None:
         kept = []
         for one in self._known:
-            finding = moved_finding(one.finding, flow, frame_size)
+            finding = move_finding(one.finding, flow, frame_size)
             if finding is not None:
                 one.finding = finding
                 kept.append(one)
@@ -131,15 +132,15 @@ class Tracker:
         held = time_s - one.since_s >= self._hold_s - TIME_SLACK_S
         new = held and one.seen_s == time_s and not one.alarm
         one.alarm = one.alarm or new
-        return Track(one.number, one.finding, one.since_s, one.alarm, new)
+        return Track(one.number, one.finding, one.since_s, one.alarm, new, one.seen_s == time_s)
 
 
-def shown(tracks: Sequence[Track], segmentation: Segmentation) -> Segmentation:
-    """What is to be drawn: the findings of the tracks with alarm, largest first, in a mask of
-    the size of `segmentation`'s, and its probability map."""
-    findings = sorted((one.finding for one in tracks if one.alarm), key=_sort_key)
-    mask = filled(findings, segmentation.mask.shape[::-1])
-    return Segmentation(mask, tuple(findings), segmentation.probability)
+def select_alarms(
+    tracks: Sequence[Track], frame_size: tuple[int, int], probability: NDArray[np.float32]
+) -> Segmentation:
+    """Select what is to be drawn: the findings of the tracks with alarm, largest first."""
+    findings = (one.finding for one in tracks if one.alarm)
+    return segment_findings(findings, frame_size, probability)
 
 
 def pair_costs(
@@ -179,8 +180,3 @@ class _Known:
     since_s: float
     seen_s: float
     alarm: bool = False
-
-
-def _sort_key(finding: Finding) -> tuple[int, Box, float, bytes]:
-    """Larger first, and never the order of the caller."""
-    return -finding.area_px, finding.box, finding.score, finding.contour.tobytes()

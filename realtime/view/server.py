@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from qlumen.errors import QlumenError, UsageError
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 MAX_CONNECTIONS = 200
 """More are answered as too many (503)."""
@@ -72,7 +73,7 @@ class Server(Closing):
             ssl_keyfile=key,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="view-server", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Return when it answers.
@@ -80,7 +81,7 @@ class Server(Closing):
         Raises:
             QlumenError: it does not come up.
         """
-        self._thread.start()
+        self._thread = start("server", lambda: self._server.run(sockets=[self._listener]))
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
@@ -89,9 +90,6 @@ class Server(Closing):
 
     def close(self) -> None:
         self._server.should_exit = True
-        if self._thread.ident:
+        if self._thread is not None:
             self._thread.join(START_SECONDS)
         self._listener.close()
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._listener])

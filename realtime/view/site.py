@@ -1,17 +1,19 @@
-"""Everything of the page put together: tabs, application, server."""
+"""The page as a whole: its tabs, application and server."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rich.console import Console
+
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.app import make_page
-from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.live.stream import Steered
 from qlumen.realtime.view.live.tab import live_tab
 from qlumen.realtime.view.reviews.tab import recordings_tab
-from qlumen.realtime.view.security.access import Access
+from qlumen.realtime.view.security.access import Access, read_access, warning
 from qlumen.realtime.view.security.sessions import Sessions
 from qlumen.realtime.view.server import Server, listening
 from qlumen.realtime.view.tabs import Surroundings, Tab
@@ -26,7 +28,8 @@ class Site(Closing):
     """Serves the page from its making to `close`.
 
     Args:
-        desk: whose picture is shown. steered: what the controls reach.
+        panel: whose picture is shown.
+        steered: what the controls reach.
 
     Attributes:
         url: of the page, without a slash at its end.
@@ -35,14 +38,16 @@ class Site(Closing):
         UsageError: nothing can listen where `access` says.
     """
 
-    def __init__(self, access: Access, desk: Desk, steered: Steered, settings: Settings) -> None:
+    def __init__(
+        self, access: Access, panel: LivePanel, steered: Steered, settings: Settings
+    ) -> None:
         with ExitStack() as stack:
             listener = stack.enter_context(listening(access.host, access.port))
             port = listener.getsockname()[1]
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="qlumen-view-")))
             sessions = Sessions(settings.view.session_hours)
             surroundings = Surroundings(settings, sessions, scratch)
-            tabs = [live_tab(surroundings, desk, steered)]
+            tabs = [live_tab(surroundings, panel, steered)]
             tabs += [make(surroundings) for make in MORE_TABS]
             for tab in tabs:
                 stack.callback(tab.close)
@@ -58,3 +63,25 @@ class Site(Closing):
 
     def close(self) -> None:
         self._closing.close()
+
+
+@contextmanager
+def open_page(settings: Settings, console: Console) -> Iterator[LivePanel]:
+    """Serve the page while the block runs, for a session that runs anyway: `qlumen live --view`.
+    The block gives the session to the panel.
+
+    Raises:
+        QlumenError: as `read_access` and `Site`.
+    """
+    access = read_access(settings.view)
+    panel = LivePanel(settings)
+    with Site(access, panel, panel, settings) as site:
+        print_address(site, access, console)
+        yield panel
+
+
+def print_address(site: Site, access: Access, console: Console) -> None:
+    """Print where the page is, and what the user should know of it."""
+    for line in (f"the page is at {site.url}", warning(access)):
+        if line:
+            console.print(f"qlumen view: {line}", highlight=False, soft_wrap=True)

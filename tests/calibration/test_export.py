@@ -2,10 +2,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 from click.testing import CliRunner, Result
-from openvino import opset13 as ops
 
 from qlumen.calibration import export as module
 from qlumen.calibration.export import export
@@ -14,6 +12,7 @@ from qlumen.errors import EngineError, QlumenError
 from qlumen.networks.bundle import MODEL, Bundle
 from qlumen.networks.formats import NETWORK_KEY, write_openvino
 from qlumen.networks.identity import network_sha256
+from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.cli import commands
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 

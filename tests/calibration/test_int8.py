@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 import pytest
 from click.testing import CliRunner, Result
 from safetensors import safe_open
@@ -34,6 +33,7 @@ from qlumen.networks.bundle import (
     read_bundle,
     write_manifest,
 )
+from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter

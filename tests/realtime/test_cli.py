@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -47,6 +48,45 @@ def test_version_is_the_installed_one() -> None:
     assert run("--version").stdout.startswith("qlumen, version 0.")
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    code = "from qlumen.realtime.cli import main; main()"
+@pytest.mark.parametrize(
+    ("missing", "arguments", "message"),
+    [
+        ("resource", ["profile", "scene"], r"needs a POSIX system .* has no resource$"),
+        ("resource", ["view", "--port", "0"], r"needs a POSIX system .* has no resource$"),
+        ("torch", ["train", "--help"], r"needs torch: pip install 'qlumen\[train\]'$"),
+        ("gradio", ["view", "--port", "0"], r"needs gradio, .*: pip install qlumen;"),
+    ],
+)
+def test_a_missing_module_is_an_error_that_says_what_to_do(
+    missing: str, arguments: list[str], message: str
+) -> None:
+    """Whether the command imports it at its start or while it runs."""
+    result = run(*arguments, missing=missing)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr.strip()), result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_module_of_our_own_is_shown_as_a_fault() -> None:
+    result = run("replay", "scene", missing="qlumen.realtime.replay")
+    assert "Traceback" in result.stderr
+
+
+def run(*arguments: str, missing: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run qlumen in a Python that cannot find the module `missing`."""
+    code = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class Without(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+
+sys.meta_path.insert(0, Without())
+from qlumen.realtime.cli import main
+main()
+"""
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)

@@ -11,8 +11,8 @@ from selenium import webdriver
 
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.view.live.panel import Desk
-from qlumen.realtime.view.live.runner import Studio
+from qlumen.realtime.view.live.panel import LivePanel
+from qlumen.realtime.view.live.runner import SessionRunner
 from qlumen.realtime.view.security.access import Access
 from qlumen.realtime.view.security.passwords import Password
 from qlumen.realtime.view.site import Site
@@ -65,8 +65,8 @@ def contrasts(browser: webdriver.Chrome, selector: str) -> list[tuple[str, float
 def page_for_recordings() -> Iterator[str]:
     """Serve the page while the block runs, with nothing live on it; its address."""
     settings = load_settings(None, ["view.port=0", "view.upload_mib=20"])
-    desk = Desk(settings)
-    with Site(Access("127.0.0.1", 0), desk, desk, settings) as site:
+    panel = LivePanel(settings)
+    with Site(Access("127.0.0.1", 0), panel, panel, settings) as site:
         yield site.url
 
 
@@ -75,19 +75,19 @@ class Shown:
     """A page at `url`, and the folders that its controls write to."""
 
     url: str
-    desk: Desk
-    studio: Studio
+    panel: LivePanel
+    runner: SessionRunner
     recordings: Path
     snapshots: Path
 
     @contextmanager
     def live(self) -> Iterator["Shown"]:
         """With the scene on it while the block runs, and nothing that takes the processor after."""
-        self.studio.choose(0)
-        wait_until(lambda: self.desk.state()["running"], "no session began")
+        self.runner.choose(0)
+        wait_until(lambda: self.panel.state()["running"], "no session began")
         yield self
-        self.studio.choose(None)
-        wait_until(lambda: not self.desk.state()["running"], "the session goes on")
+        self.runner.choose(None)
+        wait_until(lambda: not self.panel.state()["running"], "the session goes on")
 
 
 @contextmanager
@@ -103,11 +103,11 @@ def shown_page(
     settings = load_settings(None, [*SMALL, *more])
     recordings, snapshots = folder / "recordings", folder / "snapshots"
     recordings.mkdir()
-    desk = Desk(settings)
-    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots, view=desk.view)
+    panel = LivePanel(settings)
+    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots)
     with (
-        Studio(desk, SOURCES, outputs, settings, Console(quiet=True)) as studio,
-        Site(Access("127.0.0.1", 0, password), desk, studio, settings) as site,
+        SessionRunner(panel, SOURCES, outputs, settings, Console(quiet=True)) as runner,
+        Site(Access("127.0.0.1", 0, password), panel, runner, settings) as site,
     ):
-        yield Shown(site.url, desk, studio, recordings, snapshots)
+        yield Shown(site.url, panel, runner, recordings, snapshots)
     sys.setswitchinterval(interval)

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import file_sha256
+from qlumen.networks.bundle import Thresholds, file_sha256
+from qlumen.realtime.analysis.observe import Observer
+from qlumen.realtime.analysis.packing import round_map
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.frames import FrameResult, Segmentation
+from qlumen.realtime.frames import FrameResult, Judgement
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.review.recording import open_recording
-from qlumen.realtime.review.records import Manifest, ModelRecord, SourceRecord, Thresholds
+from qlumen.realtime.review.records import FORMAT, Manifest, ModelRecord, SourceRecord
 from qlumen.realtime.review.writer import ReviewWriter
+from qlumen.realtime.tracking.findings import segment_findings
 
 from support.media import pictures, write_video
 
@@ -90,11 +93,15 @@ def make_review(
     """A review of `recording` in `folder`, as the network would have said `maps`."""
     settings = load_settings(None, [*ALWAYS_CLEAR, *(overrides or [])])
     with open_recording(str(recording), settings) as source:
-        writer = ReviewWriter(folder, settings, sequence=source.info.sequence)
+        writer = ReviewWriter(folder, settings)
+        observer = Observer(settings, related=source.info.sequence)
         with writer:
             for frame in source.frames():
-                mask = np.zeros(frame.image.shape[:2], np.uint8)
-                writer.write(FrameResult(frame, Segmentation(mask, (), maps(frame.index))))
+                seen = observer.observe(frame)
+                probability = round_map(maps(frame.index)) if seen.judged else None
+                nothing = segment_findings((), frame.size)
+                judgement = Judgement(seen, probability, nothing, ())
+                writer.write(FrameResult(frame, nothing, judgement=judgement))
         record = SourceRecord(
             name=recording.name,
             location=str(recording),
@@ -116,7 +123,7 @@ def _ratio(rate: Fraction | None) -> str | None:
 def _manifest(record: SourceRecord, settings: Settings, frames: int) -> Manifest:
     latency = asdict(LatencySummary(frames, 1.25, 2.0, 2.5, 3.75, 4.5, 5.0))
     return Manifest(
-        format=1,
+        format=FORMAT,
         created="2026-01-31T14:15:02+00:00",
         qlumen="0.1.0",
         source=record,

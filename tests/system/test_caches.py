@@ -1,9 +1,11 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from qlumen.system.caches import KEPT_CONTENTS, content_folder
+from qlumen.kernels.jit import cache_dir
+from qlumen.system.caches import KEPT_CONTENTS, cache_folder, content_folder
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +40,32 @@ def test_what_was_not_used_for_long_is_removed(tmp_path: Path, cache: Path) -> N
     assert folders[-1] in left
     assert len(left) <= KEPT_CONTENTS + 1
     assert folders[0] not in left
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "wanted"),
+    [
+        ("linux", "", ".cache/qlumen"),
+        ("linux", "XDG_CACHE_HOME", "chosen/qlumen"),
+        ("darwin", "", "Library/Caches/qlumen"),
+        ("win32", "", "AppData/Local/qlumen"),
+        ("win32", "LOCALAPPDATA", "chosen/qlumen"),
+        ("linux", "QLUMEN_CACHE", "chosen"),
+        ("darwin", "QLUMEN_CACHE", "chosen"),
+        ("win32", "QLUMEN_CACHE", "chosen"),
+    ],
+)
+def test_networks_and_kernels_share_one_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, wanted: str
+) -> None:
+    """Where each system keeps caches, or where `QLUMEN_CACHE` says."""
+    for name in ("QLUMEN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA", "NUMBA_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "chosen"))
+    monkeypatch.setattr(sys, "platform", platform)
+    assert cache_folder("numba") == tmp_path / wanted / "numba" == cache_dir().parent
 
 
 def test_a_cache_that_cannot_be_made_is_none(

@@ -1,6 +1,7 @@
 """The report as PDF, A4, with its fonts in it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from io import BytesIO
 
@@ -21,13 +22,13 @@ from reportlab.platypus import (
 )
 
 from qlumen.realtime.report.charts import (
-    CONDITION_COLOURS,
     Drawing,
     Rect,
     score_chart,
     sparkline,
     timeline,
 )
+from qlumen.realtime.report.conditions import LOOKS
 from qlumen.realtime.report.facts import RESEARCH, Facts, Row, TrackFacts
 from qlumen.realtime.report.pdf.drawing import graphic
 from qlumen.realtime.report.pdf.fonts import printable, register_fonts
@@ -75,7 +76,10 @@ def pdf(facts: Facts) -> bytes:
     bottom = FOOT + 8 * mm
     frame = Frame(MARGIN, bottom, INNER, HEIGHT - MARGIN - bottom, 0, 0, 0, 0)
     document.addPageTemplates([PageTemplate("page", [frame])])
-    document.build(list(_story(facts)), canvasmaker=NumberedCanvas)
+    document.build(
+        list(_story(facts)),
+        canvasmaker=partial(NumberedCanvas, recording=printable(facts.recording)),
+    )
     return buffer.getvalue()
 
 
@@ -160,7 +164,7 @@ def _quality(facts: Facts) -> Flowable:
     rows = [["", _text("Condition", SUBHEAD), _right(counted, True), _right("Share", True)]]
     for row in facts.quality:
         share = f"{100 * row.share:.1f}%"
-        key = _key(CONDITION_COLOURS[row.condition])
+        key = _key(LOOKS[row.condition].on_paper)
         rows.append([key, _text(row.label, BODY), _right(f"{row.frames:,}"), _right(share)])
     return Table(rows, colWidths=[5 * mm, 57 * mm, 22 * mm, 22 * mm], style=NUMBERS, hAlign="LEFT")
 

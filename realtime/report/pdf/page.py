@@ -5,6 +5,7 @@ from typing import Any
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from qlumen.realtime.report.charts import GRID, MUTED
@@ -15,14 +16,21 @@ WIDTH, HEIGHT = A4
 MARGIN = 18 * mm
 FOOT = 12 * mm
 SIZE = 8
+GAP = 12
+"""Points between the parts of a foot."""
 
 
 class NumberedCanvas(Canvas):
     """Keeps the pages until the last one is known, then writes their feet: what this is, which
-    recording (the canvas's subject), and the page."""
+    recording, and the page.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        recording: its name, in characters that the fonts have.
+    """
+
+    def __init__(self, *args: Any, recording: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._recording = recording
         self._pages: list[dict[str, Any]] = []
 
     def showPage(self) -> None:  # noqa: N802 - reportlab's name
@@ -44,4 +52,19 @@ class NumberedCanvas(Canvas):
         self.setFont(BOLD, SIZE)
         self.drawString(MARGIN, FOOT, RESEARCH)
         self.setFont(REGULAR, SIZE)
-        self.drawRightString(WIDTH - MARGIN, FOOT, f"Page {number} of {count}")
+        page = f"Page {number} of {count}"
+        self.drawRightString(WIDTH - MARGIN, FOOT, page)
+        left = MARGIN + stringWidth(RESEARCH, BOLD, SIZE) + GAP
+        room = WIDTH - MARGIN - stringWidth(page, REGULAR, SIZE) - GAP - left
+        self.drawString(left, FOOT, shorten(self._recording, room))
+
+
+def shorten(text: str, width: float) -> str:
+    """Return `text`, with an ellipsis for its middle where it is wider than `width` points."""
+    if stringWidth(text, REGULAR, SIZE) <= width:
+        return text
+    for kept in range(len(text) - 1, -1, -1):
+        short = text[: (kept + 1) // 2] + "\u2026" + text[len(text) - kept // 2 :]
+        if stringWidth(short, REGULAR, SIZE) <= width:
+            break
+    return short

@@ -21,6 +21,7 @@ from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
 from qlumen.realtime.sources.ffmpeg.opening import no_answer, opened_live, video_stream
 from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
+from qlumen.system.threads import start
 
 WAITING_PICTURES = 2
 """Decoded and not yet taken; further ones wait in the network's buffers."""
@@ -83,8 +84,7 @@ class Reception:
         self._room = threading.Semaphore(WAITING_PICTURES)
         self._abandoned = self._posted = False
         self._relay: Relay | None = None
-        self._thread = threading.Thread(target=self._run, name="qlumen-receive", daemon=True)
-        self._thread.start()
+        self._thread = start("receive", self._run)
 
     def taken(self) -> None:
         """To be called for each picture that was posted, to get further ones."""

@@ -1,6 +1,5 @@
 """Cameras and streams: whatever arrives, and a new attempt whenever it stops."""
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
 from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, SignalLost
 from qlumen.realtime.sources.network.connection import Reader, Received, Reception
+from qlumen.system.backoff import Backoff
 
 JITTER = 0.2
 """Share by which a pause is longer or shorter, so that many clients do not come at once."""
-MAX_DOUBLINGS = 20
 CLOSING_S = 0.5
 """To wait for a connection to close. One that FFmpeg holds on to is left behind: it ends
 with FFmpeg's own time-out, and hands on nothing more."""
@@ -45,7 +44,7 @@ class ReceivedSource(LiveSource):
         self._address = address(location, source)
         self.info = SourceInfo(self._address.shown, None, None, None, None)
         self._reader = Reader(source.hardware, source.threads, reconnect.open_s, reconnect.stall_s)
-        self._pauses = reconnect
+        self._pauses = Backoff(reconnect.first_s, reconnect.max_s, JITTER)
         self._inbox: SimpleQueue[tuple[Reception, Received | BaseException] | None] = SimpleQueue()
         self._stopped = False
         self._newest: Received | None = None
@@ -73,7 +72,7 @@ class ReceivedSource(LiveSource):
                 received = self._next(self._reader.stall_s) if received else self._reopened()
             except QlumenError as error:
                 received = None
-                pause_s = self._pause_s(attempt)
+                pause_s = self._pauses.pause_s(attempt + 1)
                 yield SignalLost(str(error), attempt, pause_s, time.monotonic_ns())
                 attempt += 1
                 self._sleep(pause_s)
@@ -138,10 +137,6 @@ class ReceivedSource(LiveSource):
         with suppress(Empty):
             while not self._stopped:
                 self._inbox.get(timeout=max(0.0, until - time.monotonic()))
-
-    def _pause_s(self, attempt: int) -> float:
-        doubled_s = self._pauses.first_s * 2 ** min(attempt, MAX_DOUBLINGS)
-        return min(doubled_s, self._pauses.max_s) * random.uniform(1 - JITTER, 1 + JITTER)
 
     def _frame(self, received: Received) -> Frame:
         self.damaged += received.damaged

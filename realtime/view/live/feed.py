@@ -16,6 +16,7 @@ import cv2
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.sinks.base import Sink
 
 NS_PER_MS = 1_000_000
@@ -132,7 +133,7 @@ class WebSink(Sink):
     Args:
         width_px: wider pictures are made as small.
         jpeg_quality: 1 to 100.
-        listeners: receive every frame, watched or not, before it is encoded.
+        also: called with every frame, watched or not, before it is encoded.
 
     Raises:
         SinkError: a picture cannot be encoded.
@@ -146,14 +147,14 @@ class WebSink(Sink):
         *,
         width_px: int,
         jpeg_quality: int,
-        listeners: Sequence[Callable[[FrameResult], None]] = (),
+        also: Sequence[Callable[[FrameResult], None]] = (),
     ) -> None:
-        self._feed, self._width_px, self._listeners = feed, width_px, listeners
-        self._options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+        self._feed, self._width_px, self._also = feed, width_px, also
+        self._quality = jpeg_quality
 
     def write(self, result: FrameResult) -> None:
-        for listener in self._listeners:
-            listener(result)
+        for call in self._also:
+            call(result)
         if not self._feed.wanted:
             self._feed.newest = None  # who is ready later waits for a newer one
             return
@@ -168,7 +169,4 @@ class WebSink(Sink):
         if width > self._width_px:
             size = self._width_px, max(1, round(height * self._width_px / width))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        encoded, jpeg = cv2.imencode(".jpg", image, self._options)
-        if not encoded:
-            raise SinkError(f"a picture of {width}x{height} cannot be encoded as JPEG")
-        return jpeg.tobytes()
+        return jpeg_bytes(image, self._quality)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import cv2
 
-from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult, Track
 from qlumen.realtime.pixels.arrays import Box, Image
+from qlumen.realtime.pixels.jpeg import jpeg_bytes
 
 SIDE_PX = 128
 MARGIN = 0.25
@@ -77,7 +77,7 @@ class Gallery:
         if known and not (rested and score > known.score):
             new = replace(known, last_s=time_s)
         else:
-            jpeg = _encoded(_cut(result.frame.image, track.finding.box))
+            jpeg = jpeg_bytes(_cut(result.frame.image, track.finding.box), JPEG_QUALITY)
             picture = known.picture + 1 if known else 1
             new = Shown(track.number, track.since_s, time_s, score, picture, jpeg, now_ns)
         with self._lock:
@@ -96,10 +96,3 @@ def _cut(image: Image, box: Box) -> Image:
     scale = SIDE_PX / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
-
-
-def _encoded(image: Image) -> bytes:
-    encoded, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not encoded:
-        raise SinkError("a lesion's picture cannot be encoded as JPEG")
-    return jpeg.tobytes()

@@ -1,16 +1,18 @@
 """What the page shows of the session that runs, and what its controls do to it."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
-from qlumen.realtime.live.outputs import View
+from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.sink_runner import SinkRunner
+from qlumen.realtime.live.threads import MODEL_NICENESS
 from qlumen.realtime.overlay.findings import FILL_ALPHA
-from qlumen.realtime.view.live.feed import Feed
+from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import Gallery
 from qlumen.realtime.view.live.messages import (
@@ -24,42 +26,57 @@ from qlumen.realtime.view.live.messages import (
     Toggle,
 )
 
-Change = Callable[[Settings], Settings]
+FRAMES = 1
+"""That may wait to be encoded."""
 
 
-class Desk:
+class LivePanel:
     """Shared by all viewers; threads may share it.
 
     Args:
         settings: those of `view`, and the overlay's fill.
 
     Attributes:
-        view: for `LiveOutputs.view` of the sessions that are shown here.
+        feed: where the pictures for browsers are taken from.
+        figures, gallery: receive every frame of the session.
+        session: the one that runs; None while there is none.
         message: why there is no picture, for people; empty while there is one.
     """
 
     def __init__(self, settings: Settings) -> None:
-        chosen = settings.view
-        feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
-        self.view = View(feed, Figures(), Gallery())
+        self._settings = chosen = settings.view
+        self.feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
+        self.figures, self.gallery = Figures(), Gallery()
         self.message = "No source is running."
         self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
-        self._session: LiveSession | None = None
+        self.session: LiveSession | None = None
         self._one_at_a_time = threading.Lock()
+
+    def open_runner(self, latency: LatencyRecorder, note: Note) -> SinkRunner:
+        """Open the sink of a session that is shown here; one of `LiveSession`'s `runners`."""
+        sink = WebSink(
+            self.feed,
+            width_px=self._settings.width_px,
+            jpeg_quality=self._settings.jpeg_quality,
+            also=(self.figures, self.gallery),
+        )
+        return SinkRunner(
+            "view", lambda: sink, latency, note, frames=FRAMES, niceness=MODEL_NICENESS
+        )
 
     def show(self, session: LiveSession) -> None:
         """A session begins."""
-        self.view.figures.begin()
-        self.view.gallery.begin()
-        self._session, self.message = session, ""
+        self.figures.begin()
+        self.gallery.begin()
+        self.session, self.message = session, ""
 
     def clear(self, message: str) -> None:
         """It is over."""
-        self._session, self.message = None, message
+        self.session, self.message = None, message
 
     def do(self, request: Request) -> None:
         """Do what a control asks; nothing while no session runs."""
-        session = self._session
+        session = self.session
         if session is None:
             return
         with self._one_at_a_time:
@@ -69,35 +86,35 @@ class Desk:
         """All that the page shows beside the picture, as JSON."""
         told: dict[str, Any] = {
             "message": self.message,
-            "viewers": self.view.feed.viewers,
+            "viewers": self.feed.viewers,
             "threshold_bounds": THRESHOLD_BOUNDS,
             "running": False,
         }
-        session = self._session
+        session = self.session
         return told if session is None else told | self._running(session)
 
     def _do(self, session: LiveSession, request: Request) -> None:
         control = session.control
         match request:
             case Toggle(what="overlay"):
-                control.act(Action.TOGGLE_OVERLAY)
+                control.toggle_overlay()
             case Toggle(what="fill"):
                 filled = control.settings().overlay.fill_alpha > 0
                 self._change(session, "overlay", fill_alpha=0.0 if filled else self._fill_alpha)
             case Toggle(what="recording"):
                 session.toggle_recording()
             case Step(up=up):
-                control.act(Action.THRESHOLD_UP if up else Action.THRESHOLD_DOWN)
+                control.step_threshold(1 if up else -1)
             case Threshold(value=value):
                 control.set_threshold(value)
             case Hold(seconds=seconds):
                 self._change(session, "temporal", hold_s=seconds)
             case Snapshot():
-                control.act(Action.SNAPSHOT)
+                session.act(Action.SNAPSHOT)
             case Mark():
-                control.act(Action.MARK)
+                session.act(Action.MARK)
             case RestartAi():
-                control.act(Action.RESTART_AI)
+                session.act(Action.RESTART_AI)
 
     def _change(self, session: LiveSession, section: str, **values: object) -> None:
         settings = session.control.settings()
@@ -105,25 +122,25 @@ class Desk:
         session.control.reload(lambda: settings.model_copy(update={section: changed}))
 
     def _running(self, session: LiveSession) -> dict[str, Any]:
-        settings, view = session.control.settings(), self.view
+        settings, status = session.control.settings(), session.status()
         told = {
             "running": True,
-            "source": session.source_name,
+            "source": status.source,
             "overlay": session.control.overlay_visible,
             "fill": settings.overlay.fill_alpha > 0,
             "threshold": session.control.threshold(),
             "hold_s": settings.temporal.hold_s,
-            "recording": session.recording,
-            "can_record": session.can_record,
-            "can_snapshot": session.can_take_snapshots,
-            "rate": round(view.figures.rate(), 1),
-            "drops": session.drops(),
-            "seconds": [[second.number, second.age_ms] for second in view.figures.seconds()],
+            "recording": status.recording,
+            "can_record": status.can_record,
+            "can_snapshot": status.can_snapshot,
+            "rate": round(self.figures.rate(), 1),
+            "drops": status.lost,
+            "seconds": [[second.number, second.age_ms] for second in self.figures.seconds()],
         }
-        return told | _last(view.figures) | {"tracks": self._tracks()}
+        return told | _last(self.figures) | {"tracks": self._tracks()}
 
     def _tracks(self) -> list[dict[str, Any]]:
-        last = self.view.figures.last
+        last = self.figures.last
         live = last.live if last else None
         now = {track.number for track in live.tracks if track.alarm} if live else set()
         return [
@@ -135,7 +152,7 @@ class Desk:
                 "picture": shown.picture,
                 "now": shown.number in now,
             }
-            for shown in self.view.gallery.tracks()
+            for shown in self.gallery.tracks()
         ]
 
 

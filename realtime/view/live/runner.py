@@ -13,39 +13,39 @@ from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.view.live.messages import Request, Start, Stop
-from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 ENDED = "The session is over. Choose a source and start."
 JOIN_SECONDS = 30.0
 
 
-class Studio(Closing):
-    """Runs sessions in a thread of its own from `start` to `close`.
+class SessionRunner(Closing):
+    """Runs sessions in a thread of its own until `close`.
 
     Args:
-        desk: which shows them.
-        sources: to choose from; the first one is started at once if `at_once`.
+        panel: shows them.
+        sources: to choose from; `choose` begins with one of them.
         outputs: of every session; without files that a second session could not write.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        panel: LivePanel,
         sources: Sequence[str],
         outputs: LiveOutputs,
         settings: Settings,
         console: Console,
     ) -> None:
-        self._desk, self._sources, self._outputs = desk, tuple(sources), outputs
+        self._panel, self._sources, self._outputs = panel, tuple(sources), outputs
         self._settings, self._console = settings, console
         self._shown = [without_secrets(source) for source in sources]
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._session: LiveSession | None = None
         self._closing = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="view-studio", daemon=True)
-        self._thread.start()
+        self._thread = start("sessions", self._work)
 
     def do(self, request: Request) -> None:
         """Do what a control asks; a session begins a moment later."""
@@ -56,7 +56,7 @@ class Studio(Closing):
             case Stop():
                 self.choose(None)
             case _:
-                self._desk.do(request)
+                self._panel.do(request)
 
     def choose(self, index: int | None) -> None:
         """End what runs and show the source of this place in the list; None for none."""
@@ -66,8 +66,8 @@ class Studio(Closing):
                 self._session.stop()
 
     def state(self) -> dict[str, Any]:
-        """The desk's, and the sources."""
-        return self._desk.state() | {"sources": self._shown, "chooses": True}
+        """The panel's, and the sources."""
+        return self._panel.state() | {"sources": self._shown, "chooses": True}
 
     def close(self) -> None:
         """End the session and the thread."""
@@ -84,17 +84,23 @@ class Studio(Closing):
                 self._show(self._sources[index])
 
     def _show(self, source: str) -> None:
-        self._desk.clear(f"Starting {without_secrets(source)} ...")
+        self._panel.clear(f"Starting {without_secrets(source)} ...")
         try:
-            with LiveSession(source, self._outputs, self._settings, self._console) as session:
+            with LiveSession(
+                source,
+                self._outputs,
+                self._settings,
+                self._console,
+                runners=(self._panel.open_runner,),
+            ) as session:
                 self._begin(session)
                 summary = session.run()
-            self._desk.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
+            self._panel.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
-            self._desk.clear(without_secrets(str(error)))
+            self._panel.clear(without_secrets(str(error)))
         except Exception as error:  # noqa: BLE001 - the page must go on and say that it failed
             self._console.print_exception()
-            self._desk.clear(f"The session failed: {type(error).__name__}.")
+            self._panel.clear(f"The session failed: {type(error).__name__}.")
         finally:
             with self._lock:
                 self._session = None
@@ -102,6 +108,6 @@ class Studio(Closing):
     def _begin(self, session: LiveSession) -> None:
         with self._lock:
             self._session = session
-        self._desk.show(session)
+        self._panel.show(session)
         if not self._asked.empty():
             session.stop()

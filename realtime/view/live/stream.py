@@ -2,7 +2,7 @@
 
 A binary message is a picture: its number, then the frame's index (8 bytes each, little
 endian), then the JPEG. A text message is the state as JSON. What the browser says is in
-`requests`.
+`messages`.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Response
 
-from qlumen.realtime.view.live.panel import Desk
+from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.live.stream import Steered, stream_routes
 from qlumen.realtime.view.tabs import Surroundings, Tab
 
@@ -16,12 +16,14 @@ PREFIX = "/live/"
 KINDS = {"live.js": "text/javascript", "plot.js": "text/javascript", "live.css": "text/css"}
 
 
-def live_tab(surroundings: Surroundings, desk: Desk, steered: Steered) -> Tab:
-    """Args:
-    desk: whose picture is shown. steered: what the controls reach: the desk, or a studio.
+def live_tab(surroundings: Surroundings, panel: LivePanel, steered: Steered) -> Tab:
+    """Make the tab.
+
+    Args:
+        panel: whose picture is shown.
+        steered: what the controls reach: the panel, or a `SessionRunner`.
     """
-    view = desk.view
-    routes = stream_routes(view.feed, view.gallery, steered, surroundings.sessions.lives)
+    routes = stream_routes(panel.feed, panel.gallery, steered, surroundings.sessions.lives)
     routes.include_router(_static())
     return Tab("Live", _build, PREFIX, routes, HEAD)
 

@@ -5,16 +5,18 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qlumen.errors import QlumenError
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report import export_job as task
 from qlumen.realtime.report.files import ReportOutputs
 from qlumen.realtime.review.intake.limits import Limits
-from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.worker_process import Running
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 FILES = {
     "html": "report.html",
@@ -79,10 +81,8 @@ class Exports(Closing):
         arguments = task.arguments(
             review, thresholds, ReportOutputs(**{kind: path}), patient, operator
         )
-        export.thread = threading.Thread(
-            target=self._guarded, args=(kind, export, path, arguments), name="view-export"
-        )
-        export.thread.start()
+        work = partial(self._guarded, kind, export, path, arguments)
+        export.thread = start("export", work, daemon=False)
 
     def state(self) -> dict[str, Any]:
         """By kind, as JSON."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qlumen.realtime.report.build_facts import LABELS
+from qlumen.realtime.report.conditions import LOOKS
 from qlumen.realtime.report.times import clock
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, share_of_field
 from qlumen.realtime.review.review import Review
@@ -12,8 +12,8 @@ TIME_DIGITS, SCORE_DIGITS, SHARE_DIGITS = 3, 3, 4
 
 def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
     """Plain JSON types. `times_s`, `scores` (the highest, 0 without a finding) and
-    `conditions` (places in `condition_names`) have an entry a frame."""
-    names = list(LABELS)
+    `conditions` have an entry a frame; `looks` has the label and the colour of each
+    condition by its name."""
     return {
         "version": version,
         "name": review.manifest.source.name,
@@ -23,8 +23,8 @@ def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
         "times_s": [round(record.time_s, TIME_DIGITS) for record in review.frames],
         "names": [record.name for record in review.frames if record.name],
         "scores": [_best(found) for found in findings.frames],
-        "conditions": [names.index(record.condition) for record in review.frames],
-        "condition_names": list(LABELS.values()),
+        "conditions": [record.condition for record in review.frames],
+        "looks": {name: {"label": one.label, "colour": one.on_dark} for name, one in LOOKS.items()},
         "tracks": [_track(review, track) for track in findings.tracks],
         "brief": findings.brief,
     }

@@ -5,25 +5,27 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qlumen.errors import QlumenError
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review import review_job as task
-from qlumen.realtime.review.drawing import drawn, jpeg
+from qlumen.realtime.review.drawing import JPEG_QUALITY, drawn
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
-from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import Running
 from qlumen.realtime.view.reviews.exports import Exports
 from qlumen.realtime.view.reviews.findings_json import told
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start_pool
 
 WAIT_S = 0.2
 
@@ -65,7 +67,7 @@ class Recording(Closing):
         self._state, self._message, self._found, self._version = "waiting", "", 0, 0
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._work = ThreadPoolExecutor(1, "view-review", lower_priority, (WRITER_NICENESS,))
+        self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
         self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
         self._work.submit(self._guarded, self._make)
 
@@ -176,7 +178,7 @@ class Recording(Closing):
 
     def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
         with self._reading:
-            return jpeg(drawn(review, place, findings, self._overlay))
+            return jpeg_bytes(drawn(review, place, findings, self._overlay), JPEG_QUALITY)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

@@ -13,6 +13,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.reviews.job import Recording, Turns
 from qlumen.realtime.view.security.sessions import Session, Sessions
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 NETWORKS_AT_ONCE, EXPORTS_AT_ONCE = 1, 2
 """More wait for their turn: live video needs the processor, too."""
@@ -37,8 +38,7 @@ class Visits(Closing):
         self._lock = threading.Lock()
         self._open: dict[str, tuple[Session, Recording]] = {}
         self._closing = threading.Event()
-        self._sweeper = threading.Thread(target=self._sweep, name="view-sweep", daemon=True)
-        self._sweeper.start()
+        self._sweeper = start("sweep", self._sweep)
 
     def new_folder(self) -> Path:
         """An empty one for what comes, only for this user of the computer."""

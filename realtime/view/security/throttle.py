@@ -5,8 +5,10 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from qlumen.system.backoff import Backoff
+
 FREE_TRIES = 5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
+PAUSES = Backoff(first_s=2.0, most_s=300.0)
 FORGET_S = 900.0
 MAX_ADDRESSES = 1000
 EVERYBODY = ""
@@ -57,5 +59,4 @@ class Throttle:
         failures.last_s = now_s
         beyond = failures.count - free
         if beyond >= 0:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(beyond, 30))
-            failures.until_s = now_s + pause_s
+            failures.until_s = now_s + PAUSES.pause_s(beyond + 1)

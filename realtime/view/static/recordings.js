@@ -1,6 +1,6 @@
 // The recordings' tab: open one, follow its progress, look at what was found, take it home.
 
-import { CONDITION_COLOURS, Timeline } from "/recordings/static/timeline.js";
+import { Timeline } from "/recordings/static/timeline.js";
 
 const POLL_MS = 400, IDLE_POLL_MS = 4000, ASK_AFTER_MS = 250, PLAY_MS = 40;
 const EXPORTS = { html: "Report, HTML", pdf: "Report, PDF", video: "Video with overlay, MP4",
@@ -105,12 +105,12 @@ class Recordings {
     this.go(first && found.tracks.length ? found.tracks[0].best : Math.min(this.place, found.scores.length - 1));
   }
 
-  key({ conditions, condition_names: names }) {
-    const seen = [...new Set(conditions)].sort();
-    this.one("[data-key]").replaceChildren(...seen.map((index) => {
+  key({ conditions, looks }) {
+    const seen = Object.keys(looks).filter((name) => conditions.includes(name));
+    this.one("[data-key]").replaceChildren(...seen.map((name) => {
       const item = document.createElement("li"), colour = document.createElement("i");
-      colour.style.background = CONDITION_COLOURS[index];
-      item.append(colour, names[index]);
+      colour.style.background = looks[name].colour;
+      item.append(colour, looks[name].label);
       return item;
     }));
   }
@@ -142,7 +142,7 @@ class Recordings {
     const score = found.scores[place];
     this.one("[data-where]").textContent =
       `${found.names[place] ?? `${place} at ${found.times_s[place].toFixed(2)} s`}, ` +
-      `${score ? `score ${score.toFixed(2)}` : "nothing found"}, ${found.condition_names[found.conditions[place]]}`;
+      `${score ? `score ${score.toFixed(2)}` : "nothing found"}, ${found.looks[found.conditions[place]].label}`;
     this.timeline.at(place);
     return this.draw();
   }

@@ -2,7 +2,6 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const ROW = 12, SCORES = 34, STRIP = 8, GAP = 4, WIDTH = 1000, MAX_ROWS = 14, MAX_BINS = 500;
-export const CONDITION_COLOURS = ["#46525d", "#e69f00", "#d55e00", "#f0e442", "#9fb4c6", "#cc79a7"];
 
 function element(name, attributes) {
   const made = document.createElementNS(NS, name);
@@ -33,7 +32,7 @@ export class Timeline {
     svg.style.height = `${height}px`;
     found.tracks.forEach((track, index) => this.track(svg, track, (index % MAX_ROWS) * ROW));
     this.scores(svg, found.scores, rows * ROW + GAP);
-    this.conditions(svg, found.conditions, rows * ROW + SCORES + 2 * GAP);
+    this.conditions(svg, found, rows * ROW + SCORES + 2 * GAP);
     this.cursor = element("line", { y1: 0, y2: height, stroke: "#ffffff", "stroke-width": 2,
       "vector-effect": "non-scaling-stroke" });
     svg.append(this.cursor);
@@ -69,12 +68,12 @@ export class Timeline {
     }
   }
 
-  conditions(svg, conditions, top) {
+  conditions(svg, { conditions, looks }, top) {
     let start = 0;
     for (let place = 1; place <= conditions.length; place++) {
       if (place < conditions.length && conditions[place] === conditions[start]) continue;
       svg.append(element("rect", { x: this.x(start), y: top, width: this.x(place - start),
-        height: STRIP, fill: CONDITION_COLOURS[conditions[start]] }));
+        height: STRIP, fill: looks[conditions[start]].colour }));
       start = place;
     }
   }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qlumen.networks.bundle import MODEL, shipped_bundle
 from qlumen.realtime.cli import commands
 from qlumen.realtime.config.settings import load_settings
-from qlumen.realtime.doctor import libraries, video
+from qlumen.realtime.doctor import video
 from qlumen.realtime.doctor.libraries import library_checks
 from qlumen.realtime.doctor.machine import cpu_flags, machine_checks
 from qlumen.realtime.doctor.model import cache_checks, model_checks
@@ -79,14 +79,30 @@ def test_caches_that_cannot_be_written_are_told(
     assert "QLUMEN_CACHE" in checks["cache openvino"].command
 
 
-def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is needed is a failure, one of an extra is absent."""
-    monkeypatch.setattr(libraries, "NEEDED", ("no-such-package",))
-    monkeypatch.setattr(libraries, "EXTRAS", {"gpu": ("no-such-extra",)})
+def test_missing_packages_name_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is needed is a failure, one of an extra is absent. The metadata is of an
+    installation made here, which Python finds before the real one."""
+    installation = tmp_path / "qlumen-9.dist-info"
+    installation.mkdir()
+    (installation / "METADATA").write_text(
+        "Metadata-Version: 2.4\nName: qlumen\nVersion: 9\n"
+        "Requires-Dist: no-such-package<3,>=2\n"
+        'Requires-Dist: no-such-extra>=0.45; extra == "gpu"\n'
+        'Requires-Dist: no-such-tool; extra == "dev"\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     checks = {check.name: check for check in library_checks()}
     assert checks["no-such-package"].state == "failed"
     assert checks["no-such-extra"].state == "absent"
     assert checks["no-such-extra"].command == "pip install 'qlumen[gpu]'"
+    assert "no-such-tool" not in checks
+
+
+def test_every_package_of_the_base_is_looked_for() -> None:
+    """Those that the page, the report and the settings import are among them."""
+    checks = {check.name: check.state for check in library_checks()}
+    names = ("gradio", "fastapi", "uvicorn", "reportlab", "PyYAML", "hdrhistogram", "Jinja2")
+    assert {name: checks.get(name) for name in names} == dict.fromkeys(names, "ok")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

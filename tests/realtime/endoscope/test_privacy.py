@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.errors import ConfigError
-from qlumen.realtime.endoscope.field import Field
 from qlumen.realtime.endoscope.privacy import BLOCKS_DOWN, Privacy, Shares
-from qlumen.realtime.frames import Condition
+from qlumen.realtime.frames import Condition, Field
 from qlumen.realtime.pixels.pool import PREPARED
 
 Picture = NDArray[np.uint8]

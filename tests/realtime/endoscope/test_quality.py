@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from qlumen.realtime.config.image import QualitySettings
-from qlumen.realtime.endoscope.field import Field, FieldFinder
-from qlumen.realtime.endoscope.quality import ROWS, QualityJudge, Reducer, measure, reduced
-from qlumen.realtime.frames import Condition, Frame
+from qlumen.realtime.endoscope.field import FieldFinder
+from qlumen.realtime.endoscope.quality import ROWS, QualityJudge, Reducer, measure, reduce_rows
+from qlumen.realtime.frames import Condition, Field, Frame
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -41,7 +41,7 @@ MUCOSA = textured((80, 95, 170))
 
 
 def judged(image: Image, field: Field = WHOLE) -> Condition:
-    return QualityJudge().instant(image, field)
+    return QualityJudge().instant(BgrImage(image), field)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_bright_level_leaves_out_the_brightest() -> None:
 @given(st.sampled_from([(1, 0), (0, 1)]), st.floats(0.5, 6))
 def test_sharpness_is_that_of_scipy(direction: tuple[int, int], sigma: float) -> None:
     """Fine over coarse detail, the less of both directions, worked out with SciPy."""
-    image = reduced(MUCOSA)
+    image = reduce_rows(BgrImage(MUCOSA), WHOLE.box)
     blurred = ndimage.gaussian_filter1d(image, sigma, axis=direction[0])
     grey = cv2.cvtColor(blurred, cv2.COLOR_BGR2GRAY).astype(np.float64)
     ratios = []
@@ -151,7 +151,8 @@ def test_any_small_picture_is_judged(width: int, height: int, level: int) -> Non
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_reduced_has_the_rows_and_proportions(width: int, height: int) -> None:
     """Never more than ROWS rows, never larger, proportions kept to a column."""
-    small = reduced(np.zeros((height, width, 3), np.uint8))
+    image = BgrImage(np.zeros((height, width, 3), np.uint8))
+    small = reduce_rows(image, (0, 0, width, height))
     assert small.shape[0] == min(height, ROWS)
     assert abs(small.shape[1] - width * small.shape[0] / height) <= 1
 
@@ -194,7 +195,8 @@ def test_the_scene_is_clear() -> None:
     source = SceneSource(SceneSettings(640, 480, frame_count=None))
     finder, judge = FieldFinder(), QualityJudge()
     found = [
-        judge.instant(frame.image, finder(frame)) for frame in map(source.frame, range(0, 1500, 30))
+        judge.instant(frame.pixels, finder(frame))
+        for frame in map(source.frame, range(0, 1500, 30))
     ]
     assert found.count(Condition.CLEAR) >= 0.95 * len(found)
 
@@ -207,9 +209,9 @@ def test_real_stills_are_clear_until_blurred(data_dir: Path, folder: str, every:
     judge, clear, blurred = QualityJudge(), [], []
     for image in map(partial(cv2.imread, flags=cv2.IMREAD_COLOR), map(str, files)):
         field = FieldFinder()(Frame(0, 0, Fraction(1, 25), BgrImage(image), 0))
-        clear.append(judge.instant(image, field))
+        clear.append(judge.instant(BgrImage(image), field))
         soft = cv2.GaussianBlur(image, (0, 0), 0.02 * image.shape[0])
         soft = soft if field.mask is None else cv2.copyTo(soft, field.mask)
-        blurred.append(judge.instant(soft, field))
+        blurred.append(judge.instant(BgrImage(soft), field))
     assert clear.count(Condition.CLEAR) >= REAL_SHARE * len(clear)
     assert blurred.count(Condition.BLURRED) >= 0.95 * len(blurred)

@@ -2,10 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
-from openvino import opset13 as ops
 
 from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bottlenecks import BottleneckConfig
@@ -13,6 +11,7 @@ from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.export import write_bundle
 from qlumen.networks.graph import cut_at_circuit
+from qlumen.networks.openvino import ops, ov
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines.base import Engine

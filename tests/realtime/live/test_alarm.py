@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.realtime.live.alarm import AlarmCommand
+from qlumen.system.threads import running_threads
 
 from support.live_process import wait_until
 
 SLEEP = "import time; time.sleep(60)"
 
 
-class Journal:
+class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
@@ -23,11 +24,11 @@ class Journal:
 
 def test_the_program_is_run(tmp_path: Path) -> None:
     """With its arguments, and without an event when it ends well."""
-    file, journal = tmp_path / "rung", Journal()
-    with AlarmCommand(journal) as alarm:
+    file, log = tmp_path / "rung", Log()
+    with AlarmCommand(log) as alarm:
         alarm.run([sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", str(file)])
         wait_until(file.exists, "it was not run")
-    assert journal.lines == []
+    assert log.lines == []
 
 
 def test_alarms_while_it_runs_start_no_second_one(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_alarms_while_it_runs_start_no_second_one(tmp_path: Path) -> None:
     file = tmp_path / "rung"
     code = f"open({str(file)!r}, 'a').write('x'); {SLEEP}"
     started = time.monotonic()
-    with AlarmCommand(Journal()) as alarm:
+    with AlarmCommand(Log()) as alarm:
         for _ in range(10):
             alarm.run([sys.executable, "-c", code])
         assert time.monotonic() - started < 30
@@ -47,7 +48,7 @@ def test_it_is_ended_with_the_session(tmp_path: Path) -> None:
     """No process of it is left."""
     file = tmp_path / "pid"
     code = f"import os; open({str(file)!r}, 'w').write(str(os.getpid())); {SLEEP}"
-    with AlarmCommand(Journal()) as alarm:
+    with AlarmCommand(Log()) as alarm:
         alarm.run([sys.executable, "-c", code])
         wait_until(lambda: file.exists() and file.read_text() != "", "it was not run")
     number = file.read_text()
@@ -58,22 +59,26 @@ def alive(number: str) -> bool:
     return subprocess.run(["ps", "-p", number], capture_output=True, check=False).returncode == 0
 
 
+def names() -> list[str]:
+    return [thread.name for thread in running_threads()]
+
+
 def test_a_program_that_cannot_be_run_or_fails_becomes_an_event() -> None:
     """The video does not care."""
-    journal = Journal()
-    with AlarmCommand(journal) as alarm:
+    log = Log()
+    with AlarmCommand(log) as alarm:
         alarm.run(["/no/such/program"])
-        wait_until(lambda: len(journal.lines) == 1, "nothing was told")
-        wait_until(lambda: not alarm._busy.locked(), "it never ended")
+        wait_until(lambda: len(log.lines) == 1, "nothing was told")
+        wait_until(lambda: "alarm" not in names(), "it never ended")
         alarm.run([sys.executable, "-c", "raise SystemExit(3)"])
-        wait_until(lambda: len(journal.lines) == 2, "nothing was told")
-    assert [kind for kind, _ in journal.lines] == ["alarm_command_failed"] * 2
-    assert journal.lines[1][1]["reason"] == "exit code 3"
+        wait_until(lambda: len(log.lines) == 2, "nothing was told")
+    assert [kind for kind, _ in log.lines] == ["alarm_command_failed"] * 2
+    assert log.lines[1][1]["reason"] == "exit code 3"
 
 
 def test_no_program_is_no_alarm() -> None:
     """The default: nothing happens."""
-    journal = Journal()
-    with AlarmCommand(journal) as alarm:
+    log = Log()
+    with AlarmCommand(log) as alarm:
         alarm.run(())
-    assert journal.lines == []
+    assert log.lines == []

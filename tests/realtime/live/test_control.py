@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
-from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.segmentation.segmenter import thresholds
 
 
-class Journal:
+class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
@@ -27,55 +26,44 @@ def bundle() -> Bundle:
 
 def test_the_overlay_is_switched_off_and_on(bundle: Bundle) -> None:
     """Twice the key, and it is as before; both are in the log."""
-    journal = Journal()
-    control = Control(bundle, Settings(), journal, {})
-    control.act(Action.TOGGLE_OVERLAY)
+    log = Log()
+    control = Control(bundle, Settings(), log)
+    control.toggle_overlay()
     assert not control.overlay_visible
-    control.act(Action.TOGGLE_OVERLAY)
+    control.toggle_overlay()
     assert control.overlay_visible
-    assert [fields["overlay"] for _, fields in journal.lines] == [False, True]
+    assert [fields["overlay"] for _, fields in log.lines] == [False, True]
 
 
 def test_the_threshold_moves_in_steps_and_stays_in_bounds(bundle: Bundle) -> None:
     """Down from the bundle's own by 0.05 a key, never below 0.05, and low never above high."""
-    journal = Journal()
-    control = Control(bundle, Settings(), journal, {})
+    log = Log()
+    control = Control(bundle, Settings(), log)
     own = thresholds(bundle, Settings())["high"]
-    control.act(Action.THRESHOLD_DOWN)
+    control.step_threshold(-1)
     assert thresholds(bundle, control.settings())["high"] == pytest.approx(own - 0.05)
     for _ in range(40):
-        control.act(Action.THRESHOLD_DOWN)
+        control.step_threshold(-1)
     at_end = thresholds(bundle, control.settings())
     assert at_end["high"] == pytest.approx(0.05)
     assert at_end["low"] <= at_end["high"]
     for _ in range(40):
-        control.act(Action.THRESHOLD_UP)
+        control.step_threshold(1)
     assert thresholds(bundle, control.settings())["high"] == pytest.approx(0.99)
-    assert journal.lines[-1][1]["high"] == 0.99
-
-
-def test_other_actions_reach_their_handler_and_the_log(bundle: Bundle) -> None:
-    """A mark is a line in the log; a restart is done and logged."""
-    journal, done = Journal(), []
-    handlers = {Action.MARK: lambda: None, Action.RESTART_AI: lambda: done.append(1)}
-    control = Control(bundle, Settings(), journal, handlers)
-    control.act(Action.MARK)
-    control.act(Action.RESTART_AI)
-    assert done == [1]
-    assert [fields["action"] for _, fields in journal.lines] == ["mark", "restart_ai"]
+    assert log.lines[-1][1]["high"] == 0.99
 
 
 def test_a_reload_takes_over_what_may_change(bundle: Bundle, tmp_path: Path) -> None:
     """Overlay and alarm hold change at once; the recorder's quality waits for a restart."""
     file = tmp_path / "c.yaml"
     file.write_text("overlay: {fill_alpha: 0.5}\ntemporal: {hold_s: 1.0}\nrecorder: {crf: 30}\n")
-    journal = Journal()
-    control = Control(bundle, Settings(), journal, {})
+    log = Log()
+    control = Control(bundle, Settings(), log)
     control.reload(lambda: load_settings(file))
     assert control.settings().overlay.fill_alpha == 0.5
     assert control.settings().temporal.hold_s == 1.0
     assert control.settings().recorder == Settings().recorder
-    assert journal.lines == [
+    assert log.lines == [
         ("settings", {
             "changed": {"overlay.fill_alpha": 0.5, "temporal.hold_s": 1.0},
             "need_restart": ["recorder.crf"],
@@ -90,8 +78,8 @@ def test_bad_settings_change_nothing(bundle: Bundle, tmp_path: Path, content: st
     """They are refused with the reason, and what was in force stays."""
     file = tmp_path / "c.yaml"
     file.write_text(content)
-    journal = Journal()
-    control = Control(bundle, Settings(), journal, {})
+    log = Log()
+    control = Control(bundle, Settings(), log)
     control.reload(lambda: load_settings(file))
     assert control.settings() == Settings()
-    assert [kind for kind, _ in journal.lines] == ["settings_refused"]
+    assert [kind for kind, _ in log.lines] == ["settings_refused"]

@@ -56,7 +56,7 @@ def before_and_after(
         MetricsServer("127.0.0.1", 0) as server,
         LiveSession(location, outputs, settings, Console(quiet=True), model) as session,
     ):
-        server.watch(session.meters(outputs))
+        server.watch(session.status, session.latency)
         before = counters(server)
         summary = session.run()
         return before, counters(server), summary

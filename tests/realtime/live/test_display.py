@@ -4,19 +4,31 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from qlumen.networks.bundle import read_bundle, shipped_bundle
-from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import NO_MAP, AiState, Condition, Finding, Frame, Segmentation, Track
+from qlumen.realtime.endoscope.field import whole_field
+from qlumen.realtime.frames import (
+    NO_MAP,
+    AiState,
+    Condition,
+    Finding,
+    Frame,
+    Judgement,
+    Observation,
+    Segmentation,
+    Track,
+)
 from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.alarm import Alarms
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import Annotation, Board
+from qlumen.realtime.live.latest import Annotation, LatestAnnotations
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -47,20 +59,18 @@ class Room:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.alarms: list[int] = []
-        self.ai_runs = True
-        self.board = Board()
+        self.ai_runs = self.recording = True
+        self.latest = LatestAnnotations()
         bundle = read_bundle(shipped_bundle())
         settings = settings or with_live(max_age_ms=2000.0)  # the machine may be slow
-        self.control = Control(bundle, settings, lambda kind, **fields: None, {})
+        self.control = Control(bundle, settings, self.note)
         self.display = Display(
-            self.board,
-            self.control,
-            LatencyRecorder(),
-            ai_runs=lambda: self.ai_runs,
-            recording=lambda: True,
-            on_alarm=self.alarms.append,
-            note=lambda kind, **fields: None,
+            self.latest, self.control, LatencyRecorder(), self, Alarms(self.note), self.note
         )
+
+    def note(self, kind: str, **fields: Any) -> None:
+        if kind == "alarm":
+            self.alarms.append(fields["track"])
 
 
 def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
@@ -78,21 +88,18 @@ def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
         Track(number, finding, 0.0, alarm=True, new=False)
         for number, finding in enumerate(findings, 1)
     )
-    return Annotation(
-        frame.index,
-        time.monotonic_ns() - round(age_s * 1e9),
-        frame.size,
-        Motion().reduce(frame.image),
-        Segmentation(mask, tuple(findings), NO_MAP),
-        tracks,
-        Condition.CLEAR,
-    )
+    thumbnail = Motion().reduce(frame.pixels)
+    field, clear = whole_field(frame.size), Condition.CLEAR
+    seen = Observation(frame.size, frame.time_s, field, clear, True, thumbnail=thumbnail)
+    segmentation = Segmentation(mask, tuple(findings), NO_MAP)
+    grabbed_ns = time.monotonic_ns() - round(age_s * 1e9)
+    return Annotation(frame.index, grabbed_ns, Judgement(seen, None, segmentation, tracks))
 
 
 def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) -> None:
     """Bit for bit, on a frame with moved findings, a flash, the recording's mark and an age."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     for frame in frames[1:]:
         result = room.display.draw(frame)
         assert result.live is not None
@@ -109,14 +116,14 @@ def test_findings_on_their_own_frame_are_not_moved(frames: list[Frame]) -> None:
     """The annotation's own frame shows its mask as it is."""
     room = Room()
     annotation = annotated(frames[0])
-    room.board.publish(annotation)
+    room.latest.publish(annotation)
     assert room.display.draw(frames[0]).segmentation is annotation.segmentation
 
 
 def test_old_findings_are_not_shown_and_the_state_says_late(frames: list[Frame]) -> None:
     """Beyond the bound the picture is shown without them."""
     room = Room()
-    room.board.publish(annotated(frames[0], age_s=3.0))
+    room.latest.publish(annotated(frames[0], age_s=3.0))
     result = room.display.draw(frames[1])
     assert result.live is not None
     assert result.segmentation.findings == ()
@@ -137,12 +144,12 @@ def ai_off(room: Room, frame: Frame) -> Frame:
 
 
 def overlay_off(room: Room, frame: Frame) -> Frame:
-    room.control.act(Action.TOGGLE_OVERLAY)
+    room.control.toggle_overlay()
     return frame
 
 
 def cleared(room: Room, frame: Frame) -> Frame:
-    room.board.clear()
+    room.latest.clear()
     return frame
 
 
@@ -157,7 +164,7 @@ def test_findings_that_do_not_belong_to_the_picture_are_not_shown(
     """After a change of size, with the AI off, the overlay off, the signal lost between, or a
     cut to another scene."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     assert room.display.draw(frames[1]).segmentation.findings
     assert room.display.draw(change(room, frames[2])).segmentation.findings == ()
 
@@ -166,7 +173,7 @@ def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
     """However many frames show it."""
     room = Room()
     annotation = annotated(frames[0])
-    room.board.publish(annotation)
+    room.latest.publish(annotation)
     for frame in frames:
         room.display.draw(frame)
     assert room.alarms == [track.number for track in annotation.tracks]
@@ -175,7 +182,7 @@ def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
 def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
     """No findings on it, and other pixels than with a signal."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     result = room.display.draw(frames[1], signal=False)
     assert result.live is not None
     assert not result.live.signal
@@ -186,7 +193,7 @@ def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
 def test_a_new_style_is_used_at_once(frames: list[Frame]) -> None:
     """Reloaded settings change the next frame."""
     room = Room()
-    room.board.publish(annotated(frames[0]))
+    room.latest.publish(annotated(frames[0]))
     before = room.display.draw(frames[0]).shown
     red = Settings().overlay.model_copy(update={"line_bgr": (0, 0, 255)})
     room.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
@@ -197,7 +204,7 @@ def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame])
     """Published 50 ms later by another thread, they are on their own frame, unmoved."""
     room = Room(with_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
     annotation = annotated(frames[2])
-    threading.Timer(0.05, room.board.publish, [annotation]).start()
+    threading.Timer(0.05, room.latest.publish, [annotation]).start()
     assert room.display.draw(frames[2]).segmentation is annotation.segmentation
 
 

@@ -143,7 +143,7 @@ def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None
             while "ai_off" not in kinds(tmp_path):
                 time.sleep(0.05)
             broken.clear()
-            running.control.act(Action.RESTART_AI)
+            running.act(Action.RESTART_AI)
 
         threading.Thread(target=repair, daemon=True).start()
         summary = running.run()
@@ -151,6 +151,27 @@ def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None
     assert summary.states["off"] > 0
     after = kinds(tmp_path)[kinds(tmp_path).index("ai_off") :]
     assert after[:3] == ["ai_off", "action", "ai_running"]
+
+
+def test_what_is_asked_for_while_it_runs_is_done_and_written_down(tmp_path: Path) -> None:
+    """A mark is a line in the log, a restart replaces the model, and an end ends the session."""
+    with session(outputs_in(tmp_path), None, 10_000) as running:
+
+        def ask() -> None:
+            running.act(Action.MARK)
+            running.act(Action.SNAPSHOT)
+            running.act(Action.RESTART_AI)
+            while "ai_running" not in kinds(tmp_path):
+                time.sleep(0.05)
+            running.act(Action.QUIT)
+
+        threading.Thread(target=ask, daemon=True).start()
+        summary = running.run()
+    check_whole(summary, tmp_path, summary.shown)
+    assert summary.ai_restarts == 1
+    asked = [line for line in lines(tmp_path / "e.jsonl") if line.get("event") == "action"]
+    assert [line["action"] for line in asked] == ["mark", "snapshot", "restart_ai", "quit"]
+    assert "snapshot_refused" in kinds(tmp_path)
 
 
 def test_nothing_is_started_when_something_asked_for_is_wrong(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No outlet holds up the video or another outlet; what they lose is counted and told."""
+"""No sink holds up the video or another sink; what they lose is counted and reported."""
 
 import threading
 import time
@@ -11,9 +11,10 @@ import pytest
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live import sink_runner as outlets
-from qlumen.realtime.live.sink_runner import Outlet, OutletRunner
+from qlumen.realtime.live import sink_runner
+from qlumen.realtime.live.sink_runner import SinkRunner
 from qlumen.realtime.sinks.base import Sink
+from qlumen.system.backoff import Backoff
 
 from support.media import result_of
 
@@ -42,7 +43,7 @@ class Kept(Sink):
         self.closed += 1
 
 
-class Journal:
+class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
@@ -50,13 +51,15 @@ class Journal:
         self.lines.append((kind, fields))
 
 
-def run(sink: Sink, note: Journal, frames: int = 3, *, reopens: bool = False) -> OutletRunner:
-    runner = OutletRunner(Outlet("out", lambda: sink, frames, reopens), LatencyRecorder(), note)
+def run(sink: Sink, note: Log, frames: int = 3, *, reopens: bool = False) -> SinkRunner:
+    runner = SinkRunner(
+        "out", lambda: sink, LatencyRecorder(), note, frames=frames, reopens=reopens
+    )
     runner.start()
     return runner
 
 
-def put(runner: OutletRunner, *indices: int) -> None:
+def put(runner: SinkRunner, *indices: int) -> None:
     for index in indices:
         runner.put(result_of(IMAGE, index))
 
@@ -71,7 +74,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_what_waits_is_written_before_the_sink_is_closed() -> None:
     """Closing loses nothing that the queue had taken."""
-    sink, note = Kept(), Journal()
+    sink, note = Kept(), Log()
     sink.gate.clear()
     runner = run(sink, note, frames=10)
     put(runner, *range(5))
@@ -82,7 +85,7 @@ def test_what_waits_is_written_before_the_sink_is_closed() -> None:
 
 def test_a_slow_sink_loses_frames_and_counts_them() -> None:
     """The newest wait; the number of lost and written frames is that of the given ones."""
-    sink, note = Kept(), Journal()
+    sink, note = Kept(), Log()
     sink.gate.clear()
     runner = run(sink, note, frames=2)
     put(runner, 0)
@@ -97,7 +100,7 @@ def test_a_slow_sink_loses_frames_and_counts_them() -> None:
 @pytest.mark.parametrize("error", [SinkError("disk full"), ZeroDivisionError("a bug")])
 def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None:
     """It gets no further frame, and the note says why."""
-    sink, note = Kept(fails_at=1, error=error), Journal()
+    sink, note = Kept(fails_at=1, error=error), Log()
     runner = run(sink, note)
     put(runner, 0)
     wait_until(lambda: sink.indices == [0])
@@ -115,7 +118,7 @@ def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None
 def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
     """The one that it broke at, those that waited, and those that came later: with what was
     written they are all that were given."""
-    sink, note = Kept(fails_at=1, error=SinkError("disk full")), Journal()
+    sink, note = Kept(fails_at=1, error=SinkError("disk full")), Log()
     runner = run(sink, note)
     put(runner, 0)
     wait_until(lambda: sink.indices == [0])
@@ -133,8 +136,8 @@ def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
 
 def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an attempt that fails and one that works, frames flow again."""
-    monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
-    note, second = Journal(), Kept()
+    monkeypatch.setattr(sink_runner, "REOPEN", Backoff(0.01, 0.01))
+    note, second = Log(), Kept()
     attempts: list[Sink | SinkError] = [
         Kept(fails_at=0, error=SinkError("peer gone")), SinkError("still gone"), second,
     ]  # fmt: skip
@@ -145,7 +148,7 @@ def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None
             raise attempt
         return attempt
 
-    runner = OutletRunner(Outlet("out", open_next, 3, reopens=True), LatencyRecorder(), note)
+    runner = SinkRunner("out", open_next, LatencyRecorder(), note, frames=3, reopens=True)
     runner.start()
     put(runner, 0)
     wait_until(lambda: ("sink_attached", {"sink": "out"}) in note.lines)
@@ -157,8 +160,8 @@ def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that came meanwhile are lost, and counted."""
-    monkeypatch.setattr(outlets, "REOPEN_FIRST_SECONDS", 0.01)
-    monkeypatch.setattr(outlets, "REOPEN_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(sink_runner, "REOPEN", Backoff(0.01, 0.01))
+    monkeypatch.setattr(sink_runner, "REOPEN_MAX_SECONDS", 0.01)
     back, second = threading.Event(), Kept()
     firsts = [Kept(fails_at=0, error=SinkError("peer gone"))]
 
@@ -169,7 +172,7 @@ def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPat
             raise SinkError("still gone")
         return second
 
-    runner = OutletRunner(Outlet("out", open_next, 3, reopens=True), LatencyRecorder(), Journal())
+    runner = SinkRunner("out", open_next, LatencyRecorder(), Log(), frames=3, reopens=True)
     runner.start()
     put(runner, 0)
     wait_until(lambda: not runner.attached)
@@ -184,7 +187,7 @@ def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPat
 
 def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
     """Closing gives up after its time, says so, and counts what still waited."""
-    sink, note = Kept(), Journal()
+    sink, note = Kept(), Log()
     sink.gate.clear()
     runner = run(sink, note)
     put(runner, 0)
@@ -199,5 +202,5 @@ def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
 def test_a_runner_that_was_never_started_closes_its_sink() -> None:
     """When a later output cannot be opened, the earlier ones are closed."""
     sink = Kept()
-    OutletRunner(Outlet("out", lambda: sink, 3), LatencyRecorder(), Journal()).close(1)
+    SinkRunner("out", lambda: sink, LatencyRecorder(), Log(), frames=3).close(1)
     assert sink.closed == 1

@@ -1,8 +1,10 @@
 """Marks change nothing but their plates, and say what the state is."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.frames import AiState, Condition, LiveState
 from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.pixels.arrays import Image
 
 STATES = st.builds(
     LiveState,
@@ -23,6 +26,7 @@ STATES = st.builds(
 )
 
 
+SMOOTHING_LEVELS, EDGE_PIXELS = 64, 10
 NORMAL = LiveState(AiState.ON, 1, 40.0, Condition.CLEAR, (), recording=False, signal=True)
 
 
@@ -41,23 +45,42 @@ def test_pixels_outside_of_the_returned_boxes_keep_their_bits(
     assert np.array_equal(drawn[outside], image[outside])
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ({"ai": AiState.ON}, {"ai": AiState.OFF}),
-        ({"ai": AiState.ON}, {"ai": AiState.LATE}),
-        ({"annotation_age_ms": 40.0}, {"annotation_age_ms": 90.0}),
-        ({"recording": False}, {"recording": True}),
-        ({"signal": True}, {"signal": False}),
-        ({"condition": Condition.BLURRED}, {"condition": Condition.RED_OUT}),
-    ],
-)
-def test_each_state_looks_different(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """What must be told apart at a glance is drawn differently."""
-    pictures = [np.full((360, 640, 3), 90, np.uint8) for _ in range(2)]
-    for picture, changes in zip(pictures, (first, second), strict=True):
-        draw_marks(picture, replace(NORMAL, **changes))
-    assert not np.array_equal(*pictures)
+LOOKS: dict[str, dict[str, Any]] = {
+    "on": {},
+    "older": {"annotation_age_ms": 90.0},
+    "late": {"ai": AiState.LATE},
+    "off": {"ai": AiState.OFF},
+    "hidden": {"overlay": False},
+    "recording": {"recording": True},
+    "no-signal": {"signal": False},
+    "blurred": {"condition": Condition.BLURRED},
+    "red-out": {"condition": Condition.RED_OUT},
+}
+
+
+def look(name: str) -> Image:
+    """The status of that name on a flat ground."""
+    image = np.full((360, 640, 3), 90, np.uint8)
+    draw_marks(image, replace(NORMAL, **LOOKS[name]))
+    return image
+
+
+def reviewed(name: str) -> Image:
+    return cv2.imread(str(Path(__file__).parent / "looks" / f"{name}.png"))
+
+
+def differing(one: Image, other: Image) -> int:
+    """How many pixels differ by more than the smoothing of letters does."""
+    return int((cv2.absdiff(one, other).max(axis=-1) > SMOOTHING_LEVELS).sum())
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_each_state_looks_as_reviewed(name: str) -> None:
+    """As in a picture that was looked at, but for how OpenCV's version smooths letters; and less
+    like any other state's picture by far."""
+    assert differing(look(name), reviewed(name)) < EDGE_PIXELS
+    for other in LOOKS.keys() - {name}:
+        assert differing(look(name), reviewed(other)) > 2 * EDGE_PIXELS, other
 
 
 def test_a_flash_frames_the_whole_picture() -> None:

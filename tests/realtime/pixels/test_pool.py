@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import openvino as ov
 import psutil
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.networks.openvino import ov
 from qlumen.realtime.pixels.pool import SPARE, FramePool
 
 SHAPE = (4, 6, 3)

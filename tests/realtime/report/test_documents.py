@@ -7,15 +7,21 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, Line, score_chart, ticks
 from qlumen.realtime.report.facts import Facts, Span
 from qlumen.realtime.report.html import html
 from qlumen.realtime.report.pdf.document import pdf
+from qlumen.realtime.report.pdf.fonts import REGULAR, printable, register_fonts
+from qlumen.realtime.report.pdf.page import SIZE as FOOT_SIZE
+from qlumen.realtime.report.pdf.page import shorten
 from qlumen.realtime.report.times import clock
 from qlumen.realtime.review.findings import find
-from qlumen.realtime.review.records import Thresholds
 from qlumen.realtime.review.review import Review
 
 from support.media import pictures, write_image
@@ -118,6 +124,25 @@ def test_pages_are_numbered(facts: Facts) -> None:
     for number, text in enumerate(texts, start=1):
         assert f"Page {number} of {len(texts)}" in text
         assert "Research tool, not a medical device." in text
+
+
+def test_each_page_names_the_recording(facts: Facts) -> None:
+    """A name that is too long for the foot keeps its beginning and its end."""
+    for page in pdf_text(replace(facts, recording="Coloscopy 7.mp4")):
+        assert "Coloscopy 7.mp4" in page
+    long = replace(facts, recording="b" + "w" * 300 + ".mp4")
+    for page in pdf_text(long):
+        assert re.search(r"\bbw{20,}\u2026w{20,}\.mp4", page), page
+
+
+@given(st.text(max_size=200), st.floats(10, 300))
+def test_a_shortened_name_fits_its_place(text: str, width: float) -> None:
+    register_fonts()
+    short = shorten(printable(text), width)
+    assert stringWidth(short, REGULAR, FOOT_SIZE) <= width
+    first, _, last = short.partition("\u2026")
+    assert printable(text).startswith(first)
+    assert printable(text).endswith(last)
 
 
 def test_hostile_and_unknown_characters(facts: Facts) -> None:

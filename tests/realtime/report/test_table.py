@@ -1,3 +1,5 @@
+"""The table of findings is read back by Python's own CSV reader."""
+
 import csv
 import io
 from dataclasses import replace

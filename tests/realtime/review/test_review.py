@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qlumen.errors import ConfigError, QlumenError, ReviewError, SinkError
+from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.replay.outputs import Outputs
@@ -18,7 +19,7 @@ from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.review.findings import find, share_of_field
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.records import FRAMES as FRAMES_FILE
-from qlumen.realtime.review.records import MANIFEST, MAPS, Thresholds
+from qlumen.realtime.review.records import MANIFEST, MAPS
 from qlumen.realtime.review.review import Review
 
 from support.reviews import (
@@ -140,9 +141,12 @@ def test_another_threshold_finds_others_and_network_is_not_there(made: Path) -> 
 
 
 def test_contradicting_thresholds_are_refused(made: Path) -> None:
-    """A lower threshold above the higher one is an error of the settings."""
-    with Review(made) as review, pytest.raises(ConfigError):
-        find(review, Thresholds(low=0.9, high=0.5, min_area_fraction=0))
+    """A lower threshold above the higher one is an error of the settings. They are put
+    together here as `qlumen report` does."""
+    with Review(made) as review:
+        given = review.manifest.thresholds.model_copy(update={"low": 0.9, "high": 0.5})
+        with pytest.raises(ConfigError, match=r"low 0\.9 and high 0\.5"):
+            find(review, given)
 
 
 def test_pictures_are_the_recordings_own(made: Path, tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from qlumen.realtime.frames import Finding, Segmentation
+from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.tracking.findings import move_finding, move_segmentation
 from qlumen.realtime.tracking.motion import (
     CUT_GREY_LEVELS,
     THUMBNAIL_PX,
     Motion,
     mismatch,
-    moved,
-    moved_finding,
 )
 
 from support import naive, naive_flow
@@ -93,7 +93,7 @@ def test_flow_refuses_two_sizes() -> None:
 def test_thumbnails_keep_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
     """The longer side is THUMBNAIL_PX, or the picture's own if that is less."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
-    assert Motion().reduce(image).shape == expected
+    assert Motion().reduce(BgrImage(image)).shape == expected
     assert max(expected) <= THUMBNAIL_PX
 
 
@@ -123,7 +123,7 @@ def segmentations(draw: st.DrawFn, largest: int = 40) -> Segmentation:
 @given(segmentations(), sizes(12))
 def test_no_motion_gives_the_same_back(segmentation: Segmentation, small: tuple[int, int]) -> None:
     """Mask, boxes, areas and contours, point by point, whatever the flow's size."""
-    still = moved(segmentation, np.zeros((*small, 2), np.float32))
+    still = move_segmentation(segmentation, np.zeros((*small, 2), np.float32))
     np.testing.assert_array_equal(still.mask, segmentation.mask)
     assert len(still.findings) == len(segmentation.findings)
     for now, before in zip(still.findings, segmentation.findings, strict=True):
@@ -156,7 +156,7 @@ def test_a_shift_moves_each_finding(segmentation: Segmentation, dx: int, dy: int
     for finding in segmentation.findings:
         wide = np.pad(alone(finding, (height, width)), 50)
         shifted = np.roll(wide, (dy, dx), (0, 1))[50:-50, 50:-50]
-        now = moved_finding(finding, flow, (width, height))
+        now = move_finding(finding, flow, (width, height))
         assert (now is None) == (not shifted.any())
         if now is None:
             continue
@@ -164,7 +164,7 @@ def test_a_shift_moves_each_finding(segmentation: Segmentation, dx: int, dy: int
         piece = alone(now, (height, width))
         assert not (piece & ~shifted).any()
         assert now.area_px == piece.sum() == largest_piece(shifted).sum()
-    assert len(moved(segmentation, flow).findings) == kept
+    assert len(move_segmentation(segmentation, flow).findings) == kept
 
 
 @settings(max_examples=100, deadline=None)
@@ -184,7 +184,7 @@ def test_any_motion_fills_the_moved_border(
         wide = np.zeros((height + 200, width + 200), np.uint8)
         cv2.fillPoly(wide, [border + 100], 1)
         expected = naive.fill_holes(wide[100:-100, 100:-100].copy())
-        now = moved_finding(finding, flow, (width, height))
+        now = move_finding(finding, flow, (width, height))
         assert (now is None) == (not expected.any())
         if now is not None:
             piece = alone(now, (height, width))
@@ -199,7 +199,7 @@ def test_what_is_moved_agrees_with_itself(
 ) -> None:
     """Contours filled are the mask; boxes are tight, areas counted, the largest first."""
     flow = np.random.default_rng(seed).normal(0, 3, (*small, 2)).astype(np.float32)
-    after = moved(segmentation, flow)
+    after = move_segmentation(segmentation, flow)
     union = np.zeros_like(after.mask)
     for finding in after.findings:
         one = alone(finding, after.mask.shape)

@@ -1,3 +1,5 @@
+"""Stories of findings that come, move, cross and go, and the tracks that they make."""
+
 from collections.abc import Sequence
 from itertools import count
 
@@ -11,7 +13,14 @@ from qlumen.errors import ConfigError
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.frames import Finding, Segmentation, Track
 from qlumen.realtime.pixels.arrays import Box
-from qlumen.realtime.tracking.tracks import FORBIDDEN, STALL_S, Tracker, assign, pair_costs, shown
+from qlumen.realtime.tracking.tracks import (
+    FORBIDDEN,
+    STALL_S,
+    Tracker,
+    assign,
+    pair_costs,
+    select_alarms,
+)
 
 from support import naive_flow
 
@@ -154,7 +163,7 @@ def test_shown_are_the_alarms_alone() -> None:
         Track(3, finding(ELSEWHERE), 0.0, True, True),
     ]
     empty = Segmentation(np.zeros(SIZE[::-1], np.uint8), (), np.zeros((2, 2), np.float32))
-    drawn = shown(tracks, empty)
+    drawn = select_alarms(tracks, SIZE, empty.probability)
     expected = np.zeros(SIZE[::-1], np.uint8)
     expected[20:40, 20:40] = expected[80:110, 120:150] = 1
     np.testing.assert_array_equal(drawn.mask, expected)

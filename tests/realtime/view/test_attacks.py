@@ -72,8 +72,8 @@ def check_alive(shown: Shown) -> None:
     status, body = ask(shown, "GET", "/")
     assert status == 200
     assert b"<html" in body
-    frame = shown.desk.state().get("frame", 0)
-    wait_until(lambda: shown.desk.state().get("frame", 0) != frame, "the picture stands still")
+    frame = shown.panel.state().get("frame", 0)
+    wait_until(lambda: shown.panel.state().get("frame", 0) != frame, "the picture stands still")
 
 
 @pytest.mark.parametrize("path", TRAVERSALS)
@@ -144,7 +144,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(shown: Shown, said: str) 
             listen(opened)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code in (1008, 1009)
-    assert shown.desk.state()["running"]
+    assert shown.panel.state()["running"]
 
 
 def listen(opened: ClientConnection) -> None:
@@ -166,7 +166,7 @@ def test_fifty_connections_at_once(shown: Shown) -> None:
         assert set(watched) <= {"picture", "refused"}
         assert "picture" in watched
     check_alive(shown)
-    wait_until(lambda: shown.desk.view.feed.viewers <= 1, "viewers were not forgotten")
+    wait_until(lambda: shown.panel.feed.viewers <= 1, "viewers were not forgotten")
 
 
 def watch(shown: Shown) -> str:

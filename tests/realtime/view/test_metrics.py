@@ -5,7 +5,6 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from qlumen.realtime.live.metrics_server import MetricsServer
-from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.view.live.messages import Toggle
 
 from support.live_process import wait_until
@@ -26,15 +25,15 @@ def test_a_recording_from_the_page_is_counted_while_it_runs(shown: Shown) -> Non
     """Its size is told while it is written, is no more than the file has in the end, and is gone
     with it."""
     before = set(shown.recordings.iterdir())
-    session = shown.desk._session
+    session = shown.panel.session
     assert session is not None
     with MetricsServer("127.0.0.1", 0) as server:
-        server.watch(session.meters(LiveOutputs()))
+        server.watch(session.status, session.latency)
         assert sizes(server) == {}
-        shown.desk.do(RECORD)
+        shown.panel.do(RECORD)
         wait_until(lambda: sizes(server).get("recorder_on_request", 0) > 0, "no size was told")
         told = sizes(server)["recorder_on_request"]
-        shown.desk.do(RECORD)
+        shown.panel.do(RECORD)
         wait_until(lambda: sizes(server) == {}, "the recording is still told of")
     (file,) = set(shown.recordings.iterdir()) - before
     assert told <= Path(file).stat().st_size

@@ -61,7 +61,7 @@ def page(browser: webdriver.Chrome, shown: Shown) -> Iterator[webdriver.Chrome]:
 @pytest.fixture(autouse=True)
 def scene_runs(shown: Shown) -> None:
     """Each test begins with a session."""
-    wait_until(lambda: shown.desk.state()["running"], "no session runs")
+    wait_until(lambda: shown.panel.state()["running"], "no session runs")
 
 
 def drawn(page: webdriver.Chrome) -> int:
@@ -77,7 +77,7 @@ def control(page: webdriver.Chrome, selector: str) -> Any:
 
 
 def until(shown: Shown, true: Callable[[dict[str, Any]], bool], message: str) -> None:
-    wait_until(lambda: true(shown.desk.state()), message)
+    wait_until(lambda: true(shown.panel.state()), message)
 
 
 def test_the_picture_moves_and_is_the_one_that_was_sent(page: webdriver.Chrome) -> None:
@@ -116,7 +116,7 @@ def test_switches_act_and_show_the_state(page: webdriver.Chrome, shown: Shown) -
 
 def test_threshold_and_hold_move(page: webdriver.Chrome, shown: Shown) -> None:
     """By keys and by sliders; the figure beside them follows."""
-    before = shown.desk.state()["threshold"]
+    before = shown.panel.state()["threshold"]
     press(page, "-")
     until(shown, lambda state: state["threshold"] < before, "the threshold stays")
     press(page, "+")
@@ -128,7 +128,7 @@ def test_threshold_and_hold_move(page: webdriver.Chrome, shown: Shown) -> None:
     until(shown, lambda state: state["hold_s"] == pytest.approx(0.48), "the hold stays")
     figure = control(page, '[data-out="hold"]')
     wait_until(lambda: figure.text == "0.48 s", "the hold's figure stays")
-    shown.desk.do(Hold(do="hold", seconds=0.04))
+    shown.panel.do(Hold(do="hold", seconds=0.04))
 
 
 def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, shown: Shown) -> None:
@@ -161,7 +161,7 @@ def test_the_figures_are_those_of_the_session(page: webdriver.Chrome, shown: Sho
     wait_until(lambda: control(page, '[data-figure="delay"]').text.endswith("ms"), "no delay")
     plot = control(page, ".live-plot canvas")
     wait_until(lambda: "at most" in (plot.get_attribute("aria-label") or ""), "no plot")
-    assert shown.desk.state()["rate"] > 1
+    assert shown.panel.state()["rate"] > 1
 
 
 def test_lesions_appear_with_their_pictures(page: webdriver.Chrome, shown: Shown) -> None:
@@ -259,13 +259,13 @@ def test_a_viewer_who_does_not_draw_holds_up_nobody(page: webdriver.Chrome, show
     """It is sent two pictures and no more; the browser beside it goes on, and so does the rest."""
     with watching(shown.url) as idle:
         pictures = 0
-        before, frame = drawn(page), shown.desk.state()["frame"]
+        before, frame = drawn(page), shown.panel.state()["frame"]
         end = time.monotonic() + 2.0
         while time.monotonic() < end:
             pictures += isinstance(idle.recv(), bytes)
         wait_until(lambda: drawn(page) > before + 10, "the browser's picture stands still")
-        assert pictures == shown.desk.view.feed.in_flight
-        assert shown.desk.state()["frame"] > frame + 10
+        assert pictures == shown.panel.feed.in_flight
+        assert shown.panel.state()["frame"] > frame + 10
 
 
 def test_a_throttled_viewer_gets_new_pictures(page: webdriver.Chrome, shown: Shown) -> None:
@@ -290,8 +290,8 @@ def test_a_throttled_viewer_gets_new_pictures(page: webdriver.Chrome, shown: Sho
 
 def test_a_dead_connection_is_noticed_and_left(shown: Shown) -> None:
     """A viewer whose socket is cut is forgotten."""
-    before = shown.desk.view.feed.viewers
+    before = shown.panel.feed.viewers
     with watching(shown.url) as cut:
-        wait_until(lambda: shown.desk.view.feed.viewers == before + 1, "it did not join")
+        wait_until(lambda: shown.panel.feed.viewers == before + 1, "it did not join")
         cut.socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: shown.desk.view.feed.viewers == before, "it was not forgotten")
+        wait_until(lambda: shown.panel.feed.viewers == before, "it was not forgotten")

@@ -97,9 +97,9 @@ def test_a_throttled_viewer_does_not_slow_the_other(shown: Shown) -> None:
     frames that it got alone; if it had to wait for the first one, it would get a tenth."""
     alone = share_of_all(shown)
     with throttled(shown) as slow:
-        taken, frame = slow.taken, shown.desk.state()["frame"]
+        taken, frame = slow.taken, shown.panel.state()["frame"]
         beside = share_of_all(shown)
-        slow_share = (slow.taken - taken) / (shown.desk.state()["frame"] - frame)
+        slow_share = (slow.taken - taken) / (shown.panel.state()["frame"] - frame)
     assert beside > 0.6 * alone
     assert slow_share < 0.4 * beside
 

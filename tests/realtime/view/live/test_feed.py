@@ -137,12 +137,12 @@ def test_who_waits_is_woken() -> None:
         writer.join()
 
 
-def test_listeners_get_every_frame() -> None:
+def test_what_is_called_also_gets_every_frame() -> None:
     """Watched or not."""
     seen: list[int] = []
     feed = Feed(viewers=1, in_flight=1)
-    listeners = (lambda given_: seen.append(given_.frame.index),)
-    with WebSink(feed, width_px=64, jpeg_quality=80, listeners=listeners) as sink:
+    also = (lambda given_: seen.append(given_.frame.index),)
+    with WebSink(feed, width_px=64, jpeg_quality=80, also=also) as sink:
         for index in range(3):
             sink.write(result(index))
     assert seen == [0, 1, 2]

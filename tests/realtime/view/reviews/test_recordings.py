@@ -34,17 +34,24 @@ BUSY = {"waiting", "reading", "finding"}
 
 
 class Page:
-    """The routes, and browsers on them."""
+    """The routes, and browsers on them; what they keep lies somewhere below `root`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, root: Path) -> None:
         self.sessions = Sessions(1)
-        self.visits = Visits(settings, self.sessions)
+        self.root = root
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(root))
+            self.visits = Visits(settings, self.sessions)
         app = FastAPI()
         app.include_router(recording_routes(self.visits, settings))
         self.gate = Gate(
             app, prefixes=(PREFIX,), sessions=self.sessions, cookie="c", secure=False,
             password=False, upload_bytes=settings.view.upload_mib << 20,
         )  # fmt: skip
+
+    def kept(self) -> set[Path]:
+        """The folders of the recordings that are open."""
+        return set(self.root.glob("*/*"))
 
     def browser(self) -> TestClient:
         """With cookies of its own."""
@@ -70,10 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> Iterator[Page]:
-    made = Page(load_settings(None, [
-        f"view.folder={folder}", "view.upload_mib=4", *ALWAYS_CLEAR, *EAGER,
-    ]))  # fmt: skip
+def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    settings = [f"view.folder={folder}", "view.upload_mib=4", *ALWAYS_CLEAR, *EAGER]
+    made = Page(load_settings(None, settings), tmp_path_factory.mktemp("kept"))
     yield made
     made.visits.close()
 
@@ -108,6 +114,8 @@ def test_an_upload_is_reviewed_and_told(owner: TestClient) -> None:
     """Each frame has its time, score and condition; pictures come at their size."""
     found = owner.get("/findings").json()
     assert len(found["times_s"]) == len(found["scores"]) == len(found["conditions"]) == FRAMES
+    assert set(found["conditions"]) <= set(found["looks"])
+    assert found["looks"]["red_out"] == {"label": "lens on the wall", "colour": "#d55e00"}
     assert found["times_s"] == [round(i * 0.04, 3) for i in range(FRAMES)]
     for query in ("", "?overlay=true"):
         jpeg = owner.get(f"/frame/3{query}").content
@@ -164,12 +172,12 @@ def test_bad_uploads_are_refused_and_leave_nothing(page: Page, name: str, conten
     """Empty, mislabelled and oversized uploads: one line back, no file kept, no session's
     recording lost."""
     browser = page.browser()
-    before = sorted(page.visits._root.iterdir())
+    before = page.kept()
     answer = browser.post("/upload", params={"name": name}, content=content)
     assert answer.status_code in (400, 413)
     assert "Traceback" not in answer.text
     assert "/tmp" not in answer.text
-    assert sorted(page.visits._root.iterdir()) == before
+    assert page.kept() == before
     assert browser.get("/state").json() == {"state": "none"}
 
 
@@ -199,7 +207,7 @@ def test_damaged_uploads_fail_in_their_worker(
     state = opened(browser, file, "damaged.jpg")
     assert state["state"] == "failed"
     assert state["message"]
-    assert str(page.visits._root) not in state["message"]
+    assert str(page.root) not in state["message"]
     assert browser.get("/findings").status_code == 404
     assert browser.post("/leave").json() == {"state": "none"}
 
@@ -223,10 +231,10 @@ def test_a_fuzzed_video_is_read_or_refused(page: Page, tmp_path: Path) -> None:
 def test_an_upload_cannot_choose_its_place(page: Page, name: str, tmp_path: Path) -> None:
     """Whatever name it comes under, it lies in a folder of its own, under a name of ours."""
     browser = page.browser()
-    before = set(page.visits._root.iterdir())
+    before = page.kept()
     content = write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8)).read_bytes()
     assert browser.post("/upload", params={"name": name}, content=content).status_code == 200
-    (own,) = set(page.visits._root.iterdir()) - before
+    (own,) = page.kept() - before
     assert (own / "upload.png").read_bytes() == content
     browser.post("/leave")
 
@@ -235,17 +243,17 @@ def test_leaving_ends_the_worker_and_removes_the_files(page: Page, tmp_path: Pat
     """Nothing of a recording stays after it was closed, also in the middle of the work."""
     recording = make_recording(tmp_path / "clip.mp4", 20)
     browser = page.browser()
-    before = set(page.visits._root.iterdir())
+    before = page.kept()
     browser.post("/upload", params={"name": "x"}, content=recording.read_bytes())
-    assert set(page.visits._root.iterdir()) - before
+    assert page.kept() - before
     browser.post("/leave")
-    assert set(page.visits._root.iterdir()) == before
+    assert page.kept() == before
 
 
 def test_the_end_of_a_session_removes_its_files(page: Page, tmp_path: Path) -> None:
     """When a browser's session is over, its recording goes, too."""
     browser = page.browser()
-    before = set(page.visits._root.iterdir())
+    before = page.kept()
     recording = make_recording(tmp_path / "clip.mp4", 4)
     browser.post("/upload", params={"name": "x"}, content=recording.read_bytes())
     session = page.sessions.find(browser.cookies["c"])
@@ -253,7 +261,7 @@ def test_the_end_of_a_session_removes_its_files(page: Page, tmp_path: Path) -> N
     assert page.visits.of(session) is not None
     page.sessions.end(session)
     page.visits.remove_ended()
-    assert set(page.visits._root.iterdir()) == before
+    assert page.kept() == before
 
 
 def test_what_a_killed_page_left_is_removed(

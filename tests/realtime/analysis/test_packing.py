@@ -1,3 +1,5 @@
+"""What a review stores comes back as it was used."""
+
 import zlib
 
 import numpy as np
@@ -6,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.errors import ReviewError
-from qlumen.realtime.review.maps import (
-    FLOW_CELLS,
+from qlumen.realtime.analysis.packing import (
     LEVELS,
-    flow_size,
     pack_flow,
     pack_map,
+    pack_mask,
+    round_map,
     unpack_flow,
     unpack_map,
+    unpack_mask,
 )
+from qlumen.realtime.tracking.motion import FLOW_CELLS, reduce_flow
 
 from support.strategies import probability_maps, sizes
 
@@ -33,21 +37,39 @@ def test_a_map_comes_back_within_half_a_step(data: st.DataObject, size: tuple[in
 
 @given(sizes(24), st.integers(0, 2**16))
 def test_a_stored_map_is_stored_again_without_change(size: tuple[int, int], seed: int) -> None:
-    """Rounding happens once: what was stored comes back the same from a second storing."""
-    once = unpack_map(pack_map(np.random.default_rng(seed).random(size[::-1], np.float32)), size)
+    """A rounded map comes back bit by bit, and is not changed by rounding it once more."""
+    once = round_map(np.random.default_rng(seed).random(size[::-1], np.float32))
     assert np.array_equal(unpack_map(pack_map(once), size), once)
+    assert np.array_equal(round_map(once), once)
 
 
 @pytest.mark.parametrize("size", [(128, 110), (128, 72), (96, 128), (20, 11), (1, 1)])
-def test_a_flow_comes_back_in_cells(size: tuple[int, int]) -> None:
-    """A steady flow stays the same share of the picture, to 1/256 of a cell."""
+def test_a_steady_flow_keeps_its_share_of_the_image(size: tuple[int, int]) -> None:
+    """Reduced, it is in cells, to 1/256 of one; stored, it comes back bit by bit."""
     flow = np.empty((size[1], size[0], 2), np.float32)
     flow[...] = (0.03 * size[0], -0.02 * size[1])
-    columns, rows = flow_size(size)
+    small = reduce_flow(flow)
+    rows, columns = small.shape[:2]
     assert max(columns, rows) <= FLOW_CELLS
-    back = unpack_flow(pack_flow(flow), (columns, rows))
-    assert back.shape == (rows, columns, 2)
-    assert np.abs(back - (0.03 * columns, -0.02 * rows)).max() <= 0.51 / 256
+    assert np.abs(small - (0.03 * columns, -0.02 * rows)).max() <= 0.51 / 256
+    assert np.array_equal(unpack_flow(pack_flow(small), (columns, rows)), small)
+
+
+@given(sizes(24), st.integers(0, 2**16))
+def test_a_reduced_flow_comes_back(size: tuple[int, int], seed: int) -> None:
+    """Any flow that was reduced is stored without loss; each cell is the mean of its pixels."""
+    flow = np.random.default_rng(seed).normal(0, 3, (*size[::-1], 2)).astype(np.float32)
+    small = reduce_flow(flow)
+    assert small.shape == flow.shape
+    assert np.abs(small - flow).max() <= 0.51 / 256
+    assert np.array_equal(unpack_flow(pack_flow(small), size), small)
+
+
+@given(sizes(40), st.integers(0, 2**16))
+def test_a_mask_comes_back(size: tuple[int, int], seed: int) -> None:
+    """Any mask of 0 and 1."""
+    mask = np.random.default_rng(seed).integers(0, 2, size[::-1], np.uint8)
+    assert np.array_equal(unpack_mask(pack_mask(mask), size), mask)
 
 
 @pytest.mark.parametrize(

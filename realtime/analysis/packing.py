@@ -1,8 +1,7 @@
 """Probability maps and flows as bytes: rounded to integers, then compressed without loss.
 
-Rounding moves a probability by at most 1/131070. On a real clip of 181 frames (LDPolypVideo)
-the findings made from stored maps have the same boxes and the same number as a replay's, and
-2 of 1,103,403 mask pixels differ (`bench/review.py`, `docs/report.md`).
+Rounding moves a probability by at most 1/131070. Every command rounds in the same way, so that
+findings made from stored maps are those of the run that stored them, bit by bit.
 """
 
 import zlib
@@ -11,23 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.errors import ReviewError
-from qlumen.realtime.tracking.motion import Flow
+from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.tracking.motion import FLOW_UNIT, Flow
 
 LEVELS = 65535
 """A probability of 1, stored."""
-FLOW_CELLS = 32
-"""Longer side of a stored flow."""
-FLOW_UNIT = 1 / 256
-"""A stored step, in cells."""
-FLOW_RANGE = 32767
 ZLIB_LEVEL = 1
 """Higher ones take three times as long for a tenth less."""
 
 
 def pack_map(probability: NDArray[np.float32]) -> bytes:
     """`(h, w) float32` of 0 to 1, out of which is clamped and NaN is 0."""
-    levels = np.rint(np.clip(np.nan_to_num(probability), 0, 1) * np.float32(LEVELS))
-    return _compressed(levels.astype("<u2"))
+    return _compressed(_levels(probability).astype("<u2"))
 
 
 def unpack_map(data: bytes, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -37,29 +31,37 @@ def unpack_map(data: bytes, size: tuple[int, int]) -> NDArray[np.float32]:
     return levels.astype(np.float32) / np.float32(LEVELS)
 
 
+def round_map(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round a map to what `unpack_map(pack_map(...))` gives back."""
+    return _levels(probability).astype(np.float32) / np.float32(LEVELS)
+
+
 def pack_flow(flow: Flow) -> bytes:
-    """`(h, w, 2)` in its own pixels, reduced by averaging to `flow_size` cells."""
-    height, width = flow.shape[:2]
-    columns, rows = flow_size((width, height))
-    y, x = (np.arange(n) * side // n for n, side in ((rows, height), (columns, width)))
-    sums = np.add.reduceat(np.add.reduceat(flow, y, axis=0, dtype=np.float64), x, axis=1)
-    cells = np.outer(np.diff(np.append(y, height)), np.diff(np.append(x, width)))
-    scale = np.array([columns / width, rows / height]) / FLOW_UNIT
-    steps = np.nan_to_num(sums / cells[..., None] * scale)
-    return _compressed(np.clip(np.rint(steps), -FLOW_RANGE, FLOW_RANGE).astype("<i2"))
+    """Store `(h, w, 2) float32` of multiples of `FLOW_UNIT`, as `reduce_flow` gives them."""
+    return _compressed(np.rint(flow / FLOW_UNIT).astype("<i2"))
 
 
 def unpack_flow(data: bytes, size: tuple[int, int]) -> Flow:
-    """Back to `(height, width, 2) float32`, in cells. Raises ReviewError for other bytes."""
+    """Give back `(height, width, 2) float32`, in cells. Raises ReviewError for other bytes."""
     width, height = size
     steps = _expanded(data, "<i2", (height, width, 2))
     return steps.astype(np.float32) * np.float32(FLOW_UNIT)
 
 
-def flow_size(thumbnail: tuple[int, int]) -> tuple[int, int]:
-    """Columns and rows that the flow of a thumbnail of (width, height) is stored in."""
-    scale = min(1.0, FLOW_CELLS / max(thumbnail))
-    return max(1, round(thumbnail[0] * scale)), max(1, round(thumbnail[1] * scale))
+def pack_mask(mask: Mask) -> bytes:
+    """Store `(h, w) uint8`, not 0 inside."""
+    return zlib.compress(np.packbits(mask).data, ZLIB_LEVEL)
+
+
+def unpack_mask(data: bytes, size: tuple[int, int]) -> Mask:
+    """Give back `(height, width) uint8` of 0 and 1. Raises ReviewError for other bytes."""
+    width, height = size
+    bits = _expanded(data, "u1", (-(-width * height // 8),))
+    return np.unpackbits(bits.view(np.uint8), count=width * height).reshape(height, width)
+
+
+def _levels(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.rint(np.clip(np.nan_to_num(probability), 0, 1) * np.float32(LEVELS))
 
 
 def _compressed(values: NDArray[np.generic]) -> bytes:

@@ -1,7 +1,6 @@
 """Nothing that writes or sends receives a picture that was not masked."""
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.live.privacy_sink import PrivacyGuard
+from qlumen.realtime.live.privacy_stage import PrivacyStage
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.sink_runner import Outlet, OutletRunner
+from qlumen.realtime.live.sink_runner import SinkRunner
 from qlumen.realtime.pixels.annotated import Annotated
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -31,6 +31,7 @@ from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from support.live_process import SMALL_SCENE
 from support.media import read_video, result_of
 
+FRAMES = 50
 CORNER = ["privacy.regions=[[0, 0, 0.25, 0.5]]", "privacy.pixelate_outside_body=false"]
 
 
@@ -47,34 +48,44 @@ class Kept(Sink):
         pass
 
 
-def note(kind: str, **fields: Any) -> None:
+def ignore(kind: str, **fields: Any) -> None:
     """Nobody reads it here."""
 
 
-def guarded(
-    privacy: Privacy | None = None, overrides: Sequence[str] = CORNER
-) -> tuple[PrivacyGuard, OutletRunner, Kept]:
+def images_behind(
+    results: Iterable[FrameResult],
+    *,
+    privacy: Privacy | None = None,
+    overrides: Sequence[str] = CORNER,
+    note: Note = ignore,
+) -> list[Image]:
+    """What a sink behind the stage has been given of the results."""
     settings = load_settings(None, overrides)
     kept = Kept()
-    runner = OutletRunner(Outlet("out", lambda: kept, 50), LatencyRecorder(), note)
-    runner.start()
+    sink = SinkRunner("out", lambda: kept, LatencyRecorder(), note, frames=FRAMES)
     chosen = privacy or Privacy(**settings.privacy.model_dump())
-    return PrivacyGuard(chosen, settings, [runner]), runner, kept
+    stage = PrivacyStage(chosen, settings, [sink], LatencyRecorder(), note, frames=FRAMES)
+    for part in (sink, stage):
+        part.start()
+    for result in results:
+        stage.put(result)
+    for part in (stage, sink):
+        part.close(30)
+    return kept.images
 
 
 def test_picture_and_drawing_are_both_masked() -> None:
     """Of each, the region is black and the rest is as it was; what was decoded, and a
     recorder would take instead, is left out."""
-    guard, runner, kept = guarded()
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
     result = result_of(image, annotated=drawn)
     unmasked = Planes(to_picture(image), FramePool())
     in_parts = Annotated(BgrImage(drawn), (), FramePool())
-    guard.write(replace(result, frame=replace(result.frame, pixels=unmasked), annotated=in_parts))
-    runner.close(30)
-    assert len(kept.images) == 2
-    for given, got in zip((unmasked.bgr(), drawn), kept.images, strict=True):
+    result = replace(result, frame=replace(result.frame, pixels=unmasked), annotated=in_parts)
+    images = images_behind([result])
+    assert len(images) == 2
+    for given, got in zip((unmasked.bgr(), drawn), images, strict=True):
         assert not got[:60, :40].any()
         assert np.array_equal(got[:, 40:], given[:, 40:])
         assert np.array_equal(got[60:], given[60:])
@@ -83,16 +94,13 @@ def test_picture_and_drawing_are_both_masked() -> None:
 def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
     """A grey room with lettering after the scene: no frame of it comes out as it was."""
     privacy = Privacy(regions=(), outside_field=False, pixelate_outside_body=True)
-    guard, runner, kept = guarded(privacy)
     scene = SceneSource(SceneSettings(width=160, height=120))
     room = np.full((120, 160, 3), 140, np.uint8)
     room[40:80:3, 30:130:2] = (220, 215, 210)
-    for index in range(3):
-        guard.write(result_of(scene.frame(index).image, index))
-    for index in range(3, 6):
-        guard.write(result_of(room, index))
-    runner.close(30)
-    inside, outside = kept.images[:3], kept.images[3:]
+    results = [result_of(scene.frame(index).image, index) for index in range(3)]
+    results += [result_of(room, index) for index in range(3, 6)]
+    images = images_behind(results, privacy=privacy)
+    inside, outside = images[:3], images[3:]
     assert all(np.array_equal(got, scene.frame(index).image) for index, got in enumerate(inside))
     assert len(outside) == 3
     assert not any(np.array_equal(got, room) for got in outside)
@@ -101,16 +109,14 @@ def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() ->
 def test_nothing_is_let_through_until_a_field_is_seen() -> None:
     """A dark picture with a name on it, before the endoscope's light: black. With the field in
     view the picture inside of it is let through."""
-    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
     name = np.zeros((120, 160, 3), np.uint8)
     name[10:14, 5:40:2] = 255
     scene = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
-    guard.write(result_of(name, 0, annotated=name))
-    guard.write(result_of(scene, 50))
-    runner.close(30)
-    assert not kept.images[0].any()
-    assert not kept.images[1].any()
-    assert np.array_equal(kept.images[2][50:70, 60:100], scene[50:70, 60:100])
+    results = [result_of(name, 0, annotated=name), result_of(scene, 50)]
+    images = images_behind(results, overrides=["privacy.outside_field=true"])
+    assert not images[0].any()
+    assert not images[1].any()
+    assert np.array_equal(images[2][50:70, 60:100], scene[50:70, 60:100])
 
 
 @pytest.mark.parametrize("level_bgr", [(200, 60, 20), (150, 150, 150)], ids=["blue", "grey"])
@@ -119,23 +125,20 @@ def test_a_screen_that_was_full_does_not_count_as_field_afterwards(
 ) -> None:
     """A second of a full screen, then the endoscope's picture with a name beside the field: the
     name is on no picture that is written."""
-    guard, runner, kept = guarded(overrides=["privacy.outside_field=true"])
     full = np.full((240, 320, 3), level_bgr, np.uint8)
     scene = SceneSource(SceneSettings(width=320, height=240))
-    for index in range(25):
-        guard.write(result_of(full, index))
+    results = [result_of(full, index) for index in range(25)]
     for index in range(25, 50):
         named = scene.frame(index).image.copy()
         named[6:16:2, 2:30:2] = 255
-        guard.write(result_of(named, index))
-    runner.close(30)
-    after = kept.images[25:]
+        results.append(result_of(named, index))
+    after = images_behind(results, overrides=["privacy.outside_field=true"])[25:]
     assert len(after) == 25
     assert all(not picture[:20, :32].any() for picture in after)
     assert after[-1][100:140, 140:180].any()
 
 
-def test_a_guard_that_fails_lets_nothing_through() -> None:
+def test_a_stage_that_fails_lets_nothing_through() -> None:
     """It is detached as any sink; what it guards gets no further picture."""
 
     class Broken(Privacy):
@@ -143,20 +146,15 @@ def test_a_guard_that_fails_lets_nothing_through() -> None:
             raise SinkError("made to fail")
 
     broken = Broken(regions=(), outside_field=True, pixelate_outside_body=True)
-    guard, runner, kept = guarded(broken)
-    told = threading.Event()
+    detached: list[str] = []
 
-    def note_it(kind: str, **fields: Any) -> None:
+    def note(kind: str, **fields: Any) -> None:
         if kind == "sink_detached":
-            told.set()
+            detached.append(fields["sink"])
 
-    outer = OutletRunner(Outlet("privacy", lambda: guard, 4), LatencyRecorder(), note_it)
-    outer.start()
-    outer.put(result_of(np.zeros((8, 8, 3), np.uint8)))
-    assert told.wait(30)
-    outer.close(30)
-    runner.close(30)
-    assert kept.images == []
+    black = [result_of(np.zeros((8, 8, 3), np.uint8), index) for index in range(3)]
+    assert images_behind(black, privacy=broken, note=note) == []
+    assert detached == ["privacy"]
 
 
 def test_recordings_of_a_session_are_masked(tmp_path: Path) -> None:

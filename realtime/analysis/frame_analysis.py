@@ -1,0 +1,154 @@
+"""One analysis for every command: what the room saw is what a review finds.
+
+    start:   frame -> field -> quality -> motion -> preprocess -> network
+    finish:  its map -> smoothing -> findings, on the frame -> tracks with alarm hold -> judgement
+
+Live video may leave frames out, and moves what is shown to the frames between. Nothing else
+differs between the commands.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+import numpy as np
+
+from qlumen.realtime.analysis.interpret import Interpreter
+from qlumen.realtime.analysis.look_ahead import LookAhead
+from qlumen.realtime.analysis.observe import Observer
+from qlumen.realtime.config.network import TemporalSettings
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.engines.base import Probability, Ticket
+from qlumen.realtime.frames import Frame, Judgement, Observation
+from qlumen.realtime.latency import FrameClock, LatencyRecorder, NullRecorder
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.segmentation.segmenter import Segmenter
+
+T = TypeVar("T")
+
+WARM_UP_FRAMES = 3
+WARM_UP_RATE = Fraction(1, 25)
+
+
+@dataclass(slots=True, eq=False)
+class Started:
+    """A frame that the network works on.
+
+    Attributes:
+        seen: what it shows.
+        ticket: of the network; None where the frame is not judged.
+        clock: how long each stage has taken.
+    """
+
+    seen: Observation
+    ticket: Ticket | None
+    clock: FrameClock
+
+    def discard(self) -> None:
+        """Leave the frame; waits for the network."""
+        if self.ticket is not None:
+            self.ticket.discard()
+
+
+class FrameAnalysis:
+    """Judges frames in their order. One thread may start them while another one finishes them.
+
+    Args:
+        segmenter: the opened network; the caller closes it.
+        related: whether the frames follow each other in time. If not, or with
+            `analysis.temporal` off, each frame is judged for itself: the network within the field.
+        numbers: of the tracks, where this analysis goes on after another one.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        settings: Settings,
+        *,
+        related: bool,
+        latency: LatencyRecorder | None = None,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        self.segmenter, self._settings = segmenter, settings
+        self._related = related and settings.analysis.temporal
+        self._latency = NullRecorder() if latency is None else latency
+        self._observer = Observer(settings, related=self._related)
+        self._interpreter = self._make_interpreter(numbers)
+
+    def start(self, frame: Frame) -> Started:
+        """Observe a frame and hand it to the network; waits when too many are in flight."""
+        clock = FrameClock(self._latency, frame.index)
+        seen = self._observer.observe(frame, clock.lap)
+        ticket = None
+        if seen.judged:
+            picture = self.segmenter.preprocess(frame.pixels.crop(seen.field.box))
+            clock.lap("preprocess")
+            ticket = self.segmenter.engine.submit(picture)
+            clock.wait("inference")
+        return Started(seen, ticket, clock)
+
+    def finish(self, started: Started) -> Judgement:
+        """Wait for the network, and judge the frame by its map."""
+        return self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
+
+    def judge(self, frame: Frame) -> Judgement:
+        """Start and finish a frame."""
+        return self.finish(self.start(frame))
+
+    def judge_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Judgement]]:
+        """Judge frames in their order; the network works on some while others are read."""
+        return self.finish_all(self._start_all(frames))
+
+    def finish_all(self, started: Iterable[tuple[T, Started]]) -> Iterator[tuple[T, Judgement]]:
+        """Finish frames in their order; with `analysis.look_ahead` each a moment later."""
+        waited = ((item, one.seen, self._wait(one), one.clock.lap) for item, one in started)
+        if self._settings.analysis.look_ahead and self._temporal is not None:
+            segmenter = self.segmenter
+            ahead = LookAhead(segmenter.postprocess, segmenter.preprocess.fit, self._temporal)
+            return ahead.interpret_all(waited)
+        return self._interpreter.interpret_all(waited)
+
+    def change(self, segmenter: Segmenter, settings: Settings) -> None:
+        """Go on with other thresholds and limits over time; the rest needs another analysis."""
+        self.segmenter, self._settings = segmenter, settings
+        self._interpreter.change(segmenter.postprocess, self._temporal)
+
+    def warm_up(self, frame_size: tuple[int, int]) -> None:
+        """Run every stage on black frames of (width, height) pixels and a made-up finding, so
+        that no frame pays for compiling and allocating."""
+        width, height = frame_size
+        made_up = self.segmenter.warm_up(frame_size).probability
+        observer = Observer(self._settings, related=self._related)
+        interpreter = self._make_interpreter(None)
+        black = BgrImage(np.zeros((height, width, 3), np.uint8))
+        for index in range(WARM_UP_FRAMES):
+            seen = observer.observe(Frame(index, index, WARM_UP_RATE, black, 0))
+            self.segmenter.preprocess(black.crop(seen.field.box))
+            interpreter.interpret(seen, made_up)
+
+    def _start_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Started]]:
+        flying: deque[tuple[Frame, Started]] = deque()
+        for frame in frames:
+            if len(flying) == self.segmenter.engine.requests:
+                yield flying.popleft()
+            flying.append((frame, self.start(frame)))
+        yield from flying
+
+    def _wait(self, started: Started) -> Probability | None:
+        probability = None
+        if started.ticket is not None:
+            probability = started.ticket.result()
+            started.clock.lap("inference")
+        started.clock.since_ns = time.monotonic_ns()
+        return probability
+
+    @property
+    def _temporal(self) -> TemporalSettings | None:
+        return self._settings.temporal if self._related else None
+
+    def _make_interpreter(self, numbers: Iterator[int] | None) -> Interpreter:
+        segmenter = self.segmenter
+        return Interpreter(segmenter.postprocess, segmenter.preprocess.fit, self._temporal, numbers)

@@ -1,0 +1,109 @@
+"""From the network's map of a frame to what is shown of it."""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import TypeVar
+
+from qlumen.realtime.analysis.observe import Lap, ignore_laps
+from qlumen.realtime.analysis.packing import round_map
+from qlumen.realtime.config.network import TemporalSettings
+from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.frames import Judgement, Observation, Segmentation
+from qlumen.realtime.segmentation.geometry import Fit, Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.tracking.findings import place_segmentation, segment_findings
+from qlumen.realtime.tracking.smoothing import Region, Smoother
+from qlumen.realtime.tracking.tracks import Tracker, select_alarms
+
+T = TypeVar("T")
+
+
+class Interpreter:
+    """Interprets the maps of frames in their order. It belongs to one thread.
+
+    Args:
+        fit: how the field lies in the network's input.
+        temporal: the limits of smoothing and tracks; None where frames are not related.
+        numbers: of the tracks, to go on after another interpreter; None counts from 1.
+    """
+
+    def __init__(
+        self,
+        postprocess: Postprocessor,
+        fit: Fit,
+        temporal: TemporalSettings | None,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        self._postprocess, self._fit = postprocess, fit
+        self._numbers = count(1) if numbers is None else numbers
+        self._temporal = temporal
+        if temporal is not None:
+            self._smoother = Smoother(temporal.smoothing)
+            self._tracker = self._make_tracker(temporal)
+
+    def change(self, postprocess: Postprocessor, temporal: TemporalSettings | None) -> None:
+        """Go on with other thresholds and limits; the tracks stay."""
+        self._postprocess = postprocess
+        if temporal is not None and temporal != self._temporal:
+            self._smoother = Smoother(temporal.smoothing)
+            earlier, self._tracker = self._tracker, self._make_tracker(temporal)
+            self._tracker.take_over(earlier)
+        self._temporal = temporal
+
+    def interpret_all(
+        self, frames: Iterable[tuple[T, Observation, Probability | None, Lap]]
+    ) -> Iterator[tuple[T, Judgement]]:
+        """Interpret frames in their order, each as soon as it is there."""
+        for item, seen, probability, lap in frames:
+            yield item, self.interpret(seen, probability, lap)
+
+    def interpret(
+        self, seen: Observation, probability: Probability | None, lap: Lap = ignore_laps
+    ) -> Judgement:
+        """Interpret the map of the next frame.
+
+        Args:
+            probability: `(h, w) float32` of the frame's field; None where it was not judged.
+            lap: called with the name of each stage when it ends.
+        """
+        own = probability = None if probability is None else round_map(probability)
+        if self._temporal is None:
+            found = self._find(seen, probability)
+            lap("postprocess")
+            return Judgement(seen, own, found, ())
+        if seen.flow is None:
+            self._smoother.reset()
+            self._tracker.reset()
+        if probability is None:
+            self._smoother.reset()
+        else:
+            region = share_of_frame(seen)
+            probability = self._smoother(probability, seen.flow, region, seen.elapsed_s)
+        lap("smoothing")
+        found = self._find(seen, probability)
+        lap("postprocess")
+        tracks = self._tracker.update(found.findings, seen.time_s, seen.flow, seen.size)
+        shown = select_alarms(tracks, seen.size, found.probability)
+        if probability is None:
+            shown = segment_findings((), seen.size)
+        lap("tracks")
+        return Judgement(seen, own, shown, tracks)
+
+    def _find(self, seen: Observation, probability: Probability | None) -> Segmentation:
+        if probability is None:
+            return segment_findings((), seen.size)
+        x0, y0, x1, y1 = seen.field.box
+        map_size = probability.shape[1], probability.shape[0]
+        geometry = Geometry.of((x1 - x0, y1 - y0), map_size, self._fit)
+        found = self._postprocess(probability, geometry)
+        return place_segmentation(found, seen.field, seen.size)
+
+    def _make_tracker(self, temporal: TemporalSettings) -> Tracker:
+        limits = temporal.model_dump(exclude={"smoothing"})
+        return Tracker(numbers=self._numbers, **limits)
+
+
+def share_of_frame(seen: Observation) -> Region:
+    """The field's box as shares of the frame's width and height."""
+    (x0, y0, x1, y1), (width, height) = seen.field.box, seen.size
+    return x0 / width, y0 / height, x1 / width, y1 / height

@@ -1,0 +1,151 @@
+"""What a live session does at one moment: the page, Prometheus and the summary read it."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qlumen.realtime.frames import AiState
+from qlumen.realtime.live.counters import LiveCounters
+from qlumen.realtime.live.outputs import LiveSinks
+from qlumen.realtime.live.watchdog import ModelState, Watchdog
+from qlumen.realtime.sources.live_base import LiveSource
+
+STILL_SECONDS = 5.0
+"""Without a picture handed out for so long, the session is not well."""
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """A snapshot of a live session.
+
+    Attributes:
+        source: its name.
+        arrived: frames that the source delivered; shown: those handed to every sink.
+        states: shown frames by the state of the AI.
+        fresh: shown with findings of their own or of the frame before.
+        no_signal: pictures shown while the source delivered nothing.
+        signal: whether the last picture came from the source.
+        still_s: seconds since the last picture was handed out.
+        silences, losses, failed_reopens, reconnects: see `LiveCounters`.
+        late_source: frames that a played source made too late. damaged: frames with missing data.
+        drops: frames lost by cause, causes without a loss included; `model_busy`: shown, but not
+            seen by the AI.
+        written, attached: frames that a sink got, and whether it works, by sink.
+        recording: whether a recording is being written.
+        recordings: files that are being written, by sink.
+        can_record, can_snapshot: whether a folder for what is asked for later was given.
+        ai: the state of the model.
+        engine: what runs the network.
+        missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
+        notes: a line on each thing that source and sinks changed or left out.
+    """
+
+    source: str
+    arrived: int
+    shown: int
+    states: Mapping[AiState, int]
+    fresh: int
+    no_signal: int
+    signal: bool
+    still_s: float
+    silences: int
+    losses: int
+    failed_reopens: int
+    reconnects: int
+    late_source: int
+    damaged: int
+    drops: Mapping[str, int]
+    written: Mapping[str, int]
+    attached: Mapping[str, bool]
+    recording: bool
+    recordings: Mapping[str, Path]
+    can_record: bool
+    can_snapshot: bool
+    ai: ModelState
+    ai_restarts: int
+    missed_deadlines: int
+    engine: Mapping[str, object]
+    notes: tuple[str, ...]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Frames by cause, without causes that cost none."""
+        return {cause: count for cause, count in self.drops.items() if count}
+
+    @property
+    def detached(self) -> list[str]:
+        """Names of the sinks that do not work any more."""
+        return [name for name, attached in self.attached.items() if not attached]
+
+    def health(self) -> list[str]:
+        """Say what is wrong with the video itself, if anything."""
+        still = self.still_s > STILL_SECONDS
+        return [f"no picture for {self.still_s:.1f} s"] if still else []
+
+    def readiness(self) -> list[str]:
+        """Say what of that which was asked for does not work, if anything."""
+        found = self.health()
+        if not self.signal:
+            found.append("no signal from the source")
+        if self.ai is not ModelState.RUNNING:
+            found.append(f"the AI is {self.ai.value}")
+        return [*found, *(f"{name} is detached" for name in self.detached)]
+
+
+class StatusReader:
+    """Reads the status from the parts of a session: all of it when somebody asks, and for each
+    frame the two facts that are drawn on it."""
+
+    def __init__(
+        self, source: LiveSource, counters: LiveCounters, sinks: LiveSinks, watchdog: Watchdog
+    ) -> None:
+        self._source, self._counters = source, counters
+        self._sinks, self._watchdog = sinks, watchdog
+
+    @property
+    def ai_runs(self) -> bool:
+        return self._watchdog.running
+
+    @property
+    def recording(self) -> bool:
+        return self._sinks.recording
+
+    def __call__(self) -> LiveStatus:
+        """Take a snapshot; safe in any thread."""
+        source, counters = self._source, self._counters
+        sinks, watchdog = self._sinks, self._watchdog
+        stages = sinks.stages()
+        drops: Counter[str] = Counter()
+        for counted in (source.drops, counters.drops, *(stage.drops for stage in stages)):
+            drops.update(counted.copy())  # other threads may add causes
+        return LiveStatus(
+            source=source.info.name,
+            arrived=counters.arrived,
+            shown=counters.shown,
+            states={state: counters.states[state] for state in AiState},
+            fresh=counters.fresh,
+            no_signal=counters.no_signal,
+            signal=counters.signal,
+            still_s=(time.monotonic_ns() - counters.last_ns) / NS_PER_S,
+            silences=counters.silences,
+            losses=counters.losses,
+            failed_reopens=counters.failed_reopens,
+            reconnects=counters.reconnects,
+            late_source=source.late,
+            damaged=source.damaged,
+            drops=drops,
+            written={stage.name: stage.written for stage in stages},
+            attached={stage.name: stage.attached for stage in stages},
+            recording=sinks.recording,
+            recordings=sinks.recordings(),
+            can_record=sinks.recorder is not None,
+            can_snapshot=sinks.snapshot is not None,
+            ai=watchdog.state,
+            ai_restarts=watchdog.restarts,
+            missed_deadlines=watchdog.missed_deadlines,
+            engine=watchdog.engine,
+            notes=(*source.info.notes, *(note for stage in stages for note in stage.notes)),
+        )

@@ -1,0 +1,27 @@
+"""Pauses between tries that double."""
+
+import random
+from dataclasses import dataclass
+
+MAX_DOUBLINGS = 60
+"""More would leave every range of seconds, and at 1,024 that of floating point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Doubling pauses between the tries of something that fails.
+
+    Attributes:
+        first_s, most_s: the first pause and the longest one, seconds.
+        jitter: the share by which a pause is randomly longer or shorter, so that many that
+            failed together do not try again together.
+    """
+
+    first_s: float
+    most_s: float
+    jitter: float = 0.0
+
+    def pause_s(self, failures: int) -> float:
+        """Return the pause after `failures` (1 or more) in a row, in seconds."""
+        pause_s = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
+        return pause_s * random.uniform(1 - self.jitter, 1 + self.jitter)

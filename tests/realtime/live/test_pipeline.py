@@ -1,0 +1,196 @@
+"""The picture goes from the source to all sinks whatever the model, a sink or the source does."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qlumen.errors import SourceError
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.frames import AiState, Frame, FrameResult, Recordable
+from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.live.alarm import Alarms
+from qlumen.realtime.live.control import Control
+from qlumen.realtime.live.counters import MODEL_BUSY, RAW_DELAY, LiveCounters
+from qlumen.realtime.live.display import Display
+from qlumen.realtime.live.latest import LatestAnnotations
+from qlumen.realtime.live.pipeline import LiveOutcome, LivePipeline
+from qlumen.realtime.live.sink_runner import SinkRunner
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.queues import DroppingQueue
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, SignalLost
+
+SIZE = (64, 48)
+STEP_S = 0.02
+QUICK = ["live.no_signal_s=0.3"]
+
+Step = float | SignalLost | Exception
+"""A frame after so many seconds, a loss, or how the source fails."""
+
+
+class Given(LiveSource):
+    """A source that does what a test says."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.info = SourceInfo("given", *SIZE, Fraction(50), None)
+        self.drops = Counter()
+        self._steps, self._stopped = steps, False
+
+    def arrivals(self) -> Iterator[Frame | SignalLost]:
+        image, index = np.zeros((*SIZE[::-1], 3), np.uint8), 0
+        for step in self._steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, SignalLost):
+                yield step
+                continue
+            time.sleep(step)
+            if self._stopped:
+                return
+            now_ns = time.monotonic_ns()
+            yield Frame(index, now_ns // 1000, MICROSECOND, BgrImage(image), now_ns)
+            index += 1
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        pass
+
+
+class Kept(Sink[Recordable]):
+    def __init__(self) -> None:
+        self.results: list[Any] = []
+
+    def write(self, result: Recordable) -> None:
+        self.results.append(result)
+
+    def close(self) -> None:
+        pass
+
+
+class Room:
+    """A pipeline with one sink for pictures and one for events, without a model."""
+
+    ai_runs = recording = False
+
+    def __init__(self, steps: Sequence[Step], overrides: Sequence[str] = ()) -> None:
+        settings = load_settings(None, overrides)
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.latency, self.latest = LatencyRecorder(), LatestAnnotations()
+        self.counters = LiveCounters(self.latency)
+        self.inbox: DroppingQueue[Frame] = DroppingQueue()
+        self.pictures, self.lines = Kept(), Kept()
+        sinks = {"pictures": self.pictures, "lines": self.lines}
+        self.runners = [self.run_sink(name, sink) for name, sink in sinks.items()]
+        self.display = self.make_display(settings)
+        self.pipeline = LivePipeline(
+            Given(steps), self.inbox, self.latest, self.display, self.runners[:1],
+            self.runners[1:], self.counters, self.note, lambda: settings,
+        )  # fmt: skip
+
+    def make_display(self, settings: Settings) -> Display:
+        control = Control(read_bundle(shipped_bundle()), settings, self.note)
+        display = Display(self.latest, control, self.latency, self, Alarms(self.note), self.note)
+        display.warm_up(SIZE)
+        return display
+
+    def note(self, kind: str, **fields: Any) -> None:
+        self.events.append((kind, fields))
+
+    def run_sink(self, name: str, sink: Sink) -> SinkRunner:
+        return SinkRunner(name, lambda: sink, self.latency, self.note, frames=1000)
+
+    def run(self, seconds: float | None = None) -> LiveOutcome:
+        def pump() -> bool:
+            time.sleep(0.01)
+            return True
+
+        for runner in self.runners:
+            runner.start()
+        outcome = self.pipeline.run(seconds, pump)
+        for runner in self.runners:
+            runner.close(30)
+        self.display.close()
+        return outcome
+
+
+def test_every_frame_reaches_every_sink_once_and_in_order() -> None:
+    """Drawn for those that take pictures; what is counted is what was handed out."""
+    room = Room([STEP_S] * 30)
+    outcome = room.run()
+    assert outcome.error is None
+    shown = [result.frame.index for result in room.pictures.results if signal_of(result)]
+    assert shown == [record.index for record in room.lines.results] == list(range(30))
+    assert all(result.annotated is not None for result in room.pictures.results)
+    assert (room.counters.arrived, room.counters.shown) == (30, 30)
+    assert room.counters.states == {AiState.OFF: 30}
+    assert room.latency.summary()[RAW_DELAY].count == 30
+
+
+def signal_of(result: FrameResult) -> bool:
+    assert result.live is not None
+    return result.live.signal
+
+
+def test_a_model_that_takes_nothing_costs_no_frame() -> None:
+    """It finds the newest one when it comes; the others are counted as not seen by it."""
+    room = Room([STEP_S] * 20)
+    room.run()
+    assert room.counters.drops[MODEL_BUSY] == 19
+    newest = room.inbox.get(0)
+    assert newest is not None
+    assert newest.index == 19
+
+
+def test_a_silent_source_has_its_last_picture_shown_as_such() -> None:
+    """Held pictures go to the sinks for pictures alone; the log has the silence and its end."""
+    room = Room([STEP_S] * 3 + [1.2] + [STEP_S] * 3, QUICK)
+    room.run()
+    held = [result.frame.index for result in room.pictures.results if not signal_of(result)]
+    assert held
+    assert set(held) == {2}
+    assert [record.index for record in room.lines.results] == list(range(7))
+    assert (room.counters.silences, room.counters.no_signal) == (1, len(held))
+    assert [kind for kind, _ in room.events] == ["format", "signal_lost", "signal_back"]
+    times = [result.frame.time_s for result in room.pictures.results]
+    assert times == sorted(times)
+
+
+def test_a_lost_connection_is_counted_and_forgotten_findings_are_not_shown() -> None:
+    """The loss, one failed attempt, and the return."""
+    lost = [SignalLost("gone", attempt, 0.1, time.monotonic_ns()) for attempt in (0, 1)]
+    room = Room([STEP_S, *lost, STEP_S])
+    room.run()
+    counters = room.counters
+    assert (counters.losses, counters.failed_reopens, counters.reconnects) == (1, 1, 1)
+    reasons = [fields["attempt"] for kind, fields in room.events if kind == "signal_lost"]
+    assert reasons == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(SourceError("cable pulled"), "cable pulled"), (KeyError("a bug"), "KeyError: 'a bug'")],
+)
+def test_a_source_that_fails_ends_the_session_with_its_reason(error: Exception, said: str) -> None:
+    """What came before is shown."""
+    room = Room([STEP_S, STEP_S, error])
+    outcome = room.run()
+    assert outcome.error == said
+    assert [result.frame.index for result in room.pictures.results] == [0, 1]
+
+
+def test_a_session_ends_when_its_time_is_up() -> None:
+    """An endless source is stopped."""
+    room = Room([STEP_S] * 10_000)
+    outcome = room.run(seconds=0.5)
+    assert outcome.error is None
+    assert 0.5 <= outcome.seconds < 20
+    assert 0 < room.counters.shown < 1000
