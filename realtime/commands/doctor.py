@@ -10,9 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.doctor.checks import Check
-from qlumen.realtime.doctor.libraries import library_checks
-from qlumen.realtime.doctor.machine import gpu_checks, machine_checks
+from qlumen.realtime.doctor.machine import Check, gpu_checks, library_checks, machine_checks
 from qlumen.realtime.doctor.model import cache_checks, model_checks
 from qlumen.realtime.doctor.video import video_checks
 from qlumen.system.files import write_json

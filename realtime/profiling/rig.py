@@ -72,7 +72,9 @@ class Rig(Closing):
                 )
             stack.callback(self.segmenter.close)
             self._overlay = Overlay(**settings.overlay.model_dump())
-            self._timed("warm_up", self._warm_up)
+            analysis = FrameAnalysis(self.segmenter, settings, related=self.source.info.sequence)
+            with native_threads_named("opencv"):
+                self._timed("warm_up", lambda: warm_up(analysis, self._overlay, self.source.info))
             self._closing = stack.pop_all()
 
     def run(
@@ -118,12 +120,6 @@ class Rig(Closing):
         encoding = self._settings.recorder.model_dump(include={"crf", "preset", "threads"})
         path = self._folder / "recording.mp4"
         return [("recorder", Recorder(path, self.source.info, **encoding))]
-
-    def _warm_up(self) -> None:
-        info = self.source.info
-        analysis = FrameAnalysis(self.segmenter, self._settings, related=info.sequence)
-        with native_threads_named("opencv"):
-            warm_up(analysis, self._overlay, info)
 
     def _recorded_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is

@@ -50,7 +50,14 @@ def events(log: SpanLog) -> Iterator[Event]:
 
 
 def _events(span: Span, begin_ns: int) -> Iterator[Event]:
-    begun = _common(span, span.stage, span.begin_ns - begin_ns)
+    begun: Event = {
+        "name": span.stage,
+        "cat": "work",
+        "pid": PROCESS,
+        "tid": span.thread,
+        "ts": (span.begin_ns - begin_ns) / NS_PER_US,
+        "args": {"frame": span.frame},
+    }
     if span.stage == MISSED:
         yield begun | {"ph": "i", "s": "p"}
     elif span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
@@ -59,17 +66,6 @@ def _events(span: Span, begin_ns: int) -> Iterator[Event]:
         yield begun | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}
     else:
         yield begun | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
-
-
-def _common(span: Span, name: str, at_ns: int) -> Event:
-    return {
-        "name": name,
-        "cat": "work",
-        "pid": PROCESS,
-        "tid": span.thread,
-        "ts": at_ns / NS_PER_US,
-        "args": {"frame": span.frame},
-    }
 
 
 def _named(kind: str, thread: int, name: str) -> Event:

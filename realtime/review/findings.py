@@ -60,6 +60,11 @@ class Findings:
         """The findings of a frame of (width, height): `(H, W) uint8` of 0 and 1."""
         return fill_findings(self.frames[place], size)
 
+    def lesion_numbers(self) -> dict[int, int]:
+        """Map the `id` of each finding to its track's number: a track holds the very objects
+        that stand in `frames`."""
+        return {id(one.finding): track.number for track in self.tracks for one in track.sightings}
+
 
 def find(
     review: Review,

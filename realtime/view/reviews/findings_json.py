@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from qlumen.realtime.report.conditions import LOOKS
-from qlumen.realtime.report.times import clock
+from qlumen.realtime.report.facts import LOOKS, clock
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, share_of_field
 from qlumen.realtime.review.review import Review
 

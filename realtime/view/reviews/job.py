@@ -15,9 +15,8 @@ from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review import review_job as task
-from qlumen.realtime.review.drawing import JPEG_QUALITY, drawn
+from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.review import Review
@@ -178,7 +177,7 @@ class Recording(Closing):
 
     def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
         with self._reading:
-            return jpeg_bytes(drawn(review, place, findings, self._overlay), JPEG_QUALITY)
+            return draw_jpeg(review, place, findings, self._overlay)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
