@@ -27,11 +27,10 @@ from qlumen.ablation.tables import (
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 from qlumen.system.files import write_json
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
 from qlumen.training.log import EpochReport
 from qlumen.training.settings import read_overrides
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("ablate")

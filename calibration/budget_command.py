@@ -22,10 +22,8 @@ from qlumen.errors import UsageError
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.engines.presence import NAMES
 from qlumen.system.files import write_bytes, write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 def _size(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:

@@ -17,9 +17,7 @@ from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bund
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
-
-PATH = click.Path(path_type=Path)
+from qlumen.system.output_paths import PATH, check_paths
 
 
 @click.group("calibrate")

@@ -15,7 +15,7 @@ from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.formats import write_openvino
 from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
 Format = Literal["onnx", "openvino", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -24,7 +24,6 @@ REQUIRED = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": (), "torch-expo
 """Packages that writing takes."""
 MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2}
 """Of pixels whose mask may differ from the bundle's own network in single precision."""
-PATH = click.Path(path_type=Path)
 
 
 @click.command("export")

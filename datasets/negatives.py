@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from qlumen.errors import DatasetError, UsageError
-from qlumen.realtime.sources.folder import image_files
+from qlumen.realtime.sources.images import image_files
 
 
 def is_training_negative(stem: str) -> bool:

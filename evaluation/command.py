@@ -34,9 +34,8 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
 from qlumen.system.files import write_json
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("evaluate")

@@ -23,7 +23,7 @@ from qlumen.realtime.frames import Frame, FrameResult, Judgement
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
-from qlumen.realtime.sinks.masks import MaskWriter
+from qlumen.realtime.sinks.images import MaskWriter
 
 Change = Callable[[Image, str], Image]
 """From a picture and its file's name to one of the same size."""

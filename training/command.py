@@ -13,6 +13,7 @@ from qlumen.datasets.splits import VALIDATION
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mixed, read_network
 from qlumen.training.data import training_data
@@ -23,7 +24,6 @@ from qlumen.training.settings import TrainSettings, checked_settings, read_overr
 from qlumen.training.tensorboard import TensorBoardLog
 
 SHOWN = ("dice", "iou", "with_findings")
-PATH = click.Path(path_type=Path)
 
 
 @click.command("train")

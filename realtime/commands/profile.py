@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.latency import NS_PER_MS
 from qlumen.realtime.profiling.compare import comparison, read_profile
 from qlumen.realtime.profiling.page import write_page
 from qlumen.realtime.profiling.passes import allocation_pass, capacity_pass, steady_pass
@@ -16,15 +17,13 @@ from qlumen.realtime.profiling.table import print_changes, print_report
 from qlumen.realtime.profiling.trace import write_trace
 from qlumen.realtime.sources.choose import SCENE, input_files
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
-PATH = click.Path(path_type=Path)
 BUDGET_MISSED = 3
 """Exit code."""
 ASSUMED_FPS = 25.0
 CAPACITY_SHARE = 0.5
 """Of `--seconds`, for the pass at full speed."""
-NS_PER_MS = 1_000_000
 
 
 @click.command("profile")

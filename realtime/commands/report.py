@@ -17,9 +17,8 @@ from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.review import Review, is_review
 from qlumen.realtime.sources.choose import input_files
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("report")

@@ -8,9 +8,8 @@ import psutil
 
 from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.presence import nvidia_gpus
-from qlumen.realtime.live.threads import raise_priority
 from qlumen.system.machine import cpu_model, cpuinfo
-from qlumen.system.threads import start
+from qlumen.system.threads import raise_priority, start
 
 OLDEST_PYTHON = (3, 11)
 FEATURES = {

@@ -21,8 +21,7 @@ from qlumen.networks.formats import NETWORK_KEY, PRECISION_KEY
 from qlumen.networks.identity import network_sha256
 from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.engines.workers import WorkerEngine
+from qlumen.realtime.engines.base import Probability, WorkerEngine
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder
 

@@ -12,9 +12,8 @@ from qlumen.networks.bundle import Bundle
 from qlumen.networks.deploy import deployed_network
 from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines.base import Engine, Probability
+from qlumen.realtime.engines.base import Engine, Probability, WorkerEngine
 from qlumen.realtime.engines.cuda import compiled, open_cuda
-from qlumen.realtime.engines.workers import WorkerEngine
 from qlumen.realtime.pixels.arrays import Image
 
 

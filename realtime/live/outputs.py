@@ -13,15 +13,13 @@ from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.frames import Recordable
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.event_log import EventLog, Note
-from qlumen.realtime.live.monitor_runner import MonitorRunner
 from qlumen.realtime.live.privacy_stage import PrivacyStage
-from qlumen.realtime.live.sink_runner import SinkRunner
-from qlumen.realtime.live.stage import Stage, ThreadedStage
-from qlumen.realtime.live.threads import MODEL_NICENESS, WRITER_NICENESS
+from qlumen.realtime.live.stage import MonitorRunner, SinkRunner, Stage, ThreadedStage
 from qlumen.realtime.sinks.base import Sink, Taken
+from qlumen.realtime.sinks.images import SnapshotOnRequest
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
-from qlumen.realtime.sinks.snapshots import SnapshotOnRequest
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.threads import MODEL_NICENESS, WRITER_NICENESS
 
 if TYPE_CHECKING:
     from qlumen.realtime.sinks.recorder import LiveRecorder

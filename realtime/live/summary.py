@@ -10,8 +10,8 @@ from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.latency import LatencyRecorder, LatencySummary
 from qlumen.realtime.live.counters import ANNOTATION_AGE, RAW_DELAY
-from qlumen.realtime.live.monitor_runner import MONITOR
 from qlumen.realtime.live.pipeline import LiveOutcome
+from qlumen.realtime.live.stage import MONITOR
 from qlumen.realtime.live.status import LiveStatus
 
 

@@ -14,16 +14,13 @@ from functools import partial
 from qlumen.errors import EngineError, QlumenError, describe
 from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.latency import NS_PER_MS, NS_PER_S
+from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.live.event_log import Note
-from qlumen.realtime.live.latest import Annotation
-from qlumen.realtime.live.threads import MODEL_NICENESS, lower_priority
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.system.backoff import Backoff
-from qlumen.system.threads import start
+from qlumen.system.threads import MODEL_NICENESS, lower_priority, start
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 LOOK_SECONDS = 0.05
 OPENING_SECONDS = 120.0
 """A first start compiles network and kernels: tens of seconds on a slow machine."""

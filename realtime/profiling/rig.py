@@ -22,8 +22,7 @@ from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.replay.allocator import keep_freed_memory
 from qlumen.realtime.replay.pipeline import Outcome, Pipeline, warm_up
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.null import NullSink
+from qlumen.realtime.sinks.base import NullSink, Sink
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.choose import SCENE, open_source
 from qlumen.system.closing import Closing

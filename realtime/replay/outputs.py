@@ -58,11 +58,11 @@ def open_sinks(
 
         add("events", EventsWriter(outputs.events))
     if outputs.snapshots:
-        from qlumen.realtime.sinks.snapshots import Snapshots
+        from qlumen.realtime.sinks.images import Snapshots
 
         add("snapshots", Snapshots(outputs.snapshots, every=settings.snapshots.every))
     if outputs.masks:
-        from qlumen.realtime.sinks.masks import MaskWriter
+        from qlumen.realtime.sinks.images import MaskWriter
 
         add("masks", MaskWriter(outputs.masks))
     return sinks

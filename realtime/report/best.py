@@ -5,7 +5,7 @@ from pathlib import Path
 from qlumen.realtime.frames import Finding, FrameResult
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.png import PngFolder
+from qlumen.realtime.sinks.images import PngFolder
 
 Best = dict[int, list[tuple[int, Finding]]]
 """By place in the review: the lesions whose best frame it is."""

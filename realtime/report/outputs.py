@@ -17,7 +17,7 @@ from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
-from qlumen.realtime.sinks.masks import MaskWriter
+from qlumen.realtime.sinks.images import MaskWriter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.tracking.findings import fill_findings

@@ -15,8 +15,7 @@ import numpy as np
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import Finding, FrameRecord, LiveState, Recordable, Track
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.chaincheck import Account, Damage, check_chain
-from qlumen.realtime.sinks.hash_chain import START, hash_of, link
+from qlumen.realtime.sinks.hash_chain import START, Account, Damage, check_chain, hash_of, link
 
 fcntl: ModuleType | None
 try:

@@ -13,8 +13,7 @@ import av
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoder_input import EncoderInput
-from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
+from qlumen.realtime.sinks.h264 import EncoderInput, Encoding, H264Writer, Muxing
 from qlumen.realtime.sources.base import SourceInfo
 
 ASSUMED_RATE = Fraction(25)

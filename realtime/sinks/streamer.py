@@ -17,8 +17,7 @@ import av
 from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoder_input import EncoderInput
-from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
+from qlumen.realtime.sinks.h264 import EncoderInput, Encoding, H264Writer, Muxing
 from qlumen.realtime.sinks.recorder import mean_rate
 from qlumen.realtime.sources.base import SourceInfo
 

@@ -9,9 +9,8 @@ from qlumen.errors import UsageError
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.config.source import PatternSection, SceneSection
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.base import LiveSource, Source
 from qlumen.realtime.sources.ffmpeg.addresses import is_live
-from qlumen.realtime.sources.live_base import LiveSource
 from qlumen.realtime.sources.playback import PacedSource
 
 SCENE = "scene"
@@ -34,7 +33,7 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
     if location == SCENE:
         return _scene(settings.scene, settings.scene.frames)
     if Path(location).is_dir():
-        from qlumen.realtime.sources.folder import FolderSource
+        from qlumen.realtime.sources.images import FolderSource
 
         rate = _rate(settings.source.fps)
         return FolderSource(location, sequence=settings.source.sequence, fps=rate)

@@ -93,7 +93,11 @@ class SessionRunner(Closing):
                 self._console,
                 runners=(self._panel.open_runner,),
             ) as session:
-                self._begin(session)
+                with self._lock:
+                    self._session = session
+                self._panel.show(session)
+                if not self._asked.empty():
+                    session.stop()
                 summary = session.run()
             self._panel.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
@@ -104,10 +108,3 @@ class SessionRunner(Closing):
         finally:
             with self._lock:
                 self._session = None
-
-    def _begin(self, session: LiveSession) -> None:
-        with self._lock:
-            self._session = session
-        self._panel.show(session)
-        if not self._asked.empty():
-            session.stop()

@@ -13,7 +13,6 @@ from typing import Any
 from qlumen.errors import QlumenError
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review import review_job as task
@@ -23,9 +22,9 @@ from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import Running
 from qlumen.realtime.view.reviews.exports import Exports
-from qlumen.realtime.view.reviews.findings_json import told
+from qlumen.realtime.view.reviews.findings_json import findings_json
 from qlumen.system.closing import Closing
-from qlumen.system.threads import start_pool
+from qlumen.system.threads import WRITER_NICENESS, lower_priority, start_pool
 
 WAIT_S = 0.2
 
@@ -90,7 +89,7 @@ class Recording(Closing):
     def findings(self) -> dict[str, Any] | None:
         """What was found, as JSON; None before."""
         review, findings = self._review, self._findings
-        return told(review, findings, self._version) if review and findings else None
+        return findings_json(review, findings, self._version) if review and findings else None
 
     def find(self, high: float) -> None:
         """Find anew with another threshold, the lower one no higher than it; from the stored

@@ -26,9 +26,9 @@ from qlumen.realtime.frames import (
 )
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import Alarms
+from qlumen.realtime.live.annotator import Annotation, LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import Annotation, LatestAnnotations
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels.bgr_image import BgrImage

@@ -13,7 +13,7 @@ from qlumen.realtime.report.files import ReportOutputs
 from qlumen.realtime.report.outputs import write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.media import read_video
 from support.reviews import FRAMES, make_recording, make_review

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from websockets.sync.client import connect
 
 from qlumen.realtime.view.live.messages import Hold
-from qlumen.realtime.view.live.stream import HEAD
+from qlumen.realtime.view.live.tab import HEAD
 
 from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from support.live_process import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.sources.live_base import LiveSource
+from qlumen.realtime.sources.base import LiveSource
 from qlumen.realtime.sources.pattern import read_number
 
 from support.receiving import (

@@ -22,7 +22,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 from support.browser import DESKTOP, network_log, requested
