@@ -25,9 +25,10 @@ class Ticket(ABC):
     def result(self) -> Probability:
         """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy."""
 
-    @abstractmethod
     def discard(self) -> None:
         """Wait for the network and forget what it says."""
+        with suppress(EngineError):
+            self.result()
 
 
 class Engine(Closing, ABC):
@@ -143,7 +144,3 @@ class _Pending(Ticket):
             return self._future.result()
         finally:
             self._free.release()
-
-    def discard(self) -> None:
-        with suppress(EngineError):
-            self.result()

@@ -44,16 +44,9 @@ def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device != "cpu":
         return open_cuda(bundle, settings, device)
-    return TorchEngine(
-        bundle,
-        TorchOptions(
-            settings.precision,
-            settings.compile,
-            settings.threads,
-            settings.streams,
-            settings.requests,
-        ),
-    )
+    threads, streams, requests = settings.threads, settings.streams, settings.requests
+    options = TorchOptions(settings.precision, settings.compile, threads, streams, requests)
+    return TorchEngine(bundle, options)
 
 
 class TorchEngine(WorkerEngine):

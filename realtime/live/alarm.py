@@ -10,7 +10,7 @@ from functools import partial
 from qlumen.realtime.config.live import AlarmSettings
 from qlumen.realtime.frames import Track
 from qlumen.realtime.latency import NS_PER_S
-from qlumen.realtime.live.event_log import Note
+from qlumen.realtime.sinks.events import Note
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 

@@ -5,14 +5,13 @@ has a thread and a queue.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from queue import Full, Queue
 
 from rich.console import Console
 
 from qlumen.errors import SinkError
-from qlumen.realtime.sinks.events import EventsWriter
+from qlumen.realtime.sinks.events import EventsWriter, Note
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
@@ -28,8 +27,6 @@ MAX_WAITING = 1000
 LOOK_SECONDS = 0.01
 
 Event = tuple[str, dict[str, object]]
-Note = Callable[..., None]
-"""Writes an event: its kind, and its fields by name."""
 
 
 class EventLog(Closing):

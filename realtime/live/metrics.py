@@ -143,16 +143,16 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(f"qlumen_{name}", text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
+    return _fill(CounterMetricFamily(f"qlumen_{name}", text, labels=[label]), values)
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"qlumen_{name}", text, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
+    return _fill(GaugeMetricFamily(f"qlumen_{name}", text, labels=[label]), values)
+
+
+def _fill(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
+    for label, value in values.items():
+        family.add_metric([label], value)
     return family
 
 
@@ -179,7 +179,7 @@ class MetricsServer(Closing):
         ProcessCollector(registry=self._registry)
         self._status: Callable[[], LiveStatus] | None = None
         try:
-            self._server = _Server((host, port), _handler(self))
+            self._server = ThreadingHTTPServer((host, port), _handler(self))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SinkError(
@@ -205,20 +205,13 @@ class MetricsServer(Closing):
             return 200, content_type, encode(self._registry)
         if path not in ("/health", "/ready"):
             return 404, "text/plain", b"there are /metrics, /health and /ready\n"
-        wrong = self._wrong(path)
+        if self._status is None:
+            wrong = ["the session starts"] if path == "/ready" else []
+        else:
+            status = self._status()
+            wrong = status.health() if path == "/health" else status.readiness()
         body = json.dumps({"ok": not wrong, "wrong": wrong}).encode() + b"\n"
         return 503 if wrong else 200, "application/json", body
-
-    def _wrong(self, path: str) -> list[str]:
-        if self._status is None:
-            return ["the session starts"] if path == "/ready" else []
-        status = self._status()
-        return status.health() if path == "/health" else status.readiness()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
 
 
 def _handler(server: MetricsServer) -> type[BaseHTTPRequestHandler]:

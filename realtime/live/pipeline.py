@@ -26,9 +26,9 @@ from qlumen.realtime.latency import NS_PER_S
 from qlumen.realtime.live.annotator import LatestAnnotations
 from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, LiveCounters
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.stage import Stage
 from qlumen.realtime.queues import DroppingQueue
+from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.sources.base import LiveSource, SignalLost
 from qlumen.system.threads import raise_priority, start
 

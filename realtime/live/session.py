@@ -99,7 +99,10 @@ class LiveSession(Closing):
             case _:
                 self._note("action", action=action.value)
         if action is Action.SNAPSHOT:
-            self._take_snapshot()
+            if self._sinks.snapshot is None:
+                self._note("snapshot_refused", reason="no folder; start with --snapshots DIR")
+            else:
+                self._sinks.snapshot.request()
         elif action is Action.RESTART_AI:
             self._watchdog.restart()
         elif action is Action.QUIT:
@@ -184,12 +187,6 @@ class LiveSession(Closing):
         )
         annotator.warm_up(self._frame_size)
         return annotator
-
-    def _take_snapshot(self) -> None:
-        if self._sinks.snapshot is None:
-            self._note("snapshot_refused", reason="no folder; start with --snapshots DIR")
-        else:
-            self._sinks.snapshot.request()
 
     def _pump(self) -> bool:
         """Serve window, reload and sinks; False when nothing is left that takes pictures."""

@@ -15,9 +15,9 @@ from typing import Generic
 from qlumen.errors import QlumenError, SinkError, describe
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.counters import MONITOR_DELAY
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.base import Sink, Taken
+from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.sinks.monitor import Monitor
 from qlumen.system.backoff import Backoff
 from qlumen.system.threads import WRITER_NICENESS, lower_priority, start

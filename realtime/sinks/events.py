@@ -4,7 +4,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ except ModuleNotFoundError:  # not on Windows
 TIME_DIGITS = 6
 SCORE_DIGITS = 4
 STAGE_DIGITS = 3
+Note = Callable[..., None]
+"""Writes an event: its kind, and its fields by name."""
 OWN_KEYS = frozenset(("event", "at", "previous", "sha256"))
 
 

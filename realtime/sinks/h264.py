@@ -1,6 +1,7 @@
-"""H.264 from images with time stamps, into a container that an open file takes."""
+"""Frames as H.264 with their time stamps, in a container that an open file takes."""
 
 import os
+from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -10,8 +11,12 @@ import av
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.pixels.yuv import fit, padded, to_picture
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.base import SourceInfo
 
 MAX_SIDE_PX = 16384
+ASSUMED_RATE = Fraction(25)
+MAX_RATE_DENOMINATOR = 1_000_000
 
 
 class EncoderInput:
@@ -197,3 +202,41 @@ class H264Writer:
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
+
+
+class EncodedVideo(Sink):
+    """A sink that encodes what it gets; its first frame gives size and time base.
+
+    Args:
+        info: of the source; its mean rate guides the encoder's rate control.
+    """
+
+    def __init__(self, info: SourceInfo, encoding: Encoding) -> None:
+        self.notes: list[str] = []
+        self._rate = (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
+        self._encoding = encoding
+        self._input: EncoderInput | None = None
+        self._writer: H264Writer | None = None
+
+    @property
+    def rescaled(self) -> int:
+        """Frames of another size than the first."""
+        return self._input.rescaled if self._input else 0
+
+    @property
+    def nudged(self) -> int:
+        """Frames whose time stamps were moved."""
+        return self._input.nudged if self._input else 0
+
+    @abstractmethod
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        """The container to write."""
+
+    def _encode(self, result: FrameResult, file: Writable) -> None:
+        """Encode a frame into `file`, the same one each time."""
+        if self._input is None or self._writer is None:
+            self._input = given = EncoderInput(result.frame, self.notes)
+            muxing, base = self._muxing(given.time_base), given.time_base
+            self._writer = H264Writer(file, muxing, self._encoding, given.size, base, self._rate)
+        picture = self._input.picture(result)
+        self._writer.write(picture, self._input.pts(result.frame))

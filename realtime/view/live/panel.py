@@ -8,10 +8,10 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import FrameResult, LiveState
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.overlay.findings import FILL_ALPHA
+from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import Gallery

@@ -40,7 +40,11 @@ class SessionRunner(Closing):
     ) -> None:
         self._panel, self._sources, self._outputs = panel, tuple(sources), outputs
         self._settings, self._console = settings, console
-        self._shown = [without_secrets(source) for source in sources]
+        shown = [without_secrets(source) for source in sources]
+        alike = {name for name in shown if shown.count(name) > 1}
+        self._shown = [
+            f"{name} ({number})" if name in alike else name for number, name in enumerate(shown, 1)
+        ]
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._session: LiveSession | None = None
         self._closing = False
