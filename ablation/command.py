@@ -14,7 +14,7 @@ from qlumen.ablation.plan import (
     protocol,
     read_bottlenecks,
 )
-from qlumen.ablation.runs import Images, Watch, complete, read_result
+from qlumen.ablation.runs import complete, read_result
 from qlumen.ablation.speed import measure
 from qlumen.ablation.tables import (
     CSV,
@@ -28,6 +28,7 @@ from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 from qlumen.system.files import write_json
 from qlumen.system.progress import progress_bar
+from qlumen.training.data import training_data
 from qlumen.training.log import EpochReport
 from qlumen.training.settings import read_overrides
 
@@ -72,25 +73,23 @@ def command(
     console = Console()
     for key in plan.runs():
         read_result(plan, key)  # of other settings: refused before hours of work
-    images = Images(data, limit)
-    for key in todo:
-        if not no_train and read_result(plan, key) is None:
-            _run(plan, key, images, console)
+    missing = [key for key in todo if not no_train and read_result(plan, key) is None]
+    if missing:
+        images = training_data(data, plan.settings(missing[0]), limit)
+    for key in missing:
+        epochs = plan.settings(key).epochs
+
+        def tell(report: EpochReport, key: RunKey = key, epochs: int = epochs) -> None:
+            console.print(
+                f"{key}: epoch {report.epoch}/{epochs}, loss {report.loss:.4f}, "
+                f"{report.seconds:.0f} s",
+                highlight=False,
+            )
+
+        with progress_bar(str(key), None, "steps", console) as show:
+            complete(plan, key, data, images, show, tell)
     done = {key: result for key in plan.runs() if (result := read_result(plan, key))}
     _write_tables(plan, done, size, console)
-
-
-def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> None:
-    epochs = plan.settings(key).epochs
-
-    def tell(report: EpochReport) -> None:
-        console.print(
-            f"{key}: epoch {report.epoch}/{epochs}, loss {report.loss:.4f}, {report.seconds:.0f} s",
-            highlight=False,
-        )
-
-    with progress_bar(str(key), None, "steps", console) as show:
-        complete(plan, key, images, Watch(show, tell))
 
 
 def _write_tables(

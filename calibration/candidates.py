@@ -8,9 +8,8 @@ from typing import Any
 from qlumen.datasets.splits import VALIDATION
 from qlumen.evaluation.measure import cpu_has_bf16
 from qlumen.evaluation.model_card import HELD_OUT
-from qlumen.networks.bundle import RESIZED_FROM, Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import RESIZED_FROM, Bundle, Precision, read_bundle, shipped_bundle
 from qlumen.networks.identity import has_torch_weights
-from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
 
 REPORTED = {"f32": "before", "bf16": "before_bf16"}

@@ -1,6 +1,7 @@
 """`qlumen calibrate`: what is fitted to a trained network after training."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -10,9 +11,14 @@ from qlumen.calibration.calibration_images import PICTURES
 from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating_point import fit, write_fitted
-from qlumen.calibration.plots import check_plot, plot
-from qlumen.calibration.printing import print_fitted, print_int8, print_metrics, print_ranges
-from qlumen.calibration.ranges import make_ranges
+from qlumen.calibration.results import (
+    check_plot,
+    plot,
+    print_fitted,
+    print_int8,
+    print_metrics,
+    print_ranges,
+)
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
@@ -67,7 +73,7 @@ def int8(
     folder: Path | None,
     output: Path,
     data: Path,
-    engine: str,
+    engine: Literal["openvino", "tensorrt"],
     pictures: int,
     test_sets: bool,
     force: bool,
@@ -82,11 +88,11 @@ def int8(
     folder = folder or shipped_bundle()
     check_outputs([folder], Outputs(json=json_file))
     console = Console()
-    make = make_int8 if engine == "openvino" else make_ranges
-    bundle = make(
+    bundle = make_int8(
         read_bundle(folder),
         output,
         data,
+        engine=engine,
         pictures=pictures,
         test_splits=test_sets,
         force=force,

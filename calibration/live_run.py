@@ -2,6 +2,7 @@
 
 import io
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -67,8 +68,7 @@ def screen(candidate: Candidate, settings: Settings) -> float:
     Raises:
         QlumenError: it does not run here.
     """
-    segmenter = Segmenter.open(candidate.bundle, settings, live=True)
-    try:
+    with closing(Segmenter.open(candidate.bundle, settings, live=True)) as segmenter:
         width, height = segmenter.engine.input_size
         picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         segmenter.engine.warm_up()
@@ -77,8 +77,6 @@ def screen(candidate: Candidate, settings: Settings) -> float:
             started = time.monotonic_ns()
             segmenter.engine.infer(picture)
             spent.append((time.monotonic_ns() - started) / 1e6)
-    finally:
-        segmenter.close()
     return float(np.median(spent))
 
 

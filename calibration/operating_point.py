@@ -2,11 +2,11 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.card import write_card
 from qlumen.calibration.temperature import fit_temperature, tempered, write_temperature
 from qlumen.calibration.threshold import (
     RULE,
@@ -16,9 +16,9 @@ from qlumen.calibration.threshold import (
     collect,
     operating_points,
 )
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, measure
+from qlumen.evaluation.model_card import write_papers
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
 from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config.settings import Settings
@@ -73,15 +73,12 @@ def fit(bundle: Bundle, data: Path) -> Fitted:
     Raises:
         DatasetError: the split's list or a file is missing or unreadable.
     """
-    segmenter = Segmenter.open(bundle, Settings())
-    try:
+    with closing(Segmenter.open(bundle, Settings())) as segmenter:
         splits = [s for s in MEASURED_SPLITS if (data / "splits" / f"{s}.txt").is_file()]
         if VALIDATION not in splits:
             splits.insert(0, VALIDATION)  # reading it says what is missing
         samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
         free = collect([], negative_files(data / NEGATIVES, training=True), segmenter)
-    finally:
-        segmenter.close()
     return fitted(samples, free, bundle, segmenter.preprocess.fit)
 
 
@@ -123,14 +120,10 @@ def _renew(bundle: Bundle, result: Fitted, data: Path) -> None:
     manifest = bundle.manifest.model_copy(
         update={"thresholds": result.choice.thresholds, "calibration": calibration}
     )
-    segmenter = Segmenter.open(write_manifest(bundle.folder, manifest), Settings())
-    try:
+    renewed = write_manifest(bundle.folder, manifest)
+    with closing(Segmenter.open(renewed, Settings())) as segmenter:
         metrics = measure(segmenter, data)
-    finally:
-        segmenter.close()
-    manifest = manifest.model_copy(update={"metrics": metrics})
-    write_card(bundle.folder, manifest)
-    write_manifest(bundle.folder, manifest)
+    write_papers(bundle.folder, manifest.model_copy(update={"metrics": metrics}))
 
 
 def _at_map(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:

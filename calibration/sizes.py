@@ -7,17 +7,19 @@ INT8. The smaller the side the faster the network, and the less it sees.
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from qlumen.calibration.calibration_images import PICTURES
-from qlumen.calibration.card import write_card
-from qlumen.calibration.int8 import Say, make_int8
+from qlumen.calibration.int8 import make_int8
+from qlumen.calibration.ranges import Say
 from qlumen.datasets.splits import TRAINING, VALIDATION, split_names
 from qlumen.errors import BundleError, MissingExtraError, UsageError
 from qlumen.evaluation.measure import measure
-from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
+from qlumen.evaluation.model_card import write_papers
+from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.caches import cache_folder
@@ -113,19 +115,14 @@ class _Shelf:
         return make_int8(single, place, self.data, pictures=self.pictures, force=True)
 
     def _measured(self, source: Bundle, side: int, place: Path) -> Bundle:
-        from qlumen.networks.resize import resized_bundle
+        from qlumen.networks.deploy import resized_bundle
 
         self._tell(place)
         with replacing(place) as part:
             bundle = resized_bundle(source, part, side)
-            segmenter = Segmenter.open(bundle, Settings())
-            try:
+            with closing(Segmenter.open(bundle, Settings())) as segmenter:
                 metrics = measure(segmenter, self.data, (VALIDATION,))
-            finally:
-                segmenter.close()
-            manifest = bundle.manifest.model_copy(update={"metrics": metrics})
-            write_card(part, manifest)
-            write_manifest(part, manifest)
+            write_papers(part, bundle.manifest.model_copy(update={"metrics": metrics}))
         return read_bundle(place)
 
     def _tell(self, place: Path) -> None:

@@ -9,15 +9,19 @@ from typing import Any
 import click
 from rich.console import Console
 
-from qlumen.datasets.negatives import find_negatives, negative_files
 from qlumen.datasets.pairs import Pair, find_pairs
-from qlumen.datasets.splits import NEGATIVES, scored_splits, split_pairs
+from qlumen.datasets.splits import (
+    NEGATIVES,
+    find_negatives,
+    negative_files,
+    scored_splits,
+    split_pairs,
+)
 from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
+from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.negatives import NegativeScores, evaluate_negatives, summary
-from qlumen.evaluation.options import Given, check_options, check_written
-from qlumen.evaluation.pictures import draw
-from qlumen.evaluation.pixels import Pixels
+from qlumen.evaluation.pictures import check_plotting, draw
 from qlumen.evaluation.printing import (
     print_clip,
     print_images,
@@ -34,6 +38,7 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
 from qlumen.system.files import write_json
+from qlumen.system.output_paths import check_paths
 from qlumen.system.progress import progress_bar
 
 PATH = click.Path(path_type=Path)
@@ -83,6 +88,60 @@ class Run:
     analysis: FrameAnalysis
     show: Callable[[int], None]
     about: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that say what is scored, and what is drawn; four sets of them make sense."""
+
+    images: Path | None
+    masks: Path | None
+    listing: Path | None
+    data: Path | None
+    split: tuple[str, ...]
+    negatives: bool
+    robustness: bool
+    held_out: bool
+    clip: Path | None
+    boxes: Path | None
+    save_masks: Path | None
+    plots: Path | None
+    worst: Path | None
+
+    def paths(self) -> list[Path]:
+        named = (self.images, self.masks, self.listing, self.data, self.clip, self.boxes)
+        return [path for path in named if path]
+
+
+def check_options(given: Given) -> None:
+    """Raise UsageError for options that do not go together."""
+    if (given.listing or given.save_masks) and not given.masks:
+        raise UsageError("--list and --save-masks need --images with --masks")
+    if (given.plots or given.worst) and not (given.masks or given.data):
+        raise UsageError("--plots and --worst need --images with --masks, or --data")
+    if given.held_out and not given.negatives:
+        raise UsageError("--held-out needs --negatives")
+    if given.split and not given.data:
+        raise UsageError("--split needs --data")
+    if given.robustness and not (given.masks or given.data):
+        raise UsageError("--robustness needs --images with --masks, or --data")
+    if given.robustness and (given.save_masks or given.plots or given.worst):
+        raise UsageError("--robustness draws nothing; leave out --save-masks, --plots and --worst")
+    if given.worst and given.worst.suffix.lower() != ".png":
+        raise UsageError(f"--worst {given.worst} will be a PNG; give it the ending .png")
+    if given.plots:
+        check_plotting()
+
+
+def check_written(inputs: Sequence[Path], given: Given, json_file: Path | None) -> None:
+    """Raise UsageError for an output that cannot be written or would destroy an input."""
+    files = (("--json", json_file), ("--worst", given.worst))
+    folders = (("--save-masks", given.save_masks), ("--plots", given.plots))
+    check_paths(
+        inputs,
+        [(name, path) for name, path in files if path],
+        [(name, path) for name, path in folders if path],
+    )
 
 
 @contextmanager
@@ -181,9 +240,9 @@ def _report(
     show: Callable[[int], None],
     save_masks: Path | None = None,
 ) -> dict[str, Any]:
-    pixels = Pixels()
-    rows = evaluate(pairs, run.analysis, save_masks=save_masks, pixels=pixels, on_image=show)
-    return report(rows, about, pixels)
+    figures = MapFigures()
+    rows = evaluate(pairs, run.analysis, save_masks=save_masks, figures=figures, on_image=show)
+    return report(rows, about, figures)
 
 
 def _negatives(

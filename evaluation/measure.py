@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.evaluation.negatives import evaluate_negatives, summary
 from qlumen.evaluation.run import evaluate, means

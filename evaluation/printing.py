@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from qlumen.evaluation.strata import LARGE_FROM, SMALL_BELOW
+from qlumen.evaluation.run import LARGE_FROM, SMALL_BELOW
 
 OPTIMISTIC = (
     "The ClinicDB test frames of the PraNet split share sequences with its training frames, "

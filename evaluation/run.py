@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
-from qlumen.evaluation.pixels import Pixels
-from qlumen.evaluation.strata import by_size
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.endoscope.field import crop
 from qlumen.realtime.frames import Frame, FrameResult, Judgement
@@ -28,6 +27,11 @@ from qlumen.realtime.sinks.masks import MaskWriter
 Change = Callable[[Image, str], Image]
 """From a picture and its file's name to one of the same size."""
 METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+SMALL_BELOW = 0.02
+LARGE_FROM = 0.10
+"""Shares of the frame that lesions cover: 5% of the training images lie below the first, and
+about as many between the two as above."""
+STRATA = ("none", "small", "medium", "large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,11 @@ def evaluate(
     *,
     change: Change = lambda image, name: image,
     save_masks: Path | None = None,
-    pixels: Pixels | None = None,
+    figures: MapFigures | None = None,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[ImageScores]:
     """Score every pair at its mask's own size, the picture after `change`; `save_masks` takes the
-    masks as PNG, `pixels` the probabilities.
+    masks as PNG, `figures` the probabilities.
 
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
@@ -70,9 +74,9 @@ def evaluate(
         found = [finding.box for finding in segmentation.findings]
         overlap = hits(found, lesion_boxes(truth))
         rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
-        if pixels:
+        if figures:
             own, box = _map(judgement), judgement.seen.field.box
-            pixels.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
+            figures.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
@@ -98,10 +102,10 @@ def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
 
 
 def report(
-    rows: Sequence[ImageScores], about: dict[str, Any], pixels: Pixels | None = None
+    rows: Sequence[ImageScores], about: dict[str, Any], figures: MapFigures | None = None
 ) -> dict[str, Any]:
     """What `--json` writes: means, intervals, sizes, detection, each image, and what was run;
-    with `pixels` also scores by threshold and the calibration of the lesion regions.
+    with `figures` also scores by threshold and the calibration of the lesion regions.
     """
     images = [
         {
@@ -121,8 +125,33 @@ def report(
         "by_size": by_size([r.area_share for r in rows], [r.scores.dice for r in rows]),
         "detection": summary(row.hits for row in rows),
         "detection_95": summary_intervals([row.hits for row in rows]),
-        **(pixels.report() if pixels else {}),
+        **(figures.report() if figures else {}),
         "images": images,
+    }
+
+
+def stratum(area_share: float) -> str:
+    """`none` without a lesion, `small` below 2% of the frame, `large` from 10% on."""
+    if area_share <= 0:
+        return "none"
+    if area_share < SMALL_BELOW:
+        return "small"
+    return "large" if area_share >= LARGE_FROM else "medium"
+
+
+def by_size(area_shares: Sequence[float], dice: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """Number of images, mean Dice and its 95% interval in each stratum that occurs."""
+    groups: dict[str, list[float]] = {name: [] for name in STRATA}
+    for share, value in zip(area_shares, dice, strict=True):
+        groups[stratum(share)].append(value)
+    return {
+        name: {
+            "images": len(values),
+            "dice": sum(values) / len(values),
+            "dice_95": list(interval(values)),
+        }
+        for name, values in groups.items()
+        if values
     }
 
 

@@ -4,7 +4,9 @@ Engines that compile torch networks build on it; nothing here is needed to run t
 form that lies in the bundle.
 """
 
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from safetensors import safe_open
@@ -12,14 +14,28 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qlumen.errors import BundleError
-from qlumen.networks.bundle import TABLES, Bundle
+from qlumen.networks.bundle import (
+    MODEL,
+    RESIZED_FROM,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    Precision,
+    write_manifest,
+)
 from qlumen.networks.circuit import read_circuit
-from qlumen.networks.export import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
-from qlumen.networks.precision import Precision
-from qlumen.networks.unet import UNet
+from qlumen.networks.export import (
+    HALF_ABOVE_ELEMENTS,
+    Deployed,
+    emptied,
+    load_network,
+    network_config,
+    write_model,
+)
+from qlumen.networks.unet import UNet, check_input_size
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
-from qlumen.quantum.surrogate import Surrogate
+from qlumen.quantum.surrogate import FloatArray, Surrogate
 
 DTYPES: dict[Precision, torch.dtype] = {
     "f32": torch.float32,
@@ -67,6 +83,68 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     return Deployed(network, dtype).eval().requires_grad_(False)
 
 
+def exported_program(
+    network: nn.Module, size: tuple[int, int], device: torch.device | None = None
+) -> torch.export.ExportedProgram:
+    """`network` of `deployed_network` as a graph of one static shape.
+
+    Args:
+        size: width and height of the input in px.
+        device: where `network` lies; none: the CPU.
+    """
+    width, height = size
+    example = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
+    return torch.export.export(network, (example,), strict=False)
+
+
+def stored_surrogate(bundle: Bundle) -> Surrogate:
+    """The tables that a bundle with a circuit holds; BundleError if it has none."""
+    circuit = read_circuit(bundle).circuit
+    record = bundle.manifest.quantum
+    if record is None:
+        raise BundleError(f"{bundle.folder} holds no circuit")
+    with safe_open(bundle.folder / TABLES, framework="numpy") as file:
+        tables = tuple(file.get_tensor(f"table.{i}") for i in range(len(record.table_shapes)))
+    return Surrogate(
+        circuit,
+        tables,
+        record.circuit_runs,
+        Device(record.device, record.shots),
+        record.standard_error,
+    )
+
+
+def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
+    """Write the network of `source` to `folder`, for squares of `side` px.
+
+    Thresholds and papers come along; metrics and 8-bit ranges, which were measured at another
+    size, do not, and there is no card yet.
+
+    Raises:
+        BundleError: `source` is an INT8 bundle, or `folder` holds something that is no bundle.
+        ValueError: the network does not take that side.
+    """
+    check_input_size(side, side)
+    network = load_network(source.weights, network_config(source.manifest.network))
+    emptied(folder)
+    shutil.copyfile(source.weights, folder / WEIGHTS)
+    tables: tuple[FloatArray, ...] = ()
+    if source.manifest.quantum:
+        surrogate = stored_surrogate(source)
+        network.bottleneck.core, tables = freeze(surrogate), surrogate.tables
+        shutil.copyfile(source.folder / TABLES, folder / TABLES)
+    write_model(folder / MODEL, Deployed(network).eval(), side, tables)
+    manifest = source.manifest
+    changed = {
+        "name": f"{manifest.name}-{side}",
+        "input": manifest.input.model_copy(update={"width": side, "height": side}),
+        "provenance": manifest.provenance | {RESIZED_FROM: source.sha256},
+        "metrics": {},
+        "ranges": None,
+    }
+    return write_manifest(folder, manifest.model_copy(update=changed))
+
+
 def _trained(bundle: Bundle) -> UNet:
     try:
         return load_network(bundle.weights, network_config(bundle.manifest.network))
@@ -98,34 +176,3 @@ def _rounded(convolution: nn.Conv2d) -> nn.Conv2d:
     if convolution.weight.numel() > HALF_ABOVE_ELEMENTS:
         convolution.weight.data = convolution.weight.data.half().float()
     return convolution
-
-
-def exported_program(
-    network: nn.Module, size: tuple[int, int], device: torch.device | None = None
-) -> torch.export.ExportedProgram:
-    """`network` of `deployed_network` as a graph of one static shape.
-
-    Args:
-        size: width and height of the input in px.
-        device: where `network` lies; none: the CPU.
-    """
-    width, height = size
-    example = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
-    return torch.export.export(network, (example,), strict=False)
-
-
-def stored_surrogate(bundle: Bundle) -> Surrogate:
-    """The tables that a bundle with a circuit holds; BundleError if it has none."""
-    circuit = read_circuit(bundle).circuit
-    record = bundle.manifest.quantum
-    if record is None:
-        raise BundleError(f"{bundle.folder} holds no circuit")
-    with safe_open(bundle.folder / TABLES, framework="numpy") as file:
-        tables = tuple(file.get_tensor(f"table.{i}") for i in range(len(record.table_shapes)))
-    return Surrogate(
-        circuit,
-        tables,
-        record.circuit_runs,
-        Device(record.device, record.shots),
-        record.standard_error,
-    )

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qlumen.errors import BundleError, EngineError
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deployed_network
-from qlumen.networks.precision import Precision
 
 SPARED = ("bottleneck", "head")
 """Parts of the network that are not quantised."""

@@ -28,10 +28,10 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import CHECK_INPUTS, READABLE, describe_surrogate, write_tables
+from qlumen.networks.encoder import MEAN, STD
 from qlumen.networks.graph import TABLES as TABLE_NAMES
 from qlumen.networks.graph import name_circuit
 from qlumen.networks.openvino import ops, ov
-from qlumen.networks.preprocessing import MEAN, STD
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.circuits import MAX_QUBITS
 from qlumen.quantum.layer import QuantumLayer

@@ -17,10 +17,9 @@ from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mixed, read_network
 from qlumen.training.data import training_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
-from qlumen.training.log import EpochReport
+from qlumen.training.log import EpochReport, TensorBoardLog
 from qlumen.training.loop import BEST, EPOCHS, Trainer
 from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
-from qlumen.training.tensorboard import TensorBoardLog
 
 SHOWN = ("dice", "iou", "with_findings")
 PATH = click.Path(path_type=Path)

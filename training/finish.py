@@ -1,24 +1,16 @@
 """From a trained network to a bundle with thresholds, figures and a card."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
-from qlumen.evaluation.model_card import render_card, trained_on_validation
-from qlumen.networks.bundle import (
-    CARD,
-    Bundle,
-    Manifest,
-    Thresholds,
-    check_replaceable,
-    read_bundle,
-    write_manifest,
-)
+from qlumen.evaluation.model_card import trained_on_validation, write_papers
+from qlumen.networks.bundle import Bundle, Manifest, Thresholds, check_replaceable, read_bundle
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
 from qlumen.realtime.config.settings import Settings
@@ -63,24 +55,20 @@ def finish_bundle(
             thresholds=start,
             papers=provenance,
         )
-        segmenter = Segmenter.open(bundle, Settings())
-        try:
-            chosen = thresholds or _chosen(segmenter, data)
-            manifest = _measured(bundle.manifest, segmenter, chosen, data)
-        finally:
-            segmenter.close()
-        (part / CARD).write_text(render_card(manifest), encoding="utf-8")
-        write_manifest(part, manifest)
+        with closing(Segmenter.open(bundle, Settings())) as segmenter:
+            chosen = thresholds or _choose(segmenter, data)
+            manifest = _measure(bundle.manifest, segmenter, chosen, data)
+        write_papers(part, manifest)
     return read_bundle(folder)
 
 
-def _chosen(segmenter: Segmenter, data: Path) -> Thresholds:
+def _choose(segmenter: Segmenter, data: Path) -> Thresholds:
     asked = negative_files(data / NEGATIVES, training=True)
     pairs = split_pairs(data, VALIDATION)
     return choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, asked).thresholds
 
 
-def _measured(
+def _measure(
     manifest: Manifest, segmenter: Segmenter, thresholds: Thresholds, data: Path
 ) -> Manifest:
     """The manifest with thresholds and mean scores filled in."""

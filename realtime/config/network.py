@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from qlumen.networks.precision import Precision
+from qlumen.networks.bundle import Precision
 from qlumen.realtime.config.base import Section
 
 

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deployed_network
-from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.cuda import compiled, open_cuda

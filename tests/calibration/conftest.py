@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.datasets.negatives import is_training_negative
-from qlumen.datasets.splits import split_pairs
+from qlumen.datasets.splits import is_training_negative, split_pairs
 from qlumen.evaluation.run import evaluate
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds

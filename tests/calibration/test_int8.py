@@ -14,8 +14,13 @@ from safetensors import safe_open
 from qlumen.calibration import int8
 from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
 from qlumen.calibration.command import command
-from qlumen.calibration.quantise import quantise, quantised_layers, restored
-from qlumen.calibration.ranking import map_distance, rank_runs
+from qlumen.calibration.quantise import (
+    map_distance,
+    quantise,
+    quantised_layers,
+    rank_runs,
+    restored,
+)
 from qlumen.datasets.splits import split_pairs
 from qlumen.errors import (
     BundleError,

@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 
 from qlumen.calibration.command import command
 from qlumen.calibration.threshold import chosen, collect, operating_points
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import split_pairs
+from qlumen.datasets.splits import negative_files, split_pairs
 from qlumen.errors import BundleError, DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import CARD, MANIFEST, Bundle, read_bundle
