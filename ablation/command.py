@@ -1,29 +1,15 @@
 """`qlumen ablate`: what the bottleneck is worth, by networks that differ in nothing else."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from qlumen.ablation.plan import (
-    Plan,
-    RunKey,
-    chosen_runs,
-    protocol,
-    read_bottlenecks,
-)
+from qlumen.ablation.plan import Plan, RunKey, chosen_runs, protocol, read_bottlenecks
 from qlumen.ablation.runs import complete, read_result
 from qlumen.ablation.speed import measure
-from qlumen.ablation.tables import (
-    CSV,
-    JSON,
-    MARKDOWN,
-    markdown,
-    summarised,
-    write_csv,
-)
+from qlumen.ablation.tables import CSV, JSON, MARKDOWN, markdown, summarise, write_csv
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 from qlumen.system.files import write_json
@@ -98,8 +84,8 @@ def _write_tables(
     if not done:
         raise UsageError(f"no run in {plan.output} is whole; leave out --no-train")
     whole = [key for key in plan.runs() if key in done]
-    speed = measure(plan, _one_of_each(whole), size)
-    content = summarised([done[key] for key in whole], speed)
+    speed = measure(plan, list({key.bottleneck: key for key in reversed(whole)}.values()), size)
+    content = summarise([done[key] for key in whole], speed)
     page = markdown(content)
     write_json(plan.output / JSON, content)
     write_csv(plan.output / CSV, [done[key] for key in whole])
@@ -107,7 +93,3 @@ def _write_tables(
     console.print(page, highlight=False, markup=False, soft_wrap=True)
     if missing := [str(key) for key in plan.runs() if key not in done]:
         console.print(f"not yet whole: {', '.join(missing)}", highlight=False)
-
-
-def _one_of_each(keys: Sequence[RunKey]) -> list[RunKey]:
-    return list({key.bottleneck: key for key in reversed(keys)}.values())

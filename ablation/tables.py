@@ -22,7 +22,7 @@ METRICS = ("dice", "iou", "with_findings")
 Result = Mapping[str, Any]
 
 
-def summarised(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
+def summarise(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
     """The JSON document: by bottleneck, paired differences, and the runs themselves."""
     names = dict.fromkeys(result["bottleneck"] for result in results)
     return {
@@ -59,7 +59,7 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The page of `summarised`."""
+    """The page of `summarise`."""
     parts = [
         "# Ablation of the bottleneck",
         _protocol(content["protocol"], content["runs"]),
@@ -161,16 +161,9 @@ def _scores(rows: Mapping[str, Mapping[str, Any]]) -> str:
         [f"`{name}`", *(_plus_minus(row["scores"].get(figure)) for figure in figures)]
         for name, row in rows.items()
     ]
-    return "Mean over seeds ± standard deviation.\n\n" + _table(
-        [
-            "bottleneck",
-            *(
-                figure.replace("_with_findings", " with findings").replace("_", " ")
-                for figure in figures
-            ),
-        ],
-        lines,
-    )
+    titles = [figure.replace("_", " ") for figure in figures]
+    table = _table(["bottleneck", *titles], lines)
+    return f"Mean over seeds ± standard deviation.\n\n{table}"
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,12 +10,7 @@ import click
 from rich.console import Console
 
 from qlumen.calibration.budget import Budget, Row, choose, measure_budget
-from qlumen.calibration.budget_config import (
-    config_text,
-    explain,
-    machine_record,
-    none_fits,
-)
+from qlumen.calibration.budget_config import config_text, explain, machine_record, none_fits
 from qlumen.calibration.candidates import candidates, shipped_bundles
 from qlumen.calibration.sizes import SIDES, bundles_of_sides, check_sides
 from qlumen.errors import UsageError

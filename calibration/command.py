@@ -11,14 +11,8 @@ from qlumen.calibration.calibration_images import PICTURES
 from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating_point import fit, write_fitted
-from qlumen.calibration.results import (
-    check_plot,
-    plot,
-    print_fitted,
-    print_int8,
-    print_metrics,
-    print_ranges,
-)
+from qlumen.calibration.results import plot, print_fitted, print_int8, print_metrics, print_ranges
+from qlumen.evaluation.pictures import check_matplotlib
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
@@ -127,7 +121,7 @@ def threshold(
     check_outputs([folder], Outputs(json=json_file))
     if plot_file:
         check_paths([folder], [("--plot", plot_file)], [])
-        check_plot()
+        check_matplotlib("--plot")
     bundle = read_bundle(folder)
     if write:
         check_writable(bundle)

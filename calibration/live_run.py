@@ -18,7 +18,6 @@ from qlumen.realtime.frames import NO_MAP, FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -95,11 +94,7 @@ def run_live(clip: Path, settings: Settings, seconds: float, record: Path | None
         summary = session.run(seconds)
     if summary.error:
         raise QlumenError(summary.error)
-    return _measured(summary)
-
-
-def _measured(summary: LiveSummary) -> Live:
-    """The last frame may still be on its way when the time is up."""
     network = summary.stages_ms.get("inference")
+    # The last frame may still be on its way when the time is up.
     judged = min(1.0, network.count / max(1, summary.arrived - 1)) if network else 0.0
     return Live(summary.arrived, judged, network, summary.annotation_age_ms, summary.raw_delay_ms)

@@ -46,6 +46,8 @@ def quantise(original: ov.Model, pictures: Pictures) -> ov.Model:
     """
     if any(op.get_type_name() == "FakeQuantize" for op in original.get_ops()):
         raise BundleError("the network is quantised already; name the FP32 bundle")
+    names = [op.get_friendly_name() for op in original.get_ordered_ops()]
+    untouched = [name for name in names if any(part in name for part in UNTOUCHED)]
     os.environ.setdefault(NO_TELEMETRY, "1")
     try:
         import nncf
@@ -59,7 +61,7 @@ def quantise(original: ov.Model, pictures: Pictures) -> ov.Model:
         nncf.Dataset(pictures.images, lambda image: image[None]),
         subset_size=len(pictures.images),
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        ignored_scope=nncf.IgnoredScope(names=_untouched(original)),
+        ignored_scope=nncf.IgnoredScope(names=untouched),
     )
 
 
@@ -123,11 +125,6 @@ def distance(maps: Maps, wanted: Maps) -> float:
     return float(np.sqrt(np.mean((maps - wanted) ** 2)))
 
 
-def _untouched(model: ov.Model) -> list[str]:
-    names = [op.get_friendly_name() for op in model.get_ordered_ops()]
-    return [name for name in names if any(part in name for part in UNTOUCHED)]
-
-
 def _convolutions(model: ov.Model) -> Iterable[ov.Node]:
     return [op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS]
 
@@ -156,13 +153,9 @@ def _bias(op: ov.Node) -> ov.Input | None:
     for target in op.output(0).get_target_inputs():
         node = target.get_node()
         if node.get_type_name() == "Add":
-            ports = [port for port in node.inputs() if _is_constant(_source(port))]
+            ports = [p for p in node.inputs() if _is_constant(p.get_source_output().get_node())]
             return ports[0] if ports else None
     return None
-
-
-def _source(port: ov.Input) -> ov.Node:
-    return port.get_source_output().get_node()
 
 
 def _is_constant(node: ov.Node) -> bool:

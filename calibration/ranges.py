@@ -15,16 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from qlumen.calibration.calibration_images import Pictures, spread
+from qlumen.calibration.calibration_images import Pictures
 from qlumen.calibration.comparison import score, subtract
 from qlumen.calibration.quantise import RUN, distance, logit
-from qlumen.calibration.range_search import (
-    METHOD,
-    Ranges,
-    biases_of,
-    modelopt_version,
-    ranges_of,
-)
+from qlumen.calibration.range_search import METHOD, Ranges, biases_of, modelopt_version, ranges_of
+from qlumen.datasets.splits import spread
 from qlumen.evaluation.measure import measure
 from qlumen.networks.bundle import RANGES, Bundle, RangesRecord, write_manifest
 from qlumen.networks.circuit import READABLE
@@ -86,11 +81,7 @@ def compare_in_torch(
 
 
 def write_ranges(
-    folder: Path,
-    source: Bundle,
-    ranges: Ranges,
-    pictures: Pictures,
-    left: Sequence[str] = (),
+    folder: Path, source: Bundle, ranges: Ranges, pictures: Pictures, left: Sequence[str] = ()
 ) -> Bundle:
     """`source` with `ranges`, which were found on `pictures`, as a bundle in `folder`; its report
     is empty yet.

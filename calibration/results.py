@@ -10,8 +10,6 @@ from rich.table import Table
 
 from qlumen.calibration.operating_point import Fitted
 from qlumen.datasets.splits import VALIDATION
-from qlumen.errors import MissingExtraError
-from qlumen.evaluation.reliability import Reliability
 from qlumen.networks.bundle import QuantisedRecord, RangesRecord
 
 if TYPE_CHECKING:
@@ -78,16 +76,6 @@ def print_metrics(before: Mapping[str, Any], after: Mapping[str, Any], console: 
     console.print(table)
 
 
-def check_plot() -> None:
-    """Raise MissingExtraError if there is no matplotlib."""
-    try:
-        import matplotlib  # noqa: F401 -- only whether it is there
-    except ImportError as error:
-        raise MissingExtraError(
-            "--plot needs matplotlib, which is not installed: pip install 'qlumen[train]'"
-        ) from error
-
-
 def plot(result: Fitted, path: Path) -> None:
     """Write a PNG; a file that is there is replaced."""
     from matplotlib.figure import Figure
@@ -114,7 +102,13 @@ def _diagram(axes: "Axes", result: Fitted) -> None:
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="true probability")
     rows = (("before", "tab:gray", result.before), ("after", "tab:blue", result.after))
     for name, colour, diagrams in rows:
-        _curve(axes, diagrams[VALIDATION], name, colour)
+        diagram = diagrams[VALIDATION]
+        filled = diagram.weight > 0
+        probability, lesion = diagram.probability[filled], diagram.lesion[filled]
+        size = 12 + 400 * np.sqrt(diagram.weight[filled]) * 0.5
+        label = f"{name}: error {diagram.error:.3f}"
+        axes.plot(probability, lesion, color=colour, label=label)
+        axes.scatter(probability, lesion, s=size, color=colour)
     axes.set(
         xlabel="mean probability in the bin",
         ylabel="share of lesion pixels",
@@ -122,14 +116,6 @@ def _diagram(axes: "Axes", result: Fitted) -> None:
         aspect="equal",
     )
     axes.legend(loc="upper left")
-
-
-def _curve(axes: "Axes", diagram: Reliability, name: str, colour: str) -> None:
-    filled = diagram.weight > 0
-    size = 12 + 400 * np.sqrt(diagram.weight[filled]) * 0.5
-    label = f"{name}: error {diagram.error:.3f}"
-    axes.plot(diagram.probability[filled], diagram.lesion[filled], color=colour, label=label)
-    axes.scatter(diagram.probability[filled], diagram.lesion[filled], s=size, color=colour)
 
 
 def _points(axes: "Axes", result: Fitted) -> None:

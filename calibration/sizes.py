@@ -97,14 +97,11 @@ class _Shelf:
         place = self.folder / f"{_key(source, self.data)}-{side}"
         spec = source.manifest.input
         own = (spec.width, spec.height) == (side, side)
-        single = source if own else self._in_single(source, side, place)
+        single = source if own else _whole(place) or self._measure(source, side, place)
         made = [] if own else [single]
         if find_spec(INT8_LIBRARY) and not any(_made_from(single, bundle) for bundle in there):
             made.append(self._in_int8(single, place.with_name(f"{place.name}-int8")))
         return made
-
-    def _in_single(self, source: Bundle, side: int, place: Path) -> Bundle:
-        return _whole(place) or self._measured(source, side, place)
 
     def _in_int8(self, single: Bundle, place: Path) -> Bundle:
         """Whatever it loses: that stands in its papers, by which it is judged."""
@@ -114,7 +111,7 @@ class _Shelf:
         self._tell(place)
         return make_int8(single, place, self.data, pictures=self.pictures, force=True)
 
-    def _measured(self, source: Bundle, side: int, place: Path) -> Bundle:
+    def _measure(self, source: Bundle, side: int, place: Path) -> Bundle:
         from qlumen.networks.deploy import resized_bundle
 
         self._tell(place)

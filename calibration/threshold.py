@@ -12,8 +12,7 @@ from qlumen.datasets.pairs import Pair, view_pair, view_picture
 from qlumen.evaluation.detection import hits, lesion_boxes, summary
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Segmentation
-from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
@@ -81,14 +80,19 @@ def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segment
     Raises:
         DatasetError: a file cannot be read.
     """
-    ill = [_with_truth(pair, segmenter) for pair in pairs]
-    return ill + [_without_lesion(file, segmenter) for file in negatives]
+    ill = map(view_pair, pairs)
+    free = ((view_picture(file), None) for file in negatives)
+    samples = []
+    for image, truth in itertools.chain[tuple[Image, Mask | None]](ill, free):
+        probability = segmenter.submit(BgrImage(image)).result()
+        samples.append(Sample(probability, (image.shape[1], image.shape[0]), truth))
+    return samples
 
 
 def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: float) -> list[Choice]:
     """What comes of each pair of candidates."""
     return [
-        _scored(Thresholds(low=low, high=high, min_area_fraction=min_area_fraction), samples, fit)
+        _score(Thresholds(low=low, high=high, min_area_fraction=min_area_fraction), samples, fit)
         for low, high in itertools.product(LOW_CANDIDATES, HIGH_CANDIDATES)
         if low <= high
     ]
@@ -114,22 +118,13 @@ def _share(choice: Choice) -> float:
     return 0.0 if choice.with_findings is None else choice.with_findings
 
 
-def _with_truth(pair: Pair, segmenter: Segmenter) -> Sample:
-    image, truth = view_pair(pair)
-    probability = segmenter.submit(BgrImage(image)).result()
-    return Sample(probability, (image.shape[1], image.shape[0]), truth)
-
-
-def _without_lesion(file: Path, segmenter: Segmenter) -> Sample:
-    image = view_picture(file)
-    return Sample(segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]))
-
-
-def _scored(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choice:
+def _score(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choice:
     postprocess = Postprocessor(**thresholds.model_dump())
     dice, rows, found = [], [], []
     for sample in samples:
-        segmentation = _segmented(postprocess, fit, sample)
+        network = (sample.probability.shape[1], sample.probability.shape[0])
+        geometry = Geometry.of(sample.size, network, fit)
+        segmentation = postprocess(sample.probability, geometry)
         boxes = [finding.box for finding in segmentation.findings]
         if sample.truth is None:
             found.append(bool(boxes))
@@ -145,11 +140,6 @@ def _scored(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choi
         float(counts["lesion_sensitivity"] or 0),
         float(counts["false_findings_per_frame"] or 0),
     )
-
-
-def _segmented(postprocess: Postprocessor, fit: Fit, sample: Sample) -> Segmentation:
-    network = (sample.probability.shape[1], sample.probability.shape[0])
-    return postprocess(sample.probability, Geometry.of(sample.size, network, fit))
 
 
 def _dice(mask: Mask, truth: Mask) -> float:

@@ -21,7 +21,7 @@ from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
 from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.negatives import NegativeScores, evaluate_negatives, summary
-from qlumen.evaluation.pictures import check_plotting, draw
+from qlumen.evaluation.pictures import check_matplotlib, draw
 from qlumen.evaluation.printing import (
     print_clip,
     print_images,
@@ -29,7 +29,7 @@ from qlumen.evaluation.printing import (
     print_robustness,
     print_sets,
 )
-from qlumen.evaluation.robustness import ROUNDS, robustness
+from qlumen.evaluation.robustness import ROUNDS, count_on, robustness
 from qlumen.evaluation.run import evaluate, report
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
@@ -130,7 +130,7 @@ def check_options(given: Given) -> None:
     if given.worst and given.worst.suffix.lower() != ".png":
         raise UsageError(f"--worst {given.worst} will be a PNG; give it the ending .png")
     if given.plots:
-        check_plotting()
+        check_matplotlib("--plots")
 
 
 def check_written(inputs: Sequence[Path], given: Given, json_file: Path | None) -> None:
@@ -186,7 +186,7 @@ def _data(data: Path, given: Given, settings: Settings, console: Console) -> dic
     sets: dict[str, Any] = {}
     with _run(settings, sum(map(len, pairs.values())) + len(free), "images") as run:
         for name, files in pairs.items():
-            sets[name] = _report(files, run, {}, _further(run.show, sets))
+            sets[name] = _report(files, run, {}, count_on(run.show, _count(sets)))
         content = {**run.about, "sets": sets}
         if free:
             rows = evaluate_negatives(free, run.analysis)
@@ -219,18 +219,14 @@ def _robustness(
     sets: dict[str, Any] = {}
     with _run(settings, ROUNDS * sum(map(len, pairs.values())), "images") as run:
         for name, files in pairs.items():
-            sets[name] = robustness(files, run.analysis, _further(run.show, sets, ROUNDS))
+            sets[name] = robustness(files, run.analysis, count_on(run.show, ROUNDS * _count(sets)))
     content = {**run.about, "sets": sets}
     print_robustness(content, where, console)
     return content
 
 
-def _further(
-    show: Callable[[int], None], sets: dict[str, Any], rounds: int = 1
-) -> Callable[[int], None]:
-    """Count on from the images of the sets that are done, each scored `rounds` times."""
-    before = rounds * sum(row["count"] for row in sets.values())
-    return lambda done: show(before + done)
+def _count(sets: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(row["count"] for row in sets.values())
 
 
 def _report(

@@ -1,7 +1,7 @@
 """What `qlumen evaluate` draws besides its figures."""
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.errors import MissingExtraError, SinkError
+from qlumen.evaluation.run import still_frame
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
-from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image, Mask
-from qlumen.realtime.pixels.bgr_image import BgrImage
 
 COUNT = 16
 COLUMNS = 4
@@ -24,14 +23,12 @@ FOUND_BGR = (0, 255, 0)
 TITLE = "lowest Dice first; white: truth, green: found; research tool, not a medical device"
 
 
-def check_plotting() -> None:
-    """Raise MissingExtraError where plots cannot be drawn, before anything is scored."""
-    try:
-        import qlumen.evaluation.plots  # noqa: F401
-    except ModuleNotFoundError as error:
+def check_matplotlib(option: str) -> None:
+    """Raise MissingExtraError, before any work, where `option` cannot draw plots."""
+    if find_spec("matplotlib") is None:
         raise MissingExtraError(
-            f"--plots needs {error.name}: pip install 'qlumen[train]'"
-        ) from error
+            f"{option} needs matplotlib, which is not installed: pip install 'qlumen[train]'"
+        )
 
 
 def draw(
@@ -85,7 +82,7 @@ def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], analysis: FrameAn
 
 def _tile(pair: Pair, dice: float, analysis: FrameAnalysis) -> Image:
     image, truth = read_pair(pair)
-    frame = Frame(0, 0, Fraction(1), BgrImage(image), 0, name=pair.name)
+    frame = still_frame(0, image, pair.name)
     found = analysis.judge(frame).segmentation.mask
     tile = np.zeros((TILE_PX + TEXT_PX, TILE_PX, 3), np.uint8)
     zoom = TILE_PX / max(image.shape[:2])

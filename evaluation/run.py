@@ -19,7 +19,7 @@ from qlumen.evaluation.metrics import Scores, score
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.endoscope.field import crop
 from qlumen.realtime.frames import Frame, FrameResult, Judgement
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.sinks.masks import MaskWriter
@@ -63,10 +63,17 @@ def evaluate(
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
     """
+
+    def read_frames() -> Iterator[Frame]:
+        for index, pair in enumerate(pairs):
+            image, truth = read_pair(pair)
+            name = pair.image.name
+            yield still_frame(index, change(image, name), name, truth)
+
     writer = MaskWriter(save_masks) if save_masks else None
     rows = []
     fit = analysis.segmenter.preprocess.fit
-    for frame, judgement in analysis.judge_all(_read_frames(pairs, change)):
+    for frame, judgement in analysis.judge_all(read_frames()):
         truth, segmentation = frame.truth, judgement.segmentation
         assert truth is not None
         probability = _spread(judgement, fit)
@@ -81,6 +88,12 @@ def evaluate(
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
     return rows
+
+
+def still_frame(index: int, image: Image, name: str, truth: Mask | None = None) -> Frame:
+    """A frame of `(H, W, 3) uint8` BGR that stands by itself, read now."""
+    now_ns = time.monotonic_ns()
+    return Frame(index, index, Fraction(1), BgrImage(image), now_ns, name=name, truth=truth)
 
 
 def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
@@ -153,14 +166,6 @@ def by_size(area_shares: Sequence[float], dice: Sequence[float]) -> dict[str, di
         for name, values in groups.items()
         if values
     }
-
-
-def _read_frames(pairs: Sequence[Pair], change: Change) -> Iterator[Frame]:
-    for index, pair in enumerate(pairs):
-        read, truth = read_pair(pair)
-        image = BgrImage(change(read, pair.image.name))
-        now_ns = time.monotonic_ns()
-        yield Frame(index, index, Fraction(1), image, now_ns, name=pair.image.name, truth=truth)
 
 
 def _map(judgement: Judgement) -> NDArray[np.float32]:

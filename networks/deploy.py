@@ -27,7 +27,7 @@ from qlumen.networks.circuit import read_circuit
 from qlumen.networks.export import (
     HALF_ABOVE_ELEMENTS,
     Deployed,
-    emptied,
+    empty,
     load_network,
     network_config,
     write_model,
@@ -126,7 +126,7 @@ def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
     """
     check_input_size(side, side)
     network = load_network(source.weights, network_config(source.manifest.network))
-    emptied(folder)
+    empty(folder)
     shutil.copyfile(source.weights, folder / WEIGHTS)
     tables: tuple[FloatArray, ...] = ()
     if source.manifest.quantum:
@@ -167,12 +167,9 @@ def _simplify(network: nn.Module) -> None:
             continue
         for i, (first, second) in enumerate(pairwise(list(module))):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                module[i], module[i + 1] = _rounded(fuse_conv_bn_eval(first, second)), nn.Identity()
+                folded = fuse_conv_bn_eval(first, second)
+                if folded.weight.numel() > HALF_ABOVE_ELEMENTS:
+                    folded.weight.data = folded.weight.data.half().float()
+                module[i], module[i + 1] = folded, nn.Identity()
             if isinstance(second, nn.ReLU6):
                 module[i + 1] = Clamp()
-
-
-def _rounded(convolution: nn.Conv2d) -> nn.Conv2d:
-    if convolution.weight.numel() > HALF_ABOVE_ELEMENTS:
-        convolution.weight.data = convolution.weight.data.half().float()
-    return convolution

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from safetensors import safe_open
 
 from qlumen.calibration import int8
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures
 from qlumen.calibration.command import command
 from qlumen.calibration.quantise import (
     map_distance,
@@ -21,7 +21,7 @@ from qlumen.calibration.quantise import (
     rank_runs,
     restored,
 )
-from qlumen.datasets.splits import split_pairs
+from qlumen.datasets.splits import split_pairs, spread
 from qlumen.errors import (
     BundleError,
     BundleHashError,

@@ -17,11 +17,13 @@ from qlumen.calibration.threshold import (
     choose_thresholds,
     chosen,
 )
-from qlumen.datasets.pairs import find_pairs
+from qlumen.datasets.pairs import find_pairs, view_pair
+from qlumen.evaluation.metrics import score
 from qlumen.evaluation.negatives import evaluate_negatives
-from qlumen.evaluation.run import evaluate, means
+from qlumen.evaluation.run import still_frame
 from qlumen.networks.bundle import Bundle, Thresholds
-from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -30,8 +32,8 @@ FRAMES = (10, 20, 150)
 
 
 def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
-    """Scored by `evaluate`, no candidate is better by more than the allowance, and none with a
-    higher `high` is good enough."""
+    """Scored on the endoscope's field by `score`, no candidate is better by more than the
+    allowance, and none with a higher `high` is good enough."""
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -49,9 +51,12 @@ def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
         overrides = [f"postprocess.low={low}", f"postprocess.high={high}"]
         overrides.append("postprocess.min_area_fraction=0.001")
         candidate = segmenter.with_thresholds(tiny, load_settings(None, overrides))
-        mean = means(evaluate(pairs, candidate))["dice"]
-        assert mean is not None
-        dice[low, high] = mean
+        scores = []
+        for image, truth in map(view_pair, pairs):
+            frame = still_frame(0, image, "", truth)
+            found = candidate.finish(frame, candidate.submit(frame.pixels).result())
+            scores.append(score(found.mask, truth, truth.astype(np.float32)).dice)
+        dice[low, high] = float(np.mean(scores))
     segmenter.close()
     best = max(dice.values())
     chosen = choice.thresholds
@@ -113,6 +118,7 @@ def test_share_is_counted_on_the_pictures(tiny: Bundle, tmp_path: Path) -> None:
     segmenter = Segmenter.open(tiny, load_settings())
     choice = choose_thresholds(pairs, segmenter, 0.001, files)
     postprocess = Postprocessor(**choice.thresholds.model_dump())
-    rows = evaluate_negatives(files, replace(segmenter, postprocess=postprocess))
+    chosen = replace(segmenter, postprocess=postprocess)
+    rows = evaluate_negatives(files, FrameAnalysis(chosen, Settings(), related=False))
     segmenter.close()
     assert choice.with_findings == pytest.approx(np.mean([row.findings > 0 for row in rows]))
