@@ -52,6 +52,7 @@ BASE = [
     "pillow>=10",
     "prometheus_client>=0.22",
     "psutil>=6",
+    "pycocotools>=2.0.8",
     "pydantic>=2.11",
     "PyYAML>=6",
     "reportlab>=4.2",
@@ -91,7 +92,6 @@ DEV = [
     "import-linter>=2.3",
     "mypy>=1.15",
     "nvidia-modelopt",
-    "pycocotools>=2.0.8",
     "pypdf>=5",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
@@ -114,6 +114,7 @@ setup(
     package_data={
         "qlumen.configs": ["*.yaml"],
         "qlumen.models": ["LICENSE.md", "*/*"],
+        "qlumen.realtime.profiling": ["templates/*"],
         "qlumen.realtime.report": ["templates/*"],
         "qlumen.realtime.view": ["static/*"],
     },

@@ -1,37 +1,23 @@
 """`qlumen ablate`: what the bottleneck is worth, by networks that differ in nothing else."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from qlumen.ablation.plan import (
-    Plan,
-    RunKey,
-    chosen_runs,
-    protocol,
-    read_bottlenecks,
-)
-from qlumen.ablation.runs import Images, Watch, complete, read_result
+from qlumen.ablation.plan import Plan, RunKey, chosen_runs, protocol, read_bottlenecks
+from qlumen.ablation.runs import complete, read_result
 from qlumen.ablation.speed import measure
-from qlumen.ablation.tables import (
-    CSV,
-    JSON,
-    MARKDOWN,
-    markdown,
-    summarised,
-    write_csv,
-)
+from qlumen.ablation.tables import CSV, JSON, MARKDOWN, markdown, summarise, write_csv
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 from qlumen.system.files import write_json
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
+from qlumen.training.data import training_data
 from qlumen.training.log import EpochReport
 from qlumen.training.settings import read_overrides
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("ablate")
@@ -72,25 +58,23 @@ def command(
     console = Console()
     for key in plan.runs():
         read_result(plan, key)  # of other settings: refused before hours of work
-    images = Images(data, limit)
-    for key in todo:
-        if not no_train and read_result(plan, key) is None:
-            _run(plan, key, images, console)
+    missing = [key for key in todo if not no_train and read_result(plan, key) is None]
+    if missing:
+        images = training_data(data, plan.settings(missing[0]), limit)
+    for key in missing:
+        epochs = plan.settings(key).epochs
+
+        def tell(report: EpochReport, key: RunKey = key, epochs: int = epochs) -> None:
+            console.print(
+                f"{key}: epoch {report.epoch}/{epochs}, loss {report.loss:.4f}, "
+                f"{report.seconds:.0f} s",
+                highlight=False,
+            )
+
+        with progress_bar(str(key), None, "steps", console) as show:
+            complete(plan, key, data, images, show, tell)
     done = {key: result for key in plan.runs() if (result := read_result(plan, key))}
     _write_tables(plan, done, size, console)
-
-
-def _run(plan: Plan, key: RunKey, images: Images, console: Console) -> None:
-    epochs = plan.settings(key).epochs
-
-    def tell(report: EpochReport) -> None:
-        console.print(
-            f"{key}: epoch {report.epoch}/{epochs}, loss {report.loss:.4f}, {report.seconds:.0f} s",
-            highlight=False,
-        )
-
-    with progress_bar(str(key), None, "steps", console) as show:
-        complete(plan, key, images, Watch(show, tell))
 
 
 def _write_tables(
@@ -99,8 +83,8 @@ def _write_tables(
     if not done:
         raise UsageError(f"no run in {plan.output} is whole; leave out --no-train")
     whole = [key for key in plan.runs() if key in done]
-    speed = measure(plan, _one_of_each(whole), size)
-    content = summarised([done[key] for key in whole], speed)
+    speed = measure(plan, list({key.bottleneck: key for key in reversed(whole)}.values()), size)
+    content = summarise([done[key] for key in whole], speed)
     page = markdown(content)
     write_json(plan.output / JSON, content)
     write_csv(plan.output / CSV, [done[key] for key in whole])
@@ -108,7 +92,3 @@ def _write_tables(
     console.print(page, highlight=False, markup=False, soft_wrap=True)
     if missing := [str(key) for key in plan.runs() if key not in done]:
         console.print(f"not yet whole: {', '.join(missing)}", highlight=False)
-
-
-def _one_of_each(keys: Sequence[RunKey]) -> list[RunKey]:
-    return list({key.bottleneck: key for key in reversed(keys)}.values())

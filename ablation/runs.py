@@ -3,15 +3,14 @@
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from qlumen.ablation.plan import Plan, RunKey
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, split_pairs
+from qlumen.datasets.splits import NEGATIVES, negative_files, split_pairs
 from qlumen.errors import TrainingError
 from qlumen.evaluation.measure import MEASURED_SPLITS
 from qlumen.evaluation.negatives import evaluate_negatives
@@ -25,7 +24,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.files import write_json
 from qlumen.training.build import bottleneck_config
-from qlumen.training.data import Dataset, training_data
+from qlumen.training.data import Dataset
 from qlumen.training.finish import MIN_AREA_FRACTION
 from qlumen.training.log import LOG, EpochReport
 from qlumen.training.loop import LAST, Trainer
@@ -37,28 +36,6 @@ THRESHOLD = 0.5
 """For all runs: none is given thresholds that suit it."""
 HELD_OUT = "negatives"
 ENCODER = "encoder."
-
-
-@dataclass(slots=True)
-class Images:
-    """The training images, read when the first run needs them and kept for the others."""
-
-    root: Path
-    limit: int | None
-    _loaded: tuple[Dataset, Dataset | None] | None = field(default=None, init=False)
-
-    def load(self, plan: Plan, key: RunKey) -> tuple[Dataset, Dataset | None]:
-        if self._loaded is None:
-            self._loaded = training_data(self.root, plan.settings(key), self.limit)
-        return self._loaded
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What is told while a run trains."""
-
-    on_step: Callable[[int], None] = lambda steps_done: None
-    on_epoch: Callable[[EpochReport], None] = lambda report: None
 
 
 def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
@@ -85,21 +62,31 @@ def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
     return result
 
 
-def complete(plan: Plan, key: RunKey, images: Images, watch: Watch) -> dict[str, Any]:
+def complete(
+    plan: Plan,
+    key: RunKey,
+    root: Path,
+    data: tuple[Dataset, Dataset | None],
+    on_step: Callable[[int], None] = lambda steps_done: None,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> dict[str, Any]:
     """Train a run to its last epoch, from its checkpoint if it has one, score it, keep the result.
+
+    Args:
+        root: the data folder, for the sets to score. data: of `training_data`.
 
     Raises:
         TrainingError: the checkpoint is of another plan, or the loss is not finite.
     """
     folder = plan.folder(key)
-    trainer = Trainer(plan.settings(key), folder, *images.load(plan, key))
+    trainer = Trainer(plan.settings(key), folder, *data)
     if trainer.has_checkpoint():
         trainer.resume()
     else:
         share_start(trainer.network, key.seed)
-    trainer.run(watch.on_step, watch.on_epoch)
+    trainer.run(on_step, on_epoch)
     network = trainer.finished(LAST)
-    sets = _scored(folder / BUNDLE, network, trainer, images)
+    sets = _score(folder / BUNDLE, network, trainer, root, plan.limit)
     identity = _identity(trainer.settings, plan.limit)
     result = {
         "bottleneck": key.bottleneck,
@@ -156,7 +143,9 @@ def _cost(log: Path) -> dict[str, float]:
     return {name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")}
 
 
-def _scored(folder: Path, network: UNet, trainer: Trainer, images: Images) -> dict[str, Any]:
+def _score(
+    folder: Path, network: UNet, trainer: Trainer, root: Path, limit: int | None
+) -> dict[str, Any]:
     """Scores of each image of each set, through engine and post-processing of replay."""
     settings = trainer.settings
     bundle = write_bundle(
@@ -168,14 +157,11 @@ def _scored(folder: Path, network: UNet, trainer: Trainer, images: Images) -> di
         thresholds=Thresholds(low=THRESHOLD, high=THRESHOLD, min_area_fraction=MIN_AREA_FRACTION),
         papers=trainer.provenance(),
     )
-    segmenter = Segmenter.open(bundle, Settings())
-    try:
-        return _sets(FrameAnalysis(segmenter, Settings(), related=False), images.root, images.limit)
-    finally:
-        segmenter.close()
+    with closing(Segmenter.open(bundle, Settings())) as segmenter:
+        return _score_sets(FrameAnalysis(segmenter, Settings(), related=False), root, limit)
 
 
-def _sets(analysis: FrameAnalysis, root: Path, limit: int | None) -> dict[str, Any]:
+def _score_sets(analysis: FrameAnalysis, root: Path, limit: int | None) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for split in MEASURED_SPLITS:
         if (root / "splits" / f"{split}.txt").is_file():

@@ -35,15 +35,14 @@ def measure(plan: Plan, keys: Sequence[RunKey], size: int) -> dict[str, dict[str
     Args:
         keys: one whole run of each bottleneck; times do not depend on the weights.
     """
-    networks = {key.bottleneck: _network(plan.folder(key) / BUNDLE) for key in keys}
+    networks = {}
+    for key in keys:
+        folder = plan.folder(key) / BUNDLE
+        config = network_config(read_bundle(folder).manifest.network)
+        networks[key.bottleneck] = load_network(folder / WEIGHTS, config)
     frames = _frame_times(networks, size)
     steps = _step_times(networks, plan.settings(keys[0]))
     return {name: {"ms_frame": frames[name], "ms_step": steps[name]} for name in networks}
-
-
-def _network(folder: Path) -> UNet:
-    manifest = read_bundle(folder).manifest
-    return load_network(folder / WEIGHTS, network_config(manifest.network))
 
 
 def _frame_times(networks: Mapping[str, UNet], size: int) -> dict[str, float]:

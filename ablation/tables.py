@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from qlumen.ablation.compare import METRICS, Result, differences
+from qlumen.evaluation.bootstrap import COVERAGE, interval
 
 MARKDOWN, JSON, CSV = "ablation.md", "ablation.json", "runs.csv"
 NOTE = """\
@@ -16,9 +18,11 @@ trainings, the same images). *images*: 95% percentile bootstrap over images, eac
 (other images of the kind, the same trainings). Neither is corrected for the number of comparisons.
 Frames of `test_clinicdb` share sequences with training frames: optimistic for all alike."""
 Speed = Mapping[str, Mapping[str, float]]
+METRICS = ("dice", "iou", "with_findings")
+Result = Mapping[str, Any]
 
 
-def summarised(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
+def summarise(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
     """The JSON document: by bottleneck, paired differences, and the runs themselves."""
     names = dict.fromkeys(result["bottleneck"] for result in results)
     return {
@@ -55,7 +59,7 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The page of `summarised`."""
+    """The page of `summarise`."""
     parts = [
         "# Ablation of the bottleneck",
         _protocol(content["protocol"], content["runs"]),
@@ -66,6 +70,43 @@ def markdown(content: Mapping[str, Any]) -> str:
     if content["differences"]:
         parts += ["## Paired differences", NOTE, _differences(content["differences"])]
     return "\n\n".join(parts) + "\n"
+
+
+def differences(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Of each pair of bottlenecks, on each set and metric, over the seeds that both have.
+
+    `mean`: first minus second, averaged over images and seeds.
+    `seeds_95`: Student's t interval of the seeds' differences, each a mean over images: how the
+    difference would vary over other trainings on the same images. None with one seed.
+    `images_95`: percentile bootstrap over the images' differences, each a mean over seeds: how
+    it would vary over other images of the same kind, for these trainings.
+    """
+    names = list(dict.fromkeys(result["bottleneck"] for result in results))
+    rows = []
+    for one, other in combinations(names, 2):
+        for place, metric, matrix in _paired(_of(results, one), _of(results, other)):
+            rows.append(
+                {
+                    "bottlenecks": [one, other],
+                    "set": place,
+                    "metric": metric,
+                    "seeds": len(matrix),
+                    "mean": float(matrix.mean()),
+                    "seeds_95": t_interval(matrix.mean(axis=1).tolist()),
+                    "images_95": list(interval(matrix.mean(axis=0).tolist())),
+                }
+            )
+    return rows
+
+
+def t_interval(values: Sequence[float]) -> list[float] | None:
+    """95% interval of the mean by Student's t, of normal values; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    sample = np.asarray(values, dtype=np.float64)
+    error = sample.std(ddof=1) / np.sqrt(len(sample))
+    reach = float(stats.t.ppf((1 + COVERAGE) / 2, len(sample) - 1) * error)
+    return [float(sample.mean()) - reach, float(sample.mean()) + reach]
 
 
 def _bottleneck(results: Sequence[Result], speed: Mapping[str, float]) -> dict[str, Any]:
@@ -120,16 +161,9 @@ def _scores(rows: Mapping[str, Mapping[str, Any]]) -> str:
         [f"`{name}`", *(_plus_minus(row["scores"].get(figure)) for figure in figures)]
         for name, row in rows.items()
     ]
-    return "Mean over seeds ± standard deviation.\n\n" + _table(
-        [
-            "bottleneck",
-            *(
-                figure.replace("_with_findings", " with findings").replace("_", " ")
-                for figure in figures
-            ),
-        ],
-        lines,
-    )
+    titles = [figure.replace("_", " ") for figure in figures]
+    table = _table(["bottleneck", *titles], lines)
+    return f"Mean over seeds ± standard deviation.\n\n{table}"
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -164,3 +198,26 @@ def _range(bounds: Sequence[float] | None) -> str:
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _of(results: Sequence[Result], bottleneck: str) -> dict[int, Result]:
+    return {r["seed"]: r for r in results if r["bottleneck"] == bottleneck}
+
+
+def _paired(
+    one: Mapping[int, Result], other: Mapping[int, Result]
+) -> list[tuple[str, str, np.ndarray]]:
+    """Set, metric and the `(seeds, images)` differences."""
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
+        return []
+    first = one[seeds[0]]["sets"]
+    pairs = []
+    for place, scores in first.items():
+        for metric in (name for name in METRICS if name in scores):
+            rows = [
+                np.subtract(one[s]["sets"][place][metric], other[s]["sets"][place][metric])
+                for s in seeds
+            ]
+            pairs.append((place, metric, np.stack(rows)))
+    return pairs

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from qlumen.calibration.parity import scene_frames
+from qlumen.calibration.export import scene_frames
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.engines.onnxruntime import OnnxOptions, OnnxRuntimeEngine

@@ -126,7 +126,7 @@ class Race:
             return None
 
     def _started(self, name: str, frames: int) -> Run:
-        command = [sys.executable, str(HERE / "peers.py"), name, str(self._clip)]
+        command = [sys.executable, str(HERE / "support" / "peers.py"), name, str(self._clip)]
         begun = time.monotonic()
         with (self._folder / "stderr").open("w+b") as errors:
             process = subprocess.Popen(

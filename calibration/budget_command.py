@@ -10,22 +10,15 @@ import click
 from rich.console import Console
 
 from qlumen.calibration.budget import Budget, Row, choose, measure_budget
-from qlumen.calibration.budget_config import (
-    config_text,
-    explain,
-    machine_record,
-    none_fits,
-)
+from qlumen.calibration.budget_config import config_text, explain, machine_record, none_fits
 from qlumen.calibration.candidates import candidates, shipped_bundles
 from qlumen.calibration.sizes import SIDES, bundles_of_sides, check_sides
 from qlumen.errors import UsageError
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.engines.presence import NAMES
 from qlumen.system.files import write_bytes, write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 def _size(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:

@@ -1,19 +1,15 @@
 """Which pictures the ranges of an INT8 network are taken from, and how they are read."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from qlumen.datasets.negatives import negative_files
 from qlumen.datasets.pairs import view_picture
-from qlumen.datasets.splits import NEGATIVES, TRAINING, split_pairs
+from qlumen.datasets.splits import NEGATIVES, TRAINING, negative_files, split_pairs, spread
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
-T = TypeVar("T")
 PICTURES = 180
 """As a rule: more changed no figure on validation."""
 LESION_FREE_SHARE = 1 / 3
@@ -48,10 +44,3 @@ def calibration_pictures(data: Path, preprocess: Preprocessor, count: int = PICT
     files = [*ill, *free]
     images = tuple(preprocess(BgrImage(view_picture(file))) for file in files)
     return Pictures(tuple(file.name for file in files), images)
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most so many, evenly spread over all."""
-    if count >= len(items):
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]

@@ -1,16 +1,15 @@
 """Every way in which this machine could run the bundles at hand."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qlumen.datasets.splits import VALIDATION
 from qlumen.evaluation.measure import cpu_has_bf16
 from qlumen.evaluation.model_card import HELD_OUT
-from qlumen.networks.bundle import RESIZED_FROM, Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import RESIZED_FROM, Bundle, Precision, read_bundle, shipped_bundle
 from qlumen.networks.identity import has_torch_weights
-from qlumen.networks.precision import Precision
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
 
 REPORTED = {"f32": "before", "bf16": "before_bf16"}
@@ -78,10 +77,14 @@ def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> l
     """Of the named engines those that are here, with the bundles and precisions they take."""
     found = []
     for bundle in bundles:
-        for engine, precision in _ways(bundle, engines):
-            accuracy = stated_accuracy(bundle, precision, bundles)
-            for threads in _threads(engine):
-                found.append(Candidate(engine, bundle, precision, threads, accuracy))
+        for engine in engines_here():
+            takes = engine.name == "openvino" or has_torch_weights(bundle)
+            if not (engine.usable and takes and engine.name in engines):
+                continue
+            for precision in _precisions(engine.name, bundle):
+                accuracy = stated_accuracy(bundle, precision, bundles)
+                for threads in _threads(engine.name):
+                    found.append(Candidate(engine.name, bundle, precision, threads, accuracy))
     return found
 
 
@@ -111,14 +114,6 @@ def stated_accuracy(
 def _dice(metrics: dict[str, Any]) -> float | None:
     value = metrics.get(VALIDATION, {}).get("dice")
     return None if value is None else float(value)
-
-
-def _ways(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[Name, Precision]]:
-    for engine in engines_here():
-        takes = engine.name == "openvino" or has_torch_weights(bundle)
-        if engine.usable and takes and engine.name in engines:
-            for precision in _precisions(engine.name, bundle):
-                yield engine.name, precision
 
 
 def _precisions(engine: Name, bundle: Bundle) -> list[Precision]:

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from qlumen.calibration.card import write_card
 from qlumen.errors import BundleError
+from qlumen.evaluation.model_card import render_card
 from qlumen.networks.bundle import CARD, Bundle, QuantumRecord
 from qlumen.networks.circuit import describe_surrogate, read_circuit, renew_tables
 from qlumen.quantum.devices import Device
@@ -62,5 +62,5 @@ def write_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
     """Renew the bundle's tables, network, card and manifest."""
     if (bundle.folder / CARD).is_file():
         manifest = bundle.manifest.model_copy(update={"quantum": calibration.record})
-        write_card(bundle.folder, manifest)
+        (bundle.folder / CARD).write_text(render_card(manifest), encoding="utf-8")
     return renew_tables(bundle, calibration.surrogate, calibration.record)

@@ -1,6 +1,7 @@
 """`qlumen calibrate`: what is fitted to a trained network after training."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -10,16 +11,13 @@ from qlumen.calibration.calibration_images import PICTURES
 from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating_point import fit, write_fitted
-from qlumen.calibration.plots import check_plot, plot
-from qlumen.calibration.printing import print_fitted, print_int8, print_metrics, print_ranges
-from qlumen.calibration.ranges import make_ranges
+from qlumen.calibration.results import plot, print_fitted, print_int8, print_metrics, print_ranges
+from qlumen.evaluation.pictures import check_matplotlib
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
-
-PATH = click.Path(path_type=Path)
+from qlumen.system.output_paths import PATH, check_paths
 
 
 @click.group("calibrate")
@@ -67,7 +65,7 @@ def int8(
     folder: Path | None,
     output: Path,
     data: Path,
-    engine: str,
+    engine: Literal["openvino", "tensorrt"],
     pictures: int,
     test_sets: bool,
     force: bool,
@@ -82,11 +80,11 @@ def int8(
     folder = folder or shipped_bundle()
     check_outputs([folder], Outputs(json=json_file))
     console = Console()
-    make = make_int8 if engine == "openvino" else make_ranges
-    bundle = make(
+    bundle = make_int8(
         read_bundle(folder),
         output,
         data,
+        engine=engine,
         pictures=pictures,
         test_splits=test_sets,
         force=force,
@@ -121,7 +119,7 @@ def threshold(
     check_outputs([folder], Outputs(json=json_file))
     if plot_file:
         check_paths([folder], [("--plot", plot_file)], [])
-        check_plot()
+        check_matplotlib("--plot")
     bundle = read_bundle(folder)
     if write:
         check_writable(bundle)

@@ -1,21 +1,32 @@
 """`qlumen export`: a bundle's network for other runtimes, checked against the bundle's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-from qlumen.calibration.parity import Network, Parity, compare, scene_frames
 from qlumen.errors import EngineError, MissingExtraError, SinkError, UsageError
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
-from qlumen.networks.formats import write_openvino
-from qlumen.networks.precision import Precision
+from qlumen.networks.bundle import Bundle, Precision, read_bundle, shipped_bundle
+from qlumen.networks.identity import origin
+from qlumen.networks.openvino import ov
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.system.output_paths import check_paths
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.segmentation.geometry import Geometry
+from qlumen.realtime.segmentation.postprocess import Postprocessor
+from qlumen.realtime.segmentation.preprocess import Preprocessor
+from qlumen.realtime.segmentation.segmenter import thresholds
+from qlumen.realtime.sources.choose import open_source
+from qlumen.system.output_paths import PATH, check_paths
 
 Format = Literal["onnx", "openvino", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -24,7 +35,25 @@ REQUIRED = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": (), "torch-expo
 """Packages that writing takes."""
 MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2}
 """Of pixels whose mask may differ from the bundle's own network in single precision."""
-PATH = click.Path(path_type=Path)
+Network = Callable[[Image], Probability]
+"""From `(H, W, 3) uint8` BGR at the network's size to its map."""
+SCENE = ("scene.width=640", "scene.height=480", "scene.fps=1", "scene.frames=12", "scene.seed=1")
+"""Twelve seconds, in which polyps come and go, a frame of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Attributes:
+    frames: that were compared.
+    found_share: of their pixels that belong to a finding by the first network.
+    differing_share: of their pixels that only one of the two masks holds.
+    max_difference: of the two maps, anywhere.
+    """
+
+    frames: int
+    found_share: float
+    differing_share: float
+    max_difference: float
 
 
 @click.command("export")
@@ -78,6 +107,50 @@ def export(bundle: Bundle, format_: Format, output: Path, precision: Precision =
     except OSError as error:
         raise SinkError(f"{output} cannot be written: {error.strerror}") from None
     return parity
+
+
+def scene_frames() -> list[Frame]:
+    """Twelve frames, the same at each call."""
+    settings = load_settings(None, SCENE)
+    with open_source("scene", settings) as source:
+        return list(source.frames())
+
+
+def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Network) -> Parity:
+    """Masks after the thresholds of `bundle`, at the frames' own size."""
+    spec = bundle.manifest.input
+    preprocess = Preprocessor((spec.width, spec.height), spec.fit)
+    postprocess = Postprocessor(**thresholds(bundle, Settings()))
+
+    def compared() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], float]]:
+        for frame in frames:
+            picture = preprocess(frame.pixels)
+            maps = [network(picture) for network in (first, second)]
+            rows, columns = maps[0].shape
+            geometry = Geometry.of(frame.size, (columns, rows), spec.fit)
+            one, other = (postprocess(map_, geometry).mask.astype(bool) for map_ in maps)
+            yield one, other, float(np.abs(maps[0] - maps[1]).max())
+
+    results = list(compared())
+    pixels = sum(one.size for one, _, _ in results)
+    return Parity(
+        frames=len(results),
+        found_share=sum(int(one.sum()) for one, _, _ in results) / pixels,
+        differing_share=sum(int((one != other).sum()) for one, other, _ in results) / pixels,
+        max_difference=max(difference for _, _, difference in results),
+    )
+
+
+def write_openvino(bundle: Bundle, path: Path) -> None:
+    """Write the compiled form that lies in the bundle, quantised or not, as `path` and its `.bin`.
+
+    Raises:
+        RuntimeError: it cannot be read or written.
+    """
+    model = ov.Core().read_model(bundle.model)
+    for key, value in origin(bundle).items():
+        model.set_rt_info(value, key)
+    ov.save_model(model, path, compress_to_fp16=False)
 
 
 def _check(format_: Format, output: Path, folder: Path, precision: str, force: bool) -> None:

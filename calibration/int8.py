@@ -1,36 +1,35 @@
 """From a bundle to one whose network runs in INT8, or a refusal."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
-from qlumen.calibration.card import write_card
-from qlumen.calibration.comparison import compare, worst_loss
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures
+from qlumen.calibration.comparison import Loss, check_loss, compare, score, subtract
 from qlumen.calibration.quantise import (
     nncf_version,
     quantise,
     quantised_layers,
+    rank_runs,
     readable,
     restored,
 )
-from qlumen.calibration.ranking import rank_runs
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.calibration.range_search import check_modelopt
+from qlumen.calibration.ranges import RESTORED, Say, compare_in_torch, quantise_with_ranges
+from qlumen.datasets.splits import VALIDATION, spread
 from qlumen.errors import BundleError, UsageError
 from qlumen.evaluation.measure import TEST_SPLITS
-from qlumen.evaluation.negatives import evaluate_negatives
-from qlumen.evaluation.run import evaluate, means
+from qlumen.evaluation.model_card import write_papers
 from qlumen.networks.bundle import (
     MODEL,
     TABLES,
     WEIGHTS,
     Bundle,
+    Manifest,
     QuantisedRecord,
     check_replaceable,
     read_bundle,
@@ -38,44 +37,13 @@ from qlumen.networks.bundle import (
 )
 from qlumen.networks.circuit import READABLE, WEIGHTS_NAME
 from qlumen.networks.openvino import ov
-from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.files import replacing
 
-DICE_LOST = 0.003
-"""The mean Dice on any set that an INT8 bundle may lose."""
-DICE_LOST_ON_VAL = 0.0015
-NEGATIVES_GAINED = 0.0075
-"""What may be lost on validation, and the share of the lesion-free pictures that may newly
-have a finding, before layers are put back to FP32: half of what would be too much, since other
-pictures differ."""
-RESTORED = (1, 2, 4)
-"""So many runs of layers are put back, those that disturb the map most, until that is kept."""
 RANKED_ON = 24
 """Pictures on which layers are ranked."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Of an INT8 network against its FP32 one, on `val` and the training-side lesion-free
-    pictures; negative where INT8 is better."""
-
-    dice: float
-    with_findings: float
-
-    @property
-    def small(self) -> bool:
-        return self.dice <= DICE_LOST_ON_VAL and self.with_findings <= NEGATIVES_GAINED
-
-    def __str__(self) -> str:
-        return (
-            f"validation Dice {-self.dice:+.4f}, lesion-free pictures with a finding "
-            f"{self.with_findings:+.4f}"
-        )
 
 
 def make_int8(
@@ -84,16 +52,20 @@ def make_int8(
     data: Path,
     *,
     pictures: int,
+    engine: Literal["openvino", "tensorrt"] = "openvino",
     test_splits: bool = False,
     force: bool = False,
     say: Say = lambda line: None,
 ) -> Bundle:
     """Quantise a bundle's network and write the result as a bundle of its own.
 
-    It takes its place when it is complete; one that stood there before stays until then.
+    For TensorRT that is the bundle as it is and, beside it, the ranges of its convolutions.
+    Where validation loses too much, the layers that disturb the map most stay in FP32. The
+    bundle takes its place when it is complete; one that stood there before stays until then.
 
     Args:
         pictures: how many set the ranges.
+        engine: that is to run it.
         test_splits: measure on these too, for the report; nothing is chosen on them.
         force: write it whatever it loses.
 
@@ -101,43 +73,26 @@ def make_int8(
         BundleError: it loses more than 0.003 Dice on a set, and `force` is not given; or the
             source is INT8 already, or `output` cannot be replaced.
         DatasetError: pictures are missing.
-        MissingExtraError: NNCF is not installed.
+        MissingExtraError: NNCF, or torch or nvidia-modelopt, is not installed.
     """
     check_output(source, output)
+    if engine == "tensorrt":
+        check_modelopt()
     spec = source.manifest.input
     chosen = calibration_pictures(data, Preprocessor((spec.width, spec.height), spec.fit), pictures)
+    splits = (VALIDATION, *(TEST_SPLITS if test_splits else ()))
     with replacing(output) as part:
-        bundle = _quantised(source, part, data, chosen, say)
-        report = compare(source, bundle, data, (VALIDATION, *(TEST_SPLITS if test_splits else ())))
+        if engine == "tensorrt":
+            bundle = quantise_with_ranges(source, part, data, chosen, say)
+            say("measuring both in torch on the CPU")
+            report = compare_in_torch(source, bundle, data, splits)
+        else:
+            bundle = _quantise(source, part, data, chosen, say)
+            report = compare(source, bundle, data, splits)
         if not force:
             check_loss(report)
-        _complete(bundle, report)
+        write_papers(part, _with_report(bundle.manifest, report))
     return read_bundle(output)
-
-
-def scores(segmenter: Segmenter, data: Path) -> tuple[float, float]:
-    """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
-    any, with a finding."""
-    analysis = FrameAnalysis(segmenter, Settings(), related=False)
-    dice = means(evaluate(split_pairs(data, VALIDATION), analysis))["dice"]
-    rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), analysis)
-    found = [row.findings > 0 for row in rows]
-    return float(dice or 0), sum(found) / len(found) if found else 0.0
-
-
-def lost(before: tuple[float, float], after: tuple[float, float]) -> Loss:
-    """From two of `scores`."""
-    return Loss(before[0] - after[0], after[1] - before[1])
-
-
-def check_loss(report: Mapping[str, Any]) -> None:
-    """Raise BundleError where a set loses more mean Dice than it may."""
-    name, dice = worst_loss(report)
-    if dice > DICE_LOST:
-        raise BundleError(
-            f"INT8 loses {dice:.4f} Dice on {name}, more than {DICE_LOST}; nothing was "
-            "written: try more --pictures, or --force"
-        )
 
 
 def check_output(source: Bundle, output: Path) -> None:
@@ -149,6 +104,43 @@ def check_output(source: Bundle, output: Path) -> None:
     if not output.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; create it first")
     check_replaceable(output)
+
+
+def _quantise(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
+    """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
+    is, with all that may be put back."""
+    original = ov.Core().read_model(source.model)
+    say(f"quantising with {len(pictures.names)} pictures")
+    full = quantise(original, pictures)
+    wanted = _score(source, data)
+
+    def write(model: ov.Model, left_in_f32: tuple[str, ...]) -> tuple[Bundle, Loss]:
+        record = QuantisedRecord(
+            bundle_sha256=source.sha256,
+            pictures=len(pictures.names),
+            pictures_sha256=pictures.names_sha256(),
+            left_in_f32=left_in_f32,
+            nncf=nncf_version(),
+            report={},
+        )
+        bundle = write_int8(part, source, model, record)
+        return bundle, subtract(wanted, _score(bundle, data))
+
+    bundle, loss = write(full, ())
+    say(f"all layers in INT8: {loss}")
+    if loss.small:
+        return bundle
+    say("ranking the layers by what they disturb")
+    some = spread(pictures.images, RANKED_ON)
+    ranked = rank_runs(full, original, quantised_layers(full), some)
+    for count in RESTORED:
+        names = [name for run in ranked[:count] for name in run]
+        places = tuple(readable(full, name) for name in names)
+        bundle, loss = write(restored(full, original, names), places)
+        say(f"{len(names)} layers in FP32: {loss}")
+        if loss.small:
+            break
+    return bundle
 
 
 def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedRecord) -> Bundle:
@@ -168,59 +160,16 @@ def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedR
     return write_manifest(folder, manifest)
 
 
-def _quantised(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
-    """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
-    is, with all that may be put back."""
-    original = ov.Core().read_model(source.model)
-    say(f"quantising with {len(pictures.names)} pictures")
-    full = quantise(original, pictures)
-    wanted = _scored(source, data)
-    bundle = write_int8(part, source, full, _record(source, pictures, ()))
-    loss = lost(wanted, _scored(bundle, data))
-    say(f"all layers in INT8: {loss}")
-    if loss.small:
-        return bundle
-    say("ranking the layers by what they disturb")
-    some = spread(pictures.images, RANKED_ON)
-    ranked = rank_runs(full, original, quantised_layers(full), some)
-    for count in RESTORED:
-        names = [name for run in ranked[:count] for name in run]
-        record = _record(source, pictures, tuple(readable(full, name) for name in names))
-        bundle = write_int8(part, source, restored(full, original, names), record)
-        loss = lost(wanted, _scored(bundle, data))
-        say(f"{len(names)} layers in FP32: {loss}")
-        if loss.small:
-            break
-    return bundle
+def _with_report(manifest: Manifest, report: dict[str, Any]) -> Manifest:
+    """With ranges for TensorRT the metrics stay those of the other engines."""
+    if manifest.ranges:
+        ranges = manifest.ranges.model_copy(update={"report": report})
+        return manifest.model_copy(update={"ranges": ranges})
+    assert manifest.quantised is not None
+    record = manifest.quantised.model_copy(update={"report": report})
+    return manifest.model_copy(update={"quantised": record, "metrics": report["after"]})
 
 
-def _record(source: Bundle, pictures: Pictures, left_in_f32: tuple[str, ...]) -> QuantisedRecord:
-    return QuantisedRecord(
-        bundle_sha256=source.sha256,
-        pictures=len(pictures.names),
-        pictures_sha256=pictures.names_sha256(),
-        left_in_f32=left_in_f32,
-        nncf=nncf_version(),
-        report={},
-    )
-
-
-def _scored(bundle: Bundle, data: Path) -> tuple[float, float]:
-    segmenter = Segmenter.open(bundle, Settings())
-    try:
-        return scores(segmenter, data)
-    finally:
-        segmenter.close()
-
-
-def _complete(bundle: Bundle, report: dict[str, Any]) -> None:
-    """Put figures and card into the bundle."""
-    record = bundle.manifest.quantised
-    assert record is not None
-    update = {
-        "quantised": record.model_copy(update={"report": report}),
-        "metrics": report["after"],
-    }
-    manifest = bundle.manifest.model_copy(update=update)
-    write_card(bundle.folder, manifest)
-    write_manifest(bundle.folder, manifest)
+def _score(bundle: Bundle, data: Path) -> tuple[float, float]:
+    with closing(Segmenter.open(bundle, Settings())) as segmenter:
+        return score(segmenter, data)

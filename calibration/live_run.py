@@ -2,6 +2,7 @@
 
 import io
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,6 @@ from qlumen.realtime.frames import NO_MAP, FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -67,8 +67,7 @@ def screen(candidate: Candidate, settings: Settings) -> float:
     Raises:
         QlumenError: it does not run here.
     """
-    segmenter = Segmenter.open(candidate.bundle, settings, live=True)
-    try:
+    with closing(Segmenter.open(candidate.bundle, settings, live=True)) as segmenter:
         width, height = segmenter.engine.input_size
         picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         segmenter.engine.warm_up()
@@ -77,8 +76,6 @@ def screen(candidate: Candidate, settings: Settings) -> float:
             started = time.monotonic_ns()
             segmenter.engine.infer(picture)
             spent.append((time.monotonic_ns() - started) / 1e6)
-    finally:
-        segmenter.close()
     return float(np.median(spent))
 
 
@@ -97,11 +94,7 @@ def run_live(clip: Path, settings: Settings, seconds: float, record: Path | None
         summary = session.run(seconds)
     if summary.error:
         raise QlumenError(summary.error)
-    return _measured(summary)
-
-
-def _measured(summary: LiveSummary) -> Live:
-    """The last frame may still be on its way when the time is up."""
     network = summary.stages_ms.get("inference")
+    # The last frame may still be on its way when the time is up.
     judged = min(1.0, network.count / max(1, summary.arrived - 1)) if network else 0.0
     return Live(summary.arrived, judged, network, summary.annotation_age_ms, summary.raw_delay_ms)

@@ -1,27 +1,20 @@
 """`qlumen calibrate threshold`: a temperature and an operating point, fitted and written."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qlumen.calibration.card import write_card
-from qlumen.calibration.temperature import fit_temperature, tempered, write_temperature
-from qlumen.calibration.threshold import (
-    RULE,
-    Choice,
-    Sample,
-    chosen,
-    collect,
-    operating_points,
-)
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.calibration.temperature import fit_temperature, temper, write_temperature
+from qlumen.calibration.threshold import RULE, Choice, Sample, chosen, collect, operating_points
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, measure
+from qlumen.evaluation.model_card import write_papers
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
 from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.endoscope.field import crop
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
@@ -73,30 +66,24 @@ def fit(bundle: Bundle, data: Path) -> Fitted:
     Raises:
         DatasetError: the split's list or a file is missing or unreadable.
     """
-    segmenter = Segmenter.open(bundle, Settings())
-    try:
+    with closing(Segmenter.open(bundle, Settings())) as segmenter:
         splits = [s for s in MEASURED_SPLITS if (data / "splits" / f"{s}.txt").is_file()]
         if VALIDATION not in splits:
             splits.insert(0, VALIDATION)  # reading it says what is missing
         samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
         free = collect([], negative_files(data / NEGATIVES, training=True), segmenter)
-    finally:
-        segmenter.close()
-    return fitted(samples, free, bundle, segmenter.preprocess.fit)
-
-
-def fitted(
-    samples: Mapping[str, Sequence[Sample]], free: Sequence[Sample], bundle: Bundle, fit_: Fit
-) -> Fitted:
-    """The same, from maps that are there already."""
+    fit_ = segmenter.preprocess.fit
     maps = {split: [_at_map(s, fit_) for s in rows] for split, rows in samples.items()}
     before = {split: reliability(rows) for split, rows in maps.items()}
     temperature = fit_temperature(maps[VALIDATION])
-    after = {split: reliability(_tempered(rows, temperature)) for split, rows in maps.items()}
+    after = {
+        split: reliability((temper(p, temperature), truth) for p, truth in rows)
+        for split, rows in maps.items()
+    }
     if after[VALIDATION].error >= before[VALIDATION].error:
         temperature, after = 1.0, before
     rows = [
-        replace(sample, probability=tempered(sample.probability, temperature))
+        replace(sample, probability=temper(sample.probability, temperature))
         for sample in (*samples[VALIDATION], *free)
     ]
     points = operating_points(rows, fit_, bundle.manifest.thresholds.min_area_fraction)
@@ -111,36 +98,22 @@ def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
     folder = bundle.folder
     with replacing(folder) as part:
         shutil.copytree(folder, part)
-        _renew(replace(bundle, folder=part), result, data)
+        if result.temperature != 1:
+            write_temperature(replace(bundle, folder=part), result.temperature)
+        earlier = bundle.manifest.calibration.get("temperature", 1.0)
+        calibration = result.summary() | {"temperature": earlier * result.temperature}
+        manifest = bundle.manifest.model_copy(
+            update={"thresholds": result.choice.thresholds, "calibration": calibration}
+        )
+        with closing(Segmenter.open(write_manifest(part, manifest), Settings())) as segmenter:
+            metrics = measure(segmenter, data)
+        write_papers(part, manifest.model_copy(update={"metrics": metrics}))
     return read_bundle(folder)
-
-
-def _renew(bundle: Bundle, result: Fitted, data: Path) -> None:
-    if result.temperature != 1:
-        write_temperature(bundle, result.temperature)
-    earlier = bundle.manifest.calibration.get("temperature", 1.0)
-    calibration = result.summary() | {"temperature": earlier * result.temperature}
-    manifest = bundle.manifest.model_copy(
-        update={"thresholds": result.choice.thresholds, "calibration": calibration}
-    )
-    segmenter = Segmenter.open(write_manifest(bundle.folder, manifest), Settings())
-    try:
-        metrics = measure(segmenter, data)
-    finally:
-        segmenter.close()
-    manifest = manifest.model_copy(update={"metrics": metrics})
-    write_card(bundle.folder, manifest)
-    write_manifest(bundle.folder, manifest)
 
 
 def _at_map(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:
     assert sample.truth is not None
     size = (sample.probability.shape[1], sample.probability.shape[0])
-    geometry = Geometry.of(sample.size, size, fit_)
-    return sample.probability, truth_at(size, sample.truth, geometry)
-
-
-def _tempered(
-    rows: Sequence[tuple[Probability, Mask]], temperature: float
-) -> list[tuple[Probability, Mask]]:
-    return [(tempered(probability, temperature), truth) for probability, truth in rows]
+    x0, y0, x1, y1 = box = sample.seen.field.box
+    geometry = Geometry.of((x1 - x0, y1 - y0), size, fit_)
+    return sample.probability, truth_at(size, crop(sample.truth, box), geometry)

@@ -7,17 +7,19 @@ INT8. The smaller the side the faster the network, and the less it sees.
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from qlumen.calibration.calibration_images import PICTURES
-from qlumen.calibration.card import write_card
-from qlumen.calibration.int8 import Say, make_int8
+from qlumen.calibration.int8 import make_int8
+from qlumen.calibration.ranges import Say
 from qlumen.datasets.splits import TRAINING, VALIDATION, split_names
 from qlumen.errors import BundleError, MissingExtraError, UsageError
 from qlumen.evaluation.measure import measure
-from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
+from qlumen.evaluation.model_card import write_papers
+from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.caches import cache_folder
@@ -95,14 +97,11 @@ class _Shelf:
         place = self.folder / f"{_key(source, self.data)}-{side}"
         spec = source.manifest.input
         own = (spec.width, spec.height) == (side, side)
-        single = source if own else self._in_single(source, side, place)
+        single = source if own else _whole(place) or self._measure(source, side, place)
         made = [] if own else [single]
         if find_spec(INT8_LIBRARY) and not any(_made_from(single, bundle) for bundle in there):
             made.append(self._in_int8(single, place.with_name(f"{place.name}-int8")))
         return made
-
-    def _in_single(self, source: Bundle, side: int, place: Path) -> Bundle:
-        return _whole(place) or self._measured(source, side, place)
 
     def _in_int8(self, single: Bundle, place: Path) -> Bundle:
         """Whatever it loses: that stands in its papers, by which it is judged."""
@@ -112,20 +111,15 @@ class _Shelf:
         self._tell(place)
         return make_int8(single, place, self.data, pictures=self.pictures, force=True)
 
-    def _measured(self, source: Bundle, side: int, place: Path) -> Bundle:
-        from qlumen.networks.resize import resized_bundle
+    def _measure(self, source: Bundle, side: int, place: Path) -> Bundle:
+        from qlumen.networks.deploy import resized_bundle
 
         self._tell(place)
         with replacing(place) as part:
             bundle = resized_bundle(source, part, side)
-            segmenter = Segmenter.open(bundle, Settings())
-            try:
+            with closing(Segmenter.open(bundle, Settings())) as segmenter:
                 metrics = measure(segmenter, self.data, (VALIDATION,))
-            finally:
-                segmenter.close()
-            manifest = bundle.manifest.model_copy(update={"metrics": metrics})
-            write_card(part, manifest)
-            write_manifest(part, manifest)
+            write_papers(part, bundle.manifest.model_copy(update={"metrics": metrics}))
         return read_bundle(place)
 
     def _tell(self, place: Path) -> None:

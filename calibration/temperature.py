@@ -56,7 +56,7 @@ def fit_temperature(samples: Sequence[tuple[Probability, Mask]]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def tempered(probability: Probability, temperature: float) -> Probability:
+def temper(probability: Probability, temperature: float) -> Probability:
     """The map that a network with its head divided by `temperature` gives."""
     return np.asarray(1 / (1 + np.exp(-logits(probability) / temperature)), np.float32)
 
@@ -103,7 +103,9 @@ def _cross_entropy(z: Values, truth: NDArray[np.bool_]) -> float:
 
 def _divide_head(model: ov.Model, temperature: float) -> None:
     sigmoid = model.get_results()[0].input_value(0).get_node()
-    add = _before(sigmoid, "Sigmoid", 0)
+    if sigmoid.get_type_name() != "Sigmoid":
+        raise _foreign()
+    add = sigmoid.input_value(0).get_node()
     ports = [add.input(i) for i in range(2)]
     bias = [port for port in ports if _type(port) == "Constant"]
     head = [port for port in ports if _type(port) == "Convolution"]
@@ -117,12 +119,6 @@ def _divide_head(model: ov.Model, temperature: float) -> None:
         new = ops.constant((old.get_data() / temperature).astype(np.float32))
         new.set_friendly_name(old.get_friendly_name())
         port.replace_source_output(new.output(0))
-
-
-def _before(node: ov.Node, kind: str, port: int) -> ov.Node:
-    if node.get_type_name() != kind:
-        raise _foreign()
-    return node.input_value(port).get_node()
 
 
 def _type(port: ov.Input) -> str:

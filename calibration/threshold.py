@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.datasets.pairs import Pair, view_pair, view_picture
+from qlumen.datasets.pairs import Pair, read_pair, read_picture
 from qlumen.evaluation.detection import hits, lesion_boxes, summary
+from qlumen.evaluation.run import still_frame
 from qlumen.networks.bundle import Thresholds
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.analysis.interpret import Interpreter
+from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Segmentation
-from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.geometry import Fit, Geometry
+from qlumen.realtime.frames import Observation
+from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.segmentation.geometry import Fit
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
@@ -57,10 +60,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A network's map, its frame's size, and the true mask of frames with a lesion."""
+    """An image's field with the network's map of it, and the true mask where it has a lesion."""
 
+    seen: Observation
     probability: Probability
-    size: tuple[int, int]
     truth: Mask | None = None
 
 
@@ -81,14 +84,21 @@ def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segment
     Raises:
         DatasetError: a file cannot be read.
     """
-    ill = [_with_truth(pair, segmenter) for pair in pairs]
-    return ill + [_without_lesion(file, segmenter) for file in negatives]
+    ill = map(read_pair, pairs)
+    free = ((read_picture(file), None) for file in negatives)
+    read = itertools.chain[tuple[Image, Mask | None]](ill, free)
+    frames = (still_frame(0, image, "", truth) for image, truth in read)
+    samples = []
+    for frame, judgement in FrameAnalysis(segmenter, Settings(), related=False).judge_all(frames):
+        assert judgement.probability is not None, "unrelated images are always judged"
+        samples.append(Sample(judgement.seen, judgement.probability, frame.truth))
+    return samples
 
 
 def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: float) -> list[Choice]:
     """What comes of each pair of candidates."""
     return [
-        _scored(Thresholds(low=low, high=high, min_area_fraction=min_area_fraction), samples, fit)
+        _score(Thresholds(low=low, high=high, min_area_fraction=min_area_fraction), samples, fit)
         for low, high in itertools.product(LOW_CANDIDATES, HIGH_CANDIDATES)
         if low <= high
     ]
@@ -114,22 +124,11 @@ def _share(choice: Choice) -> float:
     return 0.0 if choice.with_findings is None else choice.with_findings
 
 
-def _with_truth(pair: Pair, segmenter: Segmenter) -> Sample:
-    image, truth = view_pair(pair)
-    probability = segmenter.submit(BgrImage(image)).result()
-    return Sample(probability, (image.shape[1], image.shape[0]), truth)
-
-
-def _without_lesion(file: Path, segmenter: Segmenter) -> Sample:
-    image = view_picture(file)
-    return Sample(segmenter.submit(BgrImage(image)).result(), (image.shape[1], image.shape[0]))
-
-
-def _scored(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choice:
-    postprocess = Postprocessor(**thresholds.model_dump())
+def _score(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choice:
+    interpreter = Interpreter(Postprocessor(**thresholds.model_dump()), fit, None)
     dice, rows, found = [], [], []
     for sample in samples:
-        segmentation = _segmented(postprocess, fit, sample)
+        segmentation = interpreter.interpret(sample.seen, sample.probability).segmentation
         boxes = [finding.box for finding in segmentation.findings]
         if sample.truth is None:
             found.append(bool(boxes))
@@ -145,11 +144,6 @@ def _scored(thresholds: Thresholds, samples: Sequence[Sample], fit: Fit) -> Choi
         float(counts["lesion_sensitivity"] or 0),
         float(counts["false_findings_per_frame"] or 0),
     )
-
-
-def _segmented(postprocess: Postprocessor, fit: Fit, sample: Sample) -> Segmentation:
-    network = (sample.probability.shape[1], sample.probability.shape[0])
-    return postprocess(sample.probability, Geometry.of(sample.size, network, fit))
 
 
 def _dice(mask: Mask, truth: Mask) -> float:

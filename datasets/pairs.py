@@ -8,7 +8,7 @@ import numpy as np
 from qlumen.errors import DatasetError, UsageError
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.pixels.arrays import Image, Mask
-from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, image_files, read_image
+from qlumen.realtime.sources.images import IMAGE_SUFFIXES, image_files, read_image
 
 MASK_THRESHOLD = 128
 """Masks stored as JPEG or with grey borders are split at half of white."""

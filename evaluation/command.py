@@ -9,15 +9,19 @@ from typing import Any
 import click
 from rich.console import Console
 
-from qlumen.datasets.negatives import find_negatives, negative_files
 from qlumen.datasets.pairs import Pair, find_pairs
-from qlumen.datasets.splits import NEGATIVES, scored_splits, split_pairs
+from qlumen.datasets.splits import (
+    NEGATIVES,
+    find_negatives,
+    negative_files,
+    scored_splits,
+    split_pairs,
+)
 from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
+from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.negatives import NegativeScores, evaluate_negatives, summary
-from qlumen.evaluation.options import Given, check_options, check_written
-from qlumen.evaluation.pictures import draw
-from qlumen.evaluation.pixels import Pixels
+from qlumen.evaluation.pictures import check_matplotlib, draw
 from qlumen.evaluation.printing import (
     print_clip,
     print_images,
@@ -25,7 +29,7 @@ from qlumen.evaluation.printing import (
     print_robustness,
     print_sets,
 )
-from qlumen.evaluation.robustness import ROUNDS, robustness
+from qlumen.evaluation.robustness import ROUNDS, count_on, robustness
 from qlumen.evaluation.run import evaluate, report
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
@@ -34,9 +38,8 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.choose import open_source
 from qlumen.system.files import write_json
+from qlumen.system.output_paths import PATH, check_paths
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("evaluate")
@@ -85,6 +88,60 @@ class Run:
     about: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that say what is scored, and what is drawn; four sets of them make sense."""
+
+    images: Path | None
+    masks: Path | None
+    listing: Path | None
+    data: Path | None
+    split: tuple[str, ...]
+    negatives: bool
+    robustness: bool
+    held_out: bool
+    clip: Path | None
+    boxes: Path | None
+    save_masks: Path | None
+    plots: Path | None
+    worst: Path | None
+
+    def paths(self) -> list[Path]:
+        named = (self.images, self.masks, self.listing, self.data, self.clip, self.boxes)
+        return [path for path in named if path]
+
+
+def check_options(given: Given) -> None:
+    """Raise UsageError for options that do not go together."""
+    if (given.listing or given.save_masks) and not given.masks:
+        raise UsageError("--list and --save-masks need --images with --masks")
+    if (given.plots or given.worst) and not (given.masks or given.data):
+        raise UsageError("--plots and --worst need --images with --masks, or --data")
+    if given.held_out and not given.negatives:
+        raise UsageError("--held-out needs --negatives")
+    if given.split and not given.data:
+        raise UsageError("--split needs --data")
+    if given.robustness and not (given.masks or given.data):
+        raise UsageError("--robustness needs --images with --masks, or --data")
+    if given.robustness and (given.save_masks or given.plots or given.worst):
+        raise UsageError("--robustness draws nothing; leave out --save-masks, --plots and --worst")
+    if given.worst and given.worst.suffix.lower() != ".png":
+        raise UsageError(f"--worst {given.worst} will be a PNG; give it the ending .png")
+    if given.plots:
+        check_matplotlib("--plots")
+
+
+def check_written(inputs: Sequence[Path], given: Given, json_file: Path | None) -> None:
+    """Raise UsageError for an output that cannot be written or would destroy an input."""
+    files = (("--json", json_file), ("--worst", given.worst))
+    folders = (("--save-masks", given.save_masks), ("--plots", given.plots))
+    check_paths(
+        inputs,
+        [(name, path) for name, path in files if path],
+        [(name, path) for name, path in folders if path],
+    )
+
+
 @contextmanager
 def _run(
     settings: Settings, total: int | None, unit: str, *, related: bool = False
@@ -127,7 +184,7 @@ def _data(data: Path, given: Given, settings: Settings, console: Console) -> dic
     sets: dict[str, Any] = {}
     with _run(settings, sum(map(len, pairs.values())) + len(free), "images") as run:
         for name, files in pairs.items():
-            sets[name] = _report(files, run, {}, _further(run.show, sets))
+            sets[name] = _report(files, run, {}, count_on(run.show, _count(sets)))
         content = {**run.about, "sets": sets}
         if free:
             rows = evaluate_negatives(free, run.analysis)
@@ -160,18 +217,14 @@ def _robustness(
     sets: dict[str, Any] = {}
     with _run(settings, ROUNDS * sum(map(len, pairs.values())), "images") as run:
         for name, files in pairs.items():
-            sets[name] = robustness(files, run.analysis, _further(run.show, sets, ROUNDS))
+            sets[name] = robustness(files, run.analysis, count_on(run.show, ROUNDS * _count(sets)))
     content = {**run.about, "sets": sets}
     print_robustness(content, where, console)
     return content
 
 
-def _further(
-    show: Callable[[int], None], sets: dict[str, Any], rounds: int = 1
-) -> Callable[[int], None]:
-    """Count on from the images of the sets that are done, each scored `rounds` times."""
-    before = rounds * sum(row["count"] for row in sets.values())
-    return lambda done: show(before + done)
+def _count(sets: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(row["count"] for row in sets.values())
 
 
 def _report(
@@ -181,9 +234,9 @@ def _report(
     show: Callable[[int], None],
     save_masks: Path | None = None,
 ) -> dict[str, Any]:
-    pixels = Pixels()
-    rows = evaluate(pairs, run.analysis, save_masks=save_masks, pixels=pixels, on_image=show)
-    return report(rows, about, pixels)
+    figures = MapFigures()
+    rows = evaluate(pairs, run.analysis, save_masks=save_masks, figures=figures, on_image=show)
+    return report(rows, about, figures)
 
 
 def _negatives(

@@ -8,17 +8,14 @@ Lengths are shares of a picture's shorter side, so that small pictures and large
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from types import MappingProxyType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.realtime.endoscope.field import FieldFinder
-from qlumen.realtime.frames import Frame
+from qlumen.realtime.endoscope.field import find_field
 from qlumen.realtime.pixels.arrays import Image, Mask
-from qlumen.realtime.pixels.bgr_image import BgrImage
 
 FloatImage = NDArray[np.float32]
 Kernel = NDArray[np.float32]
@@ -188,7 +185,7 @@ def _exposed(image: Image, stops: float) -> Image:
 
 def _visible(image: Image) -> Mask:
     """`(H, W)`, 1 on the endoscope's field, but for black rectangles that cover a part of it."""
-    field = FieldFinder()(Frame(0, 0, Fraction(1), BgrImage(image), 0))
+    field = find_field(image)
     x0, y0, x1, y1 = field.box
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[y0:y1, x0:x1] = 1 if field.mask is None else field.mask[y0:y1, x0:x1]

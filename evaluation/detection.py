@@ -56,7 +56,8 @@ def lesion_boxes(truth: Mask) -> list[Box]:
     """The boxes of the 8-connected parts of a `(H, W)` mask, but for parts below 0.05% of it."""
     least_px = LEAST_LESION_SHARE * truth.size
     count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(truth))
-    return [_box(stats[part]) for part in range(1, count) if stats[part][4] >= least_px]
+    parts = stats[1:count].tolist()
+    return [(x, y, x + w, y + h) for x, y, w, h, area_px in parts if area_px >= least_px]
 
 
 def summary(rows: Iterable[Hits]) -> dict[str, float | int | None]:
@@ -87,8 +88,3 @@ def summary_intervals(rows: Sequence[Hits]) -> dict[str, list[float] | None]:
 
 def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _box(stats: Sequence[int]) -> Box:
-    x, y, width, height = (int(value) for value in stats[:4])
-    return x, y, x + width, y + height

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.evaluation.negatives import evaluate_negatives, summary
 from qlumen.evaluation.run import evaluate, means
@@ -39,7 +38,8 @@ def measure(
     for split in splits:
         if (data / "splits" / f"{split}.txt").is_file():
             rows = evaluate(split_pairs(data, split), analysis)
-            metrics[split] = {"images": len(rows), **_rounded(means(rows))}
+            rounded = {k: v if v is None else round(v, 4) for k, v in means(rows).items()}
+            metrics[split] = {"images": len(rows), **rounded}
     if held_out := negative_files(data / NEGATIVES, training=False):
         share = summary(evaluate_negatives(held_out, analysis))["with_findings"]
         metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
@@ -71,7 +71,3 @@ def time_engines(
 def cpu_has_bf16() -> bool:
     """Whether the processor computes in bf16 by itself."""
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _rounded(mean: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {key: None if value is None else round(value, 4) for key, value in mean.items()}

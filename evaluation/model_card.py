@@ -1,10 +1,19 @@
 """The card of a bundle: what it is, what it was trained on, how well it does, its limits."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from qlumen.datasets.splits import VALIDATION
-from qlumen.networks.bundle import Manifest
+from qlumen.networks.bundle import (
+    CARD,
+    RESIZED_FROM,
+    Bundle,
+    Manifest,
+    QuantisedRecord,
+    RangesRecord,
+    write_manifest,
+)
 
 HELD_OUT = "negatives_held_out"
 LOSSES = {
@@ -22,20 +31,37 @@ COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 def render_card(manifest: Manifest) -> str:
     """Markdown for people, from the manifest alone."""
-    return (
-        "\n\n".join(
-            [
-                f"# {manifest.name}, version {manifest.version}",
-                "Segments polyps in colonoscopy pictures. **A research tool, not a medical "
-                "device.**",
-                _network(manifest),
-                _training(manifest.provenance),
-                _scores(manifest),
-                _limits(manifest.provenance),
-                _terms(manifest.provenance),
-            ]
-        )
-        + "\n"
+    parts = [
+        f"# {manifest.name}, version {manifest.version}",
+        "Segments polyps in colonoscopy pictures. **A research tool, not a medical device.**",
+        _network(manifest),
+        _training(manifest.provenance),
+        _scores(manifest),
+        _limits(manifest.provenance),
+        _terms(manifest.provenance),
+    ]
+    if origin := manifest.provenance.get(RESIZED_FROM):
+        parts.append(_resized(manifest, origin))
+    if manifest.quantised:
+        parts.append(_quantised(manifest.quantised))
+    if manifest.ranges:
+        parts.append(_in_tensorrt(manifest.ranges))
+    if manifest.calibration:
+        parts.append(_calibrated(manifest.calibration))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_papers(folder: Path, manifest: Manifest) -> Bundle:
+    """Write `CARD.md` and, last, the manifest of the bundle in `folder`."""
+    (folder / CARD).write_text(render_card(manifest), encoding="utf-8")
+    return write_manifest(folder, manifest)
+
+
+def trained_on_validation(provenance: Mapping[str, Any]) -> bool:
+    """Whether the run did, or one that it started from or was mixed with."""
+    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
+    return provenance.get("settings", {}).get("train_on") == "all" or any(
+        trained_on_validation(run) for run in before if run
     )
 
 
@@ -149,9 +175,11 @@ Most pictures without a polyp that it was trained on are close views of mucosa, 
 frames, and hardly any show instruments, stool or a blurred view: it still marks something on
 many frames of video without a polyp."""
 
+
 SAW_NO_NEGATIVES = """\
 Trained on pictures that all show a polyp: it has not learned what a colon without one looks
 like, and marks something on many such frames."""
+
 
 LIMITS = """\
 Polyps that cover less than 2% of the frame, and flat and pale ones, are missed more often than
@@ -168,16 +196,69 @@ TERMS = """\
 Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: research and
 education only (Bernal et al. 2015)."""
 
+
 NEGATIVES_TERMS = """\
 Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops of mucosa:
 research and education."""
 
+
 WEIGHTS_TERMS = "The weights derive from these: research and education."
 
 
-def trained_on_validation(provenance: Mapping[str, Any]) -> bool:
-    """Whether the run did, or one that it started from or was mixed with."""
-    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
-    return provenance.get("settings", {}).get("train_on") == "all" or any(
-        trained_on_validation(run) for run in before if run
+def _resized(manifest: Manifest, origin: str) -> str:
+    spec = manifest.input
+    return (
+        "## Input size\n\n"
+        f"Compiled for {spec.width}x{spec.height} by `qlumen calibrate budget` from the weights of "
+        f"the bundle with SHA-256 {origin[:12]}...; not trained further."
+    )
+
+
+def _quantised(record: QuantisedRecord) -> str:
+    left = ", ".join(f"`{name}`" for name in record.left_in_f32) or "none further"
+    lines = [
+        "## INT8",
+        f"Quantised with NNCF {record.nncf} from the bundle with SHA-256 "
+        f"{record.bundle_sha256[:12]}..., which holds the trained weights. The ranges come from "
+        f"{record.pictures} pictures of the training side. In FP32 are the bottleneck with its "
+        f"circuit, the head, and of the other convolutions: {left}.",
+        _before_and_after(record.report),
+    ]
+    return "\n\n".join(lines)
+
+
+def _in_tensorrt(record: RangesRecord) -> str:
+    left = ", ".join(f"`{name.removeprefix('network.')}`" for name in record.left) or "none further"
+    lines = [
+        "## INT8 in TensorRT",
+        f"With the 8-bit ranges that nvidia-modelopt {record.modelopt} found on {record.pictures} "
+        "pictures of the training side, TensorRT computes the convolutions of encoder and decoder "
+        "on bytes, with biases that make up for what is rounded off in the mean. Not quantised are "
+        "the bottleneck with its circuit, the head, and of the other "
+        f"convolutions: {left}. The other engines run the network as it was. Both columns were "
+        "computed in torch on the CPU, as TensorRT rounds; not on a card.",
+        _before_and_after(record.report),
+    ]
+    return "\n\n".join(lines)
+
+
+def _before_and_after(report: dict[str, Any]) -> str:
+    rows = ["| set | FP32 | INT8 |", "|---|---|---|"]
+    before, after = report["before"], report["after"]
+    for name, row in before.items():
+        key = "dice" if "dice" in row else "with_findings"
+        what = f"Dice, {name}" if key == "dice" else f"share with a finding, {name}"
+        rows.append(f"| {what} | {row[key]:.4f} | {after[name][key]:.4f} |")
+    if size := report.get("bytes"):
+        rows.append(f"| bytes | {size['before']:,} | {size['after']:,} |")
+    return "\n".join(rows)
+
+
+def _calibrated(calibration: dict[str, Any]) -> str:
+    ece = calibration["ece"]["val"]
+    return (
+        "## Calibration\n\n"
+        f"The head is divided by the temperature {calibration['temperature']:.4g}, fitted on "
+        f"`val`: the calibration error in the lesion region is {ece['after']:.4f}, before "
+        f"{ece['before']:.4f}. Thresholds: {calibration['rule']}"
     )

@@ -1,16 +1,13 @@
 """Images without a lesion: what is found in them is false."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from qlumen.datasets.pairs import read_picture
 from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.run import still_frame
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
-from qlumen.realtime.frames import Frame
-from qlumen.realtime.pixels.bgr_image import BgrImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,8 @@ def evaluate_negatives(
         DatasetError: a file cannot be read.
     """
     rows = []
-    for frame, judgement in analysis.judge_all(_read_frames(files)):
+    frames = (still_frame(i, read_picture(file), file.name) for i, file in enumerate(files))
+    for frame, judgement in analysis.judge_all(frames):
         segmentation = judgement.segmentation
         rows.append(
             NegativeScores(
@@ -61,9 +59,3 @@ def summary(rows: Sequence[NegativeScores]) -> dict[str, float | list[float]]:
         "with_findings_95": list(interval(hit)),
         "findings_per_image": sum(row.findings for row in rows) / len(rows),
     }
-
-
-def _read_frames(files: Sequence[Path]) -> Iterator[Frame]:
-    for index, file in enumerate(files):
-        image = BgrImage(read_picture(file))
-        yield Frame(index, index, Fraction(1), image, time.monotonic_ns(), name=file.name)

@@ -69,8 +69,6 @@ def _reliability(axes: Axes, sets: Sets) -> None:
     for name, content in sets.items():
         if record := content["reliability"]:
             points = [(row["probability"], row["lesion"]) for row in record["bins"]]
-            axes.plot(*zip(*points, strict=True), "o-", ms=3, label=f"{name}, {_error(record)}")
-
-
-def _error(record: Mapping[str, Any]) -> str:
-    return f"ECE {record['ece']:.3f}"
+            axes.plot(
+                *zip(*points, strict=True), "o-", ms=3, label=f"{name}, ECE {record['ece']:.3f}"
+            )

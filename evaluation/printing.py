@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from qlumen.evaluation.strata import LARGE_FROM, SMALL_BELOW
+from qlumen.evaluation.run import LARGE_FROM, SMALL_BELOW
 
 OPTIMISTIC = (
     "The ClinicDB test frames of the PraNet split share sequences with its training frames, "
@@ -18,7 +18,11 @@ SEVERITY_COLUMNS = ("1: often seen", "2", "3: barely accepted")
 
 def print_images(content: Mapping[str, Any], where: str, console: Console) -> None:
     """Means, intervals, sizes, detection and calibration of images with masks from `where`."""
-    console.print(_one_row(f"mean over {content['count']} images", content["mean"]))
+    means = Table(title=f"mean over {content['count']} images")
+    for name in content["mean"]:
+        means.add_column(name, justify="right")
+    means.add_row(*map(_text, content["mean"].values()))
+    console.print(means)
     for metric, (low, high) in content["interval_95"].items():
         say(console, f"{metric}: 95% bootstrap interval {low:.4f} to {high:.4f}")
     bounds = f"small: below {SMALL_BELOW:.0%} of the frame, large: from {LARGE_FROM:.0%}"
@@ -117,14 +121,6 @@ def _detection(content: Mapping[str, Any]) -> Table:
 
 def _is_optimistic(name: str) -> bool:
     return "clinicdb" in name.lower()
-
-
-def _one_row(title: str, values: Mapping[str, float | int | None]) -> Table:
-    table = Table(title=title)
-    for name in values:
-        table.add_column(name, justify="right")
-    table.add_row(*(_text(value) for value in values.values()))
-    return table
 
 
 def _share(value: float | None) -> str:

@@ -90,7 +90,7 @@ class ReliabilityCounts:
         if box is None:
             return
         x0, y0, x1, y1 = box
-        inside = _clean(probability[y0:y1, x0:x1]).ravel()
+        inside = np.nan_to_num(probability[y0:y1, x0:x1].astype(np.float64)).clip(0, 1).ravel()
         real = truth[y0:y1, x0:x1].ravel()
         bins = self._sums.shape[1]
         number = np.minimum((inside * bins).astype(np.intp), bins - 1)
@@ -169,7 +169,3 @@ def truth_at(size: tuple[int, int], truth: Mask, geometry: Geometry) -> Mask:
 def _centres(inner_px: int, frame_px: int) -> NDArray[np.intp]:
     """The frame's pixel under the centre of each inner one."""
     return (2 * np.arange(inner_px, dtype=np.intp) + 1) * frame_px // (2 * inner_px)
-
-
-def _clean(probability: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.clip(np.nan_to_num(probability.astype(np.float64)), 0, 1)

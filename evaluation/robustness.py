@@ -36,7 +36,7 @@ def robustness(
     worse: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     for done, (kind, severity) in enumerate(product(KINDS, SEVERITIES), start=1):
         change = partial(degrade, kind=kind, severity=severity)
-        show = _counted_on(on_image, done * len(pairs))
+        show = count_on(on_image, done * len(pairs))
         rows = evaluate(pairs, analysis, change=change, on_image=show)
         worse[kind].append([row.scores.dice for row in rows])
     return report([row.name for row in clean], [row.scores.dice for row in clean], worse)
@@ -86,5 +86,6 @@ def _kind_report(clean: Sequence[float], worse: Sequence[Sequence[float]]) -> di
     return {"kept": kept, "severities": rows}
 
 
-def _counted_on(on_image: Callable[[int], None], before: int) -> Callable[[int], None]:
+def count_on(on_image: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """A counter of images that goes on from those that are done before."""
     return lambda done: on_image(before + done)

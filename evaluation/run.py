@@ -13,21 +13,25 @@ from numpy.typing import NDArray
 
 from qlumen.datasets.pairs import Pair, read_pair
 from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
-from qlumen.evaluation.pixels import Pixels
-from qlumen.evaluation.strata import by_size
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.endoscope.field import crop
 from qlumen.realtime.frames import Frame, FrameResult, Judgement
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
-from qlumen.realtime.sinks.masks import MaskWriter
+from qlumen.realtime.sinks.images import MaskWriter
 
 Change = Callable[[Image, str], Image]
 """From a picture and its file's name to one of the same size."""
 METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+SMALL_BELOW = 0.02
+LARGE_FROM = 0.10
+"""Shares of the frame that lesions cover: 5% of the training images lie below the first, and
+about as many between the two as above."""
+STRATA = ("none", "small", "medium", "large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,26 @@ def evaluate(
     *,
     change: Change = lambda image, name: image,
     save_masks: Path | None = None,
-    pixels: Pixels | None = None,
+    figures: MapFigures | None = None,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[ImageScores]:
     """Score every pair at its mask's own size, the picture after `change`; `save_masks` takes the
-    masks as PNG, `pixels` the probabilities.
+    masks as PNG, `figures` the probabilities.
 
     Raises:
         DatasetError: a file cannot be read, or image and mask differ in size.
     """
+
+    def read_frames() -> Iterator[Frame]:
+        for index, pair in enumerate(pairs):
+            image, truth = read_pair(pair)
+            name = pair.image.name
+            yield still_frame(index, change(image, name), name, truth)
+
     writer = MaskWriter(save_masks) if save_masks else None
     rows = []
     fit = analysis.segmenter.preprocess.fit
-    for frame, judgement in analysis.judge_all(_read_frames(pairs, change)):
+    for frame, judgement in analysis.judge_all(read_frames()):
         truth, segmentation = frame.truth, judgement.segmentation
         assert truth is not None
         probability = _spread(judgement, fit)
@@ -70,13 +81,19 @@ def evaluate(
         found = [finding.box for finding in segmentation.findings]
         overlap = hits(found, lesion_boxes(truth))
         rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
-        if pixels:
+        if figures:
             own, box = _map(judgement), judgement.seen.field.box
-            pixels.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
+            figures.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
     return rows
+
+
+def still_frame(index: int, image: Image, name: str, truth: Mask | None = None) -> Frame:
+    """A frame of `(H, W, 3) uint8` BGR that stands by itself, read now."""
+    now_ns = time.monotonic_ns()
+    return Frame(index, index, Fraction(1), BgrImage(image), now_ns, name=name, truth=truth)
 
 
 def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
@@ -98,10 +115,10 @@ def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
 
 
 def report(
-    rows: Sequence[ImageScores], about: dict[str, Any], pixels: Pixels | None = None
+    rows: Sequence[ImageScores], about: dict[str, Any], figures: MapFigures | None = None
 ) -> dict[str, Any]:
     """What `--json` writes: means, intervals, sizes, detection, each image, and what was run;
-    with `pixels` also scores by threshold and the calibration of the lesion regions.
+    with `figures` also scores by threshold and the calibration of the lesion regions.
     """
     images = [
         {
@@ -121,17 +138,34 @@ def report(
         "by_size": by_size([r.area_share for r in rows], [r.scores.dice for r in rows]),
         "detection": summary(row.hits for row in rows),
         "detection_95": summary_intervals([row.hits for row in rows]),
-        **(pixels.report() if pixels else {}),
+        **(figures.report() if figures else {}),
         "images": images,
     }
 
 
-def _read_frames(pairs: Sequence[Pair], change: Change) -> Iterator[Frame]:
-    for index, pair in enumerate(pairs):
-        read, truth = read_pair(pair)
-        image = BgrImage(change(read, pair.image.name))
-        now_ns = time.monotonic_ns()
-        yield Frame(index, index, Fraction(1), image, now_ns, name=pair.image.name, truth=truth)
+def stratum(area_share: float) -> str:
+    """`none` without a lesion, `small` below 2% of the frame, `large` from 10% on."""
+    if area_share <= 0:
+        return "none"
+    if area_share < SMALL_BELOW:
+        return "small"
+    return "large" if area_share >= LARGE_FROM else "medium"
+
+
+def by_size(area_shares: Sequence[float], dice: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """Number of images, mean Dice and its 95% interval in each stratum that occurs."""
+    groups: dict[str, list[float]] = {name: [] for name in STRATA}
+    for share, value in zip(area_shares, dice, strict=True):
+        groups[stratum(share)].append(value)
+    return {
+        name: {
+            "images": len(values),
+            "dice": sum(values) / len(values),
+            "dice_95": list(interval(values)),
+        }
+        for name, values in groups.items()
+        if values
+    }
 
 
 def _map(judgement: Judgement) -> NDArray[np.float32]:

@@ -56,14 +56,29 @@ def sample_yuv420(luma, blue, red, rows, columns, mapping, bgr):
     """
     of_light, u_in_b, u_in_g = mapping[0, 0], mapping[0, 1], mapping[1, 1]
     v_in_g, v_in_r = mapping[1, 2], mapping[2, 2]
+    offset_b = WORD(mapping[0, 3] + HALF)
+    offset_g = WORD(mapping[1, 3] + HALF)
+    offset_r = WORD(mapping[2, 3] + HALF)
+    count = columns.size
+    whole, half = np.empty(count, np.uint32), np.empty(count, np.uint32)
+    for j in range(count):
+        whole[j], half[j] = columns[j], columns[j] // 2
+    y, cb, cr = np.empty(count, np.uint8), np.empty(count, np.uint8), np.empty(count, np.uint8)
+    b, g, r = np.empty(count, np.uint8), np.empty(count, np.uint8), np.empty(count, np.uint8)
     for i in range(rows.size):
         light, u, v = luma[rows[i]], blue[rows[i] // 2], red[rows[i] // 2]
-        for j in range(columns.size):
-            x = columns[j]
-            y, cb, cr = WORD(light[x] * of_light + HALF), u[x // 2], v[x // 2]
-            bgr[i, j, 0] = _byte(WORD(y + cb * u_in_b + mapping[0, 3]))
-            bgr[i, j, 1] = _byte(WORD(y + cb * u_in_g + cr * v_in_g + mapping[1, 3]))
-            bgr[i, j, 2] = _byte(WORD(y + cr * v_in_r + mapping[2, 3]))
+        # Gathered first: what follows is then compiled wide.
+        for j in range(count):
+            y[j], cb[j], cr[j] = light[whole[j]], u[half[j]], v[half[j]]
+        for j in range(count):
+            of_y = WORD(y[j] * of_light)
+            b[j] = _byte(WORD(of_y + WORD(WORD(cb[j] * u_in_b) + offset_b)))
+            of_v = WORD(WORD(cr[j] * v_in_g) + offset_g)
+            g[j] = _byte(WORD(of_y + WORD(WORD(cb[j] * u_in_g) + of_v)))
+            r[j] = _byte(WORD(of_y + WORD(WORD(cr[j] * v_in_r) + offset_r)))
+        row = bgr[i].reshape(-1)
+        for j in range(count):
+            row[3 * j], row[3 * j + 1], row[3 * j + 2] = b[j], g[j], r[j]
 
 
 @kernel

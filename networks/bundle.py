@@ -37,6 +37,9 @@ RESIZED_FROM = "resized_from"
 """In the provenance: SHA-256 of the bundle of another input size that the weights come from."""
 CHUNK_BYTES = 1 << 20
 
+Precision = Literal["f32", "bf16", "f16"]
+"""Of a network's arithmetic."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

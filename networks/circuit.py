@@ -70,6 +70,9 @@ def describe_surrogate(
 ) -> QuantumRecord:
     """Compare with live execution, on the same device without shots, for random inputs."""
     circuit, device = surrogate.circuit, surrogate.device
+    rng = np.random.default_rng(CHECK_SEED)
+    angles = rng.uniform(-np.pi, np.pi, (inputs, circuit.n_inputs))
+    live = Device(device.name).run(circuit, weights, angles)
     return QuantumRecord(
         circuit=circuit.name,
         weights_sha256=array_sha256(weights),
@@ -79,7 +82,7 @@ def describe_surrogate(
         circuit_runs=surrogate.circuit_runs,
         table_shapes=tuple((table.shape[0], table.shape[1]) for table in surrogate.tables),
         tables_sha256=tuple(array_sha256(table) for table in surrogate.tables),
-        max_abs_error=_error(surrogate, weights, inputs),
+        max_abs_error=float(np.abs(surrogate(angles) - live).max()),
         checked_inputs=inputs,
         standard_error=surrogate.standard_error,
     )
@@ -112,11 +115,3 @@ def _make_newer(path: Path, old: Path) -> None:
     """
     seconds = max(path.stat().st_mtime, old.stat().st_mtime + 1)
     os.utime(path, (seconds, seconds))
-
-
-def _error(surrogate: Surrogate, weights: NDArray[np.float64], inputs: int) -> float:
-    circuit = surrogate.circuit
-    rng = np.random.default_rng(CHECK_SEED)
-    angles = rng.uniform(-np.pi, np.pi, (inputs, circuit.n_inputs))
-    live = Device(surrogate.device.name).run(circuit, weights, angles)
-    return float(np.abs(surrogate(angles) - live).max())

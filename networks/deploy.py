@@ -4,7 +4,9 @@ Engines that compile torch networks build on it; nothing here is needed to run t
 form that lies in the bundle.
 """
 
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from safetensors import safe_open
@@ -12,14 +14,28 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qlumen.errors import BundleError
-from qlumen.networks.bundle import TABLES, Bundle
+from qlumen.networks.bundle import (
+    MODEL,
+    RESIZED_FROM,
+    TABLES,
+    WEIGHTS,
+    Bundle,
+    Precision,
+    write_manifest,
+)
 from qlumen.networks.circuit import read_circuit
-from qlumen.networks.export import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
-from qlumen.networks.precision import Precision
-from qlumen.networks.unet import UNet
+from qlumen.networks.export import (
+    HALF_ABOVE_ELEMENTS,
+    Deployed,
+    empty,
+    load_network,
+    network_config,
+    write_model,
+)
+from qlumen.networks.unet import UNet, check_input_size
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
-from qlumen.quantum.surrogate import Surrogate
+from qlumen.quantum.surrogate import FloatArray, Surrogate
 
 DTYPES: dict[Precision, torch.dtype] = {
     "f32": torch.float32,
@@ -67,39 +83,6 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     return Deployed(network, dtype).eval().requires_grad_(False)
 
 
-def _trained(bundle: Bundle) -> UNet:
-    try:
-        return load_network(bundle.weights, network_config(bundle.manifest.network))
-    except (RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(
-            f"{bundle.folder} holds other weights than those of the network that its manifest "
-            f"names ({reason}); run it with engine.name=openvino, or export it again"
-        ) from None
-
-
-def _simplify(network: nn.Module) -> None:
-    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6.
-
-    The folded weights are rounded as those of the compiled form are, so that all engines
-    compute one network: where a finding just reaches its threshold, another rounding loses it.
-    """
-    for module in network.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for i, (first, second) in enumerate(pairwise(list(module))):
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                module[i], module[i + 1] = _rounded(fuse_conv_bn_eval(first, second)), nn.Identity()
-            if isinstance(second, nn.ReLU6):
-                module[i + 1] = Clamp()
-
-
-def _rounded(convolution: nn.Conv2d) -> nn.Conv2d:
-    if convolution.weight.numel() > HALF_ABOVE_ELEMENTS:
-        convolution.weight.data = convolution.weight.data.half().float()
-    return convolution
-
-
 def exported_program(
     network: nn.Module, size: tuple[int, int], device: torch.device | None = None
 ) -> torch.export.ExportedProgram:
@@ -129,3 +112,64 @@ def stored_surrogate(bundle: Bundle) -> Surrogate:
         Device(record.device, record.shots),
         record.standard_error,
     )
+
+
+def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
+    """Write the network of `source` to `folder`, for squares of `side` px.
+
+    Thresholds and papers come along; metrics and 8-bit ranges, which were measured at another
+    size, do not, and there is no card yet.
+
+    Raises:
+        BundleError: `source` is an INT8 bundle, or `folder` holds something that is no bundle.
+        ValueError: the network does not take that side.
+    """
+    check_input_size(side, side)
+    network = load_network(source.weights, network_config(source.manifest.network))
+    empty(folder)
+    shutil.copyfile(source.weights, folder / WEIGHTS)
+    tables: tuple[FloatArray, ...] = ()
+    if source.manifest.quantum:
+        surrogate = stored_surrogate(source)
+        network.bottleneck.core, tables = freeze(surrogate), surrogate.tables
+        shutil.copyfile(source.folder / TABLES, folder / TABLES)
+    write_model(folder / MODEL, Deployed(network).eval(), side, tables)
+    manifest = source.manifest
+    changed = {
+        "name": f"{manifest.name}-{side}",
+        "input": manifest.input.model_copy(update={"width": side, "height": side}),
+        "provenance": manifest.provenance | {RESIZED_FROM: source.sha256},
+        "metrics": {},
+        "ranges": None,
+    }
+    return write_manifest(folder, manifest.model_copy(update=changed))
+
+
+def _trained(bundle: Bundle) -> UNet:
+    try:
+        return load_network(bundle.weights, network_config(bundle.manifest.network))
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"{bundle.folder} holds other weights than those of the network that its manifest "
+            f"names ({reason}); run it with engine.name=openvino, or export it again"
+        ) from None
+
+
+def _simplify(network: nn.Module) -> None:
+    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6.
+
+    The folded weights are rounded as those of the compiled form are, so that all engines
+    compute one network: where a finding just reaches its threshold, another rounding loses it.
+    """
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i, (first, second) in enumerate(pairwise(list(module))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                folded = fuse_conv_bn_eval(first, second)
+                if folded.weight.numel() > HALF_ABOVE_ELEMENTS:
+                    folded.weight.data = folded.weight.data.half().float()
+                module[i], module[i + 1] = folded, nn.Identity()
+            if isinstance(second, nn.ReLU6):
+                module[i + 1] = Clamp()

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qlumen.errors import BundleError, EngineError
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deployed_network
-from qlumen.networks.precision import Precision
 
 SPARED = ("bottleneck", "head")
 """Parts of the network that are not quantised."""
@@ -123,7 +122,10 @@ def quantised(network: nn.Module, ranges: Ranges, *, operators: bool = False) ->
         convolution = layers[name]
         pair = [_checked(f"{name}.{what}", ranges, convolution) for what in (INPUT, WEIGHT)]
         if f"{name}.{BIAS}" in biases:
-            _add_to_bias(convolution, _checked(f"{name}.{BIAS}", ranges, convolution))
+            bias = _checked(f"{name}.{BIAS}", ranges, convolution)
+            if convolution.bias is not None:
+                bias = bias + convolution.bias.float()
+            convolution.bias = nn.Parameter(bias.to(convolution.weight.dtype))
         parent, _, last = name.rpartition(".")
         made = EightBitConvolution(convolution, kind(pair[0]), kind(pair[1]))
         setattr(network.get_submodule(parent), last, made)
@@ -206,8 +208,3 @@ def _checked(name: str, ranges: Ranges, convolution: nn.Conv2d) -> Tensor:
     if not (least > 0 and math.isfinite(greatest)):
         raise BundleError(f"range {name} goes from {least:g} to {greatest:g}; want finite, above 0")
     return found
-
-
-def _add_to_bias(convolution: nn.Conv2d, lacking: Tensor) -> None:
-    own = torch.zeros_like(lacking) if convolution.bias is None else convolution.bias.float()
-    convolution.bias = nn.Parameter((own + lacking).to(convolution.weight.dtype))

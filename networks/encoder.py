@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+MEAN = 127.0
+STD = 128.0
+"""The input is (value - MEAN) / STD, RGB. As published with EfficientNet-Lite: the same for all
+channels, so that INT8 needs none."""
 STEM_CHANNELS = 32
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01

@@ -28,10 +28,10 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import CHECK_INPUTS, READABLE, describe_surrogate, write_tables
+from qlumen.networks.encoder import MEAN, STD
 from qlumen.networks.graph import TABLES as TABLE_NAMES
 from qlumen.networks.graph import name_circuit
 from qlumen.networks.openvino import ops, ov
-from qlumen.networks.preprocessing import MEAN, STD
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.circuits import MAX_QUBITS
 from qlumen.quantum.layer import QuantumLayer
@@ -41,6 +41,8 @@ from qlumen.quantum.surrogate import FloatArray, Surrogate, sample_surrogate
 HALF_ABOVE_ELEMENTS = 4096
 """Constants of the compiled form larger than this are stored in half precision: the
 convolutions' weights, but not biases nor the circuit's table."""
+LIBRARIES = ("qlumen", "torch", "openvino", "pennylane", "pennylane-lightning", "numpy")
+"""Whose versions a bundle's provenance has."""
 FEW_CHECK_INPUTS = 50
 """Of tables of many qubits, on which live execution takes long."""
 
@@ -84,8 +86,8 @@ def write_bundle(
     Raises:
         BundleError: `folder` holds something that is not a bundle.
     """
-    emptied(folder)
-    save_file(_rounded(network), folder / WEIGHTS)
+    empty(folder)
+    save_file(_round(network), folder / WEIGHTS)
     (folder / WEIGHTS).chmod(READABLE)
     stored = load_network(folder / WEIGHTS, network.config)
     frozen = _freeze_circuit(stored)
@@ -102,7 +104,7 @@ def write_bundle(
         input=InputSpec(width=size, height=size, fit="stretch", mean=MEAN, std=STD),
         thresholds=thresholds,
         quantum=frozen[1] if frozen else None,
-        provenance={**papers, "libraries": _libraries()},
+        provenance={**papers, "libraries": {name: metadata.version(name) for name in LIBRARIES}},
         metrics={},
         files={},
     )
@@ -112,7 +114,11 @@ def write_bundle(
 def load_network(weights: Path, config: NetworkConfig) -> UNet:
     """The torch network of a bundle, in single precision and evaluation mode."""
     network = UNet(config)
-    network.load_state_dict({k: _single(v) for k, v in load_file(weights).items()})
+    single = {
+        name: value.float() if value.dtype == torch.float16 else value
+        for name, value in load_file(weights).items()
+    }
+    network.load_state_dict(single)
     return network.eval()
 
 
@@ -124,7 +130,7 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     )
 
 
-def emptied(folder: Path) -> None:
+def empty(folder: Path) -> None:
     """Make `folder` an empty one; BundleError if it holds something that is no bundle."""
     check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,15 +150,11 @@ def write_model(path: Path, network: nn.Module, size: int, tables: Sequence[Floa
     ov.save_model(model, path, compress_to_fp16=False)
 
 
-def _rounded(network: UNet) -> dict[str, Tensor]:
+def _round(network: UNet) -> dict[str, Tensor]:
     return {
         name: value.half() if value.numel() > HALF_ABOVE_ELEMENTS else value
         for name, value in network.state_dict().items()
     }
-
-
-def _single(value: Tensor) -> Tensor:
-    return value.float() if value.dtype == torch.float16 else value
 
 
 def _freeze_circuit(network: UNet) -> tuple[Surrogate, QuantumRecord] | None:
@@ -180,8 +182,3 @@ def _store_large_constants_in_half(model: ov.Model) -> None:
         widened = ops.convert(ops.constant(values.astype(np.float16)), "f32")
         for user in users:
             user.replace_source_output(widened.output(0))
-
-
-def _libraries() -> dict[str, str]:
-    names = ("qlumen", "torch", "openvino", "pennylane", "pennylane-lightning", "numpy")
-    return {name: metadata.version(name) for name in names}

@@ -11,6 +11,9 @@ DEPLOYMENT = 1
 """Of `networks/deploy.py`: another arithmetic gets another number."""
 A_WEIGHT = "head.weight"
 """Every network of `networks/unet.py` has it."""
+NETWORK_KEY = "qlumen.network"
+"""Metadata of a file: the `network_sha256` of the bundle that it was made from."""
+PRECISION_KEY = "qlumen.precision"
 
 
 def network_sha256(bundle: Bundle) -> str:
@@ -24,6 +27,12 @@ def network_sha256(bundle: Bundle) -> str:
         "deployment": DEPLOYMENT,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def origin(bundle: Bundle, precision: str = "") -> dict[str, str]:
+    """Metadata of a file that is made from `bundle` for another runtime."""
+    known = {NETWORK_KEY: network_sha256(bundle)}
+    return known | ({PRECISION_KEY: precision} if precision else {})
 
 
 def has_torch_weights(bundle: Bundle) -> bool:

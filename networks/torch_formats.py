@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deployed_network, exported_program
-from qlumen.networks.formats import origin
-from qlumen.networks.precision import Precision
+from qlumen.networks.identity import origin
 
 INPUT, OUTPUT = "image", "map"
 

@@ -18,14 +18,11 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qlumen.errors import CircuitError
 from qlumen.quantum.circuits import Circuit
-from qlumen.quantum.devices import DEVICES, Device
+from qlumen.quantum.devices import DEVICES, Device, FloatArray
 from qlumen.quantum.surrogate import Surrogate, sample_surrogate
-
-FloatArray = NDArray[np.float64]
 
 SURROGATE = "surrogate"
 EXECUTORS = (SURROGATE, *DEVICES)

@@ -63,8 +63,9 @@ class QuantumLayer(nn.Module):
         if self.circuit.parts:
             return self._grid(angles)
         if self.circuit.uploads > 1:
-            out = reuploading_vqc(_at_least_single(angles).cpu(), self.weights.cpu())
-            return out.to(angles)
+            # There are no complex numbers of half precision to compute with.
+            exact = angles if angles.dtype == torch.float64 else angles.float()
+            return reuploading_vqc(exact.cpu(), self.weights.cpu()).to(angles)
         table = vqc_table(self.weights.cpu(), self.circuit.n_qubits).to(angles)
         return trigonometric_products(angles) @ table
 
@@ -122,7 +123,8 @@ def reuploading_vqc(angles: Tensor, weights: Tensor) -> Tensor:
         `(rows, n)`, of the type of `angles`.
     """
     rows, n = angles.shape
-    states = torch.zeros(rows, 2**n, dtype=_complex(angles.dtype))
+    complex_ = torch.complex128 if angles.dtype == torch.float64 else torch.complex64
+    states = torch.zeros(rows, 2**n, dtype=complex_)
     states[:, 0] = 1
     for layer in range(len(weights)):
         unitary = entangling_unitary(weights[layer : layer + 1], n, first_layer=layer)
@@ -139,12 +141,3 @@ def _encoded(states: Tensor, angles: Tensor) -> Tensor:
         zero, one = states.reshape(rows, 2**wire, 2, -1).unbind(dim=2)
         states = torch.stack([c * zero - s * one, s * zero + c * one], dim=2).reshape(rows, -1)
     return states
-
-
-def _at_least_single(angles: Tensor) -> Tensor:
-    """There are no complex numbers of half precision to compute with."""
-    return angles if angles.dtype == torch.float64 else angles.float()
-
-
-def _complex(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex128 if dtype == torch.float64 else torch.complex64

@@ -20,13 +20,10 @@ from dataclasses import dataclass
 from math import isqrt, pi
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qlumen.errors import CircuitError
 from qlumen.quantum.circuits import ANGLES_PER_CELL, Circuit
-from qlumen.quantum.devices import Device
-
-FloatArray = NDArray[np.float64]
+from qlumen.quantum.devices import Device, FloatArray
 
 MAX_TABLE_ROWS = 20_000
 """Of one table. Above it, a frame's products alone outgrow the caches: 121 positions of

@@ -11,7 +11,9 @@ from functools import cache
 import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
+from rich.table import Table
 
+NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1000
 US_PER_MS = 1000
@@ -154,6 +156,17 @@ def bin_values_us() -> NDArray[np.float64]:
     histogram = _empty()
     values = (histogram.get_value_from_index(index) for index in range(histogram.counts_len))
     return np.array([histogram.get_highest_equivalent_value(v) for v in values], np.float64)
+
+
+def latency_table(rows: Mapping[str, LatencySummary]) -> Table:
+    """Make a table for the terminal, a row a stage, in milliseconds."""
+    table = Table(title="latency, ms")
+    table.add_column("stage")
+    for column in ("p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    for name, row in rows.items():
+        table.add_row(name, *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99, row.max)))
+    return table
 
 
 def milliseconds(durations_ns: Mapping[str, int]) -> dict[str, float]:

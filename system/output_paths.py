@@ -1,9 +1,14 @@
-"""What a command is asked to write, checked before work starts."""
+"""Paths that a command is given, and those it is to write, checked before work starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from qlumen.errors import UsageError
+
+PATH = click.Path(path_type=Path)
+"""The type of a command's option that is a path."""
 
 VIDEO_SUFFIXES = (".mp4", ".m4v")
 

@@ -143,12 +143,13 @@ def _random_colour(
 def _random_artefacts(
     image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator, ranges: AugmentRanges
 ) -> tuple[FloatImage, NDArray[np.uint8]]:
-    if _happens(ranges.highlight_share, rng):
-        image = add_highlights(image, rng)
-    if _happens(ranges.bubble_share, rng):
-        image = add_bubbles(image, rng)
-    if _happens(ranges.comb_share, rng):
-        image = add_comb(image, rng)
+    for share, add in (
+        (ranges.highlight_share, add_highlights),
+        (ranges.bubble_share, add_bubbles),
+        (ranges.comb_share, add_comb),
+    ):
+        if _happens(share, rng):
+            image = add(image, rng)
     if _happens(ranges.frame_share, rng):
         image, mask = add_frame(image, mask, rng)
     return image, mask
@@ -170,7 +171,10 @@ def _random_degradation(
         sigma = rng.uniform(0, ranges.noise_sigma)
         image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
     if rng.random() < ranges.jpeg_share:
-        image = _as_jpeg(image, int(rng.integers(*ranges.jpeg_quality)))
+        quality = int(rng.integers(*ranges.jpeg_quality))
+        pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.float32)
     return np.asarray(image, dtype=np.float32)
 
 
@@ -185,9 +189,3 @@ def _motion_kernel(rng: np.random.Generator, ranges: AugmentRanges) -> FloatImag
     columns = np.rint(centre + steps * np.cos(angle)).astype(int)
     np.add.at(kernel, (rows, columns), 1)
     return kernel / kernel.sum()
-
-
-def _as_jpeg(image: FloatImage, quality: int) -> FloatImage:
-    pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.float32)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qlumen.networks.preprocessing import MEAN, STD
+from qlumen.networks.encoder import MEAN, STD
 from qlumen.training.augment import PLAIN, AugmentRanges, augment
 from qlumen.training.data import Dataset
 from qlumen.training.mixing import mix

@@ -1,9 +1,7 @@
 """`qlumen train`: splits in, a bundle out."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -13,17 +11,16 @@ from qlumen.datasets.splits import VALIDATION
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mixed, read_network
 from qlumen.training.data import training_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
-from qlumen.training.log import EpochReport
+from qlumen.training.log import EpochReport, TensorBoardLog
 from qlumen.training.loop import BEST, EPOCHS, Trainer
 from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
-from qlumen.training.tensorboard import TensorBoardLog
 
 SHOWN = ("dice", "iou", "with_findings")
-PATH = click.Path(path_type=Path)
 
 
 @click.command("train")
@@ -66,7 +63,8 @@ def command(
     """
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
-    settings = _settings(bottleneck, epochs, overrides)
+    values = {"bottleneck": bottleneck, **read_overrides(overrides)}
+    settings = checked_settings(values | ({"epochs": epochs} if epochs else {}))
     if finish and not resume:
         raise UsageError("--finish ends a run that was begun; give --resume too")
     others = [(read_network(folder, settings), share) for folder, share in mix_with]
@@ -81,14 +79,22 @@ def command(
     steps = settings.epochs * trainer.steps_per_epoch
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar("train", steps, "steps", console))
-        on_epoch = _teller(trainer, tensorboard, console, stack)
+        log = TensorBoardLog(run_folder) if tensorboard else None
+        if log:
+            stack.callback(log.close)
+
+        def on_epoch(report: EpochReport) -> None:
+            _print(report, settings.epochs, console)
+            if log:
+                log.add(report)
+
         network = trainer.finished(finish) if finish else trainer.run(show, on_epoch)
     trainer.devices.close()
     if not trainer.devices.is_main:
         return
     provenance = trainer.provenance()
     provenance["epoch_written"] = finish or BEST
-    provenance["thresholds_from"] = _origin(thresholds, fixed)
+    provenance["thresholds_from"] = "given" if thresholds else "start" if fixed else VALIDATION
     if others:
         network = mixed(network, [(other.network, share) for other, share in others])
         provenance["mixed_with"] = [{"share": share, **o.provenance} for o, share in others]
@@ -123,36 +129,6 @@ def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> T
         "train_on=all leaves no image to choose thresholds on; give --thresholds LOW HIGH, or "
         "--set start=BUNDLE to take that bundle's"
     )
-
-
-def _origin(given: tuple[float, float] | None, fixed: Thresholds | None) -> str:
-    if given:
-        return "given"
-    return "start" if fixed else VALIDATION
-
-
-def _settings(bottleneck: str, epochs: int | None, overrides: tuple[str, ...]) -> TrainSettings:
-    values: dict[str, Any] = {"bottleneck": bottleneck, **read_overrides(overrides)}
-    if epochs:
-        values["epochs"] = epochs
-    return checked_settings(values)
-
-
-def _teller(
-    trainer: Trainer, tensorboard: bool, console: Console, stack: ExitStack
-) -> Callable[[EpochReport], None]:
-    """What is done with an epoch's report."""
-    epochs = trainer.settings.epochs
-    if not tensorboard:
-        return lambda report: _print(report, epochs, console)
-    log = TensorBoardLog(trainer.folder)
-    stack.callback(log.close)
-
-    def tell(report: EpochReport) -> None:
-        _print(report, epochs, console)
-        log.add(report)
-
-    return tell
 
 
 def _print(report: EpochReport, epochs: int, console: Console) -> None:

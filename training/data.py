@@ -3,18 +3,23 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.datasets.negatives import negative_files
 from qlumen.datasets.pairs import MASK_THRESHOLD, view_pair, view_picture
-from qlumen.datasets.splits import NEGATIVES, TRAINING, VALIDATION, pair_of, split_names
+from qlumen.datasets.splits import (
+    NEGATIVES,
+    TRAINING,
+    VALIDATION,
+    negative_files,
+    pair_of,
+    split_names,
+    spread,
+)
 from qlumen.training.settings import TrainSettings
 
-T = TypeVar("T")
 CACHED_SIZE_PX = 416
 """Side at which images are kept: above the training crop, so that zooming in stays sharp."""
 
@@ -81,14 +86,14 @@ def load_split(
     Raises:
         DatasetError: the list or one of its files is missing or unreadable.
     """
-    names = _spread(split_names(root, split), limit)
+    names = spread(split_names(root, split), limit)
     images = np.empty((len(names), size, size, 3), np.uint8)
     masks = np.empty((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
         pair = pair_of(root, name)
         image, mask = view_pair(pair)
-        images[row] = _shrunk(image, size)
-        masks[row] = _shrunk(mask * np.uint8(255), size) >= MASK_THRESHOLD
+        images[row] = _shrink(image, size)
+        masks[row] = _shrink(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
 
 
@@ -101,10 +106,10 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
     Raises:
         DatasetError: a file is unreadable.
     """
-    files = _spread(negative_files(root / NEGATIVES, training=True), limit)
+    files = spread(negative_files(root / NEGATIVES, training=True), limit)
     images = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
-        images[row] = _shrunk(view_picture(file), size)
+        images[row] = _shrink(view_picture(file), size)
     names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
     return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 
@@ -119,12 +124,6 @@ def resized(
     return np.stack(small).astype(np.uint8), np.stack(small_masks).astype(np.uint8)
 
 
-def _spread(items: list[T], limit: int | None) -> list[T]:
-    if not limit or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
-def _shrunk(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def _shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.uint8)

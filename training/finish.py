@@ -1,24 +1,16 @@
 """From a trained network to a bundle with thresholds, figures and a card."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, split_pairs
+from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
-from qlumen.evaluation.model_card import render_card, trained_on_validation
-from qlumen.networks.bundle import (
-    CARD,
-    Bundle,
-    Manifest,
-    Thresholds,
-    check_replaceable,
-    read_bundle,
-    write_manifest,
-)
+from qlumen.evaluation.model_card import trained_on_validation, write_papers
+from qlumen.networks.bundle import Bundle, Thresholds, check_replaceable, read_bundle
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
 from qlumen.realtime.config.settings import Settings
@@ -53,6 +45,7 @@ def finish_bundle(
     """
     check_replaceable(folder)
     start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)
+    splits = TEST_SPLITS if trained_on_validation(provenance) else MEASURED_SPLITS
     with replacing(folder) as part:
         bundle = write_bundle(
             part,
@@ -63,28 +56,14 @@ def finish_bundle(
             thresholds=start,
             papers=provenance,
         )
-        segmenter = Segmenter.open(bundle, Settings())
-        try:
-            chosen = thresholds or _chosen(segmenter, data)
-            manifest = _measured(bundle.manifest, segmenter, chosen, data)
-        finally:
-            segmenter.close()
-        (part / CARD).write_text(render_card(manifest), encoding="utf-8")
-        write_manifest(part, manifest)
+        with closing(Segmenter.open(bundle, Settings())) as segmenter:
+            if thresholds is None:
+                pairs = split_pairs(data, VALIDATION)
+                free = negative_files(data / NEGATIVES, training=True)
+                choice = choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, free)
+                thresholds = choice.thresholds
+            chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
+            metrics = measure(chosen, data, splits)
+        changed = {"thresholds": thresholds, "metrics": metrics}
+        write_papers(part, bundle.manifest.model_copy(update=changed))
     return read_bundle(folder)
-
-
-def _chosen(segmenter: Segmenter, data: Path) -> Thresholds:
-    asked = negative_files(data / NEGATIVES, training=True)
-    pairs = split_pairs(data, VALIDATION)
-    return choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, asked).thresholds
-
-
-def _measured(
-    manifest: Manifest, segmenter: Segmenter, thresholds: Thresholds, data: Path
-) -> Manifest:
-    """The manifest with thresholds and mean scores filled in."""
-    chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
-    splits = TEST_SPLITS if trained_on_validation(manifest.provenance) else MEASURED_SPLITS
-    metrics = measure(chosen, data, splits)
-    return manifest.model_copy(update={"thresholds": thresholds, "metrics": metrics})

@@ -49,7 +49,11 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
         self.devices = Devices(settings)
         self.network = build_network(settings).to(self.devices.device)
-        self.started_from = self._start(settings.start) if settings.start else None
+        self.started_from: dict[str, Any] | None = None
+        if settings.start:
+            origin = read_network(settings.start, settings)
+            self.network.load_state_dict(origin.network.state_dict())
+            self.started_from = origin.provenance
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
@@ -79,7 +83,10 @@ class Trainer:
             loss = self._train_epoch(on_step)
             dice = self.devices.agreed(self.validate() if self.devices.is_main else None)
             self.epoch += 1
-            self._keep_better(dice)
+            if dice is None or self.best is None or dice > self.best:
+                self.best, self.best_epoch = dice, self.epoch
+                weights = self.averaged.module.state_dict()
+                self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
             if self.devices.is_main:
                 false_share = self.false_share()
                 seconds, cpu = time.monotonic() - started, time.process_time() - worked
@@ -128,7 +135,10 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not self.has_checkpoint():
             raise TrainingError(f"nothing to resume: no {path}; train without --resume first")
-        state = _read_checkpoint(path)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(f"{path} is damaged; start the run anew: {error}") from None
         given = TrainSettings.model_validate(state["settings"]).model_dump(mode="json")
         here = self.settings.model_dump(mode="json")
         differing = sorted(key for key in here if given[key] != here[key] and key != "threads")
@@ -172,19 +182,9 @@ class Trainer:
             batch = to_batch(tuple(data.names[row] for row in part), images, masks)
             yield self.devices.forward(self.averaged, batch.images).cpu(), batch.masks
 
-    def _keep_better(self, dice: float | None) -> None:
-        if dice is None or self.best is None or dice > self.best:
-            self.best, self.best_epoch = dice, self.epoch
-            self.best_weights = _copied(self.averaged.module)
-
     def _has_stalled(self) -> bool:
         patience = self.settings.patience
         return bool(patience) and self.epoch - self.best_epoch >= patience
-
-    def _start(self, folder: Path) -> dict[str, Any]:
-        origin = read_network(folder, self.settings)
-        self.network.load_state_dict(origin.network.state_dict())
-        return origin.provenance
 
     def _train_epoch(self, on_step: Callable[[int], None]) -> float:
         settings = self.settings
@@ -251,14 +251,6 @@ def _check_folder(folder: Path) -> None:
         raise TrainingError(f"the run's folder {folder}: {error.strerror}") from None
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is damaged; start the run anew: {error}") from None
-    return state
-
-
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
     encoder = list(network.encoder.parameters())
     ours = {id(p) for p in encoder}
@@ -268,7 +260,3 @@ def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
         lr=settings.rate,
         weight_decay=settings.weight_decay,
     )
-
-
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

@@ -45,7 +45,8 @@ def exchange_colours(image: Bytes, other: Bytes) -> Bytes:
     scale = (there.std(0) + 1) / (here.std(0) + 1)
     moved = (lab - here.mean(0)) * scale + there.mean(0)
     weight = np.clip(lab[..., :1] / DARK_L - 1, 0, 1)
-    return _bgr(lab + weight * (moved - lab))
+    bgr = cv2.cvtColor((lab + weight * (moved - lab)).astype(np.float32), cv2.COLOR_LAB2BGR)
+    return np.clip(np.rint(bgr * 255), 0, 255).astype(np.uint8)
 
 
 def paste(
@@ -113,8 +114,3 @@ def _placement(shape: Bytes, rng: np.random.Generator) -> NDArray[np.float64]:
 def _lab(image: Bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
     return np.asarray(lab, dtype=np.float32), lab[..., 0] > DARK_L
-
-
-def _bgr(lab: NDArray[np.float32]) -> Bytes:
-    bgr = cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2BGR)
-    return np.clip(np.rint(bgr * 255), 0, 255).astype(np.uint8)

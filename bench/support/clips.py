@@ -17,7 +17,7 @@ import numpy as np
 
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
-from qlumen.realtime.sources.folder import read_image
+from qlumen.realtime.sources.images import read_image
 
 RECORDED_FPS = 25
 SEQUENCE_FPS = 5

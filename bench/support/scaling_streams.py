@@ -9,6 +9,7 @@ when all have been ready for a while, and again some seconds later.
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -183,8 +184,12 @@ def _running(
 ) -> Iterator[list[Process]]:
     """All begun at once; they are to end when their input does, or on a signal."""
     pipe = subprocess.PIPE
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     processes = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, text=True)
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=stderr, text=True, env=environment
+        )
         for command in commands
     ]
     try:

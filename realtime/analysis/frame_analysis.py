@@ -3,8 +3,8 @@
     start:   frame -> field -> quality -> motion -> preprocess -> network
     finish:  its map -> smoothing -> findings, on the frame -> tracks with alarm hold -> judgement
 
-Live video may leave frames out, and moves what is shown to the frames between. Nothing else
-differs between the commands.
+Live video may leave frames out, and moves what is shown to the frames between. Recordings look
+ahead, unless `analysis.look_ahead` is off. Frames that are not related are judged one by one.
 """
 
 import time
@@ -91,11 +91,11 @@ class FrameAnalysis:
         return Started(seen, ticket, clock)
 
     def finish(self, started: Started) -> Judgement:
-        """Wait for the network, and judge the frame by its map."""
+        """Wait for the network, and judge the frame by its map; never looks ahead."""
         return self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
 
     def judge(self, frame: Frame) -> Judgement:
-        """Start and finish a frame."""
+        """Start and finish a frame; never looks ahead."""
         return self.finish(self.start(frame))
 
     def judge_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Judgement]]:

@@ -10,18 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.doctor.checks import Check
-from qlumen.realtime.doctor.libraries import library_checks
-from qlumen.realtime.doctor.machine import gpu_checks, machine_checks
+from qlumen.realtime.doctor.machine import Check, gpu_checks, library_checks, machine_checks
 from qlumen.realtime.doctor.model import cache_checks, model_checks
 from qlumen.realtime.doctor.video import video_checks
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
 Report = Mapping[str, Sequence[Check]]
 
 COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
-PATH = click.Path(path_type=Path)
 
 
 @click.command("doctor")

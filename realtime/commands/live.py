@@ -18,13 +18,11 @@ from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.sources.choose import input_files
 from qlumen.system.exits import INTERRUPTED, leave
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
 if TYPE_CHECKING:
-    from qlumen.realtime.live.metrics_server import MetricsServer
+    from qlumen.realtime.live.metrics import MetricsServer
     from qlumen.realtime.view.live.panel import LivePanel
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("live")
@@ -120,7 +118,7 @@ def _metrics(
 ) -> "AbstractContextManager[MetricsServer | None]":
     if port is None:
         return nullcontext()
-    from qlumen.realtime.live.metrics_server import MetricsServer
+    from qlumen.realtime.live.metrics import MetricsServer
 
     return MetricsServer(settings.metrics.host, port)
 

@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.profiling.compare import comparison, read_profile
+from qlumen.realtime.latency import NS_PER_MS
+from qlumen.realtime.profiling.compare import compare_profiles, read_profile
 from qlumen.realtime.profiling.page import write_page
 from qlumen.realtime.profiling.passes import allocation_pass, capacity_pass, steady_pass
 from qlumen.realtime.profiling.report import ProfileReport, Wish, report_of
@@ -16,15 +17,13 @@ from qlumen.realtime.profiling.table import print_changes, print_report
 from qlumen.realtime.profiling.trace import write_trace
 from qlumen.realtime.sources.choose import SCENE, input_files
 from qlumen.system.files import write_json
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
-PATH = click.Path(path_type=Path)
 BUDGET_MISSED = 3
 """Exit code."""
 ASSUMED_FPS = 25.0
 CAPACITY_SHARE = 0.5
 """Of `--seconds`, for the pass at full speed."""
-NS_PER_MS = 1_000_000
 
 
 @click.command("profile")
@@ -67,14 +66,11 @@ def command(
     check_paths(inputs, [(name, path) for name, path in named if path], [])
     before = read_profile(compare) if compare else None
     log = SpanLog() if trace else None
-    report = profile(
-        source, settings, seconds, fps, budget_ms,
-        record=record, log=log, console=Console(stderr=True),
-    )  # fmt: skip
+    report = profile(source, settings, seconds, fps, budget_ms, record=record, log=log)
     console = Console()
     print_report(report, console)
     if before:
-        print_changes(comparison(report, before), console)
+        print_changes(compare_profiles(report, before), console)
     if json_file:
         write_json(json_file, report.as_json())
     if trace and log is not None:
@@ -95,14 +91,13 @@ def profile(
     *,
     record: bool = False,
     log: SpanLog | None = None,
-    console: Console | None = None,
 ) -> ProfileReport:
     """Run all passes. `fps` and `budget_ms`: see the command's options.
 
     Raises:
         QlumenError: the source, settings or bundle cannot be used, or the run fails.
     """
-    console = console or Console(stderr=True)
+    console = Console(stderr=True)
     with console.status("preparing source, engine and kernels"):
         rig = Rig(location, settings, record=record)
     # From here on no spinner: its thread would take part in what is measured.

@@ -10,8 +10,7 @@ from qlumen.realtime.replay.outputs import Outputs, check_outputs
 from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.replay.summary import print_summary
 from qlumen.system.exits import INTERRUPTED
-
-PATH = click.Path(path_type=Path)
+from qlumen.system.output_paths import PATH
 
 
 @click.command("replay")

@@ -11,15 +11,13 @@ from rich.console import Console
 from qlumen.errors import UsageError
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.report.files import ReportOutputs
-from qlumen.realtime.report.outputs import write_all
+from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.review import Review, is_review
 from qlumen.realtime.sources.choose import input_files
+from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("report")

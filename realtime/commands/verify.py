@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from qlumen.errors import UsageError
-from qlumen.realtime.sinks.chaincheck import Account, check_chain
+from qlumen.realtime.sinks.hash_chain import Account, check_chain
 
 
 @click.command("verify")

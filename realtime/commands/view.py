@@ -16,9 +16,8 @@ from qlumen.realtime.sources.choose import input_files
 from qlumen.realtime.view.security.access import Access, read_access
 from qlumen.realtime.view.security.passwords import write_password
 from qlumen.system.exits import leave
-from qlumen.system.output_paths import check_paths
+from qlumen.system.output_paths import PATH, check_paths
 
-PATH = click.Path(path_type=Path)
 LOOK_SECONDS = 1.0
 
 

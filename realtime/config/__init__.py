@@ -1,1 +1,1 @@
-"""The settings: one file a section, and how a file and `--set` change them."""
+"""The settings: one file a subject, and how a file and `--set` change them."""

@@ -1,12 +1,30 @@
-"""What is made of a picture besides: its field, whether it can be judged, what is hidden."""
+"""How frames are judged: field, quality and privacy, in every command."""
 
 from pydantic import Field
 
 from qlumen.realtime.config.base import Section, Share
 
 
+class AnalysisSettings(Section):
+    """`docs/analysis.md` says what each command does with a frame."""
+
+    field: bool = Field(
+        True, description="the network sees the endoscope's field, not the borders around it"
+    )
+    temporal: bool = Field(
+        True,
+        description="frames of a video are judged together: quality, smoothing, tracks and alarm "
+        "hold; false: each frame for itself",
+    )
+    look_ahead: bool = Field(
+        True,
+        description="recordings: smoothing and alarm hold know the frames that follow, so a lesion "
+        "is shown from its first frame on; live video cannot",
+    )
+
+
 class FieldSettings(Section):
-    """Of live video; `docs/quality.md` says more."""
+    """The endoscope's visible field; `docs/quality.md` says more."""
 
     every_s: float = Field(
         1.0, ge=0, le=60, description="between two looks for the endoscope's visible field, s"
@@ -23,7 +41,7 @@ class FieldSettings(Section):
 
 
 class QualitySettings(Section):
-    """Of live video; `docs/quality.md` says what the defaults rest on."""
+    """Whether a frame can be judged; `docs/quality.md` says what the defaults rest on."""
 
     hold_frames: int = Field(
         3, ge=1, le=1000, description="a condition must hold so long before it is reported"

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from qlumen.networks.precision import Precision
+from qlumen.networks.bundle import Precision
 from qlumen.realtime.config.base import Section
 
 
@@ -85,7 +85,7 @@ class PostprocessSettings(Section):
 
 
 class TemporalSettings(Section):
-    """Of live video; `docs/temporal.md` says what the defaults rest on."""
+    """Findings over time; `docs/temporal.md` says what the defaults rest on."""
 
     smoothing: float = Field(
         0.4, ge=0, lt=1, description="weight of the map 1/25 s before in the next one; 0: none"

@@ -11,9 +11,13 @@ import yaml
 from pydantic import ValidationError
 
 from qlumen.errors import ConfigError
-from qlumen.realtime.config.analysis import AnalysisSettings
 from qlumen.realtime.config.base import Section
-from qlumen.realtime.config.image import FieldSettings, PrivacySettings, QualitySettings
+from qlumen.realtime.config.image import (
+    AnalysisSettings,
+    FieldSettings,
+    PrivacySettings,
+    QualitySettings,
+)
 from qlumen.realtime.config.live import AlarmSettings, LiveSettings, WatchdogSettings
 from qlumen.realtime.config.network import (
     EngineSettings,

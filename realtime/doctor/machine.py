@@ -1,17 +1,21 @@
-"""Python, processor, memory, the system's real-time turn, graphics cards."""
+"""Python, its packages, processor, memory, the system's real-time turn, graphics cards."""
 
 import os
 import platform
+import shutil
 import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 import psutil
 
-from qlumen.realtime.doctor.checks import Check
 from qlumen.realtime.engines.presence import nvidia_gpus
-from qlumen.realtime.live.threads import raise_priority
 from qlumen.system.machine import cpu_model, cpuinfo
-from qlumen.system.threads import start
+from qlumen.system.requirements import needed_packages, optional_packages
+from qlumen.system.threads import raise_priority, start
 
+State = Literal["ok", "absent", "failed"]
 OLDEST_PYTHON = (3, 11)
 FEATURES = {
     "avx2": ("avx2",),
@@ -22,6 +26,27 @@ FEATURES = {
 }
 """Of the processor, by the flags of Linux: vnni speeds INT8, avx512_bf16 and amx bf16."""
 GIB = 1 << 30
+ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""Packages of one library: either will do."""
+PROGRAMS = {"ffmpeg": "SRT streams", "nvidia-smi": "finding NVIDIA GPUs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the doctor says of one thing.
+
+    Attributes:
+        name: the thing's name.
+        state: `ok`; `absent`: something optional that is not here; `failed`: without it qlumen
+            does not run.
+        detail: what was found.
+        command: what adds or mends it, or a sentence where no command does; empty where ok.
+    """
+
+    name: str
+    state: State
+    detail: str
+    command: str = ""
 
 
 def machine_checks() -> list[Check]:
@@ -36,6 +61,16 @@ def gpu_checks() -> list[Check]:
     ]
     none = Check("NVIDIA GPU", "absent", "no card, or no working driver", "install NVIDIA's driver")
     return [*(cards or [none]), *_openvino_devices()]
+
+
+def library_checks() -> list[Check]:
+    """Check the needed packages, those of the extras, and the programs."""
+    needed = [_package(name, "pip install qlumen", "failed") for name in needed_packages()]
+    extra = [
+        _package(name, f"pip install 'qlumen[{extra}]'", "absent")
+        for name, extra in optional_packages().items()
+    ]
+    return [*needed, *extra, *(_program(name, use) for name, use in PROGRAMS.items())]
 
 
 def cpu_flags(text: str) -> frozenset[str]:
@@ -63,12 +98,11 @@ def _features() -> list[Check]:
     flags = cpu_flags(cpuinfo())
     if not flags:
         return [Check("CPU features", "absent", "cannot be read on this system")]
-    return [_feature(name, names, flags) for name, names in FEATURES.items()]
-
-
-def _feature(name: str, names: tuple[str, ...], flags: frozenset[str]) -> Check:
-    found = [flag for flag in names if flag in flags]
-    return Check(name, "ok" if found else "absent", ", ".join(found) or "this CPU has none")
+    checks = []
+    for name, names in FEATURES.items():
+        found = ", ".join(flag for flag in names if flag in flags)
+        checks.append(Check(name, "ok" if found else "absent", found or "this CPU has none"))
+    return checks
 
 
 def _memory() -> Check:
@@ -79,7 +113,7 @@ def _memory() -> Check:
 
 
 def _realtime() -> Check:
-    """Asked for by a thread of its own, which takes it along when it ends."""
+    """Ask for the turn in a thread of its own, with whose end it ends, too."""
     granted: list[bool] = []
     start("priority", lambda: granted.append(raise_priority())).join()
     if granted[0]:
@@ -101,3 +135,21 @@ def _openvino_devices() -> list[Check]:
         for name, full_name in devices().items()
         if name != CPU
     ]
+
+
+def _package(name: str, command: str, otherwise: State) -> Check:
+    names = ONNXRUNTIMES if name in ONNXRUNTIMES else (name,)
+    for candidate in names:
+        try:
+            return Check(name, "ok", version(candidate))
+        except PackageNotFoundError:
+            continue
+    return Check(name, otherwise, "not installed", command)
+
+
+def _program(name: str, use: str) -> Check:
+    path = shutil.which(name)
+    if path:
+        return Check(name, "ok", f"{path}, for {use}")
+    command = "apt install ffmpeg" if name == "ffmpeg" else "install NVIDIA's driver"
+    return Check(name, "absent", f"not found; it is needed for {use}", command)

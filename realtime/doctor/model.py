@@ -7,9 +7,9 @@ from qlumen.kernels.jit import cache_dir
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.doctor.machine import Check
 from qlumen.realtime.engines.choose import best_engine, bundle_folder
-from qlumen.realtime.engines.presence import Presence, engines_here
+from qlumen.realtime.engines.presence import engines_here
 from qlumen.system.caches import cache_folder
 
 CACHES = ("openvino", "onnx", "tensorrt")
@@ -18,7 +18,10 @@ CACHES = ("openvino", "onnx", "tensorrt")
 def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
     """Of the bundle, and of the engines; the last one of these says which will run."""
     folder = bundle_folder(settings)
-    engines = [_engine(presence) for presence in engines_here()]
+    engines = [
+        Check(one.name, "ok" if one.usable else "absent", one.detail, one.command)
+        for one in engines_here()
+    ]
     try:
         bundle = read_bundle(folder)
     except BundleError as error:
@@ -30,9 +33,14 @@ def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
 
 
 def cache_checks() -> list[Check]:
-    """Whether what is compiled can be kept."""
+    """Check whether what is compiled can be kept."""
+    checks = []
     folders = {name: cache_folder(name) for name in CACHES} | {"kernels": _kernels()}
-    return [_cache(name, folder) for name, folder in folders.items()]
+    for name, folder in folders.items():
+        found = str(folder or "cannot be written: made again at each start")
+        command = "" if folder else "export QLUMEN_CACHE=FOLDER"
+        checks.append(Check(f"cache {name}", "ok" if folder else "absent", found, command))
+    return checks
 
 
 def _bundle(bundle: Bundle) -> list[Check]:
@@ -50,12 +58,6 @@ def _bundle(bundle: Bundle) -> list[Check]:
     ]
 
 
-def _engine(presence: Presence) -> Check:
-    return Check(
-        presence.name, "ok" if presence.usable else "absent", presence.detail, presence.command
-    )
-
-
 def _chosen(bundle: Bundle, settings: Settings) -> Check:
     wanted = settings.engine
     if wanted.name != "auto":
@@ -71,14 +73,3 @@ def _kernels() -> Path | None:
     except OSError:
         return None
     return folder
-
-
-def _cache(name: str, folder: Path | None) -> Check:
-    if folder is None:
-        return Check(
-            f"cache {name}",
-            "absent",
-            "cannot be written: made anew at each start",
-            "export QLUMEN_CACHE=FOLDER",
-        )
-    return Check(f"cache {name}", "ok", str(folder))

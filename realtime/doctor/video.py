@@ -8,7 +8,7 @@ from av.codec import codecs_available
 from av.codec.hwaccel import hwdevices_available
 
 from qlumen.errors import SinkError
-from qlumen.realtime.doctor.checks import Check
+from qlumen.realtime.doctor.machine import Check
 from qlumen.realtime.sinks.monitor import check_display
 
 V4L2 = Path("/sys/class/video4linux")
@@ -17,8 +17,9 @@ DECODERS = ("h264", "hevc", "mpeg2video", "mjpeg", "vp9", "av1")
 
 
 def video_checks() -> list[Check]:
-    """Each in a line."""
-    return [*_cameras(), _display(), _encoder(), _decoders(), _hardware(), _opencv()]
+    """Check each thing of the video's way."""
+    opencv = Check("OpenCV", "ok", cv2.__version__)
+    return [*_cameras(), _display(), _encoder(), _decoders(), _hardware(), opencv]
 
 
 def _cameras() -> list[Check]:
@@ -68,7 +69,3 @@ def _hardware() -> Check:
     known = hwdevices_available()
     detail = f"PyAV knows {', '.join(known)}: source.hardware" if known else "PyAV knows none"
     return Check("hardware decoding", "ok" if known else "absent", detail)
-
-
-def _opencv() -> Check:
-    return Check("OpenCV", "ok", cv2.__version__)

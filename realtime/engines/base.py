@@ -1,6 +1,10 @@
 """The port every engine implements: a compiled network of one static shape."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,7 @@ from numpy.typing import NDArray
 from qlumen.errors import EngineError
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start_pool
 
 Probability = NDArray[np.float32]
 
@@ -20,9 +25,10 @@ class Ticket(ABC):
     def result(self) -> Probability:
         """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy."""
 
-    @abstractmethod
     def discard(self) -> None:
         """Wait for the network and forget what it says."""
+        with suppress(EngineError):
+            self.result()
 
 
 class Engine(Closing, ABC):
@@ -84,3 +90,57 @@ class Engine(Closing, ABC):
                 f"engine input is {image.shape} {image.dtype}, {layout}; "
                 f"want {wanted} uint8, contiguous: resize the frame with Preprocessor"
             )
+
+
+class WorkerEngine(Engine):
+    """Runs `_compute` in `streams` threads.
+
+    Args:
+        streams: frames that are computed side by side.
+        requests: frames in flight, those that wait for a thread included.
+        prepare: called once in each thread.
+    """
+
+    def __init__(
+        self,
+        input_size: tuple[int, int],
+        output_size: tuple[int, int],
+        *,
+        streams: int,
+        requests: int,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self.input_size, self.output_size, self.requests = input_size, output_size, requests
+        self._free = Semaphore(requests)
+        self._closed = False
+        self._threads = start_pool("engine", streams, prepare)
+
+    def submit(self, image: Image) -> Ticket:
+        self.check_input(image)
+        if self._closed:
+            raise self.closed_error()
+        self._free.acquire()
+        return _Pending(self._threads.submit(self._compute, image), self._free)
+
+    def close(self) -> None:
+        self._closed = True
+        self._threads.shutdown(wait=True)
+
+    @abstractmethod
+    def _compute(self, image: Image) -> Probability:
+        """The map of a frame, an array of its own; called in several threads at once.
+
+        Raises:
+            EngineError: the library failed.
+        """
+
+
+class _Pending(Ticket):
+    def __init__(self, future: "Future[Probability]", free: Semaphore) -> None:
+        self._future, self._free = future, free
+
+    def result(self) -> Probability:
+        try:
+            return self._future.result()
+        finally:
+            self._free.release()

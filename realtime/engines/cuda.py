@@ -183,10 +183,6 @@ class _Pending(Ticket):
         finally:
             self._free.put(self._slot)
 
-    def discard(self) -> None:
-        with suppress(EngineError):
-            self.result()
-
 
 def _captured(
     run: Callable[[Tensor], Tensor], image: Tensor, stream: torch.cuda.Stream

@@ -16,13 +16,10 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from qlumen.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle
-from qlumen.networks.formats import NETWORK_KEY, PRECISION_KEY
-from qlumen.networks.identity import network_sha256
-from qlumen.networks.precision import Precision
+from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle, Precision
+from qlumen.networks.identity import NETWORK_KEY, PRECISION_KEY, network_sha256
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.engines.workers import WorkerEngine
+from qlumen.realtime.engines.base import Probability, WorkerEngine
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder
 

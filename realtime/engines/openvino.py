@@ -176,7 +176,3 @@ class _Pending(Ticket):
             raise EngineError(f"OpenVINO failed on a frame: {error}") from error
         finally:
             self._free.put(self._request)
-
-    def discard(self) -> None:
-        with suppress(EngineError):
-            self.result()

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import Bundle, file_sha256
+from qlumen.networks.bundle import Bundle, Precision, file_sha256
 from qlumen.networks.deploy import deployed_network, exported_program
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import network_sha256
-from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.cuda import CudaEngine, check_cuda

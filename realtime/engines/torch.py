@@ -8,13 +8,11 @@ import torch
 from torch import nn
 
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deployed_network
-from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines.base import Engine, Probability
+from qlumen.realtime.engines.base import Engine, Probability, WorkerEngine
 from qlumen.realtime.engines.cuda import compiled, open_cuda
-from qlumen.realtime.engines.workers import WorkerEngine
 from qlumen.realtime.pixels.arrays import Image
 
 
@@ -45,16 +43,9 @@ def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device != "cpu":
         return open_cuda(bundle, settings, device)
-    return TorchEngine(
-        bundle,
-        TorchOptions(
-            settings.precision,
-            settings.compile,
-            settings.threads,
-            settings.streams,
-            settings.requests,
-        ),
-    )
+    threads, streams, requests = settings.threads, settings.streams, settings.requests
+    options = TorchOptions(settings.precision, settings.compile, threads, streams, requests)
+    return TorchEngine(bundle, options)
 
 
 class TorchEngine(WorkerEngine):

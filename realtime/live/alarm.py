@@ -9,12 +9,12 @@ from functools import partial
 
 from qlumen.realtime.config.live import AlarmSettings
 from qlumen.realtime.frames import Track
-from qlumen.realtime.live.event_log import Note
+from qlumen.realtime.latency import NS_PER_S
+from qlumen.realtime.sinks.events import Note
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
 LIMIT_SECONDS = 10.0
-NS_PER_S = 1_000_000_000
 
 
 class AlarmCommand(Closing):

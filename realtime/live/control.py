@@ -5,9 +5,9 @@ from collections.abc import Callable
 from qlumen.errors import ConfigError
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import thresholds
+from qlumen.realtime.sinks.events import Note
 
 THRESHOLD_STEP = 0.05
 THRESHOLD_BOUNDS = (0.05, 0.99)

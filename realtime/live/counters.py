@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 from qlumen.realtime.frames import AiState, FrameResult
-from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.latency import NS_PER_MS, LatencyRecorder
 
 RAW_DELAY = "raw_delay"
 """From a frame complete in memory until it is handed to every sink, drawn."""
@@ -16,7 +16,6 @@ DISPLAY_LATE = "display_late"
 """Frames that were not shown: they gave way to newer ones before the display came to them."""
 MODEL_BUSY = "model_busy"
 """Frames that the model, busy or off, did not see. They are shown all the same."""
-NS_PER_MS = 1_000_000
 
 
 class LiveCounters:

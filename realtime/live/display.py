@@ -17,23 +17,20 @@ from qlumen.realtime.frames import (
     LiveState,
     Segmentation,
 )
-from qlumen.realtime.latency import LatencyRecorder, milliseconds
+from qlumen.realtime.latency import NS_PER_MS, LatencyRecorder, milliseconds
 from qlumen.realtime.live.alarm import Alarms
+from qlumen.realtime.live.annotator import Annotation, LatestAnnotations
 from qlumen.realtime.live.control import Control
-from qlumen.realtime.live.event_log import Note
-from qlumen.realtime.live.latest import Annotation, LatestAnnotations
-from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.tracking.findings import move_segmentation, segment_findings
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, mismatch
 from qlumen.system.closing import Closing
-from qlumen.system.threads import start_pool
-
-NS_PER_MS = 1_000_000
+from qlumen.system.threads import raise_priority, start_pool
 
 
 class Facts(Protocol):

@@ -5,15 +5,13 @@ has a thread and a queue.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import Full, Queue
 
 from rich.console import Console
 
 from qlumen.errors import SinkError
-from qlumen.realtime.sinks.events import EventsWriter
+from qlumen.realtime.sinks.events import EventsWriter, Note
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
@@ -29,8 +27,6 @@ MAX_WAITING = 1000
 LOOK_SECONDS = 0.01
 
 Event = tuple[str, dict[str, object]]
-Note = Callable[..., None]
-"""Writes an event: its kind, and its fields by name."""
 
 
 class EventLog(Closing):
@@ -44,7 +40,7 @@ class EventLog(Closing):
     def __init__(self, file: EventsWriter | None, console: Console) -> None:
         self.file, self._console = file, console
         self._to_terminal = _Post("terminal", self._print)
-        self._to_file = _Post("event log", partial(_write, file)) if file else None
+        self._to_file = _Post("event log", file.note) if file else None
         self._posts = [post for post in (self._to_file, self._to_terminal) if post]
 
     @property
@@ -67,21 +63,15 @@ class EventLog(Closing):
         for post in self._posts:
             post.close()
 
-    def _print(self, event: Event) -> None:
-        kind, fields = event
+    def _print(self, kind: str, /, **fields: object) -> None:
         text = ", ".join(f"{key} {value}" for key, value in fields.items())
         self._console.print(f"{kind}: {text}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _write(file: EventsWriter, event: Event) -> None:
-    kind, fields = event
-    file.note(kind, **fields)
 
 
 class _Post:
     """A queue, and a thread that handles what is in it until that fails."""
 
-    def __init__(self, name: str, handle: Callable[[Event], None]) -> None:
+    def __init__(self, name: str, handle: Note) -> None:
         self._handle = handle
         self._waiting: Queue[Event | None] = Queue(MAX_WAITING)
         self._works = True
@@ -105,8 +95,9 @@ class _Post:
             event = self._waiting.get()
             if event is None:
                 return
+            kind, fields = event
             try:
-                self._handle(event)
+                self._handle(kind, **fields)
             except (SinkError, OSError, ValueError, SystemExit):
                 self._works = False  # rich answers a closed terminal with SystemExit
             self._waiting.task_done()

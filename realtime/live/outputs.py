@@ -5,26 +5,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.frames import Recordable
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.event_log import EventLog, Note
-from qlumen.realtime.live.monitor_runner import MonitorRunner
+from qlumen.realtime.live.event_log import EventLog
 from qlumen.realtime.live.privacy_stage import PrivacyStage
-from qlumen.realtime.live.sink_runner import SinkRunner
-from qlumen.realtime.live.stage import Stage, ThreadedStage
-from qlumen.realtime.live.threads import MODEL_NICENESS, WRITER_NICENESS
+from qlumen.realtime.live.stage import MonitorRunner, SinkRunner, Stage, ThreadedStage
 from qlumen.realtime.sinks.base import Sink, Taken
+from qlumen.realtime.sinks.events import Note
+from qlumen.realtime.sinks.images import SnapshotOnRequest
+from qlumen.realtime.sinks.monitor import Monitor
+from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
-from qlumen.realtime.sinks.snapshots import SnapshotOnRequest
+from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
-
-if TYPE_CHECKING:
-    from qlumen.realtime.sinks.recorder import LiveRecorder
+from qlumen.system.threads import MODEL_NICENESS, WRITER_NICENESS
 
 TITLE = "qlumen - research tool, not a medical device"
 EVENT_LINES = 250
@@ -56,10 +55,8 @@ class LiveOutputs:
         yield from ((name, path) for name, path in named if path)
 
     def folders(self) -> Iterator[tuple[str, Path]]:
-        if self.snapshots:
-            yield "--snapshots", self.snapshots
-        if self.recordings:
-            yield "--recordings", self.recordings
+        named = (("--snapshots", self.snapshots), ("--recordings", self.recordings))
+        yield from ((name, path) for name, path in named if path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,10 @@ def open_sinks(
                     frames=frames))
         for name, path in files.items()
     ]  # fmt: skip
-    streams = [run(_stream(outputs.stream, info, settings))] if outputs.stream else []
+    streams = []
+    if outputs.stream:
+        opener = partial(Streamer, outputs.stream, info, **settings.stream.model_dump())
+        streams = [run(partial(SinkRunner, "stream", opener, frames=frames, reopens=True))]
     others = [run(_opened("snapshots", snapshot, frames))] if snapshot else []
     others += [run(_opened(ON_REQUEST, recorder, frames))] if recorder else []
     pictures = [*recorders, *streams, *others, *(run(each) for each in runners)]
@@ -172,7 +172,11 @@ def open_sinks(
         niceness = MODEL_NICENESS if runners else WRITER_NICENESS
         masks = [PrivacyStage(privacy, settings, pictures, latency, log, niceness=niceness)]
         stack.callback(masks[0].close, settings.live.sink_close_s)
-    monitor = _monitor(settings, latency, log, on_action, stack) if outputs.monitor else None
+    monitor = None
+    if outputs.monitor:
+        window = Monitor(TITLE, on_action=on_action, **settings.monitor.model_dump())
+        stack.callback(window.close)
+        monitor = MonitorRunner(window, latency, log)
     return LiveSinks(
         first=[*([monitor] if monitor else []), *(masks or pictures)],
         threaded=[*masks, *pictures, *([events] if events else [])],
@@ -192,9 +196,7 @@ def _opened(name: str, sink: Sink[Taken], frames: int) -> OpenRunner[Taken]:
     return partial(SinkRunner, name, lambda: sink, frames=frames)
 
 
-def _recorder_opener(info: SourceInfo, settings: Settings) -> "partial[LiveRecorder]":
-    from qlumen.realtime.sinks.recorder import LiveRecorder
-
+def _recorder_opener(info: SourceInfo, settings: Settings) -> partial[LiveRecorder]:
     chosen = settings.recorder
     return partial(
         LiveRecorder,
@@ -204,24 +206,3 @@ def _recorder_opener(info: SourceInfo, settings: Settings) -> "partial[LiveRecor
         threads=chosen.threads,
         fragment_s=chosen.fragment_s,
     )
-
-
-def _stream(url: str, info: SourceInfo, settings: Settings) -> OpenRunner:
-    from qlumen.realtime.sinks.streamer import Streamer
-
-    opener = partial(Streamer, url, info, **settings.stream.model_dump())
-    return partial(SinkRunner, "stream", opener, frames=settings.live.sink_frames, reopens=True)
-
-
-def _monitor(
-    settings: Settings,
-    latency: LatencyRecorder,
-    note: Note,
-    on_action: Callable[[Action], None],
-    stack: ExitStack,
-) -> MonitorRunner:
-    from qlumen.realtime.sinks.monitor import Monitor
-
-    monitor = Monitor(TITLE, on_action=on_action, **settings.monitor.model_dump())
-    stack.callback(monitor.close)
-    return MonitorRunner(monitor, latency, note)

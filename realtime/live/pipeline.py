@@ -22,22 +22,21 @@ from dataclasses import dataclass, replace
 from qlumen.errors import describe
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame, FrameResult, Recordable
+from qlumen.realtime.latency import NS_PER_S
+from qlumen.realtime.live.annotator import LatestAnnotations
 from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, LiveCounters
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.event_log import Note
-from qlumen.realtime.live.latest import LatestAnnotations
 from qlumen.realtime.live.stage import Stage
-from qlumen.realtime.live.threads import raise_priority
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sources.live_base import LiveSource, SignalLost
-from qlumen.system.threads import start
+from qlumen.realtime.sinks.events import Note
+from qlumen.realtime.sources.base import LiveSource, SignalLost
+from qlumen.system.threads import raise_priority, start
 
 DISPLAY_FRAMES = 8
 """Frames that may wait for the display: a third of a second at 25 frames/s."""
 LATE_FRAMES = 2.5
 """Frame times without a frame, from which a slow source is silent."""
 JOIN_SECONDS = 5.0
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from qlumen.realtime.endoscope.privacy import Privacy
 from qlumen.realtime.endoscope.quality import QualityJudge
 from qlumen.realtime.frames import Condition, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.stage import Stage, ThreadedStage
-from qlumen.realtime.live.threads import WRITER_NICENESS
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.sinks.events import Note
+from qlumen.system.threads import WRITER_NICENESS
 
 FRAMES = 8
 LOOK_SECONDS = 0.2

@@ -19,22 +19,21 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import Alarms
-from qlumen.realtime.live.annotator import Annotator
+from qlumen.realtime.live.annotator import Annotator, LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.counters import LiveCounters
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.event_log import EventLog
-from qlumen.realtime.live.latest import LatestAnnotations
 from qlumen.realtime.live.outputs import LiveOutputs, OpenRunner, open_sinks
 from qlumen.realtime.live.pipeline import LivePipeline
 from qlumen.realtime.live.status import StatusReader
 from qlumen.realtime.live.summary import LiveSummary, summarise
-from qlumen.realtime.live.threads import SWITCH_SECONDS
 from qlumen.realtime.live.watchdog import Watchdog
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sources.choose import open_live_source
 from qlumen.system.closing import Closing
+from qlumen.system.threads import SWITCH_SECONDS
 
 ASSUMED_SIZE = (1920, 1080)
 """To warm up for, where the source does not tell."""
@@ -100,7 +99,10 @@ class LiveSession(Closing):
             case _:
                 self._note("action", action=action.value)
         if action is Action.SNAPSHOT:
-            self._take_snapshot()
+            if self._sinks.snapshot is None:
+                self._note("snapshot_refused", reason="no folder; start with --snapshots DIR")
+            else:
+                self._sinks.snapshot.request()
         elif action is Action.RESTART_AI:
             self._watchdog.restart()
         elif action is Action.QUIT:
@@ -185,12 +187,6 @@ class LiveSession(Closing):
         )
         annotator.warm_up(self._frame_size)
         return annotator
-
-    def _take_snapshot(self) -> None:
-        if self._sinks.snapshot is None:
-            self._note("snapshot_refused", reason="no folder; start with --snapshots DIR")
-        else:
-            self._sinks.snapshot.request()
 
     def _pump(self) -> bool:
         """Serve window, reload and sinks; False when nothing is left that takes pictures."""

@@ -8,16 +8,19 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Generic
 
-from qlumen.errors import describe
+from qlumen.errors import QlumenError, SinkError, describe
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.event_log import Note
-from qlumen.realtime.live.threads import lower_priority
+from qlumen.realtime.live.counters import MONITOR_DELAY
 from qlumen.realtime.queues import DroppingQueue
-from qlumen.realtime.sinks.base import Taken
-from qlumen.system.threads import start
+from qlumen.realtime.sinks.base import Sink, Taken
+from qlumen.realtime.sinks.events import Note
+from qlumen.realtime.sinks.monitor import Monitor
+from qlumen.system.backoff import Backoff
+from qlumen.system.threads import WRITER_NICENESS, lower_priority, start
 
 WAKE_SECONDS = 0.1
 DRAIN_LOOK_SECONDS = 0.01
@@ -154,3 +157,94 @@ class ThreadedStage(Stage[Taken], ABC):
         else:
             self.written += 1
             self._latency.add(self.name, time.monotonic_ns() - started_ns)
+
+
+REOPEN = Backoff(first_s=1.0, most_s=30.0, jitter=0.2)
+
+
+class SinkRunner(ThreadedStage[Taken]):
+    """Opens the sink at once, and feeds it from `start` to `close`.
+
+    Args:
+        open_sink: makes the sink; raises a QlumenError if it cannot be written to.
+        reopens: whether a broken sink is opened again after a pause.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_sink: Callable[[], Sink[Taken]],
+        latency: LatencyRecorder,
+        note: Note,
+        *,
+        frames: int,
+        reopens: bool = False,
+        niceness: int = WRITER_NICENESS,
+    ) -> None:
+        super().__init__(name, frames, latency, note, niceness)
+        self.reopens = reopens
+        self._open = open_sink
+        self._sink: Sink[Taken] | None = open_sink()
+
+    def _handle(self, result: Taken) -> None:
+        assert self._sink is not None
+        self._sink.write(result)
+
+    def _detach(self, why: str, lost: int) -> None:
+        super()._detach(why, lost)
+        self._end()
+
+    def _reattach(self) -> bool:
+        """Try again until it works; False when there is nothing to try or no time left."""
+        failures = 1
+        while self.reopens and not self._closing.wait(REOPEN.pause_s(failures)):
+            try:
+                self._sink = self._open()
+            except QlumenError:
+                failures += 1
+                continue
+            self.attached = True
+            self._note("sink_attached", sink=self.name)
+            return True
+        return False
+
+    def _end(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        try:
+            sink.close()
+        except Exception as error:  # noqa: BLE001 - a broken sink must not stop the others
+            self.notes.append(str(error))
+        self.notes.extend(sink.notes)
+
+
+WAIT_SECONDS = 0.01
+"""For a picture, before the window's keys are looked at."""
+MONITOR = "monitor"
+
+
+class MonitorRunner(Stage):
+    """Runs the window. A picture that is not shown before the next one comes is left out, and
+    counted; so are all that come after the window was closed."""
+
+    def __init__(self, monitor: Monitor, latency: LatencyRecorder, note: Note) -> None:
+        super().__init__(MONITOR, 1, latency, note)
+        self._monitor = monitor
+
+    def turn(self) -> None:
+        """Show the newest picture, if there is one, and serve the window."""
+        result = self._queue.get(WAIT_SECONDS)
+        try:
+            if result is None:
+                self._monitor.idle()
+                return
+            self._monitor.write(result)
+        except SinkError as error:
+            self._detach(str(error), lost=int(result is not None))
+            return
+        self.written += 1
+        self._latency.add(MONITOR_DELAY, time.monotonic_ns() - result.frame.grabbed_ns)
+
+    def close(self) -> None:
+        self._monitor.close()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qlumen.realtime.frames import AiState
+from qlumen.realtime.latency import NS_PER_S
 from qlumen.realtime.live.counters import LiveCounters
 from qlumen.realtime.live.outputs import LiveSinks
 from qlumen.realtime.live.watchdog import ModelState, Watchdog
-from qlumen.realtime.sources.live_base import LiveSource
+from qlumen.realtime.sources.base import LiveSource
 
 STILL_SECONDS = 5.0
 """Without a picture handed out for so long, the session is not well."""
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

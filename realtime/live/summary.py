@@ -4,20 +4,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.latency import LatencyRecorder, LatencySummary
+from qlumen.realtime.latency import LatencyRecorder, LatencySummary, latency_table
 from qlumen.realtime.live.counters import ANNOTATION_AGE, RAW_DELAY
-from qlumen.realtime.live.monitor_runner import MONITOR
 from qlumen.realtime.live.pipeline import LiveOutcome
+from qlumen.realtime.live.stage import MONITOR
 from qlumen.realtime.live.status import LiveStatus
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSummary:
-    """Attributes:
+    """The account of a session that has ended.
+
+    Attributes:
     arrived: frames that the source delivered; shown: those handed to every sink.
     fresh: shown with findings of their own or of the frame before.
     no_signal: pictures shown while the source delivered nothing.
@@ -71,6 +72,8 @@ def summarise(
 ) -> LiveSummary:
     """Put together what there is to say of an ended session; `status` is its last one."""
     stages = latency.summary()
+    # A recording, a stream or a log that is not whole is an error; a closed window is none.
+    broken = ", ".join(name for name in status.detached if name != MONITOR)
     return LiveSummary(
         source=status.source,
         seconds=round(outcome.seconds, 3),
@@ -89,7 +92,7 @@ def summarise(
         missed_deadlines=status.missed_deadlines,
         ai_restarts=status.ai_restarts,
         cpu_seconds=round(outcome.cpu_seconds, 3),
-        error=outcome.error or _incomplete(status),
+        error=outcome.error or (f"lost on the way: {broken}" if broken else None),
         notes=list(status.notes),
         engine=dict(status.engine),
         bundle={
@@ -102,15 +105,14 @@ def summarise(
     )
 
 
-def _incomplete(status: LiveStatus) -> str | None:
-    """What to end with an error for: a recording, stream or log that is not whole."""
-    lost = [name for name in status.detached if name != MONITOR]
-    return f"lost on the way: {', '.join(lost)}" if lost else None
-
-
 def print_summary(summary: LiveSummary, console: Console) -> None:
     """The latency table, then one line each on frames, drops and notes."""
-    console.print(_table(summary))
+    rows = dict(summary.stages_ms)
+    if summary.raw_delay_ms:
+        rows["raw delay"] = summary.raw_delay_ms
+    if summary.annotation_age_ms:
+        rows["annotation age"] = summary.annotation_age_ms
+    console.print(latency_table(rows))
     rate = summary.shown / summary.seconds if summary.seconds else 0.0
     lines = [
         f"{summary.shown} of {summary.arrived} frames shown in {summary.seconds:.1f} s, "
@@ -121,18 +123,3 @@ def print_summary(summary: LiveSummary, console: Console) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _table(summary: LiveSummary) -> Table:
-    table = Table(title="latency, ms")
-    table.add_column("stage")
-    for column in ("p50", "p95", "p99", "max"):
-        table.add_column(column, justify="right")
-    rows = {**summary.stages_ms}
-    if summary.raw_delay_ms:
-        rows["raw delay"] = summary.raw_delay_ms
-    if summary.annotation_age_ms:
-        rows["annotation age"] = summary.annotation_age_ms
-    for name, row in rows.items():
-        table.add_row(name, *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99, row.max)))
-    return table

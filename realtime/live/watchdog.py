@@ -14,21 +14,16 @@ from functools import partial
 from qlumen.errors import EngineError, QlumenError, describe
 from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.event_log import Note
-from qlumen.realtime.live.latest import Annotation
-from qlumen.realtime.live.threads import MODEL_NICENESS, lower_priority
+from qlumen.realtime.latency import NS_PER_MS, NS_PER_S
+from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.queues import DroppingQueue
+from qlumen.realtime.sinks.events import Note
 from qlumen.system.backoff import Backoff
-from qlumen.system.threads import start
+from qlumen.system.threads import MODEL_NICENESS, lower_priority, start
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 LOOK_SECONDS = 0.05
 OPENING_SECONDS = 120.0
 """A first start compiles network and kernels: tens of seconds on a slow machine."""
-
-OpenAnnotator = Callable[[], Annotator]
 
 
 class ModelState(StrEnum):
@@ -50,7 +45,7 @@ class Watchdog:
 
     def __init__(
         self,
-        open_annotator: OpenAnnotator,
+        open_annotator: Callable[[], Annotator],
         inbox: DroppingQueue[Frame],
         publish: Callable[[Annotation], None],
         note: Note,
@@ -175,7 +170,7 @@ class _Worker:
 
     def __init__(
         self,
-        open_annotator: OpenAnnotator,
+        open_annotator: Callable[[], Annotator],
         inbox: DroppingQueue[Frame],
         publish: Callable[[Annotation], None],
         deadline_ms: float,
@@ -192,12 +187,8 @@ class _Worker:
         self.error: QlumenError | None = None
         self.engine: dict[str, object] = {}
         self.opened, self.ended = threading.Event(), threading.Event()
-        start(
-            "model",
-            self._work,
-            prepare=partial(lower_priority, MODEL_NICENESS),
-            on_error=self._fail,
-        )
+        niceness = partial(lower_priority, MODEL_NICENESS)
+        start("model", self._work, prepare=niceness, on_error=self._fail)
 
     def give_up(self) -> None:
         self._given_up = True
@@ -245,11 +236,8 @@ class _Worker:
             self._busy_since_ns = started_ns = time.monotonic_ns()
             annotation = annotator(frame)
             self._busy_since_ns = 0
-            self._count(time.monotonic_ns() - started_ns)
+            late = time.monotonic_ns() - started_ns > self._deadline_ns
+            self._missed_in_a_row = self._missed_in_a_row + 1 if late else 0
+            self.missed += late
             if not self._given_up:
                 self._publish(annotation)
-
-    def _count(self, took_ns: int) -> None:
-        late = took_ns > self._deadline_ns
-        self._missed_in_a_row = self._missed_in_a_row + 1 if late else 0
-        self.missed += late

@@ -50,23 +50,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
-    """A single figure of the runs, which has no interval."""
-
-    name: str
-    old: float
-    new: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Attributes:
-    changes: percentiles 50 and 99, or 90 of a short run, of every stage that both runs have.
-    differences: a line on each fact that is not the same in both.
+    """What two profiles have to say together.
+
+    Attributes:
+        changes: percentiles 50 and 99, or 90 of a short run, of every stage that both runs have.
+        totals: single figures before and now by name, which have no interval.
+        differences: a line on each fact that is not the same in both.
     """
 
     changes: list[Change]
-    totals: list[Total]
+    totals: dict[str, tuple[float, float]]
     differences: list[str]
 
 
@@ -94,9 +88,10 @@ def read_profile(path: Path) -> OldProfile:
         raise UsageError(f"--compare {path} is damaged ({error}); profile anew") from None
 
 
-def comparison(report: ProfileReport, old: OldProfile) -> Comparison:
+def compare_profiles(report: ProfileReport, old: OldProfile) -> Comparison:
+    """Set a profile beside an older one."""
     content = report.as_json()
-    totals = [Total(name, old.totals[name], value) for name, value in _totals(content).items()]
+    totals = {name: (old.totals[name], value) for name, value in _totals(content).items()}
     differences = [
         f"{name} was {old.facts.get(name)}, is {value}"
         for name, value in _facts(content).items()

@@ -168,9 +168,10 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     }
 
     def rate(kind: str) -> float:
-        times = Times()
-        runs[kind](times.on_frame)
-        return times.rate
+        at_ns: list[int] = []
+        runs[kind](lambda done: at_ns.append(time.monotonic_ns()))
+        # From the first finished frame to the last, without what it takes to begin and to end.
+        return (len(at_ns) - 1) * 1e9 / (at_ns[-1] - at_ns[0])
 
     end = time.monotonic() + seconds
     for kind in rates:
@@ -186,23 +187,6 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
         statistics.median(on), statistics.median(off), statistics.median(engine),
         ratio_interval(on, off).one_minus(), ratio_interval(off, engine), len(on),
     )  # fmt: skip
-
-
-class Times:
-    """Attributes:
-    rate: frames/s from the first finished frame to the last: what it takes to begin and to end
-        a run is not among it.
-    """
-
-    def __init__(self) -> None:
-        self._at_ns: list[int] = []
-
-    def on_frame(self, done: int) -> None:
-        self._at_ns.append(time.monotonic_ns())
-
-    @property
-    def rate(self) -> float:
-        return (len(self._at_ns) - 1) * 1e9 / (self._at_ns[-1] - self._at_ns[0])
 
 
 def run_engine(engine: Engine, frames: int, on_frame: Callable[[int], None]) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.latency import NS_PER_S
 from qlumen.realtime.sources.base import Source
-from qlumen.realtime.sources.looped import LoopedSource
-
-NS_PER_S = 1_000_000_000
+from qlumen.realtime.sources.playback import LoopedSource
 
 
 class Playing(Source):

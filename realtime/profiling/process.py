@@ -6,7 +6,7 @@ import resource
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,11 @@ def thread_uses(before: Reading, after: Reading) -> list[ThreadUse]:
         earlier = before.threads.get(number, Task(task.name, 0, 0))
         spent = Task(task.name, task.cpu_ns - earlier.cpu_ns, task.waited_ns - earlier.waited_ns)
         used.setdefault(task.name, []).append(spent)
-    uses = [_use(name, tasks, passed_ns) for name, tasks in used.items()]
+    uses = []
+    for name, tasks in used.items():
+        cpu_ns = sum(task.cpu_ns for task in tasks)
+        waited_s = sum(task.waited_ns for task in tasks) / 1e9
+        uses.append(ThreadUse(name, len(tasks), cpu_ns / 1e9, cpu_ns / passed_ns, waited_s))
     return sorted(uses, key=lambda use: -use.cpu_s)
 
 
@@ -148,12 +152,6 @@ class GcClock:
             self.collections += 1
             self.total_ns += took_ns
             self.longest_ns = max(self.longest_ns, took_ns)
-
-
-def _use(name: str, tasks: Sequence[Task], passed_ns: int) -> ThreadUse:
-    cpu_ns = sum(task.cpu_ns for task in tasks)
-    waited_ns = sum(task.waited_ns for task in tasks)
-    return ThreadUse(name, len(tasks), cpu_ns / 1e9, cpu_ns / passed_ns, waited_ns / 1e9)
 
 
 def _tasks() -> dict[int, Task]:

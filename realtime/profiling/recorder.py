@@ -198,7 +198,10 @@ class ProfileRecorder(LatencyRecorder):
         if frame < self._steady.start:
             self.warm_up.add(stage, end_ns - begin_ns)
         elif frame in self._steady:
-            self._account(stage).add(self._segment(frame), end_ns - begin_ns, cpu_ns)
+            segment = (frame - self._steady.start) * SEGMENTS // len(self._steady)
+            if stage not in self.accounts:
+                self.accounts[stage] = StageAccount()
+            self.accounts[stage].add(segment, end_ns - begin_ns, cpu_ns)
 
     def _respond(self, frame: int, begin_ns: int, end_ns: int, thread: int) -> None:
         took_ns = end_ns - begin_ns
@@ -219,11 +222,3 @@ class ProfileRecorder(LatencyRecorder):
             heapq.heappush(self._slowest, SlowFrame(took_ns, frame, collecting_ns, spans))
         if len(self._slowest) > SLOWEST:
             heapq.heappop(self._slowest)
-
-    def _account(self, stage: str) -> StageAccount:
-        account = self.accounts.get(stage)
-        return account or self.accounts.setdefault(stage, StageAccount())
-
-    def _segment(self, frame: int) -> int:
-        share = (frame - self._steady.start) * SEGMENTS // max(1, len(self._steady))
-        return min(SEGMENTS - 1, share)

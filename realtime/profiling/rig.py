@@ -22,8 +22,7 @@ from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.replay.allocator import keep_freed_memory
 from qlumen.realtime.replay.pipeline import Outcome, Pipeline, warm_up
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.null import NullSink
+from qlumen.realtime.sinks.base import NullSink, Sink
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.choose import SCENE, open_source
 from qlumen.system.closing import Closing
@@ -43,6 +42,8 @@ class DrawnSink(NullSink):
 class Rig(Closing):
     """Opens source and engine; every `run` goes on where the one before has left the source.
 
+    Frames are judged as live video is, without looking ahead: a profile asks how late one is.
+
     Attributes:
         name: of the source.
         start_up_s: by part, what it took to be ready for the first frame.
@@ -52,7 +53,9 @@ class Rig(Closing):
     """
 
     def __init__(self, location: str, settings: Settings, *, record: bool) -> None:
-        self._settings, self._record = settings, record
+        causal = settings.analysis.model_copy(update={"look_ahead": False})
+        self._settings = settings.model_copy(update={"analysis": causal})
+        self._record = record
         self.start_up_s: dict[str, float] = {}
         keep_freed_memory()
         self.bundle = read_bundle(bundle_folder(settings))
@@ -72,7 +75,9 @@ class Rig(Closing):
                 )
             stack.callback(self.segmenter.close)
             self._overlay = Overlay(**settings.overlay.model_dump())
-            self._timed("warm_up", self._warm_up)
+            analysis = FrameAnalysis(self.segmenter, settings, related=self.source.info.sequence)
+            with native_threads_named("opencv"):
+                self._timed("warm_up", lambda: warm_up(analysis, self._overlay, self.source.info))
             self._closing = stack.pop_all()
 
     def run(
@@ -118,12 +123,6 @@ class Rig(Closing):
         encoding = self._settings.recorder.model_dump(include={"crf", "preset", "threads"})
         path = self._folder / "recording.mp4"
         return [("recorder", Recorder(path, self.source.info, **encoding))]
-
-    def _warm_up(self) -> None:
-        info = self.source.info
-        analysis = FrameAnalysis(self.segmenter, self._settings, related=info.sequence)
-        with native_threads_named("opencv"):
-            warm_up(analysis, self._overlay, info)
 
     def _recorded_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table
 
 from qlumen.realtime.profiling.compare import Comparison
 from qlumen.realtime.profiling.recorder import RESPONSE, Segment, merged
 from qlumen.realtime.profiling.report import ProfileReport, is_work
-from qlumen.realtime.profiling.report import StageReport as Stage
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTOGRAM_BINS = 40
@@ -30,10 +29,7 @@ def print_report(report: ProfileReport, console: Console) -> None:
 def print_changes(compared: Comparison, console: Console) -> None:
     """Ratios of now over before, those that are clear marked."""
     title = "now over before; each 95% interval by itself, bootstrap over parts of both runs"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("stage", "of", "before", "now ms", "ratio", ""):
-        justify: JustifyMethod = "left" if column in ("stage", "") else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
+    table = _make_table(title, ("stage", "of", "before", "now ms", "ratio", ""))
     for change in compared.changes:
         verdict = ("slower" if change.ratio.value > 1 else "faster") if change.clear else ""
         table.add_row(
@@ -45,8 +41,8 @@ def print_changes(compared: Comparison, console: Console) -> None:
             verdict,
         )
     console.print(table)
-    for total in compared.totals:
-        line = f"{total.name}: {total.old:.4g} before, {total.new:.4g} now"
+    for name, (before, now) in compared.totals.items():
+        line = f"{name}: {before:.4g} before, {now:.4g} now"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in compared.differences:
         console.print(f"not the same: {line}", highlight=False, markup=False, soft_wrap=True)
@@ -106,13 +102,19 @@ def histogram_line(segments: Sequence[Segment]) -> str:
     return f"{low / US_PER_MS:.1f} |{bars}| {high / US_PER_MS:.1f} ms"
 
 
+def _make_table(title: str, columns: Iterable[str]) -> Table:
+    """Make an empty table: texts stand left, figures right."""
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        words = column in ("stage", "name", "")
+        table.add_column(column, justify="left" if words else "right", no_wrap=True)
+    return table
+
+
 def _warm_up(report: ProfileReport) -> Table:
     warm = report.warm_up
     title = f"warm-up, {warm.frames} frames, ms a frame"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for column in ("p50", "p90", "max"):
-        table.add_column(column, justify="right")
+    table = _make_table(title, ("stage", "p50", "p90", "max"))
     for name, stage in warm.stages_ms.items():
         figures = (_ms(value) for value in (stage.p50, stage.p90, stage.max))
         table.add_row(name.replace("_", " "), *figures, style=None if is_work(name) else "dim")
@@ -120,33 +122,24 @@ def _warm_up(report: ProfileReport) -> Table:
 
 
 def _stages(report: ProfileReport) -> Table:
-    table = Table(title="steady state, ms a frame", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for column in ("p50", "p90", "p95", "p99", "p99.9", "max", "cpu", "busy"):
-        table.add_column(column, justify="right")
+    columns = ("stage", "p50", "p90", "p95", "p99", "p99.9", "max", "cpu", "busy")
+    table = _make_table("steady state, ms a frame", columns)
     for name, stage in report.stages.items():
+        wall = stage.wall
+        figures = (wall.p50, wall.p90, wall.p95, wall.p99, wall.p99_9, wall.max)
+        shares = f"{stage.cpu_ms:.2f}", f"{stage.utilisation:.2f}"
         style = None if stage.work else "dim"
-        table.add_row(name.replace("_", " "), *_figures(stage), style=style)
+        table.add_row(name.replace("_", " "), *map(_ms, figures), *shares, style=style)
     return table
 
 
-def _figures(stage: Stage) -> Iterable[str]:
-    wall = stage.wall
-    for value in (wall.p50, wall.p90, wall.p95, wall.p99, wall.p99_9, wall.max):
-        yield _ms(value)
-    yield f"{stage.cpu_ms:.2f}"
-    yield f"{stage.utilisation:.2f}"
-
-
 def _ms(value: float) -> str:
-    """Four digits are enough: 0.12, 12.3, 123."""
+    """Write milliseconds in four digits, which are enough: 0.12, 12.3, 123."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _threads(report: ProfileReport) -> Table:
-    table = Table(title="threads, ms a frame", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("name", "threads", "cpu", "cores", "waited"):
-        table.add_column(column, justify="left" if column == "name" else "right")
+    table = _make_table("threads, ms a frame", ("name", "threads", "cpu", "cores", "waited"))
     for use in report.process.threads[:THREADS_SHOWN]:
         cpu_ms, waited_ms = (1000 * s / report.frames for s in (use.cpu_s, use.waited_s))
         figures = (f"{cpu_ms:.2f}", f"{use.cores:.2f}", f"{waited_ms:.2f}")

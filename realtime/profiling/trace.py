@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.errors import SinkError
+from qlumen.realtime.analysis.look_ahead import LOOK_AHEAD
 from qlumen.realtime.latency import END_TO_END, NS_PER_US, QUEUED
 from qlumen.realtime.profiling.recorder import MISSED, RESPONSE
 from qlumen.realtime.profiling.spans import Span, SpanLog
 
 PROCESS = 1
-IN_FLIGHT = ("inference", END_TO_END, RESPONSE)
+IN_FLIGHT = ("inference", LOOK_AHEAD, END_TO_END, RESPONSE)
 
 Event = dict[str, Any]
 
@@ -50,7 +51,14 @@ def events(log: SpanLog) -> Iterator[Event]:
 
 
 def _events(span: Span, begin_ns: int) -> Iterator[Event]:
-    begun = _common(span, span.stage, span.begin_ns - begin_ns)
+    begun: Event = {
+        "name": span.stage,
+        "cat": "work",
+        "pid": PROCESS,
+        "tid": span.thread,
+        "ts": (span.begin_ns - begin_ns) / NS_PER_US,
+        "args": {"frame": span.frame},
+    }
     if span.stage == MISSED:
         yield begun | {"ph": "i", "s": "p"}
     elif span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
@@ -59,17 +67,6 @@ def _events(span: Span, begin_ns: int) -> Iterator[Event]:
         yield begun | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}
     else:
         yield begun | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
-
-
-def _common(span: Span, name: str, at_ns: int) -> Event:
-    return {
-        "name": name,
-        "cat": "work",
-        "pid": PROCESS,
-        "tid": span.thread,
-        "ts": at_ns / NS_PER_US,
-        "args": {"frame": span.frame},
-    }
 
 
 def _named(kind: str, thread: int, name: str) -> Event:

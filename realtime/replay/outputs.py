@@ -1,6 +1,6 @@
 """What a replay writes: checked before work starts, opened as sinks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +22,13 @@ class Outputs:
     masks: Path | None = None
     json: Path | None = None
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        named = (("--output", self.video), ("--events", self.events), ("--json", self.json))
-        yield from ((name, path) for name, path in named if path)
-
-    def folders(self) -> Iterator[tuple[str, Path]]:
-        named = (("--snapshots", self.snapshots), ("--masks", self.masks))
-        yield from ((name, path) for name, path in named if path)
-
 
 def check_outputs(inputs: Sequence[Path], outputs: Outputs) -> None:
     """Raise UsageError for an output that cannot be written or would destroy an input."""
-    check_paths(inputs, list(outputs.files()), list(outputs.folders()))
+    files = (("--output", outputs.video), ("--events", outputs.events), ("--json", outputs.json))
+    folders = (("--snapshots", outputs.snapshots), ("--masks", outputs.masks))
+    named = ([(name, path) for name, path in kind if path] for kind in (files, folders))
+    check_paths(inputs, *named)
     if outputs.video and outputs.video.suffix.lower() not in VIDEO_SUFFIXES:
         raise UsageError(f"--output {outputs.video} will be an MP4; give it the ending .mp4")
 
@@ -58,11 +53,11 @@ def open_sinks(
 
         add("events", EventsWriter(outputs.events))
     if outputs.snapshots:
-        from qlumen.realtime.sinks.snapshots import Snapshots
+        from qlumen.realtime.sinks.images import Snapshots
 
         add("snapshots", Snapshots(outputs.snapshots, every=settings.snapshots.every))
     if outputs.masks:
-        from qlumen.realtime.sinks.masks import MaskWriter
+        from qlumen.realtime.sinks.images import MaskWriter
 
         add("masks", MaskWriter(outputs.masks))
     return sinks

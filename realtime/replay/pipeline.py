@@ -199,6 +199,7 @@ class Pipeline:
         frame, started = job.frame, job.started
         assert started is not None
         annotated = None
+        started.clock.since_ns = time.monotonic_ns()
         if self._draws:
             annotated = self._overlay.annotate(frame.pixels, judgement.segmentation)
             started.clock.lap("overlay")

@@ -19,7 +19,6 @@ from qlumen.realtime.replay.outputs import Outputs, check_outputs, open_sinks
 from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.choose import input_files, open_source
 from qlumen.system.exits import INTERRUPTED
 from qlumen.system.progress import progress_bar
@@ -52,36 +51,21 @@ def replay(
         with console.status("preparing the engine and the kernels"):
             warm_up(analysis, overlay, source.info)
         sinks = open_sinks(outputs, source.info, settings, stack)
-        expected = _expected(source, limit)
+        counts = [count for count in (source.info.frame_count, limit) if count is not None]
+        expected = min(counts, default=None)
         show = stack.enter_context(progress_bar("replay", expected, "frames", console))
+        queue_frames = settings.pipeline.queue_frames
         pipeline = Pipeline(
-            source,
-            analysis,
-            overlay,
-            sinks,
-            latency,
-            queue_frames=settings.pipeline.queue_frames,
-            on_frame=show,
+            source, analysis, overlay, sinks, latency, queue_frames=queue_frames, on_frame=show
         )
         with _stopped_by_signals(pipeline):
             outcome = pipeline.run(limit)
         summary = summarise(
-            source.info,
-            expected,
-            outcome,
-            latency,
-            drops=source.drops,
+            source, expected, outcome, latency,
+            engine=segmenter.engine, bundle=bundle, settings=settings,
             sink_notes=[note for _, sink in sinks for note in sink.notes],
-            engine=segmenter.engine.describe(),
-            bundle=bundle,
-            settings=settings,
-        )
+        )  # fmt: skip
     return summary.written_to(outputs.json) if outputs.json else summary
-
-
-def _expected(source: Source, limit: int | None) -> int | None:
-    counts = [count for count in (source.info.frame_count, limit) if count is not None]
-    return min(counts, default=None)
 
 
 @contextmanager

@@ -1,19 +1,19 @@
 """The account of a finished replay: as JSON for machines, as a table for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from qlumen.errors import SinkError
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.latency import END_TO_END, LatencyRecorder, LatencySummary
+from qlumen.realtime.engines.base import Engine
+from qlumen.realtime.latency import END_TO_END, LatencyRecorder, LatencySummary, latency_table
 from qlumen.realtime.replay.pipeline import Outcome
-from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.base import Source
 from qlumen.system.files import write_json
 
 
@@ -51,22 +51,21 @@ class ReplaySummary:
 
 
 def summarise(
-    info: SourceInfo,
+    source: Source,
     frames_expected: int | None,
     outcome: Outcome,
     latency: LatencyRecorder,
     *,
-    drops: Mapping[str, int],
-    sink_notes: Sequence[str],
-    engine: dict[str, Any],
+    engine: Engine,
     bundle: Bundle,
     settings: Settings,
+    sink_notes: Sequence[str] = (),
 ) -> ReplaySummary:
     """Put together what the parts of a finished replay say of it."""
     stages = latency.summary()
     end_to_end = stages.pop(END_TO_END, None)
     return ReplaySummary(
-        source=info.name,
+        source=source.info.name,
         frames=outcome.frames,
         frames_expected=frames_expected,
         seconds=round(outcome.seconds, 3),
@@ -75,9 +74,9 @@ def summarise(
         error=str(outcome.error) if outcome.error else None,
         stages_ms=stages,
         end_to_end_ms=end_to_end,
-        drops=dict(drops),
-        notes=[*info.notes, *sink_notes],
-        engine=engine,
+        drops=dict(source.drops),
+        notes=[*source.info.notes, *sink_notes],
+        engine=engine.describe(),
         bundle={
             "name": bundle.manifest.name,
             "version": bundle.manifest.version,
@@ -89,7 +88,8 @@ def summarise(
 
 def print_summary(summary: ReplaySummary, console: Console) -> None:
     """The latency table, then one line each on frames, drops and notes."""
-    console.print(_latency_table(summary))
+    end = {"end to end": summary.end_to_end_ms} if summary.end_to_end_ms else {}
+    console.print(latency_table(summary.stages_ms | end))
     console.print(
         f"{summary.frames} frames in {summary.seconds:.1f} s, {summary.fps:.1f} frames/s; "
         f"bundle {summary.bundle['name']} {summary.bundle['sha256'][:12]}, "
@@ -101,19 +101,3 @@ def print_summary(summary: ReplaySummary, console: Console) -> None:
         console.print(f"dropped: {count} by {cause}", highlight=False, markup=False, soft_wrap=True)
     for note in summary.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _latency_table(summary: ReplaySummary) -> Table:
-    table = Table(title="latency, ms")
-    table.add_column("stage")
-    for column in ("p50", "p95", "p99", "max"):
-        table.add_column(column, justify="right")
-    for name, row in _rows(summary):
-        table.add_row(name, *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99, row.max)))
-    return table
-
-
-def _rows(summary: ReplaySummary) -> Iterable[tuple[str, LatencySummary]]:
-    yield from summary.stages_ms.items()
-    if summary.end_to_end_ms:
-        yield "end to end", summary.end_to_end_ms

@@ -10,15 +10,25 @@ from typing import Any
 from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config.outputs import ReportSettings
 from qlumen.realtime.frames import Condition
-from qlumen.realtime.report.card import sections
-from qlumen.realtime.report.conditions import LOOKS
-from qlumen.realtime.report.facts import ConditionRow, Facts, LatencyRow, Row, Span
+from qlumen.realtime.report.facts import (
+    LOOKS,
+    ConditionRow,
+    Facts,
+    LatencyRow,
+    Row,
+    Section,
+    Span,
+    clock,
+    percent,
+    size_on_disk,
+)
 from qlumen.realtime.report.lesions import mean_step_s, most_seen, track_facts
-from qlumen.realtime.report.times import clock, percent, size_on_disk
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.records import MANIFEST
 from qlumen.realtime.review.review import Review
 
+CARD_SECTIONS = ("Scores", "Limits", "Terms of the data")
+"""The parts of a model card that belong in a report."""
 MAX_NOTES = 8
 MAX_POINTS = 600
 """Of a curve over the whole recording."""
@@ -50,7 +60,8 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
     settings = chosen or review.settings.report
     shown = most_seen(findings, settings.max_tracks)
     step_s = mean_step_s(review)
-    manifest = review.manifest
+    manifest, frames = review.manifest, review.frames
+    whole = Span(frames[0].time_s, frames[-1].time_s + step_s)
     return Facts(
         title="Colonoscopy recording: what was found",
         recording=manifest.source.name,
@@ -58,9 +69,9 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         persons=(),
         headline=tuple(_headline(review, findings)),
-        procedure=tuple(_procedure(review)),
+        procedure=tuple(_procedure(review, whole)),
         warnings=tuple(_warnings(manifest.summary)),
-        span=_span(review, step_s),
+        span=whole if manifest.source.sequence else None,
         tracks=tuple(track_facts(review, one, step_s) for one in shown),
         omitted=len(findings.tracks) - len(shown),
         brief=findings.brief,
@@ -70,7 +81,7 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
         latency=tuple(_latency(manifest.summary)),
         latency_note=_latency_note(review),
         model=tuple(_model(review, findings)),
-        card=sections(manifest.model.card),
+        card=_sections(manifest.model.card),
         hashes=tuple(_hashes(review)),
         limits=LIMITS,
     )
@@ -87,7 +98,7 @@ def _headline(review: Review, findings: Findings) -> Iterator[Row]:
     yield percent(clear / total), "can be judged"
 
 
-def _procedure(review: Review) -> Iterator[Row]:
+def _procedure(review: Review, whole: Span) -> Iterator[Row]:
     source, frames = review.manifest.source, review.frames
     sizes = Counter(record.size for record in frames)
     (width, height), _ = sizes.most_common(1)[0]
@@ -96,7 +107,7 @@ def _procedure(review: Review) -> Iterator[Row]:
     if source.bytes is not None:
         yield "Size on disk", size_on_disk(source.bytes)
     if source.sequence:
-        yield "Duration", clock(_length_s(review))
+        yield "Duration", clock(whole.end_s - whole.start_s)
     yield ("Frames" if source.sequence else "Images"), f"{len(frames):,}"
     yield "Picture", f"{width} x {height} px{others}"
     if source.sequence and source.fps:
@@ -114,16 +125,6 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{note[:1].upper()}{note[1:]}."
     if len(notes) > MAX_NOTES:
         yield f"{len(notes) - MAX_NOTES} more notes are in the review."
-
-
-def _length_s(review: Review) -> float:
-    return review.frames[-1].time_s - review.frames[0].time_s + mean_step_s(review)
-
-
-def _span(review: Review, step_s: float) -> Span | None:
-    if not review.manifest.source.sequence:
-        return None
-    return Span(review.frames[0].time_s, review.frames[-1].time_s + step_s)
 
 
 def _best_scores(review: Review, findings: Findings) -> Iterator[tuple[float, float]]:
@@ -187,3 +188,28 @@ def _hashes(review: Review) -> Iterator[Row]:
     yield "Model bundle", review.manifest.model.sha256
     yield "Configuration", review.manifest.config_sha256
     yield "Review", file_sha256(review.folder / MANIFEST)
+
+
+def _sections(card: str) -> tuple[Section, ...]:
+    """Read those named in `CARD_SECTIONS`, of Markdown with `##` headings and pipe tables."""
+    parts = (part.partition("\n") for part in ("\n" + card).split("\n## ")[1:])
+    return tuple(
+        _section(title.strip(), body) for title, _, body in parts if title in CARD_SECTIONS
+    )
+
+
+def _section(title: str, body: str) -> Section:
+    blocks = [block.strip() for block in body.split("\n\n") if block.strip()]
+    # On one line, without the marks of code and emphasis.
+    text = [
+        " ".join(block.replace("`", "").replace("**", "").split())
+        for block in blocks
+        if not block.startswith("|")
+    ]
+    rows = [_cells(line) for b in blocks if b.startswith("|") for line in b.splitlines()]
+    whole = [row for row in rows if not all(set(cell) <= set("-: ") for cell in row)]
+    return Section(title, tuple(text), tuple(row for row in whole if len(row) == len(whole[0])))
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))

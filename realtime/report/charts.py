@@ -1,16 +1,20 @@
-"""The report's drawings as plain shapes, for SVG and PDF alike. Lengths are points, y down."""
+"""The report's drawings, of reportlab's shapes, for SVG and PDF alike. Lengths are points, y up."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from qlumen.realtime.frames import Condition
-from qlumen.realtime.report.conditions import LOOKS
-from qlumen.realtime.report.facts import Facts, Span, TrackFacts
-from qlumen.realtime.report.times import clock
+from reportlab.graphics.shapes import Circle, Drawing, PolyLine, Rect, Shape, String
+from reportlab.lib.colors import Color, HexColor, white
 
-INK, MUTED, GRID, PAPER = "#1b2530", "#5b6772", "#dde3e8", "#f3f6f8"
-ACCENT, ACCENT_LIGHT = "#0072b2", "#a9cfe6"
+from qlumen.realtime.frames import Condition
+from qlumen.realtime.report.facts import LOOKS, Facts, Span, TrackFacts, clock
+
+INK, MUTED = HexColor("#1b2530"), HexColor("#5b6772")
+GRID, PAPER = HexColor("#dde3e8"), HexColor("#f3f6f8")
+ACCENT, ACCENT_LIGHT = HexColor("#0072b2"), HexColor("#a9cfe6")
+REGULAR = "SourceSansPro-Regular"
+"""The font that PDF has; a page takes its own."""
 LABEL_WIDTH = 52.0
 ROW_HEIGHT, BAR_HEIGHT = 15.0, 9.0
 AXIS_HEIGHT = 18.0
@@ -21,124 +25,80 @@ TICK_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 72
 
 
 @dataclass(frozen=True, slots=True)
-class Rect:
-    x: float
-    y: float
-    w: float
-    h: float
-    fill: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    points: tuple[tuple[float, float], ...]
-    stroke: str
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    x: float
-    y: float
-    r: float
-    fill: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """`anchor` is `start`, `middle` or `end`; y is the base line."""
-
-    x: float
-    y: float
-    text: str
-    size: float
-    fill: str
-    anchor: str = "start"
-
-
-Shape = Rect | Line | Dot | Text
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """`label` says in words what is seen."""
-
-    width: float
-    height: float
-    label: str
-    shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """From seconds to x."""
+class _Plot:
+    """The area of a chart: x0 to x1 is its span of time, y0 to y1 a level of 0 to 1."""
 
     span: Span
     x0: float
     x1: float
+    y0: float
+    y1: float
 
     def x(self, time_s: float) -> float:
         length = self.span.end_s - self.span.start_s
         return self.x0 + (self.x1 - self.x0) * (time_s - self.span.start_s) / length
 
-    def bar(self, span: Span, y: float, height: float, fill: str) -> Rect:
+    def y(self, level: float) -> float:
+        return self.y0 + level * (self.y1 - self.y0)
+
+    def bar(self, span: Span, y: float, fill: Color) -> Rect:
         left, right = self.x(span.start_s), self.x(span.end_s)
-        return Rect(left, y, max(LEAST_BAR, right - left), height, fill)
+        return fill_rect(left, y, max(LEAST_BAR, right - left), BAR_HEIGHT, fill)
+
+    def curve(self, values: Sequence[tuple[float, float]], stroke: Color, width: float) -> Shape:
+        points = [(self.x(time_s), self.y(score)) for time_s, score in values]
+        return _dot(*points[0], width, stroke) if len(points) == 1 else _line(points, stroke, width)
 
 
 def timeline(facts: Facts, width: float) -> Drawing | None:
-    """A row a lesion, a row for the pictures' condition, and the time. None for stills."""
+    """Draw a row a lesion, a row for the pictures' condition, and the time. None for stills."""
     if facts.span is None:
         return None
-    scale = _Scale(facts.span, LABEL_WIDTH, width - 6)
-    rows = len(facts.tracks) + 1
-    bottom = rows * ROW_HEIGHT
-    shapes = [*_axis(scale, 0, bottom), *_track_bars(facts.tracks, scale)]
-    shapes += _condition_bar(facts, scale, (rows - 1) * ROW_HEIGHT)
-    label = f"Timeline of {clock(facts.span.end_s - facts.span.start_s)}: {len(facts.tracks)} rows"
-    return Drawing(width, bottom + AXIS_HEIGHT, label, tuple(shapes))
+    height = (len(facts.tracks) + 1) * ROW_HEIGHT + AXIS_HEIGHT
+    plot = _Plot(facts.span, LABEL_WIDTH, width - 6, AXIS_HEIGHT, height)
+    y = height + (ROW_HEIGHT - BAR_HEIGHT) / 2
+    shapes = [*_axis(plot)]
+    for track in facts.tracks:
+        y -= ROW_HEIGHT
+        shapes += _track_bars(track, plot, y)
+    y -= ROW_HEIGHT
+    shapes.append(_text(0, y + 1.5, "Picture", SMALL, MUTED))
+    ordered = sorted(facts.conditions, key=lambda one: one[0] is not Condition.CLEAR)
+    shapes += [plot.bar(span, y, HexColor(LOOKS[kind].on_paper)) for kind, span in ordered]
+    return Drawing(width, height, *shapes)
 
 
 def score_chart(facts: Facts, width: float, height: float = 88.0) -> Drawing | None:
-    """The highest score of each moment in grey, those of the lesions on it. None for stills."""
+    """Draw the highest score of each moment in grey, those of the lesions on it. None for
+    stills."""
     if facts.span is None:
         return None
-    scale = _Scale(facts.span, LABEL_WIDTH, width - 6)
-    top, bottom = 5.0, height - AXIS_HEIGHT
-    shapes = [*_axis(scale, top, bottom), *_levels(scale, top, bottom)]
+    plot = _Plot(facts.span, LABEL_WIDTH, width - 6, AXIS_HEIGHT, height - 5)
+    shapes = [*_axis(plot), *_levels(plot)]
     for found, group in groupby(facts.best_scores, key=lambda one: one[1] > 0):
         if found:
-            shapes.append(_curve(list(group), scale, top, bottom, MUTED, 0.7))
+            shapes.append(plot.curve(list(group), MUTED, 0.7))
     for track in facts.tracks:
-        shapes += _curves(track, scale, top, bottom, 1.5)
-    return Drawing(width, height, "Score of the findings over time", tuple(shapes))
+        shapes += _curves(track, plot, 1.5)
+    return Drawing(width, height, *shapes)
 
 
 def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing | None:
-    """A lesion's score from its first to its last frame. None with one frame."""
+    """Draw a lesion's score from its first to its last frame. None with one frame."""
     if len(track.scores) < 2:
         return None
     span = Span(track.scores[0][0], track.scores[-1][0])
-    scale = _Scale(span, 22, width - 4)
-    top, bottom = 4.0, height - 12
+    plot = _Plot(span, 22, width - 4, 12, height - 4)
     at_best = dict(track.scores)[track.best_s]
-    shapes: list[Shape] = [*_levels(scale, top, bottom)]
-    shapes += _curves(track, scale, top, bottom, 1.2)
-    shapes.append(Dot(scale.x(track.best_s), _y(at_best, top, bottom), 2.4, INK))
-    shapes.append(Text(scale.x0, height - 2, clock(span.start_s), TINY, MUTED))
-    shapes.append(Text(scale.x1, height - 2, clock(span.end_s), TINY, MUTED, "end"))
-    return Drawing(width, height, f"Score of lesion {track.number} over time", tuple(shapes))
-
-
-def _axis(scale: _Scale, top: float, bottom: float) -> Iterator[Shape]:
-    for time_s in ticks(scale.span):
-        x = scale.x(time_s)
-        yield Line(((x, top), (x, bottom + 3)), GRID, 0.6)
-        yield Text(x, bottom + 12, clock(time_s), TINY, MUTED, "middle")
+    shapes = [*_levels(plot), *_curves(track, plot, 1.2)]
+    shapes.append(_dot(plot.x(track.best_s), plot.y(at_best), 2.4, INK))
+    shapes.append(_text(plot.x0, 2, clock(span.start_s), TINY, MUTED))
+    shapes.append(_text(plot.x1, 2, clock(span.end_s), TINY, MUTED, "end"))
+    return Drawing(width, height, *shapes)
 
 
 def ticks(span: Span) -> list[float]:
-    """Round times within `span`, `MAX_TICKS` at most."""
+    """Choose round times within `span`, `MAX_TICKS` at most."""
     length = span.end_s - span.start_s
     fitting = (step for step in TICK_STEPS_S if length / step < MAX_TICKS)
     step = next(fitting, length / (MAX_TICKS - 1))
@@ -147,56 +107,53 @@ def ticks(span: Span) -> list[float]:
     return [(first + i) * step for i in range(count)]
 
 
-def _track_bars(tracks: Sequence[TrackFacts], scale: _Scale) -> Iterator[Shape]:
-    for row, track in enumerate(tracks):
-        y = row * ROW_HEIGHT + (ROW_HEIGHT - BAR_HEIGHT) / 2
-        yield Text(0, y + BAR_HEIGHT - 1.5, track.title, SMALL, INK)
-        whole = Span(track.spans[0].start_s, track.spans[-1].end_s)
-        yield scale.bar(whole, y, BAR_HEIGHT, ACCENT_LIGHT)
-        for span in track.spans:
-            yield scale.bar(span, y, BAR_HEIGHT, ACCENT)
-        x, middle = scale.x(track.best_s), y + BAR_HEIGHT / 2
-        yield Dot(x, middle, 3.0, INK)  # a rim, for where the bar ends under the dot
-        yield Dot(x, middle, 2.2, "#ffffff")
+def fill_rect(x: float, y: float, width: float, height: float, fill: Color) -> Rect:
+    """Make a rectangle without an edge."""
+    return Rect(x, y, width, height, fillColor=fill, strokeColor=None)
 
 
-def _condition_bar(facts: Facts, scale: _Scale, top: float) -> Iterator[Shape]:
-    y = top + (ROW_HEIGHT - BAR_HEIGHT) / 2
-    yield Text(0, y + BAR_HEIGHT - 1.5, "Picture", SMALL, MUTED)
-    ordered = sorted(facts.conditions, key=lambda one: one[0] is not Condition.CLEAR)
-    for condition, span in ordered:
-        yield scale.bar(span, y, BAR_HEIGHT, LOOKS[condition].on_paper)
+def _axis(plot: _Plot) -> Iterator[Shape]:
+    for time_s in ticks(plot.span):
+        x = plot.x(time_s)
+        yield _line([(x, plot.y1), (x, plot.y0 - 3)], GRID, 0.6)
+        yield _text(x, plot.y0 - 12, clock(time_s), TINY, MUTED, "middle")
 
 
-def _levels(scale: _Scale, top: float, bottom: float) -> Iterator[Shape]:
+def _track_bars(track: TrackFacts, plot: _Plot, y: float) -> Iterator[Shape]:
+    yield _text(0, y + 1.5, track.title, SMALL, INK)
+    yield plot.bar(Span(track.spans[0].start_s, track.spans[-1].end_s), y, ACCENT_LIGHT)
+    for span in track.spans:
+        yield plot.bar(span, y, ACCENT)
+    x, middle = plot.x(track.best_s), y + BAR_HEIGHT / 2
+    yield _dot(x, middle, 3.0, INK)  # a rim, for where the bar ends under the dot
+    yield _dot(x, middle, 2.2, white)
+
+
+def _levels(plot: _Plot) -> Iterator[Shape]:
     for level in (0.0, 0.5, 1.0):
-        y = _y(level, top, bottom)
-        yield Line(((scale.x0, y), (scale.x1, y)), GRID, 0.6)
-        yield Text(scale.x0 - 4, y + 2.4, f"{level:g}", TINY, MUTED, "end")
+        y = plot.y(level)
+        yield _line([(plot.x0, y), (plot.x1, y)], GRID, 0.6)
+        yield _text(plot.x0 - 4, y - 2.4, f"{level:g}", TINY, MUTED, "end")
 
 
-def _curves(
-    track: TrackFacts, scale: _Scale, top: float, bottom: float, width: float
-) -> Iterator[Shape]:
-    """A curve for each span: where the lesion was not found there is no score to draw."""
+def _curves(track: TrackFacts, plot: _Plot, width: float) -> Iterator[Shape]:
+    """Draw a curve for each span: where the lesion was not found there is no score to draw."""
     for span in track.spans:
         part = [one for one in track.scores if span.start_s <= one[0] < span.end_s]
-        yield _curve(part, scale, top, bottom, ACCENT, width)
+        yield plot.curve(part, ACCENT, width)
 
 
-def _curve(
-    values: Sequence[tuple[float, float]],
-    scale: _Scale,
-    top: float,
-    bottom: float,
-    stroke: str,
-    width: float,
-) -> Shape:
-    points = tuple((scale.x(t), _y(score, top, bottom)) for t, score in values)
-    if len(points) == 1:
-        return Dot(*points[0], width, stroke)
-    return Line(points, stroke, width)
+def _line(points: Sequence[tuple[float, float]], stroke: Color, width: float) -> PolyLine:
+    line = PolyLine([*points], strokeColor=stroke, strokeWidth=width)
+    line.strokeLineJoin = line.strokeLineCap = 1
+    return line
 
 
-def _y(level: float, top: float, bottom: float) -> float:
-    return bottom - level * (bottom - top)
+def _dot(x: float, y: float, radius: float, fill: Color) -> Circle:
+    return Circle(x, y, radius, fillColor=fill, strokeColor=None)
+
+
+def _text(x: float, y: float, text: str, size: float, fill: Color, anchor: str = "start") -> String:
+    """Make a text on the base line `y`; `anchor` is `start`, `middle` or `end`."""
+    font = {"fontName": REGULAR, "fontSize": size, "fillColor": fill}
+    return String(x, y, text, textAnchor=anchor, **font)

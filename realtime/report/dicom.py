@@ -5,7 +5,6 @@ Written by highdicom after the standard's Secondary Capture Image IOD and Segmen
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,10 +13,11 @@ import numpy as np
 from qlumen.errors import MissingExtraError, SinkError
 from qlumen.realtime.frames import Finding, FrameResult
 from qlumen.realtime.pixels.arrays import Image
-from qlumen.realtime.report.coco import mask_of
 from qlumen.realtime.report.facts import RESEARCH
-from qlumen.realtime.review.records import Manifest, StoredFrame
+from qlumen.realtime.review.records import StoredFrame
+from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.tracking.findings import fill_findings
 from qlumen.system.files import replacing
 
 try:
@@ -38,15 +38,6 @@ LABEL_CHARACTERS = 64
 """Of DICOM's value representation LO."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shot:
-    """A frame to store: its picture as it was grabbed, and its lesions by number."""
-
-    record: StoredFrame
-    image: Image
-    lesions: Sequence[tuple[int, Finding]]
-
-
 class DicomFolder(Sink):
     """Stores the best frames of lesions among the results of a whole recording.
 
@@ -54,8 +45,8 @@ class DicomFolder(Sink):
 
     Args:
         folder: created unless it exists; its parent must.
-        manifest: of the review: what made the masks.
-        frames, best: of the review, and the lesions to store, by place among the frames.
+        review: what made the masks, and its frames.
+        best: the lesions to store, by place among the frames.
         patient: name to be written, empty for nobody.
 
     Raises:
@@ -65,13 +56,13 @@ class DicomFolder(Sink):
     def __init__(
         self,
         folder: Path,
-        manifest: Manifest,
-        frames: Sequence[StoredFrame],
+        review: Review,
         best: Mapping[int, Sequence[tuple[int, Finding]]],
         patient: str = "",
     ) -> None:
-        self._folder, self._manifest, self._patient = folder, manifest, patient
-        self._frames, self._best, self._place = frames, best, -1
+        self._folder, self._patient = folder, patient
+        self._manifest, self._frames = review.manifest, review.frames
+        self._best, self._place = best, -1
         self._study, self._images, self._masks = (highdicom.UID() for _ in range(3))
         self._stored = 0
         try:
@@ -82,22 +73,20 @@ class DicomFolder(Sink):
     def write(self, result: FrameResult) -> None:
         self._place += 1
         if lesions := self._best.get(self._place):
-            self._store(Shot(self._frames[self._place], result.frame.image, lesions))
+            record = self._frames[self._place]
+            self._stored += 1
+            image = self._image(record, result.frame.image)
+            masks = self._segmentation(image, record.size, lesions)
+            for dataset, kind in ((image, "image"), (masks, "masks")):
+                with replacing(self._folder / f"frame_{record.index:06d}_{kind}.dcm") as part:
+                    dataset.save_as(part)
 
     def close(self) -> None:
         pass
 
-    def _store(self, shot: Shot) -> None:
-        """A frame and its lesions' masks, a segment each."""
-        self._stored += 1
-        image = self._image(shot)
-        name = f"frame_{shot.record.index:06d}"
-        self._save(image, f"{name}_image.dcm")
-        self._save(self._segmentation(image, shot), f"{name}_masks.dcm")
-
-    def _image(self, shot: Shot) -> highdicom.sc.SCImage:
+    def _image(self, record: StoredFrame, pixels: Image) -> highdicom.sc.SCImage:
         image = highdicom.sc.SCImage(
-            pixel_array=cv2.cvtColor(shot.image, cv2.COLOR_BGR2RGB),
+            pixel_array=cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB),
             photometric_interpretation="RGB",
             bits_allocated=8,
             coordinate_system="PATIENT",
@@ -113,21 +102,25 @@ class DicomFolder(Sink):
         # An endoscope's picture has none; the attribute has to be there, and may be empty.
         image.PatientOrientation = None
         image.ImageComments = (
-            f"{self._manifest.source.name}, frame {shot.record.index} at "
-            f"{shot.record.time_s:.3f} s. {RESEARCH}"
+            f"{self._manifest.source.name}, frame {record.index} at "
+            f"{record.time_s:.3f} s. {RESEARCH}"
         )
         return image
 
-    def _segmentation(self, image: highdicom.sc.SCImage, shot: Shot) -> highdicom.seg.Segmentation:
-        size = shot.record.size
-        masks = np.stack([mask_of(finding, size) for _, finding in shot.lesions], axis=-1)
+    def _segmentation(
+        self,
+        image: highdicom.sc.SCImage,
+        size: tuple[int, int],
+        lesions: Sequence[tuple[int, Finding]],
+    ) -> highdicom.seg.Segmentation:
+        """Make the lesions' masks, a segment each."""
+        masks = np.stack([fill_findings([finding], size) for _, finding in lesions], axis=-1)
         return highdicom.seg.Segmentation(
             source_images=[image],
             pixel_array=masks[None],
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                self._segment(place, number)
-                for place, (number, _) in enumerate(shot.lesions, start=1)
+                self._segment(place, number) for place, (number, _) in enumerate(lesions, start=1)
             ],
             series_instance_uid=self._masks,
             series_number=MASKS,
@@ -158,7 +151,3 @@ class DicomFolder(Sink):
             tracking_uid=highdicom.UID(),
             tracking_id=f"Lesion {number}",
         )
-
-    def _save(self, dataset: highdicom.base.SOPClass, name: str) -> None:
-        with replacing(self._folder / name) as part:
-            dataset.save_as(part)

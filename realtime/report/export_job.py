@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.networks.bundle import Thresholds
-from qlumen.realtime.report.files import ReportOutputs
-from qlumen.realtime.report.outputs import write_all
+from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker import Tell

@@ -3,13 +3,36 @@
 from dataclasses import dataclass, replace
 
 from qlumen.realtime.frames import Condition
-from qlumen.realtime.report.card import Section
 
 Row = tuple[str, str]
 
 RESEARCH = "Research tool, not a medical device."
 BLANK = ""
 """The value of a field that is to be filled by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The label and the colours of a condition.
+
+    Attributes:
+        on_paper, on_dark: colours `#rrggbb` for a light and a dark ground.
+    """
+
+    label: str
+    on_paper: str
+    on_dark: str
+
+
+LOOKS = {
+    Condition.CLEAR: Look("clear", "#cfd8de", "#46525d"),
+    Condition.BLURRED: Look("blurred", "#e69f00", "#e69f00"),
+    Condition.RED_OUT: Look("lens on the wall", "#d55e00", "#d55e00"),
+    Condition.OVEREXPOSED: Look("overexposed", "#f0e442", "#f0e442"),
+    Condition.UNDEREXPOSED: Look("underexposed", "#3b4650", "#9fb4c6"),
+    Condition.OUT_OF_BODY: Look("out of the body", "#cc79a7", "#cc79a7"),
+}
+"""Okabe and Ito's colours, which people with a colour deficiency can distinguish, and greys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +60,19 @@ class TrackFacts:
     title: str
     rows: tuple[Row, ...]
     picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the model card.
+
+    Attributes:
+        table: rows of equal length, the head first; empty without one.
+    """
+
+    title: str
+    paragraphs: tuple[str, ...]
+    table: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +134,23 @@ class Facts:
         named = (("Patient", patient), ("Operator", operator))
         rows = tuple((label, value) for label, value in named if value is not None)
         return replace(self, persons=rows)
+
+
+def clock(seconds: float) -> str:
+    """Write a time as `m:ss.s`, with hours before it from an hour on."""
+    tenths = round(seconds * 10)
+    sign, tenths = ("-", -tenths) if tenths < 0 else ("", tenths)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{sign}{head}:{rest // 10:02d}.{rest % 10}"
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage with one digit after the point."""
+    return f"{100 * share:.1f}%"
+
+
+def size_on_disk(count: int) -> str:
+    """Write a number of bytes in MB or kB of a thousand."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.jpeg import jpeg_bytes
-from qlumen.realtime.report.facts import Row, Span, TrackFacts
-from qlumen.realtime.report.times import clock, percent
-from qlumen.realtime.review.drawing import JPEG_QUALITY, drawn
+from qlumen.realtime.report.facts import Row, Span, TrackFacts, clock, percent
+from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, Sighting, share_of_field
 from qlumen.realtime.review.review import Review
 
@@ -55,7 +53,7 @@ def _picture(review: Review, best: Sighting) -> bytes:
     if not style["line_width_px"]:
         height = min(review.frames[best.place].height, review.settings.review.picture_px)
         style["line_width_px"] = max(1, round(height * LINE_PER_HEIGHT))
-    return jpeg_bytes(drawn(review, best.place, [best.finding], Overlay(**style)), JPEG_QUALITY)
+    return draw_jpeg(review, best.place, [best.finding], Overlay(**style))
 
 
 def _track_rows(

@@ -2,28 +2,75 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from pathlib import Path
 
+from qlumen.errors import UsageError
 from qlumen.realtime.config.outputs import ReportSettings
-from qlumen.realtime.frames import FrameResult
-from qlumen.realtime.report.best import BestFrames, best_frames
 from qlumen.realtime.report.build_facts import gather
-from qlumen.realtime.report.coco import coco
-from qlumen.realtime.report.files import ReportOutputs
 from qlumen.realtime.report.html import html
-from qlumen.realtime.report.results import check_recording, drawn_results, records
-from qlumen.realtime.report.table import findings_csv
+from qlumen.realtime.report.results import (
+    BestFrames,
+    best_frames,
+    check_recording,
+    draw_results,
+    records,
+)
+from qlumen.realtime.report.tables import coco, findings_csv
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import EventsWriter
-from qlumen.realtime.sinks.masks import MaskWriter
+from qlumen.realtime.sinks.images import MaskWriter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.tracking.findings import fill_findings
 from qlumen.system.files import write_bytes, write_json
+from qlumen.system.output_paths import VIDEO_SUFFIXES, check_paths
 
 Tell = Callable[[int, int | None], None]
+FOLDERS = ("masks", "snapshots", "dicom")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOutputs:
+    """Where to write what; None leaves it out. `masks`, `snapshots` and `dicom` are folders.
+    `video`, `snapshots` and `dicom` need the recording itself."""
+
+    html: Path | None = None
+    pdf: Path | None = None
+    csv: Path | None = None
+    coco: Path | None = None
+    events: Path | None = None
+    video: Path | None = None
+    masks: Path | None = None
+    snapshots: Path | None = None
+    dicom: Path | None = None
+
+    def check(self, inputs: list[Path], review: Path | None = None) -> None:
+        """Raise UsageError for an output that cannot be written or would destroy an input, and
+        for none at all; MissingExtraError for DICOM without its libraries.
+
+        Args:
+            inputs: what is read.
+            review: a folder that will be written, too.
+        """
+        named = {name: path for name, path in asdict(self).items() if path}
+        if not named:
+            raise UsageError("nothing to write; name an output, such as --html report.html")
+        files = [(f"--{name}", path) for name, path in named.items() if name not in FOLDERS]
+        folders = [(f"--{name}", path) for name, path in named.items() if name in FOLDERS]
+        folders += [("--review", review)] if review else []
+        check_paths(inputs, files, folders)
+        if self.video and self.video.suffix.lower() not in VIDEO_SUFFIXES:
+            raise UsageError(f"--video {self.video} will be an MP4; give it the ending .mp4")
+        if self.dicom:
+            from qlumen.realtime.report import dicom  # noqa: F401 - raises without its libraries
+
+    @property
+    def needs_recording(self) -> bool:
+        return bool(self.video or self.snapshots or self.dicom)
 
 
 def write_all(
@@ -36,7 +83,7 @@ def write_all(
     chosen: ReportSettings | None = None,
     tell: Tell = lambda done, expected: None,
 ) -> None:
-    """Write all outputs. `patient` and `operator` of the report: see `Facts.with_persons`;
+    """Write all wanted outputs. `patient` and `operator` of the report: see `Facts.with_persons`;
     `chosen`: see `gather`.
 
     Raises:
@@ -67,8 +114,13 @@ def write_all(
                 masks.add(record, fill_findings(record.findings, record.size))
     if outputs.needs_recording:
         count = len(review.frames)
-        sinks = list(_drawn_sinks(review, findings, outputs, patient or ""))
-        _run(drawn_results(review, findings), sinks, lambda done: tell(done, count))
+        with ExitStack() as stack:
+            opened = _drawn_sinks(review, findings, outputs, patient or "")
+            sinks = [stack.enter_context(sink) for sink in opened]
+            for done, result in enumerate(draw_results(review, findings), start=1):
+                for sink in sinks:
+                    sink.write(result)
+                tell(done, count)
 
 
 def _drawn_sinks(
@@ -77,27 +129,14 @@ def _drawn_sinks(
     settings = review.settings.recorder
     if outputs.video:
         encoding = settings.model_dump(include={"crf", "preset", "threads"})
-        yield Recorder(outputs.video, _info(review), **encoding)
+        source = review.manifest.source
+        rate = Fraction(source.fps) if source.fps else None
+        info = SourceInfo(source.name, None, None, rate, len(review.frames), source.sequence)
+        yield Recorder(outputs.video, info, **encoding)
     if outputs.snapshots:
         yield BestFrames(outputs.snapshots, best_frames(findings))
     if outputs.dicom:
         from qlumen.realtime.report.dicom import DicomFolder
 
         best = best_frames(findings)
-        yield DicomFolder(outputs.dicom, review.manifest, review.frames, best, patient)
-
-
-def _run(frames: Iterator[FrameResult], sinks: list[Sink], tell: Callable[[int], None]) -> None:
-    with ExitStack() as stack:
-        for sink in sinks:
-            stack.enter_context(sink)
-        for done, result in enumerate(frames, start=1):
-            for sink in sinks:
-                sink.write(result)
-            tell(done)
-
-
-def _info(review: Review) -> SourceInfo:
-    source = review.manifest.source
-    rate = Fraction(source.fps) if source.fps else None
-    return SourceInfo(source.name, None, None, rate, len(review.frames), source.sequence)
+        yield DicomFolder(outputs.dicom, review, best, patient)

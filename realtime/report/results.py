@@ -1,20 +1,26 @@
-"""A review as what a replay's sinks take: records, or results with the recording's pixels."""
+"""A review as what sinks take: records, or results with the recording's pixels, of which one
+sink keeps the best frame of each lesion."""
 
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 from qlumen.errors import ReviewError
-from qlumen.realtime.frames import FrameRecord, FrameResult
+from qlumen.realtime.frames import Finding, FrameRecord, FrameResult
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.review.findings import Findings
 from qlumen.realtime.review.recording import hashed, open_recording
 from qlumen.realtime.review.review import Review
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.images import PngFolder
 from qlumen.realtime.tracking.findings import segment_findings
+
+Best = dict[int, list[tuple[int, Finding]]]
+"""By place in the review: the lesions whose best frame it is."""
 
 
 def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
-    """The review's frames with their findings."""
+    """Yield the review's frames with their findings."""
     rows = zip(review.frames, findings.frames, findings.followed, strict=True)
     for stored, found, tracks in rows:
         yield FrameRecord(
@@ -29,8 +35,8 @@ def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
         )
 
 
-def drawn_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
-    """The recording's frames, read once more, with their findings, masks and the overlay.
+def draw_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
+    """Read the recording's frames once more, and yield them with findings, masks and overlay.
 
     Raises:
         ReviewError: the recording is not the one that was reviewed.
@@ -63,3 +69,29 @@ def check_recording(review: Review) -> None:
         raise ReviewError(
             f"the recording {source.location} has changed since it was reviewed; review it again"
         )
+
+
+def best_frames(findings: Findings) -> Best:
+    """Collect the best frames of all lesions."""
+    found: Best = {}
+    for track in findings.tracks:
+        found.setdefault(track.best.place, []).append((track.number, track.best.finding))
+    return found
+
+
+class BestFrames(Sink):
+    """A PNG file of each lesion's best frame with the overlay: `lesion_01_frame_000155.png`."""
+
+    wants_overlay = True
+
+    def __init__(self, folder: Path, best: Best) -> None:
+        self._folder, self._best, self._place = PngFolder(folder), best, -1
+
+    def write(self, result: FrameResult) -> None:
+        self._place += 1
+        for number, _ in self._best.get(self._place, ()):
+            name = f"lesion_{number:02d}_frame_{result.frame.index:06d}.png"
+            self._folder.write(result.frame, result.shown, name)
+
+    def close(self) -> None:
+        pass

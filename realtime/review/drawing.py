@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from qlumen.realtime.frames import Finding
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.tracking.findings import scale_finding, segment_findings
 
 JPEG_QUALITY = 90
 
 
-def drawn(review: Review, place: int, findings: Sequence[Finding], overlay: Overlay) -> Image:
-    """The kept picture of a frame with these of its findings: `(h, w, 3) uint8` BGR."""
+def draw_jpeg(review: Review, place: int, findings: Sequence[Finding], overlay: Overlay) -> bytes:
+    """Draw these findings on the kept picture of their frame, and encode it as JPEG."""
     image = review.picture(place)
     size = image.shape[1], image.shape[0]
     frame_size = review.frames[place].size
     small = (one for finding in findings for one in scale_finding(finding, frame_size, size))
-    return overlay(image, segment_findings(small, size))
+    return jpeg_bytes(overlay(image, segment_findings(small, size)), JPEG_QUALITY)

@@ -60,6 +60,13 @@ class Findings:
         """The findings of a frame of (width, height): `(H, W) uint8` of 0 and 1."""
         return fill_findings(self.frames[place], size)
 
+    def lesion_numbers(self) -> dict[int, int]:
+        """Map the `id` of each finding to its lesion's number: a track holds the very objects
+        that stand in `frames`, those that were moved along included."""
+        followed = {id(one.finding): one.number for frame in self.followed for one in frame}
+        seen = {id(one.finding): track.number for track in self.tracks for one in track.sightings}
+        return followed | seen
+
 
 def find(
     review: Review,

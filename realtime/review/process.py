@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,12 +19,7 @@ from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.review.intake.limits import BoundedSource, Limits
 from qlumen.realtime.review.recording import hashed, open_recording
-from qlumen.realtime.review.records import (
-    FORMAT,
-    Manifest,
-    ModelRecord,
-    SourceRecord,
-)
+from qlumen.realtime.review.records import FORMAT, Manifest, ModelRecord, SourceRecord
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
@@ -77,28 +71,17 @@ def process(
         stack.callback(writer.close)
         expected = source.info.frame_count
         pipeline = Pipeline(
-            source,
-            analysis,
-            overlay,
-            [("review", writer)],
-            latency,
+            source, analysis, overlay, [("review", writer)], latency,
             queue_frames=settings.pipeline.queue_frames,
             on_frame=lambda done: on_frame(done, expected),
-        )
+        )  # fmt: skip
         outcome = pipeline.run()
         if not outcome.frames:
             raise outcome.error or NoFramesError(f"{location} has no frame; nothing to review")
         summary = summarise(
-            source.info,
-            expected,
-            outcome,
-            latency,
-            drops=source.drops,
-            sink_notes=(),
-            engine=segmenter.engine.describe(),
-            bundle=bundle,
-            settings=settings,
-        )
+            source, expected, outcome, latency,
+            engine=segmenter.engine, bundle=bundle, settings=settings,
+        )  # fmt: skip
         writer.finish(_manifest(location, name, source, segmenter, bundle, settings, summary))
     return summary
 
@@ -116,8 +99,8 @@ def _manifest(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         qlumen=version("qlumen"),
-        source=_source_record(location, name, source),
-        model=_model_record(bundle),
+        source=_describe_source(location, name, source),
+        model=_describe_model(bundle),
         thresholds=Thresholds(**thresholds(bundle, settings)),
         fit=bundle.manifest.input.fit,
         map_size=segmenter.engine.output_size,
@@ -128,7 +111,7 @@ def _manifest(
     )
 
 
-def _source_record(location: str, name: str | None, source: Source) -> SourceRecord:
+def _describe_source(location: str, name: str | None, source: Source) -> SourceRecord:
     size, sha256 = hashed(location)
     info = source.info
     return SourceRecord(
@@ -136,14 +119,14 @@ def _source_record(location: str, name: str | None, source: Source) -> SourceRec
         location=str(Path(location).absolute()) if Path(location).exists() else location,
         bytes=size,
         sha256=sha256,
-        fps=None if info.fps is None else _ratio(info.fps),
+        fps=info.fps and f"{info.fps.numerator}/{info.fps.denominator}",
         frames_expected=info.frame_count,
         sequence=info.sequence,
         notes=info.notes,
     )
 
 
-def _model_record(bundle: Bundle) -> ModelRecord:
+def _describe_model(bundle: Bundle) -> ModelRecord:
     manifest = bundle.manifest
     card = bundle.folder / CARD
     return ModelRecord(
@@ -154,7 +137,3 @@ def _model_record(bundle: Bundle) -> ModelRecord:
         circuit=manifest.quantum.circuit if manifest.quantum else None,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
     )
-
-
-def _ratio(value: Fraction) -> str:
-    return f"{value.numerator}/{value.denominator}"

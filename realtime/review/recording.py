@@ -7,8 +7,7 @@ from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.choose import open_source
-from qlumen.realtime.sources.folder import image_files
-from qlumen.realtime.sources.still import StillSource, is_still
+from qlumen.realtime.sources.images import StillSource, image_files, is_still
 
 
 def open_recording(location: str, settings: Settings) -> Source:

@@ -74,7 +74,10 @@ class Review(Closing):
         record = self.frames[place]
         key = (record.size, record.field_box, record.field_mask)
         if key != self._field_key:
-            self._field, self._field_key = self._read_field(record), key
+            mask = None
+            if record.field_mask is not None:
+                mask = unpack_mask(self._maps.read(record.field_mask), record.size)
+            self._field, self._field_key = Field(record.field_box, mask), key
         flow = None
         if record.flow is not None and record.flow_size is not None:
             flow = unpack_flow(self._flows.read(record.flow), record.flow_size)
@@ -87,12 +90,6 @@ class Review(Closing):
             flow,
             record.elapsed_s,
         )
-
-    def _read_field(self, record: StoredFrame) -> Field:
-        mask = None
-        if record.field_mask is not None:
-            mask = unpack_mask(self._maps.read(record.field_mask), record.size)
-        return Field(record.field_box, mask)
 
     def picture(self, place: int) -> Image:
         """The frame as it was kept for looking at: reduced, `(h, w, 3) uint8` BGR."""

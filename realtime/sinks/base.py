@@ -1,4 +1,4 @@
-"""The port every sink implements."""
+"""The port every sink implements, and the sink that keeps nothing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Sink(Closing, ABC, Generic[Taken]):
     Opens in its constructor, so that an output that cannot be written raises a `SinkError`
     before any frame is read. A sink that sets `wants_overlay` receives
     `FrameResult.annotated`. `notes` has a line on each thing that was changed or left out,
-    complete after `close`.
+    complete after `close`, which leaves the output readable and may be called twice.
     """
 
     wants_overlay = False
@@ -28,6 +28,12 @@ class Sink(Closing, ABC, Generic[Taken]):
     def write(self, result: Taken) -> None:
         """Take one result. Raises `SinkError` when it cannot be stored."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Finish and release the output, leaving it readable; may be called twice."""
+
+class NullSink(Sink):
+    """For measuring the pipeline without outputs; `frames` counts what came."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def write(self, result: FrameResult) -> None:
+        self.frames += 1

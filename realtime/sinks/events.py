@@ -4,7 +4,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,7 @@ import numpy as np
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import Finding, FrameRecord, LiveState, Recordable, Track
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.chaincheck import Account, Damage, check_chain
-from qlumen.realtime.sinks.hash_chain import START, hash_of, link
+from qlumen.realtime.sinks.hash_chain import START, Account, Damage, check_chain, hash_of, link
 
 fcntl: ModuleType | None
 try:
@@ -27,6 +26,8 @@ except ModuleNotFoundError:  # not on Windows
 TIME_DIGITS = 6
 SCORE_DIGITS = 4
 STAGE_DIGITS = 3
+Note = Callable[..., None]
+"""Writes an event: its kind, and its fields by name."""
 OWN_KEYS = frozenset(("event", "at", "previous", "sha256"))
 
 

@@ -1,13 +1,76 @@
-"""H.264 from images with time stamps, into a container that an open file takes."""
+"""Frames as H.264 with their time stamps, in a container that an open file takes."""
 
 import os
+from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
 import av
 
-from qlumen.realtime.pixels.yuv import padded
+from qlumen.errors import SinkError
+from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.pixels.yuv import fit, padded, to_picture
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sources.base import SourceInfo
+
+MAX_SIDE_PX = 16384
+ASSUMED_RATE = Fraction(25)
+MAX_RATE_DENOMINATOR = 1_000_000
+
+
+class EncoderInput:
+    """Made from the first frame, whose size and time base hold for all.
+
+    Frames of another size are scaled to fit between black bars (`rescaled` counts them).
+    A time stamp that does not come after the one before is moved to the next tick
+    (`nudged` counts them); where the first is negative, all are moved to start at 0.
+    A line on each of these is added to `notes`.
+
+    Raises:
+        SinkError: the frame is larger than x264 takes.
+    """
+
+    def __init__(self, frame: Frame, notes: list[str]) -> None:
+        self.size = width, height = frame.size
+        if max(self.size) > MAX_SIDE_PX:
+            raise SinkError(
+                f"frames of {width}x{height} are too large to record; x264 takes sides of up to "
+                f"{MAX_SIDE_PX} px: leave out the recording or scale the source down"
+            )
+        self.time_base = frame.time_base
+        self.rescaled = 0
+        self.nudged = 0
+        self._notes = notes
+        self._shift = max(0, -frame.pts)
+        self._last_pts = self._shift + frame.pts - 1
+        if self._shift:
+            notes.append("time stamps moved to start at 0: video files have no negative ones")
+        if padded(self.size) != self.size:
+            even = "{}x{}".format(*padded(self.size))
+            notes.append(f"odd size {width}x{height} padded to {even}")
+
+    def picture(self, result: FrameResult) -> av.VideoFrame:
+        """Make what to encode for a result, at the first frame's size. See `Pixels.yuv420p`."""
+        pixels = result.frame.pixels if result.annotated is None else result.annotated
+        if pixels.size == self.size:
+            return pixels.yuv420p()
+        if not self.rescaled:
+            self._notes.append("frames of another size scaled to that of the first")
+        self.rescaled += 1
+        return to_picture(fit(pixels.bgr(), self.size))
+
+    def pts(self, frame: Frame) -> int:
+        """The frame's time in units of `time_base`, after that of the frame before."""
+        pts = round(frame.pts * frame.time_base / self.time_base) + self._shift
+        if pts <= self._last_pts:
+            if not self.nudged:
+                self._notes.append("time stamps that did not increase moved to the next tick")
+            self.nudged += 1
+            pts = self._last_pts + 1
+        self._last_pts = pts
+        return pts
+
 
 KEYFRAME_SECONDS = 2.0  # how finely players seek
 MAX_KEYFRAME_FRAMES = 250
@@ -139,3 +202,41 @@ class H264Writer:
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
+
+
+class EncodedVideo(Sink):
+    """A sink that encodes what it gets; its first frame gives size and time base.
+
+    Args:
+        info: of the source; its mean rate guides the encoder's rate control.
+    """
+
+    def __init__(self, info: SourceInfo, encoding: Encoding) -> None:
+        self.notes: list[str] = []
+        self._rate = (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
+        self._encoding = encoding
+        self._input: EncoderInput | None = None
+        self._writer: H264Writer | None = None
+
+    @property
+    def rescaled(self) -> int:
+        """Frames of another size than the first."""
+        return self._input.rescaled if self._input else 0
+
+    @property
+    def nudged(self) -> int:
+        """Frames whose time stamps were moved."""
+        return self._input.nudged if self._input else 0
+
+    @abstractmethod
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        """The container to write."""
+
+    def _encode(self, result: FrameResult, file: Writable) -> None:
+        """Encode a frame into `file`, the same one each time."""
+        if self._input is None or self._writer is None:
+            self._input = given = EncoderInput(result.frame, self.notes)
+            muxing, base = self._muxing(given.time_base), given.time_base
+            self._writer = H264Writer(file, muxing, self._encoding, given.size, base, self._rate)
+        picture = self._input.picture(result)
+        self._writer.write(picture, self._input.pts(result.frame))

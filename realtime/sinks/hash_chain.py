@@ -13,7 +13,10 @@ end leaves a shorter one; both show where the last hash was kept elsewhere.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 
 START = "0" * 64
 """What the first line carries as `previous`."""
@@ -41,3 +44,138 @@ def previous_of(line: bytes) -> str | None:
     if tail is None or hash_of(line[:-_OWN_BYTES]) != tail[2].decode():
         return None
     return tail[1].decode()
+
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Far beyond a line with the contours of a whole frame; a longer one is not ours."""
+
+
+class Damage(StrEnum):
+    CHANGED = "changed"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first line, from 1, that is not in its place. For `REMOVED` it is the line
+    before which others are missing."""
+
+    line: int
+    damage: Damage
+
+    def __str__(self) -> str:
+        return _TEXTS[self.damage].format(self.line)
+
+
+_TEXTS = {
+    Damage.CHANGED: "line {} was changed",
+    Damage.REMOVED: "line {}: lines before it were removed, or the one before it was rewritten",
+    Damage.INSERTED: "line {} was inserted",
+    Damage.REORDERED: "line {} is not in its place: lines were reordered",
+    Damage.CUT: "line {}: cut: the last line is incomplete",
+}
+
+
+@dataclass(slots=True)
+class Account:
+    """What the lines before the first fault hold.
+
+    Attributes:
+        lines, frames, notes: how many; a line with the key `event` is a note, any other a frame's.
+        whole_bytes: length of these lines, newlines included.
+        times_s: `time_s` of the first and the last frame.
+        dates: `at` of the first and the last note.
+        last: hash of the last line; `START` without any.
+        fault: None for a whole file.
+    """
+
+    lines: int = 0
+    frames: int = 0
+    notes: int = 0
+    whole_bytes: int = 0
+    times_s: tuple[object, object] | None = None
+    dates: tuple[object, object] | None = None
+    last: str = START
+    fault: Fault | None = None
+
+    def add(self, line: bytes, content: dict[str, object]) -> None:
+        self.lines += 1
+        self.whole_bytes += len(line) + 1
+        self.last = hash_of(line)
+        if "event" in content:
+            self.notes += 1
+            date = content.get("at")
+            self.dates = (self.dates[0] if self.dates else date, date)
+        else:
+            self.frames += 1
+            time_s = content.get("time_s")
+            self.times_s = (self.times_s[0] if self.times_s else time_s, time_s)
+
+
+def check_chain(path: Path) -> Account:
+    """Read a regular file once, twice if it is damaged; memory holds a line at a time.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    account = Account()
+    before = ""
+    for line in _lines(path):
+        if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
+            account.fault = Fault(account.lines + 1, Damage.CUT)
+            break
+        line = line.removesuffix(b"\n")
+        previous, content = previous_of(line), _content(line)
+        if previous != account.last or content is None:
+            account.fault = _Surroundings(path, account, line, before).fault()
+            break
+        before = account.last
+        account.add(line, content)
+    return account
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            yield line
+
+
+def _content(line: bytes) -> dict[str, object] | None:
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class _Surroundings:
+    """What the whole file says of a line that does not follow the one before it."""
+
+    def __init__(self, path: Path, account: Account, line: bytes, before: str) -> None:
+        self.number = account.lines + 1
+        self.previous = previous_of(line) if _content(line) is not None else None
+        self.before = before
+        own = hash_of(line)
+        self.copies = 0  # of the line itself, anywhere
+        self.awaited = False  # a line further down follows the one above
+        self.known = False  # a line anywhere follows it, or is the one that it follows
+        for number, raw in enumerate(_lines(path), 1):
+            other = raw.removesuffix(b"\n")
+            other_hash, other_previous = hash_of(other), previous_of(other)
+            self.copies += other_hash == own
+            self.awaited |= number > self.number and other_previous == account.last
+            self.known |= other_previous == own or other_hash == self.previous
+
+    def fault(self) -> Fault:
+        if self.previous is None:
+            return Fault(self.number, Damage.INSERTED if self.awaited else Damage.CHANGED)
+        if self.copies > 1:
+            return Fault(self.number, Damage.INSERTED)
+        if self.previous == self.before:
+            return Fault(self.number - 1, Damage.INSERTED)
+        if self.awaited:
+            return Fault(self.number, Damage.REORDERED if self.known else Damage.INSERTED)
+        return Fault(self.number, Damage.REMOVED)

@@ -12,17 +12,13 @@ import av
 
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
-from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoder_input import EncoderInput
-from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
+from qlumen.realtime.sinks.h264 import EncodedVideo, Encoding, Muxing
 from qlumen.realtime.sources.base import SourceInfo
 
-ASSUMED_RATE = Fraction(25)
-MAX_RATE_DENOMINATOR = 1_000_000
 FRAGMENT_S = 0.5
 
 
-class VideoFile(Sink):
+class VideoFile(EncodedVideo):
     """H.264 with the source's own time stamps; no audio.
 
     The first frame gives the size. Odd sides are made even by repeating the last row or
@@ -30,32 +26,15 @@ class VideoFile(Sink):
     changed. Colours are BT.709, limited range. Without any frame no file is made.
     """
 
-    def __init__(self, path: Path, info: SourceInfo, encoding: Encoding) -> None:
-        self.notes: list[str] = []
-        self._path = Path(path).resolve()
-        self._rate = mean_rate(info)
-        self._encoding = encoding
-        self._input: EncoderInput | None = None
-        self._writer: H264Writer | None = None
+    def __init__(self, path: Path, growing: Path, info: SourceInfo, encoding: Encoding) -> None:
+        super().__init__(info, encoding)
+        self._path, self._growing = path, growing
         self._whole_bytes = 0
         self._file = self._claim()
 
-    @property
-    def rescaled(self) -> int:
-        return self._input.rescaled if self._input else 0
-
-    @property
-    def nudged(self) -> int:
-        return self._input.nudged if self._input else 0
-
     def write(self, result: FrameResult) -> None:
-        result = self._wanted(result)
         try:
-            if self._input is None or self._writer is None:
-                self._input = EncoderInput(result.frame, self.notes)
-                self._writer = self._started(self._input)
-            picture = self._input.picture(result)
-            self._writer.write(picture, self._input.pts(result.frame))
+            self._encode(result, self._file)
             self._file.flush()
             self._whole_bytes = self._file.tell()
         except (OSError, av.error.FFmpegError) as error:
@@ -67,41 +46,20 @@ class VideoFile(Sink):
             return
         if self._writer is None:
             self._abandon()
-        else:
-            self._finish(self._writer)
+            return
+        try:
+            self._writer.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._growing.replace(self._path)
+        except (OSError, av.error.FFmpegError) as error:
+            self._abandon()
+            raise self._error(error) from error
 
     @abstractmethod
     def _claim(self) -> BinaryIO:
         """Open the file that grows, without touching an older one."""
-
-    @abstractmethod
-    def _muxing(self, time_base: Fraction) -> Muxing:
-        """The container to write."""
-
-    @abstractmethod
-    def _growing(self) -> Path:
-        """The file that grows."""
-
-    def _wanted(self, result: FrameResult) -> FrameResult:
-        """The result with what is to be recorded of it."""
-        return result
-
-    def _started(self, given: EncoderInput) -> H264Writer:
-        muxing = self._muxing(given.time_base)
-        return H264Writer(
-            self._file, muxing, self._encoding, given.size, given.time_base, self._rate
-        )
-
-    def _finish(self, writer: H264Writer) -> None:
-        try:
-            writer.finish()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._growing().replace(self._path)
-        except (OSError, av.error.FFmpegError) as error:
-            self._abandon()
-            raise self._error(error) from error
 
     def _abandon(self) -> None:
         """Leave the whole fragments: half a one or half an index would spoil the file."""
@@ -110,13 +68,13 @@ class VideoFile(Sink):
         if self._writer is not None:
             self._writer.abandon()
         with suppress(OSError):
-            os.truncate(self._growing(), self._whole_bytes)
+            os.truncate(self._growing, self._whole_bytes)
         if not self._whole_bytes:
-            self._growing().unlink(missing_ok=True)
+            self._growing.unlink(missing_ok=True)
 
     def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
-        growing = self._growing()
-        kept = f"; what was recorded so far is in {growing}" if growing.exists() else ""
+        grown = self._growing.exists()
+        kept = f"; what was recorded so far is in {self._growing}" if grown else ""
         return SinkError(f"recording {self._path} cannot be written: {error.strerror}{kept}")
 
 
@@ -148,23 +106,22 @@ class Recorder(VideoFile):
         preset: str = "ultrafast",
         threads: int = 0,
     ) -> None:
-        super().__init__(path, info, Encoding(crf, preset, threads))
+        path = Path(path).resolve()
+        # Not `system.files.replacing`, which removes the part: a recording's part can be played.
+        part = path.with_name(f".{path.name}.part")
+        super().__init__(path, part, info, Encoding(crf, preset, threads))
 
     def _claim(self) -> BinaryIO:
         check_place(self._path)
         if self._path.exists() and not self._path.is_file():
             raise SinkError(f"{self._path} is not a regular file; choose another name")
         try:
-            return self._growing().open("wb")
+            return self._growing.open("wb")
         except OSError as error:
             raise self._error(error) from error
 
     def _muxing(self, time_base: Fraction) -> Muxing:
         return Muxing.mp4(time_base)
-
-    def _growing(self) -> Path:
-        # Not `system.files.replacing`, which removes the part: a recording's part can be played.
-        return self._path.with_name(f".{self._path.name}.part")
 
 
 class LiveRecorder(VideoFile):
@@ -202,7 +159,11 @@ class LiveRecorder(VideoFile):
         self.wants_overlay = not clean
         self._clean = clean
         self._fragment_s = fragment_s
-        super().__init__(path, info, Encoding(crf, preset, threads, low_latency=True))
+        path = Path(path).resolve()
+        super().__init__(path, path, info, Encoding(crf, preset, threads, low_latency=True))
+
+    def write(self, result: FrameResult) -> None:
+        super().write(replace(result, annotated=None) if self._clean else result)
 
     def _claim(self) -> BinaryIO:
         if self._path.suffix.lower() not in (".mp4", ".mkv"):
@@ -221,17 +182,6 @@ class LiveRecorder(VideoFile):
         if self._path.suffix.lower() == ".mkv":
             return Muxing.matroska(self._fragment_s)
         return Muxing.mp4(time_base, self._fragment_s)
-
-    def _growing(self) -> Path:
-        return self._path
-
-    def _wanted(self, result: FrameResult) -> FrameResult:
-        return replace(result, annotated=None) if self._clean else result
-
-
-def mean_rate(info: SourceInfo) -> Fraction:
-    """Frames per second for an encoder, guessed where the source does not know it."""
-    return (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
 
 
 def check_place(path: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from qlumen.errors import QlumenError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.base import Sink
-
-Note = Callable[..., None]
+from qlumen.realtime.sinks.events import Note
 
 
 class RecorderOnRequest(Sink):

@@ -10,17 +10,16 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 import av
 
 from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
-from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sinks.encoder_input import EncoderInput
-from qlumen.realtime.sinks.h264 import Encoding, H264Writer, Muxing
-from qlumen.realtime.sinks.recorder import mean_rate
+from qlumen.realtime.sinks.h264 import EncodedVideo, Encoding, Muxing
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 
 UDP_PAYLOAD_BYTES = 1316  # seven packets of MPEG-TS, below the usual Ethernet limit
 PROGRESS_BYTES = 65536
@@ -46,7 +45,7 @@ PROTOCOLS = {
 }
 
 
-class Streamer(Sink):
+class Streamer(EncodedVideo):
     """H.264 of low latency: FLV to `rtmp://` and `rtmps://`, MPEG-TS to `srt://` and
     `udp://`, and `rtsp://` to a server that takes it (interleaved in TCP).
 
@@ -84,23 +83,16 @@ class Streamer(Sink):
         keyframe_s: float = 1.0,
         timeout_s: float = 5.0,
     ) -> None:
-        self.notes: list[str] = []
-        self._name = _without_secrets(url)
-        self._rate = mean_rate(info)
-        self._encoding = Encoding(
+        encoding = Encoding(
             crf, preset, threads, low_latency=True, max_kbps=max_kbps, keyframe_seconds=keyframe_s
         )
-        self._input: EncoderInput | None = None
-        self._writer: H264Writer | None = None
+        super().__init__(info, encoding)
+        self._name = without_secrets(url)
         self._relay = _Relay(_command(url, timeout_s), timeout_s)
 
     def write(self, result: FrameResult) -> None:
         try:
-            if self._input is None or self._writer is None:
-                self._input = EncoderInput(result.frame, self.notes)
-                self._writer = self._started(self._input)
-            picture = self._input.picture(result)
-            self._writer.write(picture, self._input.pts(result.frame))
+            self._encode(result, self._relay)
         except (OSError, av.error.FFmpegError) as error:
             raise self._error(error) from error
 
@@ -116,11 +108,8 @@ class Streamer(Sink):
         finally:
             self._relay.kill()
 
-    def _started(self, given: EncoderInput) -> H264Writer:
-        muxing = Muxing("nut", {})
-        return H264Writer(
-            self._relay, muxing, self._encoding, given.size, given.time_base, self._rate
-        )
+    def _muxing(self, time_base: Fraction) -> Muxing:
+        return Muxing("nut", {})
 
     def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
         self._relay.kill()
@@ -203,7 +192,7 @@ def _command(url: str, timeout_s: float) -> list[str]:
     protocol = PROTOCOLS.get(scheme)
     if protocol is None:
         known = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise UsageError(f"cannot stream to {_without_secrets(url)}; wanted one of {known}")
+        raise UsageError(f"cannot stream to {without_secrets(url)}; wanted one of {known}")
     if protocol.external:
         return _external(scheme, protocol, url)
     options = [f"{name}={value}" for name, value in protocol.options.items()]
@@ -218,20 +207,13 @@ def _external(scheme: str, protocol: _Protocol, url: str) -> list[str]:
             f"streaming to {scheme}:// needs the program ffmpeg; install it with your system's "
             "packages (Debian: apt install ffmpeg)"
         )
-    reading = ["-f", "nut", "-probesize", "32", "-analyzeduration", "0"]
     options = [part for name, value in protocol.options.items() for part in (f"-{name}", value)]
     return [
         program,
         *("-hide_banner", "-loglevel", "error", "-nostdin"),
         *("-progress", "pipe:1", "-stats_period", "0.2"),
-        *reading,
+        *("-f", "nut", "-probesize", "32", "-analyzeduration", "0"),
         *("-i", "pipe:0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0"),
         *options,
         *("-f", protocol.format, url),
     ]
-
-
-def _without_secrets(url: str) -> str:
-    """Scheme and host: path, query and user often hold a stream's key."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,10 +1,12 @@
-"""The port every source of frames implements."""
+"""The ports that sources implement: recordings and other frames in order, and live ones."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from queue import Empty, SimpleQueue
 
 from qlumen.realtime.frames import Frame
 from qlumen.system.closing import Closing
@@ -50,3 +52,82 @@ class Source(Closing, ABC):
             TruncatedError: after the last readable frame, if more were announced.
             NoFramesError: if not one frame could be read.
         """
+
+
+MICROSECOND = Fraction(1, 1_000_000)
+"""`Frame.time_base` of live frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLost:
+    """The source has stopped to deliver, and is opened anew.
+
+    Attributes:
+        reason: one line.
+        attempt: 0 for the loss itself, then the number of the attempt to reopen that failed.
+        retry_in_s: until the next attempt.
+        at_ns: monotonic time of the loss or of the failed attempt.
+    """
+
+    reason: str
+    attempt: int
+    retry_in_s: float
+    at_ns: int
+
+
+class LiveSource(Closing, ABC):
+    """Delivers frames when they arrive, once, to one thread. Opens in its constructor, so
+    that a bad address raises a `QlumenError` before anything is started.
+
+    `index` counts on through losses. `pts` is in `MICROSECOND` since the first frame and
+    rises by `clock.MIN_STEP_US` or more; `grabbed_ns` is when the picture was complete in
+    memory, its BGR included, or due if it had been made ahead. The size may change from frame
+    to frame.
+
+    Attributes:
+        info: of the first opening; `fps` None where it is not known. Notes are added.
+        drops: pictures that the source had and could not deliver, by cause.
+        damaged: frames delivered although some of their data was missing or wrong.
+        late: frames delivered later than due by more than a frame's time, where the source
+            sets the pace (files, the scene, the pattern).
+    """
+
+    info: SourceInfo
+    drops: Counter[str]
+    damaged: int = 0
+    late: int = 0
+
+    @abstractmethod
+    def arrivals(self) -> Iterator[Frame | SignalLost]:
+        """Yield frames in order, and losses; end when the source is over or stopped.
+
+        Raises:
+            TruncatedError: a file that is cut short, after its last frame.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Make `arrivals` end soon. Safe in any thread and in a signal handler."""
+
+
+class StopFlag:
+    """A flag that ends a sleep. `threading.Event` is not safe in a signal handler: that may
+    run while the same thread holds the event's lock."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        self._set = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds`, or until it is set; whether it is."""
+        if not self._set and seconds > 0:
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+        return self._set

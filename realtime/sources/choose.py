@@ -7,11 +7,11 @@ from pathlib import Path
 
 from qlumen.errors import UsageError
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.config.source import PatternSection, SceneSection
+from qlumen.realtime.config.source import SceneSection
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.sources.base import Source
+from qlumen.realtime.sources.base import LiveSource, Source
 from qlumen.realtime.sources.ffmpeg.addresses import is_live
-from qlumen.realtime.sources.live_base import LiveSource
+from qlumen.realtime.sources.pattern import PatternSource
 from qlumen.realtime.sources.playback import PacedSource
 
 SCENE = "scene"
@@ -34,7 +34,7 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
     if location == SCENE:
         return _scene(settings.scene, settings.scene.frames)
     if Path(location).is_dir():
-        from qlumen.realtime.sources.folder import FolderSource
+        from qlumen.realtime.sources.images import FolderSource
 
         rate = _rate(settings.source.fps)
         return FolderSource(location, sequence=settings.source.sequence, fps=rate)
@@ -62,7 +62,8 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
         frames = None if settings.source.loop else settings.scene.frames
         return PacedSource(partial(_scene, settings.scene, frames))
     if location == PATTERN:
-        return PacedSource(partial(_pattern, settings.pattern))
+        chosen = settings.pattern
+        return PacedSource(partial(PatternSource, chosen.width, chosen.height, _rate(chosen.fps)))
     path = Path(location)
     if path.is_dir() and not settings.source.sequence:
         raise UsageError(
@@ -105,12 +106,6 @@ def _scene(section: SceneSection, frames: int | None) -> Source:
             polyps=section.polyps,
         )
     )
-
-
-def _pattern(section: PatternSection) -> Source:
-    from qlumen.realtime.sources.pattern import PatternSource
-
-    return PatternSource(section.width, section.height, _rate(section.fps))
 
 
 def _rate(fps: float) -> Fraction:

@@ -76,14 +76,10 @@ def reduce_flow(flow: Flow) -> Flow:
     height, width = flow.shape[:2]
     scale = min(1.0, FLOW_CELLS / max(height, width))
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-    y, x = (np.arange(n) * side // n for n, side in ((rows, height), (columns, width)))
-    sums = np.add.reduceat(np.add.reduceat(flow, y, axis=0, dtype=np.float64), x, axis=1)
-    cells = np.outer(np.diff(np.append(y, height)), np.diff(np.append(x, width)))
-    steps = np.rint(
-        np.nan_to_num(sums / cells[..., None]) * (columns / width, rows / height) / FLOW_UNIT
-    )
-    limit = FLOW_RANGE * FLOW_UNIT
-    return np.clip(steps * FLOW_UNIT, -limit, limit).astype(np.float32)
+    mean = np.nan_to_num(cv2.resize(flow, (columns, rows), interpolation=cv2.INTER_AREA))
+    scale = np.array((columns / width, rows / height), np.float32) / np.float32(FLOW_UNIT)
+    steps = np.clip(np.rint(mean * scale), -FLOW_RANGE, FLOW_RANGE)
+    return (steps * np.float32(FLOW_UNIT)).astype(np.float32)
 
 
 def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:

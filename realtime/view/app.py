@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,9 @@ from qlumen.realtime.view.tabs import Surroundings, Tab
 TITLE = "qlumen"
 NOTICE = "A research tool, not a medical device."
 BYTES_PER_MIB = 1 << 20
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
+BACKGROUND, DARK = "#0b0e11", "_dark"
 
 
 def make_page(
@@ -67,8 +71,6 @@ def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    from qlumen.realtime.view.theme import dark_theme
-
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         for tab in tabs:
             with gr.Tab(tab.title):
@@ -78,7 +80,7 @@ def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings)
         app,
         blocks,
         "/",
-        theme=dark_theme(),
+        theme=_dark_theme(),
         head="\n".join(tab.head for tab in tabs),
         show_error=False,
         footer_links=[],
@@ -88,3 +90,17 @@ def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings)
         mcp_server=False,
         pwa=False,
     )
+
+
+def _dark_theme() -> Any:
+    """Gradio's plain theme with its dark values in the place of the light ones, so that no
+    setting of a browser makes the page bright in a dark room."""
+    import gradio as gr
+
+    theme = gr.themes.Base(
+        primary_hue="cyan", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=SYSTEM_MONO
+    )
+    for name, value in list(vars(theme).items()):
+        if name.endswith(DARK) and value is not None:
+            setattr(theme, name.removesuffix(DARK), value)
+    return theme.set(body_background_fill=BACKGROUND, body_background_fill_dark=BACKGROUND)

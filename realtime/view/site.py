@@ -10,8 +10,7 @@ from rich.console import Console
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.app import make_page
 from qlumen.realtime.view.live.panel import LivePanel
-from qlumen.realtime.view.live.stream import Steered
-from qlumen.realtime.view.live.tab import live_tab
+from qlumen.realtime.view.live.tab import Steered, live_tab
 from qlumen.realtime.view.reviews.tab import recordings_tab
 from qlumen.realtime.view.security.access import Access, read_access, warning
 from qlumen.realtime.view.security.sessions import Sessions

@@ -1,10 +1,11 @@
 """What a tab of the page is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.security.sessions import Sessions
@@ -25,10 +26,6 @@ class Surroundings:
     scratch: Path
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class Tab:
     """A part of the page.
@@ -47,4 +44,26 @@ class Tab:
     prefix: str = ""
     routes: APIRouter | None = None
     head: str = ""
-    close: Callable[[], None] = _nothing
+    close: Callable[[], None] = lambda: None
+
+
+def read_static(name: str) -> str:
+    """Read a text file of the page."""
+    return files("qlumen.realtime.view").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def build_html(name: str) -> None:
+    """Make the Gradio component that holds the page's `NAME.html`, as a tab's `build`."""
+    import gradio as gr
+
+    html = read_static(f"{name}.html")
+    gr.HTML(html, elem_id=f"qlumen-{name}-tab", apply_default_css=False)
+
+
+def add_files(routes: APIRouter, path: str, kinds: Mapping[str, str]) -> None:
+    """Serve the page's files whose names are in `kinds`, with these media types, below `path`."""
+
+    @routes.get(path + "{name}")
+    def file(name: str) -> Response:
+        kind = kinds.get(name)
+        return Response(read_static(name), media_type=kind) if kind else Response(status_code=404)

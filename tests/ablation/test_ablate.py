@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from qlumen.ablation.command import command
 from qlumen.ablation.plan import Plan, RunKey, protocol
-from qlumen.ablation.runs import Images, Watch, complete, read_result, share_start
+from qlumen.ablation.runs import complete, read_result, share_start
 from qlumen.errors import ConfigError, QlumenError, TrainingError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 from qlumen.training.build import build_network
+from qlumen.training.data import training_data
 from qlumen.training.loop import CHECKPOINT
 from qlumen.training.settings import TrainSettings
 
@@ -88,12 +89,13 @@ def test_interrupted_run_ends_as_a_whole_one(tmp_path: Path, scene_data: Path) -
     results = []
     for name in ("whole", "stopped"):
         plan = Plan(tmp_path / name, ("identity",), 1, protocol(TINY), limit=4)
-        key, images = RunKey("identity", 0), Images(scene_data, 4)
+        key = RunKey("identity", 0)
+        data = training_data(scene_data, plan.settings(key), 4)
         if name == "stopped":
             with pytest.raises(KeyboardInterrupt):
-                complete(plan, key, images, Watch(on_epoch=interrupt))
+                complete(plan, key, scene_data, data, on_epoch=interrupt)
             assert read_result(plan, key) is None
-        results.append(complete(plan, key, images, Watch()))
+        results.append(complete(plan, key, scene_data, data))
     whole, stopped = results
     assert stopped["gate"] == whole["gate"] != pytest.approx(0.1, abs=1e-6)
     assert stopped["sets"] == whole["sets"]

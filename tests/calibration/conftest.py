@@ -1,6 +1,7 @@
 """A small data set of the scene, and a small network that marks about half of each picture."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -8,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.datasets.negatives import is_training_negative
-from qlumen.datasets.splits import split_pairs
+from qlumen.datasets.splits import is_training_negative, split_pairs
 from qlumen.evaluation.run import evaluate
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds
 from qlumen.networks.export import Deployed, write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -80,9 +81,9 @@ def truth_is_fp32(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempP
     """The data with the FP32 network's own masks as truth: its Dice is 1, and INT8's below."""
     root = tmp_path_factory.mktemp("truth") / "data"
     shutil.copytree(scene_data, root)
-    segmenter = Segmenter.open(tiny, Settings())
-    evaluate(split_pairs(root, "val"), segmenter, save_masks=root / "scene/masks")
-    segmenter.close()
+    with closing(Segmenter.open(tiny, Settings())) as segmenter:
+        analysis = FrameAnalysis(segmenter, Settings(), related=False)
+        evaluate(split_pairs(root, "val"), analysis, save_masks=root / "scene/masks")
     return root
 
 

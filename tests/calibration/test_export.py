@@ -6,12 +6,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from qlumen.calibration import export as module
-from qlumen.calibration.export import export
-from qlumen.calibration.parity import compare
+from qlumen.calibration.export import compare, export, write_openvino
 from qlumen.errors import EngineError, QlumenError
 from qlumen.networks.bundle import MODEL, Bundle
-from qlumen.networks.formats import NETWORK_KEY, write_openvino
-from qlumen.networks.identity import network_sha256
+from qlumen.networks.identity import NETWORK_KEY, network_sha256
 from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.cli import commands
 from qlumen.realtime.engines.openvino import OpenVinoEngine

@@ -12,11 +12,16 @@ from click.testing import CliRunner, Result
 from safetensors import safe_open
 
 from qlumen.calibration import int8
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures, spread
+from qlumen.calibration.calibration_images import Pictures, calibration_pictures
 from qlumen.calibration.command import command
-from qlumen.calibration.quantise import quantise, quantised_layers, restored
-from qlumen.calibration.ranking import map_distance, rank_runs
-from qlumen.datasets.splits import split_pairs
+from qlumen.calibration.quantise import (
+    map_distance,
+    quantise,
+    quantised_layers,
+    rank_runs,
+    restored,
+)
+from qlumen.datasets.splits import split_pairs, spread
 from qlumen.errors import (
     BundleError,
     BundleHashError,
@@ -37,6 +42,7 @@ from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.system.machine import cpuinfo
 from qlumen.training.build import read_network
 from qlumen.training.settings import TrainSettings
 
@@ -166,10 +172,14 @@ def test_command_writes_a_bundle_of_its_own(tiny: Bundle, written: Bundle) -> No
 
 
 def test_live_circuit_runs_in_an_int8_network(written: Bundle) -> None:
-    """Simulated gate by gate, the circuit gives the map that its tables give."""
+    """Simulated gate by gate, the circuit gives the map that its tables give. Without the
+    processor's VNNI, products of 8 bits saturate in sums of 16, in each of the two graphs
+    elsewhere: the maps are then much alike, not the same."""
     tables = map_of(written)
     live = map_of(written, "quantum.executor=default.qubit", "quantum.memo_step=0")
-    np.testing.assert_allclose(live, tables, atol=2e-3)
+    if "vnni" in cpuinfo():
+        np.testing.assert_allclose(live, tables, atol=2e-3)
+    assert np.corrcoef(live.ravel(), tables.ravel())[0, 1] > 0.95
     assert tables.std() > 0.05
 
 

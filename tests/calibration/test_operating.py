@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from qlumen.calibration.command import command
 from qlumen.calibration.threshold import chosen, collect, operating_points
-from qlumen.datasets.negatives import negative_files
-from qlumen.datasets.splits import split_pairs
+from qlumen.datasets.splits import negative_files, split_pairs
 from qlumen.errors import BundleError, DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import CARD, MANIFEST, Bundle, read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
@@ -43,7 +43,8 @@ def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path
     assert renewed.manifest.calibration["temperature"] == report["temperature"]
     assert report["ece"]["val"]["after"] <= report["ece"]["val"]["before"]
     segmenter = Segmenter.open(renewed, Settings())
-    dice = means(evaluate(split_pairs(scene_data, "val"), segmenter))["dice"]
+    analysis = FrameAnalysis(segmenter, Settings(), related=False)
+    dice = means(evaluate(split_pairs(scene_data, "val"), analysis))["dice"]
     samples = collect(
         split_pairs(scene_data, "val"),
         negative_files(scene_data / "negatives", training=True),

@@ -15,13 +15,14 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from qlumen.calibration import modelopt
+from qlumen.calibration import range_search
 from qlumen.calibration import ranges as module
 from qlumen.calibration.calibration_images import Pictures, calibration_pictures
 from qlumen.calibration.command import command
-from qlumen.calibration.ranges import ranges_of, rank_layers
+from qlumen.calibration.range_search import ranges_of
+from qlumen.calibration.ranges import rank_layers
 from qlumen.errors import BundleError, BundleHashError, MissingExtraError, UsageError
-from qlumen.networks import resize
+from qlumen.networks import deploy
 from qlumen.networks.bundle import (
     CARD,
     MODEL,
@@ -264,8 +265,8 @@ def test_ranges_stay_with_their_size(
         for name in (MODEL, MODEL_WEIGHTS):
             shutil.copy(made.folder / name, path.with_name(name))
 
-    monkeypatch.setattr(resize, "write_model", uncompiled)
-    other = resize.resized_bundle(made, tmp_path / "other", 96)
+    monkeypatch.setattr(deploy, "write_model", uncompiled)
+    other = deploy.resized_bundle(made, tmp_path / "other", 96)
     assert (other.ranges, (other.folder / RANGES).exists()) == (None, False)
     folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
     (folder / RANGES).unlink()
@@ -305,7 +306,9 @@ def test_what_cannot_be_done_is_told_before_any_work(
         run(int8, tmp_path / "x", tmp_path)
     with pytest.raises(UsageError, match="is the bundle itself"):
         run(tiny, tiny.folder, tmp_path)
-    monkeypatch.setattr(modelopt, "find_spec", lambda name: None if name == "modelopt" else True)
+    monkeypatch.setattr(
+        range_search, "find_spec", lambda name: None if name == "modelopt" else True
+    )
     with pytest.raises(MissingExtraError, match=r"need nvidia-modelopt: pip install"):
         run(tiny, tmp_path / "x", tmp_path)
 

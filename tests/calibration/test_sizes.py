@@ -15,6 +15,7 @@ from qlumen.datasets.splits import split_pairs
 from qlumen.errors import DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import CARD, MODEL_WEIGHTS, RESIZED_FROM, Bundle, read_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
@@ -51,7 +52,8 @@ def test_other_side_is_made_in_both_precisions(
     with Segmenter.open(single, Settings()).engine as engine:
         assert engine.input_size == (OTHER, OTHER)
     segmenter = Segmenter.open(single, Settings())
-    dice = means(evaluate(split_pairs(scene_data, "val"), segmenter))["dice"]
+    analysis = FrameAnalysis(segmenter, Settings(), related=False)
+    dice = means(evaluate(split_pairs(scene_data, "val"), analysis))["dice"]
     segmenter.close()
     assert single.manifest.metrics["val"]["dice"] == pytest.approx(dice, abs=1e-4)
     stated = {c.bundle.folder: c.accuracy for c in candidates(made[0], {"openvino"})

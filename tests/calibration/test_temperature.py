@@ -15,7 +15,7 @@ from qlumen.calibration.temperature import (
     HOTTEST,
     fit_temperature,
     logits,
-    tempered,
+    temper,
     write_temperature,
 )
 from qlumen.errors import BundleError
@@ -37,10 +37,10 @@ def test_known_temperature_is_found(temperature: float, seed: int) -> None:
     """Logits that were multiplied by a factor are divided by it again, to within chance, and
     the calibration error falls to that of the true probabilities."""
     true, truth = drawn(seed)
-    sharpened = tempered(true, 1 / temperature)
+    sharpened = temper(true, 1 / temperature)
     found = fit_temperature([(sharpened, truth)])
     assert found == pytest.approx(temperature, rel=0.05)
-    repaired = reliability([(tempered(sharpened, found), truth)]).error
+    repaired = reliability([(temper(sharpened, found), truth)]).error
     assert repaired < reliability([(true, truth)]).error + 0.01
 
 
@@ -48,11 +48,11 @@ def test_known_temperature_is_found(temperature: float, seed: int) -> None:
 def test_order_of_pixels_stays(temperature: float, seed: int) -> None:
     """A hotter or colder map sorts its pixels alike, 0.5 stays 0.5, and 1 undoes nothing."""
     probability = np.random.default_rng(seed).random((20, 20)).astype(np.float32)
-    changed = tempered(probability, temperature)
+    changed = temper(probability, temperature)
     order = np.argsort(probability, axis=None)
     assert np.all(np.diff(changed.ravel()[order]) >= 0)
-    assert tempered(np.float32([[0.5]]), temperature)[0, 0] == 0.5
-    np.testing.assert_allclose(tempered(probability, 1), probability, atol=1e-6)
+    assert temper(np.float32([[0.5]]), temperature)[0, 0] == 0.5
+    np.testing.assert_allclose(temper(probability, 1), probability, atol=1e-6)
 
 
 def test_saturated_pixels_have_finite_logits() -> None:
@@ -70,7 +70,7 @@ def test_nothing_to_fit_is_said() -> None:
 
 
 def test_written_temperature_is_what_the_engine_computes(tiny: Bundle, tmp_path: Path) -> None:
-    """The compiled form gives the tempered map, and the trained weights have the same head."""
+    """The compiled form gives the temper map, and the trained weights have the same head."""
     bundle = read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
     side = bundle.manifest.input.width
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
@@ -81,7 +81,7 @@ def test_written_temperature_is_what_the_engine_computes(tiny: Bundle, tmp_path:
         read_bundle(bundle.folder)
     renewed = write_manifest(bundle.folder, bundle.manifest)
     with OpenVinoEngine(renewed.model) as engine:
-        np.testing.assert_allclose(engine.infer(picture), tempered(before, 2.5), atol=1e-5)
+        np.testing.assert_allclose(engine.infer(picture), temper(before, 2.5), atol=1e-5)
     old, new = load_file(tiny.folder / WEIGHTS), load_file(renewed.folder / WEIGHTS)
     changed = {name for name in old if not np.array_equal(old[name], new[name])}
     assert changed == {"head.weight", "head.bias"}

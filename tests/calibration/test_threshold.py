@@ -21,7 +21,8 @@ from qlumen.datasets.pairs import find_pairs
 from qlumen.evaluation.negatives import evaluate_negatives
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import Bundle, Thresholds
-from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -49,7 +50,7 @@ def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
         overrides = [f"postprocess.low={low}", f"postprocess.high={high}"]
         overrides.append("postprocess.min_area_fraction=0.001")
         candidate = segmenter.with_thresholds(tiny, load_settings(None, overrides))
-        mean = means(evaluate(pairs, candidate))["dice"]
+        mean = means(evaluate(pairs, FrameAnalysis(candidate, Settings(), related=False)))["dice"]
         assert mean is not None
         dice[low, high] = mean
     segmenter.close()
@@ -113,6 +114,7 @@ def test_share_is_counted_on_the_pictures(tiny: Bundle, tmp_path: Path) -> None:
     segmenter = Segmenter.open(tiny, load_settings())
     choice = choose_thresholds(pairs, segmenter, 0.001, files)
     postprocess = Postprocessor(**choice.thresholds.model_dump())
-    rows = evaluate_negatives(files, replace(segmenter, postprocess=postprocess))
+    chosen = replace(segmenter, postprocess=postprocess)
+    rows = evaluate_negatives(files, FrameAnalysis(chosen, Settings(), related=False))
     segmenter.close()
     assert choice.with_findings == pytest.approx(np.mean([row.findings > 0 for row in rows]))

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from qlumen.errors import DatasetError
 from qlumen.evaluation.clip import evaluate_clip, read_boxes
 from qlumen.evaluation.command import command
 from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -18,22 +21,25 @@ SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)
 
 
 @pytest.fixture
-def segmenter() -> Segmenter:
-    return Segmenter.open(read_bundle(shipped_bundle()), load_settings())
+def analysis() -> Iterator[FrameAnalysis]:
+    """Each frame for itself, seen whole."""
+    settings = load_settings(None, ["analysis.field=false"])
+    with closing(Segmenter.open(read_bundle(shipped_bundle()), settings)) as segmenter:
+        yield FrameAnalysis(segmenter, settings, related=False)
 
 
-def test_own_findings_as_boxes_are_all_hit(segmenter: Segmenter) -> None:
+def test_own_findings_as_boxes_are_all_hit(analysis: FrameAnalysis) -> None:
     """Boxes taken from a run are all hit by the same run; moved away, none is."""
     true = {}
     for index, frame in enumerate(SceneSource(SCENE).frames()):
+        segmenter = analysis.segmenter
         found = segmenter.finish(frame, segmenter.submit(frame.pixels).result()).findings
         if found and index % 2:
             true[index] = (found[0].box,)
     assert true
-    same = evaluate_clip(SceneSource(SCENE), segmenter, true)
+    same = evaluate_clip(SceneSource(SCENE), analysis, true)
     away = dict.fromkeys(true, ((500, 500, 510, 510),))
-    other = evaluate_clip(SceneSource(SCENE), segmenter, away)
-    segmenter.close()
+    other = evaluate_clip(SceneSource(SCENE), analysis, away)
     assert same.frames == other.frames == FRAMES
     assert same.with_findings == other.with_findings >= len(true)
     assert set(same.boxed) == set(true)
@@ -41,11 +47,10 @@ def test_own_findings_as_boxes_are_all_hit(segmenter: Segmenter) -> None:
     assert all(row.hit == 0 and row.false_findings > 0 for row in other.boxed.values())
 
 
-def test_boxes_beyond_the_end_are_named(segmenter: Segmenter) -> None:
+def test_boxes_beyond_the_end_are_named(analysis: FrameAnalysis) -> None:
     """Boxes of another clip do not count as missed."""
     with pytest.raises(DatasetError, match=r"frames \[12, 40\], and the clip has 12"):
-        evaluate_clip(SceneSource(SCENE), segmenter, {40: ((0, 0, 1, 1),), 12: ()})
-    segmenter.close()
+        evaluate_clip(SceneSource(SCENE), analysis, {40: ((0, 0, 1, 1),), 12: ()})
 
 
 @pytest.mark.parametrize(

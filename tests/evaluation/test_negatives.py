@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.datasets.negatives import find_negatives, is_training_negative, negative_files
+from qlumen.datasets.splits import find_negatives, is_training_negative, negative_files
 from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.command import command
 

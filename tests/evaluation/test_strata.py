@@ -1,6 +1,6 @@
 import pytest
 
-from qlumen.evaluation.strata import by_size, stratum
+from qlumen.evaluation.run import by_size, stratum
 
 
 def test_bounds() -> None:

@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from qlumen.calibration.calibration_images import Pictures
-from qlumen.calibration.modelopt import ranges_of
-from qlumen.calibration.parity import Network
+from qlumen.calibration.export import Network
+from qlumen.calibration.range_search import ranges_of
 from qlumen.calibration.ranges import write_ranges
-from qlumen.networks.bundle import Bundle
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.eightbit import eight_bit_network
-from qlumen.networks.precision import Precision
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import tensorrt

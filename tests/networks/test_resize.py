@@ -18,9 +18,8 @@ from qlumen.networks.bundle import (
     read_bundle,
     shipped_bundle,
 )
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deployed_network, resized_bundle
 from qlumen.networks.export import write_bundle
-from qlumen.networks.resize import resized_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 

@@ -6,8 +6,7 @@ from click.testing import CliRunner
 
 from qlumen.errors import UsageError
 from qlumen.quantum.circuits import make_hqconv, make_vqc
-from qlumen.quantum.command import command
-from qlumen.quantum.drawing import draw_svg, draw_text
+from qlumen.quantum.command import command, draw_svg, draw_text
 
 
 def test_every_qubit_has_a_line() -> None:

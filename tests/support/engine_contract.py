@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.calibration.parity import Network, compare, scene_frames
+from qlumen.calibration.export import Network, compare, scene_frames
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
 from qlumen.networks.deploy import deployed_network

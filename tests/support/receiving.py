@@ -11,8 +11,8 @@ from pathlib import Path
 from qlumen.errors import SourceError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.sources.base import LiveSource, SignalLost
 from qlumen.realtime.sources.choose import open_live_source
-from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 from qlumen.realtime.sources.pattern import read_number
 
 from support.senders import LOOPBACK, STEP_US, Sender, ffmpeg_sender, free_port

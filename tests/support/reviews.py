@@ -28,9 +28,14 @@ SIZE = 320, 240
 FRAMES, SEEN, BLIP, DARK = 20, range(3, 15), 17, range(15, 20)
 """A disc is there in `SEEN`, another one in the frame `BLIP`; frames of `DARK` are black."""
 ALWAYS_CLEAR = [
-    "quality.blurred_below=0", "quality.red_out_from=1.01", "quality.white_from=1.01",
-    "quality.outside_below=0", "quality.grey_from=1.01",
-]  # fmt: skip
+    "quality.blurred_below=0",
+    "quality.red_out_from=1.01",
+    "quality.white_from=1.01",
+    "quality.outside_below=0",
+    "quality.grey_from=1.01",
+]
+UNSMOOTHED = ["temporal.smoothing=0"]
+"""So that what is found in a frame can be worked by hand."""  # fmt: skip
 THRESHOLDS = Thresholds(low=0.5, high=0.9, min_area_fraction=0.0005)
 CARD = """# made-up
 
@@ -91,7 +96,7 @@ def make_review(
     folder: Path, recording: Path, *, maps: MapOf = usual_map, overrides: list[str] | None = None
 ) -> Path:
     """A review of `recording` in `folder`, as the network would have said `maps`."""
-    settings = load_settings(None, [*ALWAYS_CLEAR, *(overrides or [])])
+    settings = load_settings(None, [*ALWAYS_CLEAR, *UNSMOOTHED, *(overrides or [])])
     with open_recording(str(recording), settings) as source:
         writer = ReviewWriter(folder, settings)
         observer = Observer(settings, related=source.info.sequence)

@@ -30,7 +30,7 @@ for _ in range(500):
     log("mark", text=1000 * "x")
 """
 ENGINE = """
-from qlumen.realtime.engines.workers import WorkerEngine
+from qlumen.realtime.engines.base import WorkerEngine
 class Hangs(WorkerEngine):
     def _compute(self, image): for_ever()
     def _about(self): return {}
@@ -41,8 +41,8 @@ engine.submit(np.zeros((4, 4, 3), np.uint8))
 SINK = """
 import numpy as np
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.sink_runner import SinkRunner
-from qlumen.realtime.sinks.null import NullSink
+from qlumen.realtime.live.stage import SinkRunner
+from qlumen.realtime.sinks.base import NullSink
 class Hangs(NullSink):
     def write(self, result): for_ever()
 runner = SinkRunner("out", Hangs, LatencyRecorder(), print, frames=1)

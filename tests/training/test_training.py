@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from qlumen.datasets.negatives import negative_files
+from qlumen.datasets.splits import negative_files
 from qlumen.errors import (
     CircuitError,
     DatasetError,
@@ -30,10 +30,9 @@ from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mixed
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_lesion_free, load_split
-from qlumen.training.log import LOG, EpochReport, append
+from qlumen.training.log import FOLDER, LOG, EpochReport, append
 from qlumen.training.loop import CHECKPOINT, Trainer
 from qlumen.training.settings import TrainSettings
-from qlumen.training.tensorboard import FOLDER
 
 SMALL = TrainSettings(epochs=2, batch_size=4, input_size=64, pretrained=False, threads=1)
 FULL = SMALL.model_copy(

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from qlumen.realtime.report.charts import GRID, MUTED
+from qlumen.realtime.report.charts import GRID, MUTED, REGULAR
 from qlumen.realtime.report.facts import RESEARCH
-from qlumen.realtime.report.pdf.fonts import BOLD, REGULAR
+from qlumen.realtime.report.pdf.styles import BOLD
 
 WIDTH, HEIGHT = A4
 MARGIN = 18 * mm
@@ -46,9 +45,9 @@ class NumberedCanvas(Canvas):
         super().save()
 
     def _foot(self, number: int, count: int) -> None:
-        self.setStrokeColor(HexColor(GRID))
+        self.setStrokeColor(GRID)
         self.line(MARGIN, FOOT + 10, WIDTH - MARGIN, FOOT + 10)
-        self.setFillColor(HexColor(MUTED))
+        self.setFillColor(MUTED)
         self.setFont(BOLD, SIZE)
         self.drawString(MARGIN, FOOT, RESEARCH)
         self.setFont(REGULAR, SIZE)

@@ -1,20 +1,25 @@
-"""Type and tables of the PDF."""
+"""Type and tables of the PDF: Source Sans Pro, and what to do where it has no glyph."""
 
+from pathlib import Path
+
+import font_source_sans_pro
 from reportlab.lib.colors import HexColor
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import TableStyle
 
-from qlumen.realtime.report.charts import GRID, INK, MUTED, PAPER
-from qlumen.realtime.report.pdf.fonts import BOLD, REGULAR
+from qlumen.realtime.report.charts import GRID, INK, MUTED, PAPER, REGULAR
 
+BOLD = "SourceSansPro-Semibold"
 LINE = 0.6
 
 BODY = ParagraphStyle(
-    "body", fontName=REGULAR, fontSize=9.5, leading=12.5, textColor=HexColor(INK),
+    "body", fontName=REGULAR, fontSize=9.5, leading=12.5, textColor=INK,
     splitLongWords=1, bulletIndent=2, leftIndent=0, spaceAfter=2,
 )  # fmt: skip
-MUTED_TEXT = ParagraphStyle("muted", BODY, textColor=HexColor(MUTED))
+MUTED_TEXT = ParagraphStyle("muted", BODY, textColor=MUTED)
 TITLE = ParagraphStyle("title", BODY, fontName=BOLD, fontSize=20, leading=25, spaceAfter=2)
 HEAD = ParagraphStyle(
     "head", BODY, fontName=BOLD, fontSize=12.5, leading=16, spaceBefore=16, spaceAfter=5
@@ -39,17 +44,17 @@ CARD = TableStyle([*_TIGHT, ("BOTTOMPADDING", (0, 0), (-1, -1), 14)])
 BOX = TableStyle([
     *_TIGHT,
     ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
-    ("LINEBELOW", (1, 0), (1, -1), LINE, HexColor(INK)),
+    ("LINEBELOW", (1, 0), (1, -1), LINE, INK),
 ])  # fmt: skip
 RESEARCH_BOX = TableStyle([
-    ("BOX", (0, 0), (-1, -1), 0.8, HexColor(INK)),
+    ("BOX", (0, 0), (-1, -1), 0.8, INK),
     ("LEFTPADDING", (0, 0), (-1, -1), 7),
     ("RIGHTPADDING", (0, 0), (-1, -1), 7),
     ("TOPPADDING", (0, 0), (-1, -1), 1),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
 ])  # fmt: skip
 FIGURES = TableStyle([
-    ("BACKGROUND", (0, 0), (-1, -1), HexColor(PAPER)),
+    ("BACKGROUND", (0, 0), (-1, -1), PAPER),
     ("LINEAFTER", (0, 0), (-2, -1), 6, HexColor("#ffffff")),
     ("LEFTPADDING", (0, 0), (-1, -1), 9),
     ("TOPPADDING", (0, 0), (-1, -1), 6),
@@ -60,6 +65,19 @@ NUMBERS = TableStyle([
     ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
     ("RIGHTPADDING", (0, 0), (-1, -1), 6),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
-    ("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(INK)),
-    ("LINEBELOW", (0, 1), (-1, -1), LINE, HexColor(GRID)),
+    ("LINEBELOW", (0, 0), (-1, 0), 0.8, INK),
+    ("LINEBELOW", (0, 1), (-1, -1), LINE, GRID),
 ])  # fmt: skip
+
+
+def register_fonts() -> None:
+    """Make both fonts known to reportlab, once a process."""
+    folder = Path(font_source_sans_pro.__file__).parent / "files"
+    for name in {REGULAR, BOLD} - set(pdfmetrics.getRegisteredFontNames()):
+        pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
+
+
+def printable(text: str) -> str:
+    """Replace each character that the fonts do not have, as in `<U+65E5>`."""
+    known = pdfmetrics.getFont(REGULAR).face.charWidths
+    return "".join(char if ord(char) in known else f"<U+{ord(char):04X}>" for char in text)

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from qlumen.errors import NotAVideoError, RefusedError
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.intake.sniff import Kind
-from qlumen.realtime.sources.ffmpeg.opening import opened, video_stream
+from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
 
 def check_announced(file: Path, kind: Kind, limits: Limits) -> None:
@@ -47,7 +47,7 @@ def _image_size(file: Path, kind: Kind) -> tuple[int, int]:
 
 
 def _check_video(file: Path, kind: Kind, limits: Limits) -> None:
-    with opened(str(file)) as container:
+    with open_location(str(file)) as container:
         if container.format.name != kind.format:
             raise NotAVideoError(
                 f"the file begins like {kind.name} and goes on like {container.format.name}; "

@@ -31,8 +31,12 @@ SCHEME_OPTIONS = {
 }
 """`fifo_size` in packets of 188 bytes, `buffer_size` (the socket's) in bytes."""
 
-SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&]passphrase=)[^&\s]*")
-"""User and password of a URL, and the key of SRT."""
+URL = re.compile(
+    r"(?P<scheme>\b(?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/?#]*@)?(?P<host>[^\s/?#@]*?)"
+    r"(?:(?P<mark>[/?#])\S*?)?(?=[:;,.)'\"]*(?:\s|$))",
+    re.IGNORECASE,
+)
+"""A URL in a text, without the punctuation behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,25 @@ def address(location: str, settings: SourceSettings) -> Address:
     camera = camera_format(location)
     if camera is not None:
         return _camera(camera, location, settings)
-    _check_no_camera_settings(location, settings)
+    for key in CAMERA_SETTINGS:
+        if getattr(settings, key) is not None:
+            raise ConfigError(f"{location} is a stream; source.{key} is for cameras: leave it out")
     own = {**PROBE, **SCHEME_OPTIONS.get(scheme(location), {})}
     return Address(location, location, None, own | _further(settings))
 
 
 def without_secrets(text: str) -> str:
-    """The text with `***` for what URLs in it hold of users, passwords and keys."""
-    return SECRET.sub("***", text)
+    """The text with no more of each URL in it than scheme and host.
+
+    Users, paths and queries often hold a password or a stream's key; a path or a query becomes
+    `***`. File URLs stay as they are.
+    """
+    return URL.sub(_show, text)
+
+
+def _show(url: re.Match[str]) -> str:
+    hidden = f"{url['mark']}***" if url["mark"] else ""
+    return url["scheme"] + url["host"] + hidden
 
 
 def scheme(location: str) -> str:
@@ -123,12 +138,6 @@ def _asked(format_: str, settings: SourceSettings) -> dict[str, str]:
             )
         options[option] = str(value)
     return options
-
-
-def _check_no_camera_settings(location: str, settings: SourceSettings) -> None:
-    for key in CAMERA_SETTINGS:
-        if getattr(settings, key) is not None:
-            raise ConfigError(f"{location} is a stream; source.{key} is for cameras: leave it out")
 
 
 def _further(settings: SourceSettings) -> dict[str, str]:

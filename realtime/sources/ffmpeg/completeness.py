@@ -36,12 +36,11 @@ class Reading:
 
     def missing(self) -> bool:
         """Whether less was read than was announced; to be asked at the end."""
-        end = self._announced_end_s()
-        return self._lacks_packets() or (end is not None and self._reached_s + SLACK_SECONDS < end)
-
-    def _lacks_packets(self) -> bool:
         indexed = _is_mp4(self._container) or self._container.format.name == "avi"
-        return indexed and self._packets < _indexed_packets(self._stream)
+        if indexed and self._packets < _indexed_packets(self._stream):
+            return True
+        end = self._announced_end_s()
+        return end is not None and self._reached_s + SLACK_SECONDS < end
 
     def _announced_end_s(self) -> Fraction | None:
         if self._container.format.name not in HEADER_DURATION_FORMATS:
@@ -58,7 +57,8 @@ def frame_count(
     if stream.frames > 0:
         return _indexed_packets(stream) if _is_mp4(container) else int(stream.frames)
     rate = mean_rate(stream)
-    seconds = _stream_seconds(stream) or _container_seconds(container)
+    own = None if stream.duration is None else stream.duration * stream.time_base
+    seconds = own or _container_seconds(container)
     return round(seconds * rate) if rate and seconds else None
 
 
@@ -79,10 +79,6 @@ def _is_mp4(container: av.container.InputContainer) -> bool:
 
 def _indexed_packets(stream: av.video.stream.VideoStream) -> int:
     return sum(not entry.is_discard for entry in stream.index_entries)
-
-
-def _stream_seconds(stream: av.video.stream.VideoStream) -> Fraction | None:
-    return None if stream.duration is None else stream.duration * stream.time_base
 
 
 def _container_seconds(container: av.container.InputContainer) -> Fraction | None:

@@ -15,7 +15,7 @@ from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.sources.ffmpeg.completeness import Reading, frame_count, mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
-from qlumen.realtime.sources.ffmpeg.opening import opened, video_stream
+from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
 
 class ContainerSource(Source):
@@ -56,11 +56,15 @@ class ContainerSource(Source):
     ) -> None:
         self.drops, self._pool = Counter(), pool
         self._location = without_secrets(location)
-        self._container = opened(location, hardware)
+        self._container = open_location(location, hardware)
         try:
             self._stream = video_stream(self._container, self._location)
-            self._set_threads(threads)
-            self.info = _describe(location, self._container, self._stream, hardware)
+            self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
+            self._stream.codec_context.thread_count = threads
+            count = frame_count(self._container, self._stream)
+            notes = tuple(_notes(self._container, self._stream, hardware))
+            rate = mean_rate(self._stream)
+            self.info = SourceInfo(self._location, None, None, rate, count, notes=notes)
             self._start()
         except BaseException:
             self._container.close()
@@ -73,10 +77,6 @@ class ContainerSource(Source):
         """Close the file. To be called by the thread that reads, or after it has ended."""
         self._rest.close()
         self._container.close()
-
-    def _set_threads(self, threads: int) -> None:
-        self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
-        self._stream.codec_context.thread_count = threads
 
     def _start(self) -> None:
         """Decode the first frame, so that a video without one is known by now."""
@@ -140,22 +140,6 @@ class ContainerSource(Source):
             f"{self._location} is cut short or damaged{said}: {delivered}{of} frames could be "
             "read and are kept; for the rest, copy or export the recording again"
         )
-
-
-def _describe(
-    location: str,
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    hardware: str | None,
-) -> SourceInfo:
-    return SourceInfo(
-        name=without_secrets(location),
-        width=None,
-        height=None,
-        fps=mean_rate(stream),
-        frame_count=frame_count(container, stream),
-        notes=tuple(_notes(container, stream, hardware)),
-    )
 
 
 def _notes(

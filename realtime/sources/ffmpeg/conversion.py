@@ -57,7 +57,9 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
         yuv420_to_bgr(*decoded_lines(frame), 0, 0, mapping, image)
     else:
         packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
-        np.copyto(image, _pixels(packed))
+        plane = packed.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(packed.height, plane.line_size)
+        np.copyto(image, rows[:, : 3 * packed.width].reshape(image.shape))
     return image
 
 
@@ -132,13 +134,6 @@ def _matrix(frame: av.VideoFrame) -> int:
         return int(frame.colorspace)
     hd = frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX
     return Colorspace.ITU709 if hd else Colorspace.ITU601
-
-
-def _pixels(packed: av.VideoFrame) -> Image:
-    """The pixels of a `bgr24` frame where FFmpeg keeps them, rows apart as it likes."""
-    plane = packed.planes[0]
-    rows: Image = np.frombuffer(plane, np.uint8).reshape(packed.height, plane.line_size)
-    return rows[:, : 3 * packed.width].reshape(packed.height, packed.width, 3)
 
 
 def _mirror(image: Image, *, across: bool, down: bool) -> Image:

@@ -7,8 +7,121 @@ import av
 
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.ffmpeg.conversion import Orientation, Picture, upright_picture
-from qlumen.realtime.sources.ffmpeg.deinterlace import Deinterlacer
-from qlumen.realtime.sources.ffmpeg.timestamps import Timestamps
+
+
+class Timestamps:
+    """Gives each frame, in presentation order, the time stamp it is to have.
+
+    That is its own (`pts`), save where it is missing or not later than the one before:
+    - some containers (AVI) store the order of decoding only; there the decoding time
+      stamp serves from the first such frame on, as in FFmpeg's "best effort";
+    - without that one either, a missing time stamp is one step after the one before;
+    - a recording that goes back in time (two joined, say) is left as it is.
+
+    `estimated` counts the time stamps that are not the frames' own.
+
+    Args:
+        step: from one frame to the next in the mean, in units of the time stamps.
+    """
+
+    def __init__(self, step: Fraction) -> None:
+        self.estimated = 0
+        self._step = step
+        self._last: int | None = None
+        self._next = Fraction(0)
+        self._disordered = False
+
+    def of(self, pts: int | None, dts: int | None) -> int:
+        """The time stamp of the next frame."""
+        self._disordered |= pts is not None and not self._advances(pts)
+        chosen = self._chosen(pts, dts)
+        self.estimated += chosen != pts
+        # Added up as a fraction, a row of estimates does not drift.
+        self._next = (self._next if chosen == round(self._next) else chosen) + self._step
+        self._last = chosen
+        return chosen
+
+    def _chosen(self, pts: int | None, dts: int | None) -> int:
+        if pts is not None and not self._disordered:
+            return pts
+        if dts is not None and (pts is None or self._advances(dts)):
+            return dts
+        if pts is not None and (dts is not None or self._advances(pts)):
+            return pts
+        return round(self._next)
+
+    def _advances(self, stamp: int) -> bool:
+        return self._last is None or stamp > self._last
+
+
+MIN_SIDE_PX = 8  # the filter refuses chroma planes of less than 3 pixels
+
+
+class Deinterlacer:
+    """FFmpeg's `bwdif` filter, from the first frame on that is flagged interlaced.
+
+    Each frame that goes in comes out once, with its time stamp; progressive ones are
+    not changed. While the filter works it holds one frame back.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._filter: _Filter | None = None
+
+    def feed(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        """Take a frame, yield those that are ready. `frames` counts the interlaced ones."""
+        interlaced = frame.interlaced_frame and min(frame.width, frame.height) >= MIN_SIDE_PX
+        self.frames += interlaced
+        if self._filter is not None and not self._filter.takes(frame):
+            yield from self.flush()
+        if self._filter is None and interlaced:
+            self._filter = _Filter(frame)
+        if self._filter is None:
+            yield frame
+        else:
+            yield from self._filter.put(frame)
+
+    def flush(self) -> Iterator[av.VideoFrame]:
+        """Yield what is held back; the next frame starts anew."""
+        if self._filter is not None:
+            yield from self._filter.put(None)
+        self._filter = None
+
+
+class _Filter:
+    """The filter graph for frames of one size and pixel format."""
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self._layout = _layout(frame)
+        self._time_base = frame.time_base
+        width, height, pixels = self._layout
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        source = self._graph.add_buffer(
+            width=width, height=height, format=pixels, time_base=frame.time_base
+        )
+        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
+
+    def takes(self, frame: av.VideoFrame) -> bool:
+        return _layout(frame) == self._layout
+
+    def put(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        """Push a frame, or None for the end, and yield those that are ready."""
+        self._graph.vpush(frame)
+        while True:
+            try:
+                ready = self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            ready.pts = int(ready.pts * ready.time_base / self._time_base)  # it counts halves
+            ready.time_base = self._time_base
+            yield ready
+
+
+def _layout(frame: av.VideoFrame) -> tuple[int, int, str]:
+    return frame.width, frame.height, frame.format.name
+
 
 ASSUMED_RATE = Fraction(25)  # for frames without time stamps in a stream without a rate
 

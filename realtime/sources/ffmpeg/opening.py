@@ -2,6 +2,7 @@
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
@@ -15,7 +16,7 @@ NETWORK_TIMEOUT_SECONDS = 10.0
 TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg plays text files, too
 
 
-def opened(location: str, hardware: str | None = None) -> av.container.InputContainer:
+def open_location(location: str, hardware: str | None = None) -> av.container.InputContainer:
     """Open a file, URL or device node, with its streams found.
 
     Raises:
@@ -26,18 +27,21 @@ def opened(location: str, hardware: str | None = None) -> av.container.InputCont
     """
     if hardware is not None:
         _check_hardware(hardware)
-    path = None if _is_url(location) else _existing(location)
+    path = None if "://" in location else _check_file(location)
     try:
         container = _open(location, path)
     except av.error.FFmpegError as error:
-        raise _explained(location, path, error) from error
+        raise _explain(location, path, error) from error
     if hardware is None:
         return container
     container.close()
-    return _open_on(hardware, location, path)
+    try:
+        return _open(location, path, HWAccel(hardware, allow_software_fallback=False))
+    except (av.error.FFmpegError, RuntimeError) as error:
+        raise _not_on(hardware, location, error) from error
 
 
-def opened_live(
+def open_address(
     address: Address,
     hardware: str | None,
     open_s: float,
@@ -47,13 +51,13 @@ def opened_live(
     """Open a camera or a stream, with its streams found.
 
     Args:
-        hardware: see `opened`.
+        hardware: see `open_location`.
         open_s: seconds to wait for a connection, and again for what is in it.
         read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`.
         relay: read this instead of the address.
 
     Raises:
-        SourceError, ConfigError: as `opened`.
+        SourceError, ConfigError: as `open_location`.
     """
     if hardware is not None:
         _check_hardware(hardware)
@@ -70,7 +74,7 @@ def opened_live(
             raise SourceError(
                 f"{address.shown} cannot be opened: {without_secrets(reason)}"
             ) from error
-        raise _explained(address.shown, None, error, open_s) from error
+        raise _explain(address.shown, None, error, open_s) from error
     except RuntimeError as error:
         raise _not_on(hardware, address.shown, error) from error
 
@@ -107,11 +111,7 @@ def _check_hardware(hardware: str) -> None:
         )
 
 
-def _is_url(location: str) -> bool:
-    return "://" in location
-
-
-def _existing(location: str) -> Path:
+def _check_file(location: str) -> Path:
     path = Path(location)
     if not path.exists():
         raise SourceNotFoundError(f"no such file: {location}; check the path")
@@ -125,26 +125,13 @@ def _existing(location: str) -> Path:
 def _open(
     location: str, path: Path | None, hwaccel: HWAccel | None = None
 ) -> av.container.InputContainer:
+    options: dict[str, Any] = {"hwaccel": hwaccel, "metadata_errors": "replace"}
     if path is None:
         tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
-        return av.open(
-            location,
-            timeout=NETWORK_TIMEOUT_SECONDS,
-            options=tcp,
-            hwaccel=hwaccel,
-            metadata_errors="replace",
-        )
+        return av.open(location, timeout=NETWORK_TIMEOUT_SECONDS, options=tcp, **options)
     # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
     format_ = "v4l2" if path.is_char_device() else None
-    file = str(path.absolute())
-    return av.open(file, format=format_, hwaccel=hwaccel, metadata_errors="replace")
-
-
-def _open_on(hardware: str, location: str, path: Path | None) -> av.container.InputContainer:
-    try:
-        return _open(location, path, HWAccel(hardware, allow_software_fallback=False))
-    except (av.error.FFmpegError, RuntimeError) as error:
-        raise _not_on(hardware, location, error) from error
+    return av.open(str(path.absolute()), format=format_, **options)
 
 
 def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:
@@ -154,7 +141,7 @@ def _not_on(hardware: str | None, location: str, error: Exception) -> SourceErro
     )
 
 
-def _explained(
+def _explain(
     location: str,
     path: Path | None,
     error: av.error.FFmpegError,

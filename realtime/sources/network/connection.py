@@ -19,7 +19,7 @@ from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.ffmpeg.addresses import Address
 from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
-from qlumen.realtime.sources.ffmpeg.opening import no_answer, opened_live, video_stream
+from qlumen.realtime.sources.ffmpeg.opening import no_answer, open_address, video_stream
 from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
 from qlumen.system.threads import start
 
@@ -114,9 +114,12 @@ class Reception:
                 self._post(self, error)
 
     def _receive(self, stack: ExitStack) -> None:
-        container = stack.enter_context(self._opened(stack))
+        container = stack.enter_context(self._open(stack))
         stream = video_stream(container, self._address.shown)
-        self._set_up(stream)
+        # Threads that decode whole frames side by side would each hold one back.
+        stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = self._reader.threads
+        stream.codec_context.flags |= Flags.low_delay
         self.info = replace(self.info, fps=mean_rate(stream))
         decoding = Decoding(stream, self.info.fps, self._note, self._failed)
         for picture in decoding.pictures(self._packets(container, stream)):
@@ -130,20 +133,14 @@ class Reception:
             self._posted = True
             self._post(self, received)
 
-    def _opened(self, stack: ExitStack) -> av.container.InputContainer:
+    def _open(self, stack: ExitStack) -> av.container.InputContainer:
         reader = self._reader
         relay = None
         if needs_relay(self._address):
             self._relay = relay = stack.enter_context(Relay(self._address, reader.open_s))
         if self._abandoned:
             raise SourceError(f"{self._address.shown} is no longer wanted")
-        return opened_live(self._address, reader.hardware, reader.open_s, reader.stall_s, relay)
-
-    def _set_up(self, stream: av.video.stream.VideoStream) -> None:
-        # Threads that decode whole frames side by side would each hold one back.
-        stream.thread_type = "SLICE"
-        stream.codec_context.thread_count = self._reader.threads
-        stream.codec_context.flags |= Flags.low_delay
+        return open_address(self._address, reader.hardware, reader.open_s, reader.stall_s, relay)
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.video.stream.VideoStream

@@ -10,10 +10,9 @@ from queue import Empty, SimpleQueue
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
-from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, SignalLost
 from qlumen.realtime.sources.network.connection import Reader, Received, Reception
 from qlumen.system.backoff import Backoff
 

@@ -22,7 +22,15 @@ RAW_OUTPUT = ("-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "data", "p
 
 def needs_relay(address: Address) -> bool:
     """Whether the address is one that PyAV's FFmpeg cannot open itself."""
-    return scheme(address.location) == "srt" and not _knows_srt()
+    if scheme(address.location) != "srt":
+        return False
+    try:
+        av.open("srt:").close()
+    except av.error.ProtocolNotFoundError:
+        return True
+    except av.error.FFmpegError:
+        return False
+    return False
 
 
 class Relay(Closing):
@@ -77,13 +85,3 @@ class Relay(Closing):
         self.end()
         self._process.communicate()
         self._errors.close()
-
-
-def _knows_srt() -> bool:
-    try:
-        av.open("srt:").close()
-    except av.error.ProtocolNotFoundError:
-        return False
-    except av.error.FFmpegError:
-        return True
-    return True

@@ -15,18 +15,19 @@ import cv2
 
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.latency import NS_PER_MS
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.sinks.base import Sink
 
-NS_PER_MS = 1_000_000
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """Attributes:
-    number: rises by 1 from picture to picture of a feed, also from session to session.
-    frame: index of the frame. grabbed_ns: of the frame.
+    """A picture for browsers.
+
+    Attributes:
+        number: rises by 1 from picture to picture of a feed, also from session to session.
+        frame: index of the frame. grabbed_ns: of the frame.
     """
 
     number: int
@@ -43,7 +44,7 @@ class Viewer:
     """
 
     def __init__(self, feed: "Feed", wake: Callable[[], None]) -> None:
-        self._feed, self._wake = feed, wake
+        self._feed, self.wake = feed, wake
         self._sent: deque[Picture] = deque()
         self._last = 0
         self.delay_ms: float | None = None
@@ -67,9 +68,6 @@ class Viewer:
         while self._sent and self._sent[0].number <= number:
             picture = self._sent.popleft()
             self.delay_ms = (time.monotonic_ns() - picture.grabbed_ns) / NS_PER_MS
-
-    def wake(self) -> None:
-        self._wake()
 
     def leave(self) -> None:
         self._feed.remove(self)
@@ -160,9 +158,6 @@ class WebSink(Sink):
             return
         frame = result.frame
         self._feed.publish(frame.index, frame.grabbed_ns, self._encoded(result.shown))
-
-    def close(self) -> None:
-        pass
 
     def _encoded(self, image: Image) -> bytes:
         height, width = image.shape[:2]

@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.latency import NS_PER_S
 
 SECONDS = 60
 RATE_SECONDS = 2.0
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 
 from qlumen.realtime.frames import FrameResult, Track
+from qlumen.realtime.latency import NS_PER_S
 from qlumen.realtime.pixels.arrays import Box, Image
 from qlumen.realtime.pixels.jpeg import jpeg_bytes
 
@@ -73,7 +74,7 @@ class Gallery:
     def _take(self, track: Track, result: FrameResult) -> None:
         known, now_ns = self._shown.get(track.number), time.monotonic_ns()
         time_s, score = result.frame.time_s, track.finding.score
-        rested = known is None or now_ns - known.taken_ns > BETWEEN_S * 1e9
+        rested = known is None or now_ns - known.taken_ns > BETWEEN_S * NS_PER_S
         if known and not (rested and score > known.score):
             new = replace(known, last_s=time_s)
         else:

@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 
-LEAST_THRESHOLD, MOST_THRESHOLD = THRESHOLD_BOUNDS
 MAX_HOLD_S = 10.0
 MAX_SOURCES = 1000
 
@@ -39,7 +38,7 @@ class Step(_Said):
 
 class Threshold(_Said):
     do: Literal["threshold"]
-    value: float = Field(ge=LEAST_THRESHOLD, le=MOST_THRESHOLD)
+    value: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
 
 
 class Hold(_Said):
@@ -49,16 +48,10 @@ class Hold(_Said):
     seconds: float = Field(ge=0, le=MAX_HOLD_S)
 
 
-class Snapshot(_Said):
-    do: Literal["snapshot"]
+class Act(_Said):
+    """Do what a key of the monitor does as well: these are values of `Action`."""
 
-
-class Mark(_Said):
-    do: Literal["mark"]
-
-
-class RestartAi(_Said):
-    do: Literal["restart_ai"]
+    do: Literal["snapshot", "mark", "restart_ai"]
 
 
 class Start(_Said):
@@ -72,7 +65,8 @@ class Stop(_Said):
     do: Literal["stop"]
 
 
-Request = Toggle | Step | Threshold | Hold | Snapshot | Mark | RestartAi | Start | Stop
-Said = Annotated[Drawn | Request, Field(discriminator="do")]
-said: TypeAdapter[Drawn | Request] = TypeAdapter(Said)
+Request = Toggle | Step | Threshold | Hold | Act | Start | Stop
+said: TypeAdapter[Drawn | Request] = TypeAdapter(
+    Annotated[Drawn | Request, Field(discriminator="do")]
+)
 """`said.validate_json(text)` raises pydantic's ValidationError for anything else."""

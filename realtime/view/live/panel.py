@@ -5,29 +5,18 @@ from typing import Any
 
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.frames import FrameResult, LiveState
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
-from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.sink_runner import SinkRunner
-from qlumen.realtime.live.threads import MODEL_NICENESS
+from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.overlay.findings import FILL_ALPHA
+from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import Gallery
-from qlumen.realtime.view.live.messages import (
-    Hold,
-    Mark,
-    Request,
-    RestartAi,
-    Snapshot,
-    Step,
-    Threshold,
-    Toggle,
-)
-
-FRAMES = 1
-"""That may wait to be encoded."""
+from qlumen.realtime.view.live.messages import Act, Hold, Request, Step, Threshold, Toggle
+from qlumen.system.threads import MODEL_NICENESS
 
 
 class LivePanel:
@@ -60,9 +49,8 @@ class LivePanel:
             jpeg_quality=self._settings.jpeg_quality,
             also=(self.figures, self.gallery),
         )
-        return SinkRunner(
-            "view", lambda: sink, latency, note, frames=FRAMES, niceness=MODEL_NICENESS
-        )
+        # One frame may wait to be encoded; the next takes its place.
+        return SinkRunner("view", lambda: sink, latency, note, frames=1, niceness=MODEL_NICENESS)
 
     def show(self, session: LiveSession) -> None:
         """A session begins."""
@@ -84,14 +72,14 @@ class LivePanel:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows beside the picture, as JSON."""
-        told: dict[str, Any] = {
+        idle: dict[str, Any] = {
             "message": self.message,
             "viewers": self.feed.viewers,
             "threshold_bounds": THRESHOLD_BOUNDS,
             "running": False,
         }
         session = self.session
-        return told if session is None else told | self._running(session)
+        return idle if session is None else idle | self._running(session)
 
     def _do(self, session: LiveSession, request: Request) -> None:
         control = session.control
@@ -109,12 +97,8 @@ class LivePanel:
                 control.set_threshold(value)
             case Hold(seconds=seconds):
                 self._change(session, "temporal", hold_s=seconds)
-            case Snapshot():
-                session.act(Action.SNAPSHOT)
-            case Mark():
-                session.act(Action.MARK)
-            case RestartAi():
-                session.act(Action.RESTART_AI)
+            case Act(do=name):
+                session.act(Action(name))
 
     def _change(self, session: LiveSession, section: str, **values: object) -> None:
         settings = session.control.settings()
@@ -123,7 +107,8 @@ class LivePanel:
 
     def _running(self, session: LiveSession) -> dict[str, Any]:
         settings, status = session.control.settings(), session.status()
-        told = {
+        last = self.figures.last
+        return {
             "running": True,
             "source": status.source,
             "overlay": session.control.overlay_visible,
@@ -136,12 +121,11 @@ class LivePanel:
             "rate": round(self.figures.rate(), 1),
             "drops": status.lost,
             "seconds": [[second.number, second.age_ms] for second in self.figures.seconds()],
+            "tracks": self._tracks(last.live if last else None),
+            **(_describe(last, last.live) if last and last.live else {}),
         }
-        return told | _last(self.figures) | {"tracks": self._tracks()}
 
-    def _tracks(self) -> list[dict[str, Any]]:
-        last = self.figures.last
-        live = last.live if last else None
+    def _tracks(self, live: LiveState | None) -> list[dict[str, Any]]:
         now = {track.number for track in live.tracks if track.alarm} if live else set()
         return [
             {
@@ -156,14 +140,10 @@ class LivePanel:
         ]
 
 
-def _last(figures: Figures) -> dict[str, Any]:
-    last = figures.last
-    if last is None or last.live is None:
-        return {}
-    live, (width, height) = last.live, last.frame.size
+def _describe(last: FrameResult, live: LiveState) -> dict[str, Any]:
     age_ms = live.annotation_age_ms
     return {
-        "size": [width, height],
+        "size": list(last.frame.size),
         "frame": last.frame.index,
         "ai": live.ai.value,
         "age_ms": None if age_ms is None else round(age_ms, 1),

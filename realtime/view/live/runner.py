@@ -40,7 +40,11 @@ class SessionRunner(Closing):
     ) -> None:
         self._panel, self._sources, self._outputs = panel, tuple(sources), outputs
         self._settings, self._console = settings, console
-        self._shown = [without_secrets(source) for source in sources]
+        shown = [without_secrets(source) for source in sources]
+        alike = {name for name in shown if shown.count(name) > 1}
+        self._shown = [
+            f"{name} ({number})" if name in alike else name for number, name in enumerate(shown, 1)
+        ]
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._session: LiveSession | None = None
         self._closing = False
@@ -93,7 +97,11 @@ class SessionRunner(Closing):
                 self._console,
                 runners=(self._panel.open_runner,),
             ) as session:
-                self._begin(session)
+                with self._lock:
+                    self._session = session
+                self._panel.show(session)
+                if not self._asked.empty():
+                    session.stop()
                 summary = session.run()
             self._panel.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
@@ -104,10 +112,3 @@ class SessionRunner(Closing):
         finally:
             with self._lock:
                 self._session = None
-
-    def _begin(self, session: LiveSession) -> None:
-        with self._lock:
-            self._session = session
-        self._panel.show(session)
-        if not self._asked.empty():
-            session.stop()

@@ -12,7 +12,7 @@ from typing import Any
 from qlumen.errors import QlumenError
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report import export_job as task
-from qlumen.realtime.report.files import ReportOutputs
+from qlumen.realtime.report.outputs import ReportOutputs
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.worker_process import Running
 from qlumen.system.closing import Closing

@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from qlumen.realtime.report.conditions import LOOKS
-from qlumen.realtime.report.times import clock
+from qlumen.realtime.report.facts import LOOKS, clock
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, share_of_field
 from qlumen.realtime.review.review import Review
 
 TIME_DIGITS, SCORE_DIGITS, SHARE_DIGITS = 3, 3, 4
 
 
-def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
-    """Plain JSON types. `times_s`, `scores` (the highest, 0 without a finding) and
-    `conditions` have an entry a frame; `looks` has the label and the colour of each
-    condition by its name."""
+def findings_json(review: Review, findings: Findings, version: int) -> dict[str, Any]:
+    """Turn a recording's findings into plain JSON types.
+
+    `times_s`, `scores` (the highest, 0 without a finding) and `conditions` have an entry a
+    frame; `looks` has the label and the colour of each condition by its name.
+    """
+    best = [max((one.score for one in found), default=0.0) for found in findings.frames]
     return {
         "version": version,
         "name": review.manifest.source.name,
@@ -22,7 +24,7 @@ def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
         "low": findings.thresholds.low,
         "times_s": [round(record.time_s, TIME_DIGITS) for record in review.frames],
         "names": [record.name for record in review.frames if record.name],
-        "scores": [_best(found) for found in findings.frames],
+        "scores": [round(score, SCORE_DIGITS) for score in best],
         "conditions": [record.condition for record in review.frames],
         "looks": {name: {"label": one.label, "colour": one.on_dark} for name, one in LOOKS.items()},
         "tracks": [_track(review, track) for track in findings.tracks],
@@ -30,16 +32,11 @@ def told(review: Review, findings: Findings, version: int) -> dict[str, Any]:
     }
 
 
-def _best(found: Any) -> float:
-    return round(max((one.score for one in found), default=0.0), SCORE_DIGITS)
-
-
 def _track(review: Review, track: ReviewedTrack) -> dict[str, Any]:
-    places = [one.place for one in track.sightings]
     record, finding = review.frames[track.best.place], track.best.finding
     return {
         "number": track.number,
-        "places": places,
+        "places": [one.place for one in track.sightings],
         "best": track.best.place,
         "time": clock(record.time_s),
         "score": round(finding.score, SCORE_DIGITS),

@@ -13,19 +13,17 @@ from typing import Any
 from qlumen.errors import QlumenError
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.live.threads import WRITER_NICENESS, lower_priority
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from qlumen.realtime.review import review_job as task
-from qlumen.realtime.review.drawing import JPEG_QUALITY, drawn
+from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import Running
 from qlumen.realtime.view.reviews.exports import Exports
-from qlumen.realtime.view.reviews.findings_json import told
+from qlumen.realtime.view.reviews.findings_json import findings_json
 from qlumen.system.closing import Closing
-from qlumen.system.threads import start_pool
+from qlumen.system.threads import WRITER_NICENESS, lower_priority, start_pool
 
 WAIT_S = 0.2
 
@@ -90,7 +88,7 @@ class Recording(Closing):
     def findings(self) -> dict[str, Any] | None:
         """What was found, as JSON; None before."""
         review, findings = self._review, self._findings
-        return told(review, findings, self._version) if review and findings else None
+        return findings_json(review, findings, self._version) if review and findings else None
 
     def find(self, high: float) -> None:
         """Find anew with another threshold, the lower one no higher than it; from the stored
@@ -117,10 +115,10 @@ class Recording(Closing):
     def track_picture(self, number: int) -> bytes | None:
         """A lesion's best frame as JPEG; None if there is no such lesion."""
         review, findings = self._review, self._findings
-        if review is None or findings is None or not 0 < number <= len(findings.tracks):
+        if review is None or findings is None:
             return None
-        best = findings.tracks[number - 1].best
-        return self._drawn(review, best.place, [best.finding])
+        best = next((one.best for one in findings.tracks if one.number == number), None)
+        return self._drawn(review, best.place, [best.finding]) if best else None
 
     def export(self, kind: str, patient: str | None, operator: str | None) -> None:
         """Begin to write an export; `exports.state` tells of it."""
@@ -178,7 +176,7 @@ class Recording(Closing):
 
     def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
         with self._reading:
-            return jpeg_bytes(drawn(review, place, findings, self._overlay), JPEG_QUALITY)
+            return draw_jpeg(review, place, findings, self._overlay)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

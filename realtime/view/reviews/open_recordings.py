@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 import threading
+from itertools import islice
 from pathlib import Path
 
 import psutil
+from natsort import natsorted
 
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings
@@ -50,19 +52,16 @@ class Visits(Closing):
         Raises:
             RefusedError: `MAX_OPEN` others are open.
         """
-        self._check_room(session)
+        with self._lock:
+            others = len(self._open.keys() - {session.id})
+        if others >= MAX_OPEN:
+            raise RefusedError(f"{others} recordings are open here already; try again later")
         recording = Recording(file, printable_name(name), folder, self._settings, self._turns)
         with self._lock:
             before = self._open.pop(session.id, None)
             self._open[session.id] = session, recording
         if before:
             before[1].close()
-
-    def _check_room(self, session: Session) -> None:
-        with self._lock:
-            others = len(self._open.keys() - {session.id})
-        if others >= MAX_OPEN:
-            raise RefusedError(f"{others} recordings are open here already; try again later")
 
     def of(self, session: Session) -> Recording | None:
         """What the session has open."""
@@ -91,8 +90,8 @@ class Visits(Closing):
     def remove_ended(self) -> None:
         """Close what sessions that ended had open."""
         with self._lock:
-            ended = [session for session, _ in self._open.values()]
-        for session in ended:
+            known = [session for session, _ in self._open.values()]
+        for session in known:
             if not self._sessions.lives(session):
                 self.leave(session)
 
@@ -111,3 +110,31 @@ def printable_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
     shown = "".join(char for char in last if char.isprintable()).strip()
     return shown[-MAX_NAME_CHARACTERS:] or "recording"
+
+
+MAX_LISTED = 500
+
+
+def list_files(folder: Path) -> list[str]:
+    """Files in it and below, as names relative to it, in natural order, `MAX_LISTED` at most.
+    Hidden ones, and links that lead out of it, are left out."""
+    names = (_name(folder, path) for path in folder.rglob("*"))
+    return natsorted(islice((name for name in names if name), MAX_LISTED))
+
+
+def pick_file(folder: Path, name: str) -> Path:
+    """The file of this name. Raises RefusedError unless `list_files` may name it."""
+    if "\0" not in name and name and _name(folder, folder / name) == name:
+        return (folder / name).resolve()
+    raise RefusedError("there is no such recording in the folder")
+
+
+def _name(folder: Path, path: Path) -> str:
+    """Relative to the folder; empty for what is not to be seen."""
+    try:
+        relative = path.relative_to(folder)
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    except (OSError, ValueError):
+        return ""
+    hidden = any(part.startswith(".") for part in relative.parts)
+    return relative.as_posix() if inside and not hidden and path.is_file() else ""

@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings
@@ -17,12 +17,16 @@ from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 from qlumen.realtime.review.intake.limits import MIB, Limits
 from qlumen.realtime.review.intake.sniff import sniff
 from qlumen.realtime.view.reviews.exports import FILES
-from qlumen.realtime.view.reviews.folder import listed, picked
 from qlumen.realtime.view.reviews.job import Recording
-from qlumen.realtime.view.reviews.open_recordings import Visits, printable_name
+from qlumen.realtime.view.reviews.open_recordings import (
+    Visits,
+    list_files,
+    pick_file,
+    printable_name,
+)
 from qlumen.realtime.view.security.middleware import SESSION_KEY
 from qlumen.realtime.view.security.sessions import Session
-from qlumen.realtime.view.tabs import Surroundings, Tab
+from qlumen.realtime.view.tabs import Surroundings, Tab, add_files, build_html
 
 T = TypeVar("T")
 PREFIX = "/recordings/"
@@ -35,27 +39,22 @@ KINDS = {
     "timeline.js": "text/javascript",
     "recordings.css": "text/css",
 }
-LEAST_THRESHOLD, MOST_THRESHOLD = THRESHOLD_BOUNDS
 MAX_FIELD_CHARACTERS = 200
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Pick(_Asked):
+class Pick(BaseModel, extra="forbid"):
     """Open this file of the configured folder."""
 
     name: str = Field(max_length=4096)
 
 
-class Find(_Asked):
+class Find(BaseModel, extra="forbid"):
     """Find anew."""
 
-    high: float = Field(ge=LEAST_THRESHOLD, le=MOST_THRESHOLD)
+    high: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
 
 
-class Export(_Asked):
+class Export(BaseModel, extra="forbid"):
     """Make this kind of file; a field for a person is left out where it is null."""
 
     kind: str
@@ -66,7 +65,7 @@ class Export(_Asked):
 def recordings_tab(surroundings: Surroundings) -> Tab:
     visits = Visits(surroundings.settings, surroundings.sessions)
     routes = recording_routes(visits, surroundings.settings)
-    return Tab("Recordings", _build, PREFIX, routes, HEAD, visits.close)
+    return Tab("Recordings", partial(build_html, "recordings"), PREFIX, routes, HEAD, visits.close)
 
 
 def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
@@ -96,7 +95,7 @@ def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
     @routes.get("/choices")
     def choices() -> dict[str, Any]:
         return {
-            "files": listed(folder) if folder else [],
+            "files": list_files(folder) if folder else [],
             "folder": folder is not None,
             "upload_mib": limits.max_bytes // MIB,
             "upload_minutes": settings.view.upload_minutes,
@@ -128,7 +127,7 @@ def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
         if folder is None:
             raise HTTPException(400, "there is no folder to pick from")
         try:
-            visits.open(session, picked(folder, asked.name), asked.name, visits.new_folder())
+            visits.open(session, pick_file(folder, asked.name), asked.name, visits.new_folder())
         except RefusedError as error:
             raise HTTPException(400, str(error)) from None
         return {"opened": asked.name}
@@ -167,11 +166,7 @@ def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
         path, name = _there(recording.exports.file(kind))
         return FileResponse(path, filename=name)
 
-    @routes.get("/static/{name}")
-    def static(name: str) -> Response:
-        kind = KINDS.get(name)
-        return Response(_read(name), media_type=kind) if kind else Response(status_code=404)
-
+    add_files(routes, "/static/", KINDS)
     return routes
 
 
@@ -189,13 +184,3 @@ def _there(found: T | None) -> T:
     if found is None:
         raise HTTPException(404, "there is no such thing, or not yet")
     return found
-
-
-def _build() -> None:
-    import gradio as gr
-
-    gr.HTML(_read("recordings.html"), elem_id="qlumen-recordings-tab", apply_default_css=False)
-
-
-def _read(name: str) -> str:
-    return files("qlumen.realtime.view").joinpath("static", name).read_text(encoding="utf-8")

@@ -3,8 +3,11 @@
 import asyncio
 import html
 import math
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable
-from importlib.resources import files
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -14,14 +17,71 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from qlumen.realtime.view.security.middleware import LOGIN, SESSION_KEY
 from qlumen.realtime.view.security.passwords import Password
 from qlumen.realtime.view.security.sessions import Sessions
-from qlumen.realtime.view.security.throttle import Throttle
+from qlumen.realtime.view.tabs import read_static
+from qlumen.system.backoff import Backoff
+
+FREE_TRIES = 5
+PAUSES = Backoff(first_s=2.0, most_s=300.0)
+FORGET_S = 900.0
+MAX_ADDRESSES = 1000
+EVERYBODY = ""
+FREE_TRIES_OF_ALL = 50
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int = 0
+    last_s: float = 0.0
+    until_s: float = 0.0
+
+
+class Throttle:
+    """Counts wrong passwords by address, and of all addresses together, since addresses are
+    cheap. After the free tries each failure doubles the pause before the next try."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def pause_s(self, address: str) -> float:
+        """How long this address must wait before its next try, seconds; 0 for not at all."""
+        now_s = time.monotonic()
+        with self._lock:
+            known = (self._failures.get(address), self._failures.get(EVERYBODY))
+            return max(0.0, *(failures.until_s - now_s for failures in known if failures), 0.0)
+
+    def failed(self, address: str) -> None:
+        with self._lock:
+            self._count(address, FREE_TRIES)
+            self._count(EVERYBODY, FREE_TRIES_OF_ALL)
+            while len(self._failures) > MAX_ADDRESSES:
+                self._failures.popitem(last=False)
+
+    def passed(self, address: str) -> None:
+        """A right password: what the address did before is forgotten."""
+        with self._lock:
+            self._failures.pop(address, None)
+
+    def _count(self, address: str, free: int) -> None:
+        now_s = time.monotonic()
+        failures = self._failures.setdefault(address, _Failures())
+        self._failures.move_to_end(address)
+        if now_s - failures.last_s > FORGET_S:
+            failures.count = 0
+        failures.count += 1
+        failures.last_s = now_s
+        beyond = failures.count - free
+        if beyond >= 0:
+            failures.until_s = now_s + PAUSES.pause_s(beyond + 1)
+
 
 LOGOUT = "/logout"
 MAX_FORM_BYTES = 16384
-SetCookie = Callable[[str], str]
 
 
-def login_routes(password: Password, sessions: Sessions, set_cookie: SetCookie) -> APIRouter:
+def login_routes(
+    password: Password, sessions: Sessions, set_cookie: Callable[[str], str]
+) -> APIRouter:
     """`/login` with its form, and `/logout`.
 
     Args:
@@ -29,9 +89,8 @@ def login_routes(password: Password, sessions: Sessions, set_cookie: SetCookie) 
     """
     routes = APIRouter()
     throttle = Throttle()
-    one_at_a_time = (
-        asyncio.Lock()
-    )  # fifty tries at once shall count as fifty, and take one's memory
+    # Fifty tries at once shall count as fifty, and take one's memory.
+    one_at_a_time = asyncio.Lock()
 
     @routes.get(LOGIN)
     async def form() -> Response:
@@ -44,7 +103,8 @@ def login_routes(password: Password, sessions: Sessions, set_cookie: SetCookie) 
         async with one_at_a_time:
             pause_s = math.ceil(throttle.pause_s(address))
             if pause_s:
-                return _wait(pause_s)
+                text = f"Too many wrong passwords. Try again in {pause_s} s."
+                return _page(text, 429, {"Retry-After": str(pause_s)})
             right = await run_in_threadpool(password.matches, given)
             if not right:
                 throttle.failed(address)
@@ -67,12 +127,6 @@ def _given(body: bytes) -> str:
     return parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
 
 
-def _wait(pause_s: int) -> Response:
-    response = _page(f"Too many wrong passwords. Try again in {pause_s} s.", 429)
-    response.headers["Retry-After"] = str(pause_s)
-    return response
-
-
-def _page(message: str, status: int) -> HTMLResponse:
-    page = files("qlumen.realtime.view").joinpath("static/login.html").read_text(encoding="utf-8")
-    return HTMLResponse(page.replace("{message}", html.escape(message)), status)
+def _page(message: str, status: int, headers: dict[str, str] | None = None) -> HTMLResponse:
+    page = read_static("login.html")
+    return HTMLResponse(page.replace("{message}", html.escape(message)), status, headers)

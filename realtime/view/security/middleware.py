@@ -95,8 +95,8 @@ class Gate:
         extra = {} if scope["path"].startswith(ASSETS) else dict(NOT_KEPT)
         if token:
             extra["Set-Cookie"] = self.set_cookie(token)
-        limit = self._upload_bytes if scope["path"] == UPLOAD_PATH else MAX_BODY_BYTES
-        await self._app(scope, _limited(receive, limit), _with_headers(send, extra))
+        limited = _limited(receive, self._limit(scope["path"]))
+        await self._app(scope, limited, _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
         """The header's value that gives a browser its token; an empty one takes it away."""
@@ -125,18 +125,18 @@ class Gate:
             return _refused(socket, 403, "this page answers to 127.0.0.1 and localhost only")
         if (socket or scope["method"] not in READING) and not _own(headers.get("origin"), host):
             return _refused(socket, 403, "asked by another page")
-        if session is not None or public:
-            return self._too_large(path, headers, socket)
-        if path == "/" and not socket:
-            return RedirectResponse(LOGIN, 303)
-        return _refused(socket, 401, "log in first")
-
-    def _too_large(self, path: str, headers: Headers, socket: bool) -> ASGIApp | None:
+        if session is None and not public:
+            if path == "/" and not socket:
+                return RedirectResponse(LOGIN, 303)
+            return _refused(socket, 401, "log in first")
         length = headers.get("content-length", "0")
-        limit = self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
-        if not length.isdecimal() or int(length) > limit:
+        if not length.isdecimal() or int(length) > self._limit(path):
             return _refused(socket, 413, TOO_MUCH)
         return None
+
+    def _limit(self, path: str) -> int:
+        """How many bytes a request of this path may send."""
+        return self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
 
 
 def _own(origin: str | None, host: str) -> bool:

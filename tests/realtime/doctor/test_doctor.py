@@ -12,8 +12,7 @@ from qlumen.networks.bundle import MODEL, shipped_bundle
 from qlumen.realtime.cli import commands
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.doctor import video
-from qlumen.realtime.doctor.libraries import library_checks
-from qlumen.realtime.doctor.machine import cpu_flags, machine_checks
+from qlumen.realtime.doctor.machine import cpu_flags, library_checks, machine_checks
 from qlumen.realtime.doctor.model import cache_checks, model_checks
 
 CPUINFO = (

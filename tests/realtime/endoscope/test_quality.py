@@ -81,7 +81,7 @@ def test_nothing_outside_the_field_matters(image: Image, seed: int) -> None:
     field = Field(box, mask)
     noise = np.random.default_rng(seed).integers(0, 256, image.shape, np.uint8)
     other = np.where(mask[..., None] > 0, image, noise)
-    colours = [measure(*Reducer()(one, field)) for one in (image, other)]
+    colours = [measure(*Reducer()(BgrImage(one), field)) for one in (image, other)]
     for name in ("bright_level", "white_share", "red_share", "grey_share", "deep_red_share"):
         assert getattr(colours[0], name) == getattr(colours[1], name)
     black = cv2.copyTo(image, mask)
@@ -176,7 +176,7 @@ def test_a_condition_is_reported_once_it_held(kinds: list[str], hold: int) -> No
         fault = wanted is Condition.CLEAR and Condition.CLEAR not in last
         if full and (len(set(last)) == 1 or fault):
             wanted = last[-1]
-        assert judge(pictures[kind], WHOLE) is wanted
+        assert judge(BgrImage(pictures[kind]), WHOLE) is wanted
 
 
 def test_settings_are_the_defaults() -> None:

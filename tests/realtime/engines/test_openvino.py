@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qlumen.calibration.parity import Network
+from qlumen.calibration.export import Network
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import read_bundle, shipped_bundle
 from qlumen.realtime.engines.base import Engine

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.latest import Annotation
-from qlumen.realtime.live.metrics_server import MetricsServer
+from qlumen.realtime.live.annotator import Annotation, Annotator
+from qlumen.realtime.live.metrics import MetricsServer
 from qlumen.realtime.live.outputs import TITLE, LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary

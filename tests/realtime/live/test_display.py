@@ -26,9 +26,9 @@ from qlumen.realtime.frames import (
 )
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import Alarms
+from qlumen.realtime.live.annotator import Annotation, LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import Annotation, LatestAnnotations
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -117,7 +117,7 @@ def test_findings_on_their_own_frame_are_not_moved(frames: list[Frame]) -> None:
     room = Room()
     annotation = annotated(frames[0])
     room.latest.publish(annotation)
-    assert room.display.draw(frames[0]).segmentation is annotation.segmentation
+    assert room.display.draw(frames[0]).segmentation is annotation.judgement.segmentation
 
 
 def test_old_findings_are_not_shown_and_the_state_says_late(frames: list[Frame]) -> None:
@@ -176,7 +176,7 @@ def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
     room.latest.publish(annotation)
     for frame in frames:
         room.display.draw(frame)
-    assert room.alarms == [track.number for track in annotation.tracks]
+    assert room.alarms == [track.number for track in annotation.judgement.tracks]
 
 
 def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
@@ -205,7 +205,7 @@ def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame])
     room = Room(with_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
     annotation = annotated(frames[2])
     threading.Timer(0.05, room.latest.publish, [annotation]).start()
-    assert room.display.draw(frames[2]).segmentation is annotation.segmentation
+    assert room.display.draw(frames[2]).segmentation is annotation.judgement.segmentation
 
 
 def test_synchronous_mode_goes_on_without_findings_after_its_wait(frames: list[Frame]) -> None:

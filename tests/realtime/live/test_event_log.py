@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from qlumen.realtime.live.event_log import MAX_WAITING, EventLog
-from qlumen.realtime.sinks.chaincheck import check_chain
 from qlumen.realtime.sinks.events import EventsWriter
+from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.live_process import lines
 

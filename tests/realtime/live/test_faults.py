@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qlumen.realtime.live.outputs import TITLE
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.live_process import (
     events,

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 
 from qlumen.errors import SinkError
 from qlumen.realtime.cli import commands
-from qlumen.realtime.live.metrics_server import MetricsServer
+from qlumen.realtime.live.metrics import MetricsServer
 
 from support.live_process import wait_for_frames, wait_until
 from support.scraping import Scraped, by_label, total

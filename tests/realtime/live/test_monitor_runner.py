@@ -10,7 +10,7 @@ from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.counters import MONITOR_DELAY
-from qlumen.realtime.live.monitor_runner import MonitorRunner
+from qlumen.realtime.live.stage import MonitorRunner
 from qlumen.realtime.sinks.monitor import Monitor
 
 from support.media import result_of

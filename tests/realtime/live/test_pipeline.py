@@ -15,17 +15,16 @@ from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import AiState, Frame, FrameResult, Recordable
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.alarm import Alarms
+from qlumen.realtime.live.annotator import LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.counters import MODEL_BUSY, RAW_DELAY, LiveCounters
 from qlumen.realtime.live.display import Display
-from qlumen.realtime.live.latest import LatestAnnotations
 from qlumen.realtime.live.pipeline import LiveOutcome, LivePipeline
-from qlumen.realtime.live.sink_runner import SinkRunner
+from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.base import Sink
-from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.sources.live_base import MICROSECOND, LiveSource, SignalLost
+from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo
 
 SIZE = (64, 48)
 STEP_S = 0.02

@@ -18,7 +18,7 @@ from qlumen.realtime.live.event_log import Note
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.privacy_stage import PrivacyStage
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.sink_runner import SinkRunner
+from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.pixels.annotated import Annotated
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage

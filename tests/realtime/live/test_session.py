@@ -18,12 +18,11 @@ from qlumen.errors import BundleError, EngineError, UsageError
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
 from support.media import pictures, read_video, start_python, write_video

@@ -11,8 +11,8 @@ import pytest
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live import sink_runner
-from qlumen.realtime.live.sink_runner import SinkRunner
+from qlumen.realtime.live import stage
+from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.sinks.base import Sink
 from qlumen.system.backoff import Backoff
 
@@ -136,7 +136,7 @@ def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
 
 def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an attempt that fails and one that works, frames flow again."""
-    monkeypatch.setattr(sink_runner, "REOPEN", Backoff(0.01, 0.01))
+    monkeypatch.setattr(stage, "REOPEN", Backoff(0.01, 0.01))
     note, second = Log(), Kept()
     attempts: list[Sink | SinkError] = [
         Kept(fails_at=0, error=SinkError("peer gone")), SinkError("still gone"), second,
@@ -160,8 +160,7 @@ def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that came meanwhile are lost, and counted."""
-    monkeypatch.setattr(sink_runner, "REOPEN", Backoff(0.01, 0.01))
-    monkeypatch.setattr(sink_runner, "REOPEN_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(stage, "REOPEN", Backoff(0.01, 0.01))
     back, second = threading.Event(), Kept()
     firsts = [Kept(fails_at=0, error=SinkError("peer gone"))]
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from qlumen.realtime.live.threads import lower_priority, raise_priority
+from qlumen.system.threads import lower_priority, raise_priority
 
 T = TypeVar("T")
 

@@ -17,8 +17,7 @@ from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.annotator import Annotator
-from qlumen.realtime.live.latest import Annotation
+from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.live.watchdog import ModelState, Watchdog
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.queues import DroppingQueue

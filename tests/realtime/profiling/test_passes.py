@@ -6,7 +6,7 @@ from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.profiling import rig as rigs
 from qlumen.realtime.profiling.passes import KIB, allocation_pass
-from qlumen.realtime.sinks.null import NullSink
+from qlumen.realtime.sinks.base import NullSink
 
 SMALL = ["scene.width=160", "scene.height=128", "scene.frames=15"]
 LEAK_KIB = 20

@@ -10,6 +10,7 @@ import pytest
 
 from qlumen.errors import QlumenError, SinkError, TruncatedError
 from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.latency import LatencyRecorder
@@ -64,7 +65,8 @@ def segmenter() -> Iterator[Segmenter]:
 
 def make(segmenter: Segmenter, source: Source, *sinks: Sink) -> Pipeline:
     named = [(f"sink{i}", sink) for i, sink in enumerate(sinks)]
-    return Pipeline(source, segmenter, Overlay(), named, LatencyRecorder())
+    analysis = FrameAnalysis(segmenter, Settings(), related=False)
+    return Pipeline(source, analysis, Overlay(), named, LatencyRecorder())
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +136,8 @@ def test_stop_finishes_what_is_on_its_way(segmenter: Segmenter) -> None:
     kept = Kept()
     named = [("kept", kept)]
     pipeline = Pipeline(
-        Pictures(10_000), segmenter, Overlay(), named, LatencyRecorder(),
+        Pictures(10_000), FrameAnalysis(segmenter, Settings(), related=False), Overlay(), named,
+        LatencyRecorder(),
         on_frame=lambda done: pipeline.stop() if done == 10 else None,
     )  # fmt: skip
     outcome = pipeline.run()

@@ -3,44 +3,45 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
-from hypothesis import given
+from pycocotools import mask as coco_mask
 
-from qlumen.realtime.report.coco import coco
-from qlumen.realtime.report.rle import compact, run_lengths
+from qlumen.realtime.report.tables import coco
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
+from qlumen.realtime.tracking.findings import fill_findings
 
-from support.strategies import masks
 
-coco_mask = pytest.importorskip("pycocotools.mask", reason="pip install pycocotools")
+def unpack(counts: str) -> list[int]:
+    """Read COCO's run lengths by hand: groups of five bits, least first, plus 48; the sixth bit
+    says that more follow, the fifth of the last one is the sign; from the fourth on, a run is
+    the difference from the one two before."""
+    runs: list[int] = []
+    value = shift = 0
+    for group in (ord(character) - 48 for character in counts):
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        value -= (group & 16) << (shift - 4)
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
 
 
 def test_a_worked_case() -> None:
-    """Down the columns: 1 of 0, 2 of 1, 2 of 0, 1 of 1; in groups of five bits plus 48."""
-    mask = np.array([[0, 0], [1, 0], [1, 1]], np.uint8)
-    assert run_lengths(mask).tolist() == [1, 2, 2, 1]
-    assert compact(run_lengths(mask)) == "122O"  # the last as 1 - 2 = -1: 31 + 48
-    assert run_lengths(np.ones((2, 1), np.uint8)).tolist() == [0, 2]
+    """Of a mask with 1 of 0, 2 of 1, 2 of 0, 1 of 1 down the columns; the last as 1 - 2 = -1."""
+    assert unpack("122O") == [1, 2, 2, 1]
 
 
-@given(masks())
-def test_runs_are_those_of_pycocotools(mask: np.ndarray) -> None:
-    """COCO's own library writes the same text, and reads ours back to the same mask."""
-    counts = compact(run_lengths(mask))
-    theirs = coco_mask.encode(np.asfortranarray(mask))
-    assert counts == theirs["counts"].decode()
-    back = coco_mask.decode({"size": list(mask.shape), "counts": counts.encode()})
-    assert np.array_equal(back, mask)
-
-
-@given(masks(largest=6))
-def test_long_runs_too(mask: np.ndarray) -> None:
-    """Runs of many digits, as in large pictures, agree as well."""
-    large = cv2.resize(mask, (mask.shape[1] * 97, mask.shape[0] * 53), interpolation=0)
-    assert (
-        compact(run_lengths(large)) == coco_mask.encode(np.asfortranarray(large))["counts"].decode()
-    )
+def test_runs_are_those_of_the_mask(review: Review) -> None:
+    """Runs of 0 and 1 by turns, down the columns, give each finding's filled contour."""
+    found = find(review)
+    filled = [fill_findings([one], (320, 240)) for frame in found.frames for one in frame]
+    for one, mask in zip(coco(review, found)["annotations"], filled, strict=True):
+        assert one["segmentation"]["size"] == [240, 320]
+        runs = unpack(one["segmentation"]["counts"])
+        flat = np.repeat(np.arange(len(runs)) % 2, runs)
+        assert np.array_equal(flat.reshape(mask.shape, order="F"), mask)
 
 
 def read(review: Review) -> dict[str, Any]:

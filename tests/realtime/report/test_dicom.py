@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from qlumen.realtime.report.files import ReportOutputs
-from qlumen.realtime.report.outputs import write_all
+from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.review import Review
 

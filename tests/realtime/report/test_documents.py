@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reportlab.graphics.shapes import PolyLine
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report.build_facts import gather
-from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, Line, score_chart, ticks
-from qlumen.realtime.report.facts import Facts, Span
+from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, REGULAR, score_chart, ticks
+from qlumen.realtime.report.facts import Facts, Span, clock
 from qlumen.realtime.report.html import html
 from qlumen.realtime.report.pdf.document import pdf
-from qlumen.realtime.report.pdf.fonts import REGULAR, printable, register_fonts
 from qlumen.realtime.report.pdf.page import SIZE as FOOT_SIZE
 from qlumen.realtime.report.pdf.page import shorten
-from qlumen.realtime.report.times import clock
+from qlumen.realtime.report.pdf.styles import printable, register_fonts
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 
@@ -95,7 +95,7 @@ def test_facts_are_those_of_the_recording(review: Review, facts: Facts) -> None:
     assert dict(facts.procedure)["File"] == "clip.mp4"
     assert dict(facts.procedure)["Duration"] == "0:00.8"
     assert dict(facts.procedure)["Frame rate"] == "25.00 frames/s"
-    assert [value for value, _ in facts.headline] == ["1", "20", "65.0%", "85.0%"]
+    assert [value for value, _ in facts.headline] == ["1", "20", "60.0%", "85.0%"]
     (track,) = facts.tracks
     assert dict(track.rows)["Seen"] == "0:00.1 to 0:00.6"
     assert dict(track.rows)["Frames"] == "12 (0.5 s)"
@@ -184,8 +184,9 @@ def test_no_score_is_drawn_where_a_lesion_was_not_found(facts: Facts) -> None:
     spans = Span(track.spans[0].start_s, 0.2), Span(0.4, track.spans[0].end_s)
     drawing = score_chart(replace(facts, tracks=(replace(track, scores=scores, spans=spans),)), 500)
     assert drawing is not None
-    curves = [one for one in drawing.shapes if isinstance(one, Line) and one.stroke == ACCENT]
-    assert [len(curve.points) for curve in curves] == [
+    curves = [one for one in drawing.contents if isinstance(one, PolyLine)]
+    curves = [one for one in curves if one.strokeColor == ACCENT]
+    assert [len(curve.points) // 2 for curve in curves] == [
         sum(time_s < 0.2 for time_s, _ in scores), sum(time_s >= 0.4 for time_s, _ in scores)
     ]  # fmt: skip
 

@@ -9,11 +9,10 @@ import pytest
 
 from qlumen.errors import ReviewError, UsageError
 from qlumen.realtime.cli import main
-from qlumen.realtime.report.files import ReportOutputs
-from qlumen.realtime.report.outputs import write_all
+from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.media import read_video
 from support.reviews import FRAMES, make_recording, make_review

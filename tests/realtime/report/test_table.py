@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import replace
 
-from qlumen.realtime.report.table import COLUMNS, findings_csv
+from qlumen.realtime.report.tables import COLUMNS, findings_csv
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 

@@ -211,7 +211,7 @@ def test_long_contour_is_whole() -> None:
 def test_kernels_agree_without_the_compiler() -> None:
     """The same kernels run as plain Python give the oracle's result."""
     code = (
-        "import numpy as np; from realtime.test_postprocess import *\n"
+        "import numpy as np; from realtime.segmentation.test_postprocess import *\n"
         "for seed, fit in ((1, 'stretch'), (2, 'letterbox')):\n"
         "    geometry = Geometry.of((23, 17), (9, 8), fit)\n"
         "    probability = np.random.default_rng(seed).random((8, 9), np.float32)\n"

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import AiState, Condition, Finding, FrameResult, LiveState, Track
-from qlumen.realtime.sinks.chaincheck import Damage, check_chain
 from qlumen.realtime.sinks.events import EventsWriter, event
+from qlumen.realtime.sinks.hash_chain import Damage, check_chain
 
 from support.media import pictures, result_of, run_with_full_disk, start_python
 

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from qlumen.realtime.sinks.chaincheck import MAX_LINE_BYTES, Account, Damage, check_chain
-from qlumen.realtime.sinks.hash_chain import START, hash_of, link, previous_of
+from qlumen.realtime.sinks.hash_chain import (
+    MAX_LINE_BYTES,
+    START,
+    Account,
+    Damage,
+    check_chain,
+    hash_of,
+    link,
+    previous_of,
+)
 
 Check = Callable[[bytes], Account]
 TEXTS = st.text(max_size=5) | st.integers() | st.lists(st.none(), max_size=2)
@@ -180,7 +188,7 @@ def test_a_line_without_end_is_no_line(check: Check) -> None:
 PEAK_OF_A_CHECK = """
 import sys, tracemalloc
 from pathlib import Path
-from qlumen.realtime.sinks.chaincheck import check_chain
+from qlumen.realtime.sinks.hash_chain import check_chain
 tracemalloc.start()
 check_chain(Path(sys.argv[1]))
 print(tracemalloc.get_traced_memory()[1])

@@ -10,9 +10,8 @@ import pytest
 
 from qlumen.errors import ConfigError, SinkError
 from qlumen.realtime.pixels.arrays import Image
-from qlumen.realtime.sinks.masks import MaskWriter
-from qlumen.realtime.sinks.null import NullSink
-from qlumen.realtime.sinks.snapshots import SnapshotOnRequest, Snapshots
+from qlumen.realtime.sinks.base import NullSink
+from qlumen.realtime.sinks.images import MaskWriter, SnapshotOnRequest, Snapshots
 
 from support.media import pictures, result_of, run_with_full_disk
 
@@ -106,7 +105,7 @@ from pathlib import Path
 import numpy as np
 from support.media import result_of
 from qlumen.errors import SinkError
-from qlumen.realtime.sinks.snapshots import SnapshotOnRequest, Snapshots
+from qlumen.realtime.sinks.images import SnapshotOnRequest, Snapshots
 sink = Snapshots(Path(sys.argv[1]))
 sink.write(result_of(np.zeros((48, 64, 3), np.uint8), 0))
 try:

@@ -150,7 +150,8 @@ def test_nobody_there_is_an_error(protocol: str) -> None:
     url = f"{protocol}://127.0.0.1:{free_port()}{PATHS[protocol]}"
     streamer = Streamer(url, INFO)
     message = write_until_error(streamer, pictures(8))
-    assert message.startswith(f"stream to {url.removesuffix(PATHS[protocol])} ended: ")
+    hidden = "/***" if PATHS[protocol] else ""
+    assert message.startswith(f"stream to {url.removesuffix(PATHS[protocol])}{hidden} ended: ")
     assert protocol == "srt" or "Connection refused" in message
     streamer.close()
     streamer.close()

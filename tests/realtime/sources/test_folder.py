@@ -11,7 +11,7 @@ import pytest
 
 from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.sources.folder import IMAGE_SUFFIXES, FolderSource, read_image
+from qlumen.realtime.sources.images import IMAGE_SUFFIXES, FolderSource, read_image
 
 from support.media import pictures, with_exif_orientation, write_image
 

@@ -16,8 +16,8 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
+from qlumen.realtime.sources.base import LiveSource, SignalLost
 from qlumen.realtime.sources.choose import open_live_source, open_source
-from qlumen.realtime.sources.live_base import LiveSource, SignalLost
 from qlumen.realtime.sources.pattern import read_number
 
 from support.media import cut, damage_packets, pictures, start_python, write_image, write_video

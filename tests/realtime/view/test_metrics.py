@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from qlumen.realtime.live.metrics_server import MetricsServer
+from qlumen.realtime.live.metrics import MetricsServer
 from qlumen.realtime.view.live.messages import Toggle
 
 from support.live_process import wait_until

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from websockets.sync.client import connect
 
 from qlumen.realtime.view.live.messages import Hold
-from qlumen.realtime.view.live.stream import HEAD
+from qlumen.realtime.view.live.tab import PICTURE_HEAD
 
 from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from support.live_process import wait_until
@@ -277,8 +277,8 @@ def test_a_throttled_viewer_gets_new_pictures(page: webdriver.Chrome, shown: Sho
             message = slow.recv()
             if not isinstance(message, bytes):
                 continue
-            number, frame = HEAD.unpack_from(message)
-            image = cv2.imdecode(np.frombuffer(message[HEAD.size :], np.uint8), 1)
+            number, frame = PICTURE_HEAD.unpack_from(message)
+            image = cv2.imdecode(np.frombuffer(message[PICTURE_HEAD.size :], np.uint8), 1)
             assert image.shape == (240, 320, 3)
             frames.append(frame)
             until(shown, lambda state: state["frame"] >= frames[-1] + LATE, "no more frames")

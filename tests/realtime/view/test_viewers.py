@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from qlumen.realtime.view.live.feed import Feed
 from qlumen.realtime.view.live.gallery import Gallery
 from qlumen.realtime.view.live.messages import Request
-from qlumen.realtime.view.live.stream import HEAD, LOGGED_OUT, stream_routes
+from qlumen.realtime.view.live.tab import LOGGED_OUT, PICTURE_HEAD, stream_routes
 from qlumen.realtime.view.security.middleware import Gate
 from qlumen.realtime.view.security.sessions import Sessions
 
@@ -41,7 +41,7 @@ def share_of_all(shown: Shown) -> float:
         while len(frames) < WATCHED_PICTURES:
             message = fast.recv(timeout=60)
             if isinstance(message, bytes):
-                number, frame = HEAD.unpack_from(message)
+                number, frame = PICTURE_HEAD.unpack_from(message)
                 frames.append(frame)
                 fast.send(json.dumps({"do": "drawn", "number": number}))
     return len(frames) / (frames[-1] - frames[0] + 1)
@@ -67,7 +67,7 @@ class Throttled:
             end = buffer.find(b"\xff\xd9")
             if end >= 0:
                 start = buffer.find(b"\xff\xd8\xff")
-                number = struct.unpack("<Q", buffer[start - HEAD.size :][:8])[0]
+                number = struct.unpack("<Q", buffer[start - PICTURE_HEAD.size :][:8])[0]
                 self._connection.sendall(masked(json.dumps({"do": "drawn", "number": number})))
                 buffer, self.taken = buffer[end + 2 :], self.taken + 1
 

@@ -82,10 +82,17 @@ def test_camera_size_is_checked(size: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("rtsp://me:secret@a:554/b?x=1", "rtsp://***@a:554/b?x=1"),
-        ("udp://@239.0.0.1:5", "udp://@239.0.0.1:5"),
-        ("srt://a:1?passphrase=secret&mode=caller", "srt://a:1?passphrase=***&mode=caller"),
-        ("to srt://a?mode=x&passphrase=secret failed", "to srt://a?mode=x&passphrase=*** failed"),
+        ("rtsp://me:secret@a:554/b?x=1", "rtsp://a:554/***"),
+        ("rtsp://me:se@cret@a:554", "rtsp://a:554"),
+        ("RTMP://a/live/secret", "RTMP://a/***"),
+        ("https://a?token=secret#secret", "https://a?***"),
+        ("udp://@239.0.0.1:5", "udp://239.0.0.1:5"),
+        ("srt://a:1?passphrase=secret&mode=caller", "srt://a:1?***"),
+        ("to srt://a?mode=x&passphrase=secret failed", "to srt://a?*** failed"),
+        ("rtsp://me:secret@a/secret: no answer", "rtsp://a/***: no answer"),
+        ("rtsp://a:554: no answer", "rtsp://a:554: no answer"),
+        ("from rtmp://a/secret, rtsp://b/secret; end", "from rtmp://a/***, rtsp://b/***; end"),
+        ("file:///home/me/a.mp4", "file:///home/me/a.mp4"),
         ("/dev/video0", "/dev/video0"),
     ],
 )  # fmt: skip

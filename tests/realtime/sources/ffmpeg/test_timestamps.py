@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.sources.ffmpeg.timestamps import Timestamps
+from qlumen.realtime.sources.ffmpeg.decoding import Timestamps
 
 INCREASING = st.lists(st.integers(0, 10**9), min_size=1, unique=True).map(sorted)
 STEPS = st.fractions(min_value=1, max_value=1000, max_denominator=1001)

@@ -11,6 +11,7 @@ import pytest
 from qlumen.errors import MissingExtraError, SourceError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.sources.choose import open_live_source
+from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.sources.pattern import read_number
 
 from support.media import start_python
@@ -50,7 +51,7 @@ def test_rtsp(tmp_path: Path) -> None:
         again = until_frame(arrivals)[1]
     assert_each_frame_once(taken)
     assert read_number(taken[-1].image) == 59
-    assert lost.reason == f"{url} has ended"
+    assert lost.reason == f"{without_secrets(url)} has ended"
     assert (again.index, read_number(again.image)) == (len(taken), 0)
 
 

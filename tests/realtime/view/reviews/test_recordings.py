@@ -18,8 +18,13 @@ from starlette.testclient import TestClient
 
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.view.reviews.folder import listed, picked
-from qlumen.realtime.view.reviews.open_recordings import Visits, printable_name, remove_left
+from qlumen.realtime.view.reviews.open_recordings import (
+    Visits,
+    list_files,
+    pick_file,
+    printable_name,
+    remove_left,
+)
 from qlumen.realtime.view.reviews.tab import PREFIX, recording_routes
 from qlumen.realtime.view.security.middleware import Gate
 from qlumen.realtime.view.security.sessions import Sessions
@@ -62,7 +67,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What can be picked, beside things that cannot."""
+    """What can be pick_file, beside things that cannot."""
     root = tmp_path_factory.mktemp("clips")
     outside = tmp_path_factory.mktemp("outside")
     (outside / "secret.mp4").write_bytes(b"secret")
@@ -283,7 +288,7 @@ def test_what_a_killed_page_left_is_removed(
 def test_the_folder_offers_what_lies_in_it(page: Page, folder: Path) -> None:
     """Natural order; hidden files and links that lead out are not offered."""
     offered = page.browser().get("/choices").json()["files"]
-    assert offered == listed(folder) == ["clip10.mp4", "deep/clip2.mp4", "inside.mp4"]
+    assert offered == list_files(folder) == ["clip10.mp4", "deep/clip2.mp4", "inside.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +299,7 @@ def test_the_folder_offers_what_lies_in_it(page: Page, folder: Path) -> None:
 def test_nothing_beyond_the_folder_can_be_picked(page: Page, folder: Path, name: str) -> None:
     """Traversal, links, hidden files and folders are answered as not there."""
     with pytest.raises(RefusedError):
-        picked(folder, name)
+        pick_file(folder, name)
     answer = page.browser().post("/pick", json={"name": name})
     assert answer.status_code == 400
     assert "outside" not in answer.text or name == "../outside"

@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.websockets import WebSocketDisconnect
 
-from qlumen.realtime.view.security import throttle
-from qlumen.realtime.view.security.login import login_routes
+from qlumen.realtime.view.security import login
+from qlumen.realtime.view.security.login import Throttle, login_routes
 from qlumen.realtime.view.security.middleware import MAX_BODY_BYTES, SESSION_KEY, UPLOAD_PATH, Gate
 from qlumen.realtime.view.security.passwords import Password, read_password, write_password
 from qlumen.realtime.view.security.sessions import MAX_SESSIONS, Sessions
-from qlumen.realtime.view.security.throttle import Throttle
 
 SECRET = "correct horse"
 HOST = "127.0.0.1:7860"
@@ -128,8 +127,8 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: TestClien
 
 def test_a_wrong_password_costs_time(locked: TestClient) -> None:
     """After the free tries even the right one must wait, and the page says how long."""
-    answers = [log_in(locked, f"wrong {turn}") for turn in range(throttle.FREE_TRIES)]
-    assert answers == [401] * throttle.FREE_TRIES
+    answers = [log_in(locked, f"wrong {turn}") for turn in range(login.FREE_TRIES)]
+    assert answers == [401] * login.FREE_TRIES
     refused = locked.post("/login", data={"password": SECRET}, headers=OWN)
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
@@ -141,17 +140,17 @@ def test_the_pause_doubles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
     guard, pauses = Throttle(), []
-    for _ in range(throttle.FREE_TRIES + 3):
+    for _ in range(login.FREE_TRIES + 3):
         guard.failed("a")
         pauses.append(guard.pause_s("a"))
-    assert pauses == [0.0] * (throttle.FREE_TRIES - 1) + [2.0, 4.0, 8.0, 16.0]
+    assert pauses == [0.0] * (login.FREE_TRIES - 1) + [2.0, 4.0, 8.0, 16.0]
     assert guard.pause_s("b") == 0
     now_s += 16.1
     assert guard.pause_s("a") == 0
     guard.passed("a")
     guard.failed("a")
     assert guard.pause_s("a") == 0
-    for number in range(throttle.FREE_TRIES_OF_ALL):
+    for number in range(login.FREE_TRIES_OF_ALL):
         guard.failed(f"address {number}")
     assert guard.pause_s("somebody else") > 0
 

@@ -1,4 +1,4 @@
-"""A folder of images, in natural order."""
+"""Images on disk: a folder of them in natural order, or a single one."""
 
 import time
 from collections import Counter
@@ -47,7 +47,7 @@ class FolderSource(Source):
     ) -> None:
         self.drops = Counter()
         self._time_base = 1 / Fraction(fps)
-        files = _listed(folder)
+        files = _list_images(folder)
         self.info = SourceInfo(folder, None, None, Fraction(fps), len(files), sequence)
         self._rest = self._read(files)
         first = next(self._rest, None)
@@ -68,16 +68,13 @@ class FolderSource(Source):
         for file in files:
             image = read_image(file)
             if image is None:
-                self._skip(file)
+                self.drops["unreadable_image"] += 1
+                note = f"{file.name} cannot be read and was skipped"
+                self.info = replace(self.info, notes=(*self.info.notes, note))
                 continue
             now_ns = time.monotonic_ns()
             yield Frame(index, index, self._time_base, BgrImage(image), now_ns, name=file.name)
             index += 1
-
-    def _skip(self, file: Path) -> None:
-        self.drops["unreadable_image"] += 1
-        note = f"{file.name} cannot be read and was skipped"
-        self.info = replace(self.info, notes=(*self.info.notes, note))
 
 
 def read_image(file: Path) -> Image | None:
@@ -102,11 +99,12 @@ def read_image(file: Path) -> Image | None:
 def image_files(folder: Path) -> list[Path]:
     """The images of an existing folder by their endings, in natural order, hidden ones left out."""
     natural = natsort_keygen(alg=ns.IGNORECASE)
-    files = [file for file in folder.iterdir() if _is_image(file)]
+    shown = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = [file for file in shown if is_still(file)]
     return sorted(files, key=lambda file: (natural(file.name), file.name))
 
 
-def _listed(folder: str) -> list[Path]:
+def _list_images(folder: str) -> list[Path]:
     path = Path(folder)
     if not path.exists():
         raise SourceNotFoundError(f"no such folder: {folder}; check the path")
@@ -119,6 +117,22 @@ def _listed(folder: str) -> list[Path]:
     return files
 
 
-def _is_image(file: Path) -> bool:
-    hidden = file.name.startswith(".")
-    return not hidden and file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+class StillSource(Source):
+    """One image file, read as `read_image` does. Raises NoFramesError if it cannot be."""
+
+    def __init__(self, file: Path) -> None:
+        image = read_image(file)
+        if image is None:
+            raise NoFramesError(f"{file.name} is not an image that can be read; export it again")
+        self.drops = Counter()
+        self.info = SourceInfo(str(file), image.shape[1], image.shape[0], None, 1, sequence=False)
+        self._frame = Frame(0, 0, Fraction(1), BgrImage(image), time.monotonic_ns(), name=file.name)
+
+    def frames(self) -> Iterator[Frame]:
+        yield self._frame
+
+
+def is_still(location: str | Path) -> bool:
+    """Whether it is a file with the ending of an image."""
+    path = Path(location)
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

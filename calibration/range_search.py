@@ -1,4 +1,7 @@
-"""nvidia-modelopt: the 8-bit ranges of a bundle's convolutions, from what flows on pictures."""
+"""The 8-bit ranges of a bundle's convolutions, and what their biases lack, found on pictures.
+
+The ranges are found by nvidia-modelopt.
+"""
 
 import io
 import warnings
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from qlumen.calibration.calibration_images import Pictures
 from qlumen.errors import MissingExtraError
 from qlumen.networks.bundle import Bundle
+from qlumen.realtime.pixels.arrays import Image
 
 PERCENT = 99.99
 """Of the absolute values of an input that its range holds, over all pictures. The greatest of some
@@ -22,7 +26,6 @@ METHOD = f"percentile {PERCENT}"
 EMPTY_CHANNEL_RANGE = 1.0
 """Of a channel whose weights are all zero: TensorRT takes no step of zero."""
 REQUIRED = ("torch", "modelopt")
-
 Ranges = dict[str, NDArray[np.float32]]
 
 
@@ -75,6 +78,48 @@ def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
         input_ = seen[f"{name}.input_quantizer"].compute_amax("percentile", percentile=PERCENT)
         ranges[f"{name}.{INPUT}"] = np.asarray(float(input_), np.float32)
     return ranges
+
+
+def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges:
+    """By the names of `networks/eightbit.py`, of each convolution that has ranges, `(channels,)
+    float32`: the mean by which its output is too low in 8 bits.
+
+    Each layer is given what comes to it in single precision.
+
+    Args:
+        images: of the network's input size; the mean is over them and all positions.
+    """
+    import torch
+    from torch import Tensor, nn
+
+    from qlumen.networks.deploy import deployed_network
+    from qlumen.networks.eightbit import BIAS, INPUT, WEIGHT, convolved, eight_bit_layers, rounded
+
+    network = deployed_network(source)
+    layers = eight_bit_layers(network)
+    lacking = {name: torch.zeros(layer.out_channels) for name, layer in layers.items()}
+
+    def watch(name: str, layer: nn.Conv2d) -> None:
+        input_, weight = (torch.from_numpy(ranges[f"{name}.{what}"]) for what in (INPUT, WEIGHT))
+        eight_bit_weight = rounded(layer.weight, weight)
+
+        def hook(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            made = convolved(layer, rounded(given[0], input_), eight_bit_weight)
+            lacking[name] += (output - made).mean((0, 2, 3)) / len(images)
+
+        layer.register_forward_hook(hook)
+
+    for name, layer in layers.items():
+        if f"{name}.{INPUT}" in ranges:
+            watch(name, layer)
+    with torch.inference_mode():
+        for image in images:
+            network(torch.from_numpy(image)[None])
+    return {
+        f"{name}.{BIAS}": np.asarray(value.numpy(), np.float32)
+        for name, value in lacking.items()
+        if f"{name}.{INPUT}" in ranges
+    }
 
 
 def _configuration(layers: Sequence[str]) -> dict[str, Any]:

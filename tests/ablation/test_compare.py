@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from qlumen.ablation.compare import differences, t_interval
+from qlumen.ablation.tables import differences, t_interval
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))

@@ -1,9 +1,18 @@
-"""A live session's own counters as Prometheus takes them. The names are in
-`docs/performance.md`; every counter is there from the start, at 0."""
+"""`--metrics`: what a live session does, for Prometheus, and whether it is well.
 
+    /metrics   counters, gauges and histograms
+    /health    200 while pictures go out, 503 when they have stood still
+    /ready     200 while picture, AI and all outputs work, else 503 and what does not
+
+Nothing of it says whose examination it is. See `docs/performance.md`.
+"""
+
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -11,13 +20,17 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from qlumen.realtime.latency import DurationHistogram, LatencyRecorder
+from qlumen.errors import SinkError
+from qlumen.realtime.latency import NS_PER_S, DurationHistogram, LatencyRecorder, bin_values_us
 from qlumen.realtime.live.counters import ANNOTATION_AGE, MODEL_BUSY, MONITOR_DELAY, RAW_DELAY
 from qlumen.realtime.live.status import LiveStatus
 from qlumen.realtime.live.watchdog import ModelState
 from qlumen.realtime.sources.choose import PATTERN, SCENE
+from qlumen.system.closing import Closing
+from qlumen.system.threads import start
 
 BUCKETS_MS = (
     0.1, 0.25, 0.5, 1, 2.5, 5.75, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 160, 250, 500,
@@ -29,7 +42,6 @@ DURATIONS = {
     ANNOTATION_AGE: "Of shown findings.",
     MONITOR_DELAY: "From grabbed to shown in the window.",
 }
-NS_PER_S = 1_000_000_000
 
 
 class SessionMetrics(Collector):
@@ -131,16 +143,16 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(f"qlumen_{name}", text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
+    return _fill(CounterMetricFamily(f"qlumen_{name}", text, labels=[label]), values)
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"qlumen_{name}", text, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
+    return _fill(GaugeMetricFamily(f"qlumen_{name}", text, labels=[label]), values)
+
+
+def _fill(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
+    for label, value in values.items():
+        family.add_metric([label], value)
     return family
 
 
@@ -149,3 +161,75 @@ def _size(path: Path) -> float:
         return path.stat().st_size
     except OSError:
         return 0.0
+
+
+REQUEST_SECONDS = 5.0
+
+
+class MetricsServer(Closing):
+    """Answers from threads of its own. They are of no lower priority than the others: one that
+    the system passes over while it holds Python's lock would hold up the video.
+
+    Raises:
+        SinkError: the port cannot be listened on.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._status: Callable[[], LiveStatus] | None = None
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(self))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SinkError(
+                f"--metrics cannot listen on {host}:{port}: {reason}; choose another port"
+            ) from None
+        bin_values_us()  # computed once; so that no request pays for it
+        self._thread = start("metrics", self._server.serve_forever)
+
+    def watch(self, status: Callable[[], LiveStatus], latency: LatencyRecorder) -> None:
+        """Report of this session from now on; `status` is called for each request."""
+        self._registry.register(SessionMetrics(status, latency))
+        self._status = status
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Status, content type and body for a request of `path`."""
+        if path == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return 200, content_type, encode(self._registry)
+        if path not in ("/health", "/ready"):
+            return 404, "text/plain", b"there are /metrics, /health and /ready\n"
+        if self._status is None:
+            wrong = ["the session starts"] if path == "/ready" else []
+        else:
+            status = self._status()
+            wrong = status.health() if path == "/health" else status.readiness()
+        body = json.dumps({"ok": not wrong, "wrong": wrong}).encode() + b"\n"
+        return 503 if wrong else 200, "application/json", body
+
+
+def _handler(server: MetricsServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+        server_version = "qlumen"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            status, content_type, body = server.answer(path, self.headers.get("Accept", ""))
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The terminal is for the session's events."""
+
+    return Handler

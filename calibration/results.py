@@ -1,15 +1,23 @@
-"""What `qlumen calibrate` shows of its figures."""
+r"""What \`qlumen calibrate\` shows of its figures: tables, and a picture."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from qlumen.calibration.operating_point import Fitted
+from qlumen.datasets.splits import VALIDATION
 from qlumen.networks.bundle import QuantisedRecord, RangesRecord
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 WAYS = {"before": "FP32", "before_bf16": "FP32 as bf16", "after": "INT8"}
+INCHES = (11.0, 4.8)
+DPI = 110
 
 
 def print_int8(record: QuantisedRecord, console: Console) -> None:
@@ -68,6 +76,18 @@ def print_metrics(before: Mapping[str, Any], after: Mapping[str, Any], console: 
     console.print(table)
 
 
+def plot(result: Fitted, path: Path) -> None:
+    """Write a PNG; a file that is there is replaced."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _diagram(left, result)
+    _points(right, result)
+    figure.suptitle("qlumen calibration on val - a research tool, not a medical device")
+    figure.savefig(path, dpi=DPI, format="png")
+
+
 def _megabytes(sizes: Mapping[str, int], key: str) -> str:
     return f"{sizes[key] / 1e6:.1f}" if key in sizes else ""
 
@@ -76,3 +96,42 @@ def _figure(row: dict[str, Any]) -> str:
     if "dice" in row:
         return f"Dice {row['dice']:.4f}"
     return f"{row['with_findings']:.1%} with a finding"
+
+
+def _diagram(axes: "Axes", result: Fitted) -> None:
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="true probability")
+    rows = (("before", "tab:gray", result.before), ("after", "tab:blue", result.after))
+    for name, colour, diagrams in rows:
+        diagram = diagrams[VALIDATION]
+        filled = diagram.weight > 0
+        probability, lesion = diagram.probability[filled], diagram.lesion[filled]
+        size = 12 + 400 * np.sqrt(diagram.weight[filled]) * 0.5
+        label = f"{name}: error {diagram.error:.3f}"
+        axes.plot(probability, lesion, color=colour, label=label)
+        axes.scatter(probability, lesion, s=size, color=colour)
+    axes.set(
+        xlabel="mean probability in the bin",
+        ylabel="share of lesion pixels",
+        title=f"lesion region, temperature {result.temperature:.3g}",
+        aspect="equal",
+    )
+    axes.legend(loc="upper left")
+
+
+def _points(axes: "Axes", result: Fitted) -> None:
+    for low in sorted({point.thresholds.low for point in result.points}):
+        points = [point for point in result.points if point.thresholds.low == low]
+        falls = [point.false_findings for point in points]
+        axes.plot(falls, [p.sensitivity for p in points], marker=".", label=f"low {low:g}")
+    choice = result.choice
+    axes.scatter(
+        [choice.false_findings], [choice.sensitivity], s=160, facecolors="none",
+        edgecolors="black", zorder=3,
+        label=f"chosen: low {choice.thresholds.low:g}, high {choice.thresholds.high:g}",
+    )  # fmt: skip
+    axes.set(
+        xlabel="false findings a frame, lesion-free pictures included",
+        ylabel="sensitivity per lesion",
+        title=f"operating points, Dice there {choice.dice:.4f}",
+    )
+    axes.legend(loc="lower right", fontsize="small")

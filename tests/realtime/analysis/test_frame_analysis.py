@@ -1,0 +1,85 @@
+"""One analysis, whether its halves run together or apart, on related and unrelated images."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.frames import Condition, Frame, Judgement
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.ffmpeg.container import ContainerSource
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Iterator[Segmenter]:
+    opened = Segmenter.open(read_bundle(shipped_bundle()), Settings())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def clip(data_dir: Path) -> list[Frame]:
+    """A real clip with a polyp, amid a black border that the endoscope's tower would add."""
+    with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
+        return [with_border(frame) for frame in islice(source.frames(), 60, 60 + FRAMES)]
+
+
+def with_border(frame: Frame) -> Frame:
+    image = np.zeros((frame.size[1], 2 * frame.size[0], 3), np.uint8)
+    image[:, 200 : 200 + frame.size[0]] = frame.image
+    return replace(frame, pixels=BgrImage(image))
+
+
+def summary(judgement: Judgement) -> tuple[object, ...]:
+    findings = [(one.box, one.score, one.area_px) for one in judgement.segmentation.findings]
+    tracks = [(one.number, one.finding.box, one.alarm, one.new) for one in judgement.tracks]
+    return findings, tracks, judgement.seen.condition
+
+
+@pytest.mark.data
+def test_frames_in_flight_change_nothing(segmenter: Segmenter, clip: list[Frame]) -> None:
+    """Several frames in the network at once give what one after the other gives."""
+    settings = load_settings(None, ["analysis.look_ahead=false"])
+    one_by_one = FrameAnalysis(segmenter, settings, related=True)
+    wanted = [summary(one_by_one.judge(frame)) for frame in clip]
+    together = FrameAnalysis(segmenter, settings, related=True).judge_all(iter(clip))
+    assert [summary(judgement) for _, judgement in together] == wanted
+    assert any(findings for findings, *_ in wanted)
+
+
+@pytest.mark.data
+def test_the_network_sees_the_field(segmenter: Segmenter, clip: list[Frame]) -> None:
+    """A border changes no finding but moves it; without the field, the border is part of it."""
+    within = FrameAnalysis(segmenter, Settings(), related=False)
+    whole = FrameAnalysis(segmenter, load_settings(None, ["analysis.field=false"]), related=False)
+    for frame in clip[::6]:
+        x0, _, x1, _ = within.judge(frame).seen.field.box
+        assert x0 >= 200 - 2
+        assert x1 <= 200 + frame.size[0] // 2 + 2
+        assert whole.judge(frame).seen.field.box == (0, 0, *frame.size)
+
+
+@pytest.mark.data
+def test_without_time_each_frame_stands_for_itself(segmenter: Segmenter, clip: list[Frame]) -> None:
+    """`analysis.temporal=false` on a video judges as unrelated images are judged: no tracks,
+    no alarm hold, in any order; a dark frame is judged, too."""
+    settings = load_settings(None, ["analysis.temporal=false"])
+    alone = FrameAnalysis(segmenter, Settings(), related=False)
+    video = FrameAnalysis(segmenter, settings, related=True)
+    dark = replace(clip[0], pixels=BgrImage(np.zeros_like(clip[0].image)))
+    frames = [*clip[:6], dark]
+    wanted = [summary(alone.judge(frame)) for frame in reversed(frames)]
+    assert [summary(video.judge(frame)) for frame in frames] == wanted[::-1]
+    assert all(not tracks for _, tracks, _ in wanted)
+    last = video.judge(dark)
+    assert last.seen.condition is Condition.UNDEREXPOSED
+    assert last.probability is not None
