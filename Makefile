@@ -33,17 +33,13 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
-# In two processes, with the lines they run noted; the rest, which keeps to the clock, alone and
-# without: noting costs up to half of the time again.
+# In two processes; the rest, which keeps to the clock, alone.
 TOGETHER := $(filter-out tests/__pycache__/ tests/support/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
   $(addprefix tests/realtime/,commands config doctor endoscope engines overlay pixels report review \
     segmentation sources/ffmpeg sources/scene tracking)
 
 check: lint
-	$(COVERAGE) erase
-	$(COVERAGE) run -m pytest -n 2 --dist loadfile $(TOGETHER)
-	$(COVERAGE) combine --quiet
-	$(COVERAGE) report
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER))
 
 coverage: $(VENV)/.dev
