@@ -77,7 +77,7 @@ def test_shots_leave_an_error_that_is_stored(bundle: Bundle) -> None:
 def test_written_tables_are_those_that_run(bundle: Bundle) -> None:
     """Coarse tables change the compiled network's map; exact ones bring it back."""
     before = inferred(bundle)
-    calibrated(bundle, "--shots", "10", "--write")
+    calibrated(bundle, "--shots", "2", "--write")
     assert np.abs(inferred(read_bundle(bundle.folder)) - before).max() > 1e-2
     calibrated(bundle, "--device", "default.qubit", "--write")
     renewed = read_bundle(bundle.folder)
