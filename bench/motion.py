@@ -15,14 +15,15 @@ from statistics import fmean
 import cv2
 import numpy as np
 
-from qlumen.kernels.flow import reduce_green
 from qlumen.realtime.frames import Frame, Segmentation
 from qlumen.realtime.pixels.arrays import Image, Mask
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.pixels.reduce import reduce
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.tracking.findings import move_segmentation
-from qlumen.realtime.tracking.motion import THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch
+from qlumen.realtime.tracking.motion import GREEN, THUMBNAIL_PX, Flow, Motion, Thumbnail, mismatch
 
 from support import clips
 from support.common import Row, interleaved_ms, parser, report
@@ -128,9 +129,9 @@ def segmentation_of(mask: Mask) -> Segmentation:
 
 
 def reduced(image: Image, width: int) -> Thumbnail:
-    small = np.empty((round(image.shape[0] * width / image.shape[1]), width), np.uint8)
-    reduce_green(image, small)
-    return small
+    size = width, round(image.shape[0] * width / image.shape[1])
+    small = reduce(BgrImage(image), (0, 0, image.shape[1], image.shape[0]), size)
+    return np.ascontiguousarray(small[..., GREEN])
 
 
 def iou(a: Mask, b: Mask) -> float:

@@ -12,39 +12,6 @@ import numpy as np
 
 from qlumen.kernels.jit import fast_kernel, kernel
 
-GREEN = 1
-SAMPLES = 4
-"""Per cell and axis: 16 pixels of a cell are enough to quieten the sensor's noise."""
-
-
-@kernel
-def reduce_green(image, small):
-    """Average 16 evenly spread green values of each cell, rounded half up.
-
-    Args:
-        image: `(H, W, 3) uint8`.
-        small: out, `(h, w) uint8`.
-    """
-    height, width = small.shape
-    columns = np.empty(width * SAMPLES, np.int64)
-    for i in range(columns.size):
-        columns[i] = (2 * i + 1) * image.shape[1] // (2 * columns.size)
-    total = np.empty(width, np.int32)
-    for y in range(height):
-        total[:] = 0
-        for sample in range(SAMPLES):
-            row = (2 * (y * SAMPLES + sample) + 1) * image.shape[0] // (2 * height * SAMPLES)
-            _add_row(image[row], columns, total)
-        for x in range(width):
-            small[y, x] = (2 * total[x] + SAMPLES**2) // (2 * SAMPLES**2)
-
-
-@kernel
-def _add_row(row, columns, total):
-    for x in range(total.size):
-        for sample in range(SAMPLES):
-            total[x] += row[columns[x * SAMPLES + sample], GREEN]
-
 
 @kernel
 def move_border(points, flow, width, height, step, moved):
@@ -168,28 +135,61 @@ def mix_moved(past, past_region, now, region, back, weight, mixed):
     """
     height, width = now.shape
     small_h, small_w = back.shape[:2]
-    to_x = width / (past_region[2] - past_region[0])
-    to_y = height / (past_region[3] - past_region[1])
+    span_x, span_y = past_region[2] - past_region[0], past_region[3] - past_region[1]
+    to_x, to_y = width / span_x, height / span_y
+    left, right = np.empty(width, np.int32), np.empty(width, np.int32)
+    share, still_x = np.empty(width, np.float32), np.empty(width, np.float32)
+    for x in range(width):
+        frame_x = region[0] + (x + 0.5) / width * (region[2] - region[0])
+        left[x], right[x], share[x] = _neighbours(frame_x * small_w - 0.5, small_w)
+        still_x[x] = (frame_x - past_region[0]) * to_x - 0.5
+    step_x, step_y = np.float32(to_x / small_w), np.float32(to_y / small_h)
+    line = np.empty((small_w, 2), np.float32)
+    from_x, from_y = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(height):
         frame_y = region[1] + (y + 0.5) / height * (region[3] - region[1])
+        still_y = np.float32((frame_y - past_region[1]) * to_y - 0.5)
+        _flow_line(back, frame_y * small_h - 0.5, line)
         for x in range(width):
-            frame_x = region[0] + (x + 0.5) / width * (region[2] - region[0])
-            dx, dy = _sample(back, frame_x * small_w - 0.5, frame_y * small_h - 0.5)
-            from_x = (frame_x + dx / small_w - past_region[0]) * to_x - 0.5
-            from_y = (frame_y + dy / small_h - past_region[1]) * to_y - 0.5
-            value = now[y, x]
-            if -0.5 <= from_x <= width - 0.5 and -0.5 <= from_y <= height - 0.5:
-                value += weight * (_value(past, from_x, from_y) - value)
-            mixed[y, x] = value
+            one, other = line[left[x]], line[right[x]]
+            from_x[x] = still_x[x] + step_x * (one[0] + share[x] * (other[0] - one[0]))
+            from_y[x] = still_y + step_y * (one[1] + share[x] * (other[1] - one[1]))
+        _mix_line(past, from_x, from_y, now[y], np.float32(weight), mixed[y])
+
+
+@fast_kernel
+def _mix_line(past, from_x, from_y, now, weight, mixed):
+    height, width = past.shape
+    edge, end_x, end_y = np.float32(-0.5), np.float32(width - 0.5), np.float32(height - 0.5)
+    for x in range(now.size):
+        value = now[x]
+        if edge <= from_x[x] <= end_x and edge <= from_y[x] <= end_y:
+            value += weight * (_value(past, from_x[x], from_y[x]) - value)
+        mixed[x] = value
+
+
+@fast_kernel
+def _flow_line(flow, y, line):
+    """Interpolate a flow between two of its rows."""
+    top, bottom, share = _neighbours(y, flow.shape[0])
+    for x in range(flow.shape[1]):
+        for axis in range(2):
+            above = flow[top, x, axis]
+            line[x, axis] = above + share * (flow[bottom, x, axis] - above)
+
+
+@fast_kernel
+def _neighbours(place, count):
+    """The two of `count` values that a place lies between, and the second one's share."""
+    place = min(max(np.float32(place), np.float32(0)), np.float32(count - 1))
+    first = np.int32(place)
+    return first, np.int32(min(first + 1, count - 1)), place - np.float32(first)
 
 
 @fast_kernel
 def _value(values, x, y):
-    height, width = values.shape
-    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-    u, v = x - left, y - top
+    left, right, u = _neighbours(x, values.shape[1])
+    top, bottom, v = _neighbours(y, values.shape[0])
     upper = _between(values[top, left], values[top, right], u)
     lower = _between(values[bottom, left], values[bottom, right], u)
     return upper + v * (lower - upper)

@@ -1,6 +1,6 @@
 """From the network's map of a frame to what is shown of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TypeVar
 
@@ -8,10 +8,10 @@ from qlumen.realtime.analysis.observe import Lap, ignore_laps
 from qlumen.realtime.analysis.packing import round_map
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.engines.base import Probability
-from qlumen.realtime.frames import Judgement, Observation, Segmentation
+from qlumen.realtime.frames import NO_MAP, Finding, Judgement, Observation
 from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
-from qlumen.realtime.tracking.findings import place_segmentation, segment_findings
+from qlumen.realtime.tracking.findings import place_findings, segment_findings
 from qlumen.realtime.tracking.smoothing import Region, Smoother
 from qlumen.realtime.tracking.tracks import Tracker, select_alarms
 
@@ -68,9 +68,10 @@ class Interpreter:
         """
         own = probability = None if probability is None else round_map(probability)
         if self._temporal is None:
-            found = self._find(seen, probability)
+            map_ = NO_MAP if own is None else own
+            shown = segment_findings(self._find(seen, probability), seen.size, map_)
             lap("postprocess")
-            return Judgement(seen, own, found, ())
+            return Judgement(seen, own, shown, ())
         if seen.flow is None:
             self._smoother.reset()
             self._tracker.reset()
@@ -82,21 +83,21 @@ class Interpreter:
         lap("smoothing")
         found = self._find(seen, probability)
         lap("postprocess")
-        tracks = self._tracker.update(found.findings, seen.time_s, seen.flow, seen.size)
-        shown = select_alarms(tracks, seen.size, found.probability)
+        tracks = self._tracker.update(found, seen.time_s, seen.flow, seen.size)
         if probability is None:
             shown = segment_findings((), seen.size)
+        else:
+            shown = select_alarms(tracks, seen.size, probability)
         lap("tracks")
         return Judgement(seen, own, shown, tracks)
 
-    def _find(self, seen: Observation, probability: Probability | None) -> Segmentation:
+    def _find(self, seen: Observation, probability: Probability | None) -> Sequence[Finding]:
         if probability is None:
-            return segment_findings((), seen.size)
+            return ()
         x0, y0, x1, y1 = seen.field.box
         map_size = probability.shape[1], probability.shape[0]
         geometry = Geometry.of((x1 - x0, y1 - y0), map_size, self._fit)
-        found = self._postprocess(probability, geometry)
-        return place_segmentation(found, seen.field, seen.size)
+        return place_findings(self._postprocess(probability, geometry).findings, seen.field)
 
     def _make_tracker(self, temporal: TemporalSettings) -> Tracker:
         limits = temporal.model_dump(exclude={"smoothing"})

@@ -81,30 +81,14 @@ def move_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> F
     return min(trace_findings(patch, (left, top), finding.score), key=largest_first, default=None)
 
 
-def place_segmentation(
-    segmentation: Segmentation, field: Field, frame_size: tuple[int, int]
-) -> Segmentation:
-    """Put the segmentation of a field's crop back on its frame of (width, height) pixels.
+def place_findings(findings: Iterable[Finding], field: Field) -> list[Finding]:
+    """Put the findings of a field's crop back on its frame, largest first.
 
-    Mask and findings move by the box's corner. What lies outside of the field is removed;
-    the pieces of a finding that was cut are measured again and keep its score. The same
-    object is returned if nothing moves and nothing is cut.
+    What lies outside of the field is removed; the pieces of a finding that was cut are measured
+    again and keep its score.
     """
-    width, height = frame_size
-    pieces = [_place(one, field) for one in segmentation.findings]
-    whole = field.box == (0, 0, width, height)
-    if whole and all(
-        len(found) == 1 and found[0] is one
-        for found, one in zip(pieces, segmentation.findings, strict=True)
-    ):
-        return segmentation
-    x0, y0, x1, y1 = field.box
-    mask = np.zeros((height, width), np.uint8)
-    mask[y0:y1, x0:x1] = segmentation.mask
-    if field.mask is not None:
-        mask &= field.mask
-    findings = sorted((one for found in pieces for one in found), key=largest_first)
-    return Segmentation(mask, tuple(findings), segmentation.probability)
+    pieces = (one for finding in findings for one in _place(finding, field))
+    return sorted(pieces, key=largest_first)
 
 
 def scale_finding(

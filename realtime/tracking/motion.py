@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.kernels.flow import SAMPLES, moved_difference, reduce_green
+from qlumen.kernels.flow import moved_difference
 from qlumen.realtime.pixels.base import Pixels
+from qlumen.realtime.pixels.reduce import reduce
 
 Thumbnail = NDArray[np.uint8]
 """`(h, w)` grey, THUMBNAIL_PX at its longer side, in the frame's proportions."""
@@ -18,7 +19,9 @@ Flow = NDArray[np.float32]
 """`(h, w, 2)`: of each pixel of the earlier thumbnail, its displacement x, y to the later
 one, in pixels of the thumbnail."""
 
-THUMBNAIL_PX = 128
+GREEN = 1
+"""The channel with the most contrast on mucosa."""
+THUMBNAIL_PX = 112
 LEAST_SIDE_PX = 32
 """Thinner pictures are padded: OpenCV gives nan for less, or ends the process."""
 CUT_GREY_LEVELS = 25.0
@@ -45,13 +48,9 @@ class Motion:
         """Make the thumbnail of an image of any size; smaller ones keep theirs."""
         width, height = pixels.size
         scale = min(1.0, THUMBNAIL_PX / max(height, width))
-        small = np.empty((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
-        rows, columns = (
-            (2 * np.arange(SAMPLES * cells) + 1) * side // (2 * SAMPLES * cells)
-            for cells, side in zip(small.shape, (height, width), strict=True)
-        )
-        reduce_green(pixels.sample(rows, columns), small)
-        return small
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = reduce(pixels, (0, 0, width, height), size)
+        return np.ascontiguousarray(small[..., GREEN])
 
     def flow(self, earlier: Thumbnail, later: Thumbnail) -> Flow:
         """Where each pixel of `earlier` went.

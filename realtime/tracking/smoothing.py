@@ -5,6 +5,7 @@ that wavers. On real clips a lesion keeps its peak, and flicker and false findin
 with probabilities; mixing those costs sensitivity (`docs/temporal.md`).
 """
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,11 +95,13 @@ def mix(
 
 
 def log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-odds of probabilities, which are limited to 1 - `CERTAIN` to `CERTAIN`."""
-    limited = np.clip(np.nan_to_num(probability), 1 - CERTAIN, CERTAIN)
-    return np.log(limited / (1 - limited))
+    """Log-odds of probabilities, which are limited to 1 - `CERTAIN` to `CERTAIN`; NaN is 0."""
+    limited = np.fmin(np.fmax(probability, 1 - CERTAIN), CERTAIN)
+    odds: NDArray[np.float32] = cv2.log(limited / (1 - limited))
+    return odds
 
 
 def from_log_odds(odds: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities, `float32`, of log-odds."""
-    return (1 / (1 + np.exp(-odds))).astype(np.float32, copy=False)
+    against: NDArray[np.float32] = cv2.exp(-odds)
+    return np.reciprocal(against + 1)

@@ -11,7 +11,6 @@ from qlumen.kernels.flow import (
     mix_moved,
     move_border,
     moved_difference,
-    reduce_green,
     reverse_flow,
 )
 
@@ -26,26 +25,6 @@ REGIONS = st.sampled_from([WHOLE, (0.25, 0.0, 0.75, 1.0), (0.1, 0.2, 0.7, 0.9)])
 def flows(seed: int, width: int, height: int, reach: float = 2.0) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     return rng.normal(0, reach, (height, width, 2)).astype(np.float32)
-
-
-@settings(max_examples=60, deadline=None)
-@given(SEEDS, sizes(40), sizes(12))
-def test_reduction_is_the_mean_of_sixteen_samples(
-    seed: int, size: tuple[int, int], small: tuple[int, int]
-) -> None:
-    """Equal to the oracle to the bit, for pictures larger and smaller than the result."""
-    image = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    reduced = np.empty(small, np.uint8)
-    reduce_green(image, reduced)
-    np.testing.assert_array_equal(reduced, naive_flow.reduce_green(image, *small))
-
-
-def test_reduction_of_a_flat_picture_is_flat() -> None:
-    """The green level itself, whatever blue and red are."""
-    image = np.full((90, 120, 3), (10, 201, 250), np.uint8)
-    reduced = np.empty((9, 16), np.uint8)
-    reduce_green(image, reduced)
-    assert (reduced == 201).all()
 
 
 @settings(max_examples=60, deadline=None)

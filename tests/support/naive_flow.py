@@ -1,6 +1,5 @@
 """Slow readable oracles of motion: SciPy interpolates, loops do the rest."""
 
-import math
 from itertools import permutations
 
 import numpy as np
@@ -8,17 +7,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Array = NDArray[np.float64]
-
-
-def reduce_green(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The mean of 4x4 pixels at the middles of a cell's sixteenths, rounded half up."""
-    small = np.empty((height, width), np.uint8)
-    for y, x in np.ndindex(height, width):
-        rows = [math.floor((y + (i + 0.5) / 4) * image.shape[0] / height) for i in range(4)]
-        columns = [math.floor((x + (i + 0.5) / 4) * image.shape[1] / width) for i in range(4)]
-        values = [int(image[row, column, 1]) for row in rows for column in columns]
-        small[y, x] = math.floor(sum(values) / 16 + 0.5)
-    return small
 
 
 def at(values: NDArray[np.float32], x: Array, y: Array) -> Array:

@@ -17,7 +17,7 @@ from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
-from qlumen.realtime.tracking.findings import place_segmentation
+from qlumen.realtime.tracking.findings import place_findings
 
 SHAPES = ("octagon", "circle", "cut_square", "cut_circle")
 SIZES = [(320, 240), (1920, 1080), (352, 240)]
@@ -276,26 +276,24 @@ def segmented(field: Field, seed: int, level: float) -> Segmentation:
 def test_placed_is_the_mask_moved_and_cut(
     case: tuple[Field, tuple[int, int]], seed: int, level: float
 ) -> None:
-    """The mask is that of the crop at the box's place and within the field; the contours
-    fill it; each finding's box and area are those of its pixels; each piece is connected."""
+    """Filled, they are the crop's mask at the box's place and within the field; each finding's
+    box and area are those of its pixels; each piece is connected."""
     field, (width, height) = case
     before = segmented(field, seed, level)
-    after = place_segmentation(before, field, (width, height))
+    after = place_findings(before.findings, field)
     x0, y0, x1, y1 = field.box
     wanted = np.zeros((height, width), np.uint8)
     wanted[y0:y1, x0:x1] = before.mask
     wanted &= painted(field, width, height)
-    assert np.array_equal(after.mask, wanted)
-    assert np.array_equal(union(after.findings, wanted.shape), wanted)
+    assert np.array_equal(union(after, wanted.shape), wanted)
     _, pieces = ndimage.label(wanted, np.ones((3, 3)))
-    assert len(after.findings) == pieces
-    for one in after.findings:
+    assert len(after) == pieces
+    for one in after:
         alone = union([one], wanted.shape)
         assert (one.area_px, one.box) == (int(alone.sum()), tight(alone))
-    areas = [one.area_px for one in after.findings]
+    areas = [one.area_px for one in after]
     assert areas == sorted(areas, reverse=True)
-    assert {one.score for one in after.findings} <= {one.score for one in before.findings}
-    assert after.probability is before.probability
+    assert {one.score for one in after} <= {one.score for one in before.findings}
 
 
 def union(findings: "Iterator[Finding] | list[Finding] | tuple[Finding, ...]",
@@ -307,14 +305,15 @@ def union(findings: "Iterator[Finding] | list[Finding] | tuple[Finding, ...]",
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**16), st.booleans())
-def test_whole_and_uncut_is_the_same_object(
+def test_whole_and_uncut_are_the_same_objects(
     width: int, height: int, seed: int, masked: bool
 ) -> None:
-    """A whole frame, with or without a mask that cuts nothing, is handed back as it is."""
+    """Findings of a whole frame, with or without a mask that cuts nothing, stay as they are."""
     mask = np.ones((height, width), np.uint8) if masked else None
     field = Field((0, 0, width, height), mask)
-    segmentation = segmented(field, seed, 0.5)
-    assert place_segmentation(segmentation, field, (width, height)) is segmentation
+    before = segmented(field, seed, 0.5).findings
+    after = place_findings(before, field)
+    assert {id(one) for one in after} == {id(one) for one in before}
 
 
 def test_cut_finding_keeps_its_score() -> None:
@@ -322,9 +321,6 @@ def test_cut_finding_keeps_its_score() -> None:
     mask = np.ones((20, 20), np.uint8)
     mask[:, 10:] = 0
     contour = np.array([[6, 6], [13, 6], [13, 13], [6, 13]], np.int32)
-    inside = np.zeros((20, 20), np.uint8)
-    inside[6:14, 6:14] = 1
-    probability = np.ones((4, 4), np.float32)
-    whole = Segmentation(inside, (Finding((6, 6, 14, 14), 0.75, 64, contour),), probability)
-    (left,) = place_segmentation(whole, Field((0, 0, 20, 20), mask), (20, 20)).findings
+    whole = Finding((6, 6, 14, 14), 0.75, 64, contour)
+    (left,) = place_findings([whole], Field((0, 0, 20, 20), mask))
     assert (left.box, left.area_px, left.score) == ((6, 6, 10, 14), 32, 0.75)

@@ -115,7 +115,8 @@ def test_bright_level_leaves_out_the_brightest() -> None:
 
 @given(st.sampled_from([(1, 0), (0, 1)]), st.floats(0.5, 6))
 def test_sharpness_is_that_of_scipy(direction: tuple[int, int], sigma: float) -> None:
-    """Fine over coarse detail, the less of both directions, worked out with SciPy."""
+    """Fine over coarse detail along every other row or column, the less of both directions, worked
+    out with SciPy."""
     image = reduce_rows(BgrImage(MUCOSA), WHOLE.box)
     blurred = ndimage.gaussian_filter1d(image, sigma, axis=direction[0])
     grey = cv2.cvtColor(blurred, cv2.COLOR_BGR2GRAY).astype(np.float64)
@@ -125,7 +126,9 @@ def test_sharpness_is_that_of_scipy(direction: tuple[int, int], sigma: float) ->
             ndimage.gaussian_filter1d(grey, s, axis=axis, mode="mirror", radius=int(4 * s))
             for s in (1, 2, 4)
         )
-        ratios.append(np.abs(one - two).mean() / (np.abs(two - four).mean() + 0.3))
+        lines = (slice(None), slice(None, None, 2)) if axis == 0 else slice(None, None, 2)
+        fine, coarse = np.abs(one - two)[lines], np.abs(two - four)[lines]
+        ratios.append(fine.mean() / (coarse.mean() + 0.3))
     found = measure(blurred, np.ones(grey.shape, np.uint8)).sharpness
     assert found == pytest.approx(min(ratios), rel=1e-3)
 
