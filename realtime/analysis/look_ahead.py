@@ -42,8 +42,8 @@ class _Waiting(Generic[T]):
     """A frame whose followers are not known yet.
 
     Attributes:
-        odds: of the network's map; None where it was not judged.
-        smoothed: the map mixed with those before it.
+        odds: log-odds of the network's map; None where it was not judged, or nothing is smoothed.
+        past: these mixed with those of the frames before.
     """
 
     item: T
@@ -51,7 +51,7 @@ class _Waiting(Generic[T]):
     lap: Lap
     probability: Probability | None
     odds: NDArray[np.float32] | None
-    smoothed: Probability | None
+    past: NDArray[np.float32] | None
 
 
 class LookAhead:
@@ -83,14 +83,13 @@ class LookAhead:
     def _smooth_by_past(
         self, item: T, seen: Observation, probability: Probability | None, lap: Lap
     ) -> _Waiting[T]:
-        if probability is None:
+        if probability is None or seen.flow is None:
             self._smoother.reset()
-            return _Waiting(item, seen, lap, None, None, None)
-        if seen.flow is None:
-            self._smoother.reset()
-        region = share_of_frame(seen)
-        smoothed = self._smoother(probability, seen.flow, region, seen.elapsed_s)
-        return _Waiting(item, seen, lap, probability, log_odds(probability), smoothed)
+        if probability is None or not self._temporal.smoothing:
+            return _Waiting(item, seen, lap, probability, None, None)
+        odds = log_odds(probability)
+        past = self._smoother.smooth(odds, seen.flow, share_of_frame(seen), seen.elapsed_s)
+        return _Waiting(item, seen, lap, probability, odds, past)
 
     def _interpret(self, waiting: deque[_Waiting[T]]) -> tuple[T, Judgement]:
         """Take the first frame, and interpret it by the map that all of them give."""
@@ -103,8 +102,8 @@ class LookAhead:
     def _smooth_by_future(self, waiting: Sequence[_Waiting[T]]) -> Probability | None:
         """Mix the first map with those after it, moved back, and with those before it."""
         first = waiting[0]
-        if first.odds is None or first.smoothed is None or not self._temporal.smoothing:
-            return first.smoothed
+        if first.odds is None or first.past is None:
+            return first.probability
         chain = [(first.seen, first.odds)]
         for later in list(waiting)[1:]:
             too_far = later.seen.time_s - first.seen.time_s > SMOOTHING_S + TIME_SLACK_S
@@ -112,15 +111,15 @@ class LookAhead:
                 break
             chain.append((later.seen, later.odds))
         if len(chain) == 1:
-            return first.smoothed
+            return from_log_odds(first.past)
         (after, future), weight = chain[-1], 0.0
         for seen, odds in reversed(chain[:-1]):
             assert after.flow is not None
             weight = self._temporal.smoothing ** (after.elapsed_s / FRAME_S)
             here, there = share_of_frame(seen), share_of_frame(after)
             future, after = mix(future, there, odds, here, after.flow, weight), seen
-        both = log_odds(first.smoothed) + future - (1 - weight) * first.odds
-        return from_log_odds((both / (1 + weight)).astype(np.float32))
+        both = first.past + future - np.float32(1 - weight) * first.odds
+        return from_log_odds((both / (1 + weight)).astype(np.float32, copy=False))
 
     def _hold_all(self, judged: Iterable[tuple[T, Judgement]]) -> Iterator[tuple[T, Judgement]]:
         waiting: deque[tuple[T, Judgement]] = deque()

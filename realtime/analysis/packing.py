@@ -61,7 +61,7 @@ def unpack_mask(data: bytes, size: tuple[int, int]) -> Mask:
 
 
 def _levels(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.rint(np.clip(np.nan_to_num(probability), 0, 1) * np.float32(LEVELS))
+    return np.rint(np.fmin(np.fmax(probability, 0), 1) * np.float32(LEVELS))
 
 
 def _compressed(values: NDArray[np.generic]) -> bytes:

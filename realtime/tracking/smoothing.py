@@ -59,7 +59,12 @@ class Smoother:
         """
         if not self._weight:
             return probability
-        odds = log_odds(probability)
+        return from_log_odds(self.smooth(log_odds(probability), flow, region, elapsed_s))
+
+    def smooth(
+        self, odds: NDArray[np.float32], flow: Flow | None, region: Region, elapsed_s: float
+    ) -> NDArray[np.float32]:
+        """Smooth log-odds, as a call does with probabilities."""
         past = self._past
         if flow is not None and past is not None and past.shape == odds.shape:
             weight = self._weight ** (elapsed_s / FRAME_S)
@@ -67,7 +72,7 @@ class Smoother:
             reverse_flow(flow, REVERSE_ROUNDS, back)
             odds = mix(past, self._past_region, odds, region, back, weight)
         self._past, self._past_region = odds, region
-        return from_log_odds(odds)
+        return odds
 
     def reset(self) -> None:
         """Forget the past."""
