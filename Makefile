@@ -1,7 +1,6 @@
 # make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
 # make test   set up .venv with the development tools, run lint, types and tests
-# make check  the same checks without setting up
-# make coverage     the lines that all tests run, live video included; takes its time
+# make check  the same checks without setting up; at the end, which lines the tests ran
 # make test-gpu     the tests that need an NVIDIA GPU and the [gpu] extra
 # make screenshots  pictures of the page for the documentation
 
@@ -10,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
-COVERAGE := $(BIN)/python -m coverage
+MEASURE := $(BIN)/python -m slipcover
+LINES := out/lines
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
-.PHONY: coverage demo screenshots test test-gpu check lint format clean
+.PHONY: demo screenshots test test-gpu check lint format clean
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
@@ -35,18 +35,15 @@ test-gpu: $(VENV)/.dev
 
 # In two processes; the rest, which keeps to the clock, alone.
 TOGETHER := $(filter-out tests/__pycache__/ tests/support/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
-  $(addprefix tests/realtime/,commands config doctor endoscope engines overlay pixels report review \
-    segmentation sources/ffmpeg sources/scene tracking)
+  $(addprefix tests/realtime/,analysis commands config doctor endoscope engines overlay pixels replay \
+    report review segmentation sources/ffmpeg sources/scene tracking)
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER))
-
-coverage: $(VENV)/.dev
-	$(COVERAGE) erase
-	$(COVERAGE) run -m pytest
-	$(COVERAGE) combine --quiet
-	$(COVERAGE) report
+	mkdir -p $(LINES)
+	$(MEASURE) --json --out $(LINES)/together.json -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(addprefix --ignore=,$(TOGETHER))
+	$(MEASURE) --merge $(LINES)/together.json $(LINES)/alone.json --out $(LINES)/all.txt
+	cat $(LINES)/all.txt
 
 lint: .links/qlumen
 	$(BIN)/ruff check .
@@ -75,4 +72,4 @@ $(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
 	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done
 
 clean:
-	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache .coverage* *.egg-info
+	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache *.egg-info

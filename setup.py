@@ -86,7 +86,6 @@ DICOM = [
     "pydicom>=3",
 ]
 DEV = [
-    "coverage>=7.10",
     "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
@@ -98,6 +97,7 @@ DEV = [
     "ruff>=0.11",
     "scikit-learn>=1.5",
     "selenium>=4.20",
+    "slipcover>=1.1",
     "types-psutil",
     "types-PyYAML",
 ]

@@ -1,6 +1,5 @@
 """Small videos and images made for the tests, from pictures of the tests' own making."""
 
-import os
 import struct
 import subprocess
 import sys
@@ -193,9 +192,7 @@ def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
     here = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
     command = [sys.executable, "-c", here + code, *map(str, arguments)]
     pipe = subprocess.PIPE
-    # Not measured: where no file may grow, coverage's own could not.
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=pipe, text=True, env=plain)
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=pipe, text=True)
 
 
 def run_with_full_disk(code: str, free_bytes: int, *arguments: object) -> str:
