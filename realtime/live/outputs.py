@@ -120,7 +120,7 @@ class LiveSinks:
         return shown or any(runner.attached or runner.reopens for runner in wanted)
 
 
-def open_sinks(
+def open_live_sinks(
     outputs: LiveOutputs,
     runners: Sequence[OpenRunner],
     info: SourceInfo,

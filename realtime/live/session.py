@@ -24,7 +24,7 @@ from qlumen.realtime.live.control import Control
 from qlumen.realtime.live.counters import LiveCounters
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.event_log import EventLog
-from qlumen.realtime.live.outputs import LiveOutputs, OpenRunner, open_sinks
+from qlumen.realtime.live.outputs import LiveOutputs, OpenRunner, open_live_sinks
 from qlumen.realtime.live.pipeline import LivePipeline
 from qlumen.realtime.live.status import StatusReader
 from qlumen.realtime.live.summary import LiveSummary, summarise
@@ -153,7 +153,7 @@ class LiveSession(Closing):
         self._note = note = stack.enter_context(EventLog(events, console))
         alarms = stack.enter_context(Alarms(note))
         self.control = Control(self._bundle, settings, note)
-        self._sinks = open_sinks(
+        self._sinks = open_live_sinks(
             outputs, runners, info, settings, self.latency, note, self.act, stack
         )
         inbox: DroppingQueue[Frame] = DroppingQueue()
