@@ -33,6 +33,7 @@ DEEP_RED_LEVEL = 120
 SCALES_PX = (1.0, 2.0, 4.0)
 WINDOWS = [cv2.getGaussianKernel(2 * int(4 * sigma) + 1, sigma) for sigma in SCALES_PX]
 NO_WINDOW = np.ones((1, 1))
+"""Leaves a direction as it is."""
 LEAST_DETAIL = 0.3
 """Grey levels. Added to the coarse detail, so that noise on a flat picture is not sharp."""
 NO_MASK: Mask = np.zeros((0, 0), np.uint8)
