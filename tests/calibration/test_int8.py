@@ -42,7 +42,6 @@ from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
-from qlumen.system.machine import cpuinfo
 from qlumen.training.build import read_network
 from qlumen.training.settings import TrainSettings
 
@@ -172,17 +171,13 @@ def test_command_writes_a_bundle_of_its_own(tiny: Bundle, written: Bundle) -> No
 
 
 def test_live_circuit_runs_in_an_int8_network(written: Bundle, tiny: Bundle) -> None:
-    """Simulated gate by gate, the circuit gives the map that its tables give. Without the
-    processor's VNNI, products of 8 bits saturate in sums of 16, in each of the two graphs
-    elsewhere: the maps are then much alike. In single precision they are always the same."""
-    tables = map_of(written)
-    live = map_of(written, "quantum.executor=default.qubit", "quantum.memo_step=0")
-    single = map_of(tiny, "quantum.executor=default.qubit", "quantum.memo_step=0")
-    np.testing.assert_allclose(single, map_of(tiny), atol=2e-3)
-    if "vnni" in cpuinfo():
+    """Simulated gate by gate, the circuit gives the map that its tables give, on processors with
+    and without VNNI, in INT8 and in single precision."""
+    for bundle in (written, tiny):
+        tables = map_of(bundle)
+        live = map_of(bundle, "quantum.executor=default.qubit", "quantum.memo_step=0")
         np.testing.assert_allclose(live, tables, atol=2e-3)
-    assert np.corrcoef(live.ravel(), tables.ravel())[0, 1] > 0.95
-    assert tables.std() > 0.05
+        assert tables.std() > 0.05
 
 
 def test_training_needs_the_trained_weights(written: Bundle, tiny: Bundle) -> None:
