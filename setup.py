@@ -41,6 +41,7 @@ BASE = [
     "gradio>=6,<7",
     "hdrhistogram>=0.10",
     "Jinja2>=3.1",
+    "lapx>=0.9",
     "MarkupSafe>=2",
     "natsort>=8.4",
     "numba>=0.62",

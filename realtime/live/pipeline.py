@@ -18,6 +18,7 @@ see, `display_late` frames that were not shown.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import Event
 
 from qlumen.errors import describe
 from qlumen.realtime.config.settings import Settings
@@ -27,6 +28,7 @@ from qlumen.realtime.live.annotator import LatestAnnotations
 from qlumen.realtime.live.counters import DISPLAY_LATE, MODEL_BUSY, LiveCounters
 from qlumen.realtime.live.display import Display
 from qlumen.realtime.live.stage import Stage
+from qlumen.realtime.overlay.status import load_font
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.sources.base import LiveSource, SignalLost
@@ -83,6 +85,7 @@ class LivePipeline:
         self._display, self._sinks, self._event_sinks = display, sinks, event_sinks
         self._counters, self._note, self._current = counters, note, current
         self._arrivals: DroppingQueue[Frame] = DroppingQueue(DISPLAY_FRAMES)
+        self._display_ready = Event()
         self._stopping = False  # no Event: its lock is not safe in a signal handler
         self._realtime = False
         self._error: str | None = None
@@ -125,6 +128,7 @@ class LivePipeline:
         self.stop()
 
     def _grab(self) -> None:
+        self._display_ready.wait(JOIN_SECONDS)
         lost = False
         try:
             for arrival in self._source.arrivals():
@@ -158,6 +162,8 @@ class LivePipeline:
         )
 
     def _show(self) -> None:
+        load_font()
+        self._display_ready.set()
         last: Frame | None = None
         silent = False
         while not self._arrivals.ended:

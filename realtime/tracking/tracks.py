@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import lap
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Finding, Segmentation, Track
@@ -166,7 +166,9 @@ def pair_costs(
 
 def assign(costs: NDArray[np.float64]) -> dict[int, int]:
     """The most pairs that are not forbidden, and of these the cheapest: row to column."""
-    rows, columns = linear_sum_assignment(costs)
+    if not costs.size:
+        return {}
+    _, rows, columns = lap.lapjvx(costs, extend_cost=True)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return {row: column for row, column in pairs if costs[row, column] < FORBIDDEN}
 

@@ -11,16 +11,17 @@ from typing import Any
 
 LIVE = "from qlumen.realtime.cli import main; main()"
 SMALL_SCENE = ["scene.width=320", "scene.height=240"]
+SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240"]
 PATIENCE_S = 120
 
 
 def started(
-    folder: Path, source: str = "scene", *more: str, settings: tuple[str, ...] = ()
+    folder: Path, source: str = "pattern", *more: str, settings: tuple[str, ...] = ()
 ) -> "subprocess.Popen[bytes]":
     """Start on video without end; it records to `o.mp4` and `e.jsonl` in `folder`."""
     command = [sys.executable, "-c", LIVE, "live", source, "--loop"]
     command += ["--record", str(folder / "o.mp4"), "--events", str(folder / "e.jsonl")]
-    for override in (*SMALL_SCENE, *settings):
+    for override in (*SMALL, *settings):
         command += ["--set", override]
     environment = os.environ | {"PYTHONFAULTHANDLER": "1"}
     pipe = subprocess.PIPE

@@ -1,6 +1,7 @@
 """Everything of the synthetic colon that stays the same from frame to frame."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,12 @@ class World:
     grain: NDArray[np.int8]
 
 
+@lru_cache(maxsize=1)
 def make_world(seed: int) -> World:
-    """The colon of a seed. Each part has a random stream of its own, so that changing one
-    leaves the others as they were."""
+    """The colon of a seed. The last one is kept, as it takes a second to make.
+
+    Each part has a random stream of its own, so that changing one leaves the others as they
+    were."""
     streams = [np.random.default_rng((seed, part)) for part in range(6)]
     line = make_centreline(streams[0])
     tube = make_tube(streams[1], line)

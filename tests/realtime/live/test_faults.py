@@ -85,7 +85,7 @@ def test_a_closed_window_costs_the_window_alone(
         pytest.skip(reason)
     with screen() as desk:
         monkeypatch.setenv("DISPLAY", desk.name)
-        process = started(tmp_path, "scene", "--monitor")
+        process = started(tmp_path, "pattern", "--monitor")
         wait_for_frames(tmp_path, 20)
         desk.close(desk.window(TITLE))
         wait_for_event(tmp_path, "sink_detached")
@@ -100,7 +100,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         pytest.skip(reason)
     with screen() as desk:
         monkeypatch.setenv("DISPLAY", desk.name)
-        process = started(tmp_path, "scene", "--monitor", "--snapshots", str(tmp_path / "p"))
+        process = started(tmp_path, "pattern", "--monitor", "--snapshots", str(tmp_path / "p"))
         wait_for_frames(tmp_path, 20)
         window = desk.window(TITLE)
         for count, key in enumerate(("space", "minus", "m", "s"), 1):
@@ -119,7 +119,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
     """Nobody listens: the stream is detached and tried again, the recording is whole."""
     url = f"rtmp://{LOOPBACK}:{free_port()}/live/room"
-    process = started(tmp_path, "scene", "--stream", url)
+    process = started(tmp_path, "pattern", "--stream", url)
     wait_for_event(tmp_path, "sink_detached")
     wait_for_frames(tmp_path, len(frame_lines(tmp_path)) + 25)
     process.send_signal(signal.SIGTERM)
@@ -135,7 +135,7 @@ def test_a_log_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR)
     try:
-        process = started(tmp_path, "scene", "--seconds", "8", settings=("live.sink_close_s=1",))
+        process = started(tmp_path, "pattern", "--seconds", "8", settings=("live.sink_close_s=1",))
         process.communicate(timeout=120)
     finally:
         os.close(held)
@@ -145,7 +145,7 @@ def test_a_log_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
 
 def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
     """With both ends of standard error gone the session goes on to its end, and all is whole."""
-    process = started(tmp_path, "scene", "--seconds", "4")
+    process = started(tmp_path, "pattern", "--seconds", "4")
     assert process.stderr is not None
     process.stderr.close()
     wait_for_event(tmp_path, "stop")

@@ -258,7 +258,7 @@ def test_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
     """A changed alarm hold is in force and in the log without a restart."""
     config = tmp_path / "c.yaml"
     config.write_text("temporal: {hold_s: 0.1}\n")
-    process = started(tmp_path, "scene", "--config", str(config))
+    process = started(tmp_path, "pattern", "--config", str(config))
     wait_for_frames(tmp_path, 10)
     config.write_text("temporal: {hold_s: 0.7}\n")
     os.kill(process.pid, signal.SIGHUP)
