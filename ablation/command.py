@@ -83,12 +83,17 @@ def _write_tables(
     if not done:
         raise UsageError(f"no run in {plan.output} is whole; leave out --no-train")
     whole = [key for key in plan.runs() if key in done]
-    speed = measure(plan, list({key.bottleneck: key for key in reversed(whole)}.values()), size)
+    missing = [str(key) for key in plan.runs() if key not in done]
+    one_each = {key.bottleneck: key for key in reversed(whole)}
+    speed = {} if missing else measure(plan, list(one_each.values()), size)
     content = summarise([done[key] for key in whole], speed)
     page = markdown(content)
     write_json(plan.output / JSON, content)
     write_csv(plan.output / CSV, [done[key] for key in whole])
     (plan.output / MARKDOWN).write_text(page, encoding="utf-8")
     console.print(page, highlight=False, markup=False, soft_wrap=True)
-    if missing := [str(key) for key in plan.runs() if key not in done]:
-        console.print(f"not yet whole: {', '.join(missing)}", highlight=False)
+    if missing:
+        console.print(
+            f"not yet whole: {', '.join(missing)}; times are measured when all runs are",
+            highlight=False,
+        )

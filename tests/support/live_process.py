@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from support.small_network import small_network
+
 LIVE = "from qlumen.realtime.cli import main; main()"
 SMALL_SCENE = ["scene.width=320", "scene.height=240"]
 SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240"]
@@ -21,7 +23,7 @@ def started(
     """Start on video without end; it records to `o.mp4` and `e.jsonl` in `folder`."""
     command = [sys.executable, "-c", LIVE, "live", source, "--loop"]
     command += ["--record", str(folder / "o.mp4"), "--events", str(folder / "e.jsonl")]
-    for override in (*SMALL, *settings):
+    for override in (*SMALL, small_network(), *settings):
         command += ["--set", override]
     environment = os.environ | {"PYTHONFAULTHANDLER": "1"}
     pipe = subprocess.PIPE

@@ -1,9 +1,11 @@
 """Small videos and images made for the tests, from pictures of the tests' own making."""
 
+import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -195,16 +197,15 @@ def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=pipe, text=True)
 
 
-def run_with_full_disk(code: str, free_bytes: int, *arguments: object) -> str:
-    """Run `code` where no file can grow beyond `free_bytes`; returns what it printed."""
-    limit = f"""
-import resource, signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing then fails as on a full disk
-resource.setrlimit(resource.RLIMIT_FSIZE, ({free_bytes}, {free_bytes}))
-"""
-    output, errors = start_python(limit + code, *arguments).communicate(timeout=60)
-    assert not errors, errors
-    return output
+@contextmanager
+def full_disk(free_bytes: int) -> Iterator[None]:
+    """No file of this process can grow beyond that size: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, hard))  # Python ignores SIGXFSZ
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _write_silence(

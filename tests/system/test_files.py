@@ -12,7 +12,7 @@ import pytest
 from qlumen.errors import DatasetError, SinkError
 from qlumen.system.files import replacing, write_json
 
-from support.media import run_with_full_disk
+from support.media import full_disk
 
 
 def fail_in_the_middle(path: Path, kind: str) -> None:
@@ -71,18 +71,9 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
-    code = """
-import sys
-from pathlib import Path
-from qlumen.errors import SinkError
-from qlumen.system.files import write_json
-try:
-    write_json(Path(sys.argv[1]), list(range(100_000)))
-except SinkError as error:
-    print(error)
-"""
-    message = run_with_full_disk(code, 10_000, path)
-    assert message == f"{path} cannot be written: File too large\n"
+    with full_disk(10_000), pytest.raises(SinkError) as caught:
+        write_json(path, list(range(100_000)))
+    assert str(caught.value) == f"{path} cannot be written: File too large"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -26,6 +26,7 @@ from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
 from support.media import pictures, read_video, start_python, write_video
+from support.small_network import small_network
 
 SMALL = [*SMALL_SCENE, "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
 FRAMES = 60
@@ -43,7 +44,7 @@ def session(
                 fault(frame)
             return super().__call__(frame)
 
-    settings = load_settings(None, [*SMALL, f"scene.frames={frames}", *more])
+    settings = load_settings(None, [*SMALL, small_network(), f"scene.frames={frames}", *more])
     return LiveSession("scene", outputs, settings, Console(quiet=True), Faulty)
 
 
@@ -195,7 +196,7 @@ from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 more = ["scene.frames=100", "recorder.crf=0", "watchdog.hang_s=30"]
-settings = load_settings(None, {SMALL!r} + more)
+settings = load_settings(None, {[*SMALL, small_network()]!r} + more)
 folder = Path(sys.argv[1])
 outputs = LiveOutputs(record=folder / "o.mp4", events=folder / "e.jsonl")
 import resource, signal

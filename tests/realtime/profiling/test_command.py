@@ -18,6 +18,7 @@ from qlumen.realtime.profiling import passes
 from qlumen.realtime.profiling.compare import read_profile
 
 from support.media import pictures, write_video
+from support.small_network import small_network
 from support.traces import check_trace
 
 SMALL = ["--set", "scene.width=160", "--set", "scene.height=128", "--set", "scene.frames=15"]
@@ -29,7 +30,7 @@ FIELDS = (
 
 
 def run(*arguments: object) -> Result:
-    texts = [str(argument) for argument in arguments]
+    texts = [str(argument) for argument in (*arguments, "--set", small_network())]
     return CliRunner().invoke(commands, ["profile", *texts], standalone_mode=False)
 
 

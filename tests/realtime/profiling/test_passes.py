@@ -8,6 +8,8 @@ from qlumen.realtime.profiling import rig as rigs
 from qlumen.realtime.profiling.passes import KIB, allocation_pass
 from qlumen.realtime.sinks.base import NullSink
 
+from support.small_network import small_network
+
 SMALL = ["scene.width=160", "scene.height=128", "scene.frames=15"]
 LEAK_KIB = 20
 
@@ -20,7 +22,7 @@ def test_what_is_kept_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> Non
         def write(self, result: FrameResult) -> None:
             kept.append(bytes(LEAK_KIB * KIB))
 
-    with rigs.Rig("scene", load_settings(overrides=SMALL), record=False) as rig:
+    with rigs.Rig("scene", load_settings(overrides=[*SMALL, small_network()]), record=False) as rig:
         clean = allocation_pass(rig)
         monkeypatch.setattr(rigs, "DrawnSink", Leaking)
         leaking = allocation_pass(rig)

@@ -20,7 +20,7 @@ from qlumen.realtime.frames import AiState, Condition, Finding, FrameResult, Liv
 from qlumen.realtime.sinks.events import EventsWriter, event
 from qlumen.realtime.sinks.hash_chain import Damage, check_chain
 
-from support.media import pictures, result_of, run_with_full_disk, start_python
+from support.media import full_disk, pictures, result_of, start_python
 
 SQUARE = np.array([[3, 4], [8, 4], [8, 9], [3, 9]], np.int32)
 POLYP = Finding(box=(3, 4, 9, 10), score=0.87654321, area_px=36, contour=SQUARE)
@@ -132,22 +132,19 @@ with EventsWriter(Path("/dev/stdout")) as writer:
 
 def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
     """The error names the file; all lines that fit are there, none is cut."""
-    code = """
-from pathlib import Path
-from support.media import pictures, result_of
-from qlumen.errors import SinkError
-from qlumen.realtime.sinks.events import EventsWriter
-try:
-    with EventsWriter(Path(sys.argv[1])) as writer:
-        for index in range(1000):
-            writer.write(result_of(pictures(1)[0], index))
-except SinkError as error:
-    print(index, error)
-"""
     path = tmp_path / "e.jsonl"
-    failed, message = run_with_full_disk(code, 10_000, path).split(" ", 1)
-    assert message == f"events file {path} cannot be written: File too large\n"
-    assert [line["frame"] for line in lines_of(path)] == [*range(int(failed))]
+    image, written = pictures(1)[0], 0
+
+    def write_all() -> None:
+        nonlocal written
+        with EventsWriter(path) as writer:
+            for written in range(1000):
+                writer.write(result_of(image, written))
+
+    with full_disk(10_000), pytest.raises(SinkError) as caught:
+        write_all()
+    assert str(caught.value) == f"events file {path} cannot be written: File too large"
+    assert [line["frame"] for line in lines_of(path)] == [*range(written)]
     assert check_chain(path).fault is None
 
 

@@ -1,5 +1,6 @@
 """A live recording plays and is all but complete at any moment, however it ends."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 
-from support.media import RATE, pictures, read_video, result_of, run_with_full_disk, start_python
+from support.media import RATE, full_disk, pictures, read_video, result_of, start_python
 
 INFO = SourceInfo("made", None, None, RATE, None)
 MICROSECOND = Fraction(1, 1_000_000)
@@ -41,12 +42,12 @@ def record(path: Path, images: Sequence[Image], pts: Sequence[int], **options: A
 
 @both
 def test_at_any_moment_the_file_plays(name: str, tmp_path: Path) -> None:
-    """A copy taken after each frame has all frames but those of the last half second."""
+    """A copy taken after any frame has all frames but those of the last half second."""
     copy = tmp_path / f"copy.{name}"
     with LiveRecorder(tmp_path / name, INFO) as recorder:
         for index, image in enumerate(pictures(75)):
             write(recorder, image, index)
-            if index < FRAGMENT_FRAMES:
+            if index < FRAGMENT_FRAMES or index % 3:
                 continue
             copy.write_bytes((tmp_path / name).read_bytes())
             seconds = read_video(copy)[0]
@@ -61,7 +62,6 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from support.media import pictures, result_of
-from qlumen.errors import SinkError
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 
@@ -224,22 +224,26 @@ def test_a_full_disk_is_told_and_the_file_plays(name: str, small_disk: Path) -> 
 @pytest.mark.parametrize("missing", [1, 60, 600, 2000])
 def test_no_room_for_the_index(name: str, missing: int, tmp_path: Path) -> None:
     """A disk that fills up in the closing itself: an error, and every fragment plays."""
-    code = """
-for index in range(100):
-    write(index)
-print(Path(sys.argv[1]).stat().st_size)
-try:
+    path = tmp_path / name
+    recorder = recording_noise(path, 100)
+    before = path.stat().st_size
     recorder.close()
-except SinkError as error:
-    print(error)
-"""
-    whole = tmp_path / name
-    before, _, rest = run_with_full_disk(RECORD + code, 10**9, whole).partition("\n")
-    assert not rest
-    size = whole.stat().st_size
-    limit = max(int(before), size - missing)
-    whole.unlink()
-    message = run_with_full_disk(RECORD + code, limit, whole).partition("\n")[2]
-    assert f"recording {whole} cannot be written: File too large" in message
-    assert 100 - len(read_video(whole)[0]) <= 25
+    size = path.stat().st_size
+    path.unlink()
+    recorder = recording_noise(path, 100)
+    with (
+        full_disk(max(before, size - missing)),
+        pytest.raises(SinkError, match=f"{re.escape(str(path))} cannot be written: File too large"),
+    ):
+        recorder.close()
+    assert 100 - len(read_video(path)[0]) <= 25
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def recording_noise(path: Path, frames: int) -> LiveRecorder:
+    """A recorder that still is open, after as many frames that compress badly."""
+    rng = np.random.default_rng(0)
+    recorder = LiveRecorder(path, INFO)
+    for index in range(frames):
+        write(recorder, rng.integers(0, 256, (96, 128, 3), np.uint8), index)
+    return recorder

@@ -27,11 +27,11 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 from support.media import (
     RATE,
+    full_disk,
     pictures,
     planes_of,
     read_video,
     result_of,
-    run_with_full_disk,
     start_python,
 )
 
@@ -292,7 +292,6 @@ from pathlib import Path
 from fractions import Fraction
 import numpy as np
 from support.media import pictures, result_of
-from qlumen.errors import SinkError
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 
@@ -348,15 +347,17 @@ def test_a_full_disk_is_told_and_spoils_nothing(free_bytes: int, tmp_path: Path)
     """The error names file and reason, the old file is whole, the part playable."""
     path = tmp_path / "a.mp4"
     path.write_bytes(OLD)
-    code = """
-try:
-    with recorder:
-        for index in range(300):
-            recorder.write(result_of(noise[index % 8], index))
-except SinkError as error:
-    print(error)
-"""
-    message = run_with_full_disk(RECORD + code, free_bytes, path)
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(8)]
+
+    def record_all() -> None:
+        with Recorder(path, INFO) as recorder:
+            for index in range(300):
+                recorder.write(result_of(noise[index % 8], index))
+
+    with full_disk(free_bytes), pytest.raises(SinkError) as caught:
+        record_all()
+    message = str(caught.value)
     assert f"recording {path} cannot be written: File too large" in message
     assert path.read_bytes() == OLD
     part = tmp_path / ".a.mp4.part"

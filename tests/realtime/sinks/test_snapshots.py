@@ -13,7 +13,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.base import NullSink
 from qlumen.realtime.sinks.images import MaskWriter, SnapshotOnRequest, Snapshots
 
-from support.media import pictures, result_of, run_with_full_disk
+from support.media import full_disk, pictures, result_of
 
 SIZES = [(64, 48), (1, 1), (333, 5)]
 
@@ -100,21 +100,13 @@ def test_every_zeroth_frame_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_leaves_no_half_picture(tmp_path: Path) -> None:
     """The error names the picture; those before it are whole, and it is not there."""
-    code = """
-from pathlib import Path
-import numpy as np
-from support.media import result_of
-from qlumen.errors import SinkError
-from qlumen.realtime.sinks.images import SnapshotOnRequest, Snapshots
-sink = Snapshots(Path(sys.argv[1]))
-sink.write(result_of(np.zeros((48, 64, 3), np.uint8), 0))
-try:
-    sink.write(result_of(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8), 1))
-except SinkError as error:
-    print(error)
-"""
-    message = run_with_full_disk(code, 20_000, tmp_path)
-    assert message == f"{tmp_path / 'frame_000001.png'} cannot be written: File too large\n"
+    sink = Snapshots(tmp_path)
+    sink.write(result_of(np.zeros((48, 64, 3), np.uint8), 0))
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    with full_disk(20_000), pytest.raises(SinkError) as caught:
+        sink.write(result_of(noise, 1))
+    expected = f"{tmp_path / 'frame_000001.png'} cannot be written: File too large"
+    assert str(caught.value) == expected
     assert names_in(tmp_path) == ["frame_000000.png"]
     assert read(tmp_path / "frame_000000.png").shape == (48, 64, 3)
 

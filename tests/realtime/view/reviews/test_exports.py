@@ -148,13 +148,13 @@ def tab(browser: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> 
         browser.get("about:blank")
 
 
-@pytest.fixture
-def still(tab: Tab, tmp_path: Path) -> Frame:
+@pytest.fixture(scope="module")
+def still(tab: Tab, tmp_path_factory: pytest.TempPathFactory) -> Frame:
     """The frame of the scene with most of a lesion in view, open in the tab as `still.png`."""
     scene = SceneSource(SceneSettings(width=640, height=480, seed=1))
     frames = [scene.frame(index) for index in range(0, 200, 20)]
     frame = max(frames, key=lambda one: np.count_nonzero(one.truth))
-    tab.open(write_image(tmp_path / "still.png", frame.image))
+    tab.open(write_image(tmp_path_factory.mktemp("still") / "still.png", frame.image))
     return frame
 
 
