@@ -14,7 +14,7 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 from support.media import write_video
 
-RATE = 4
+RATE = 8
 """Frames a second of the recording: slow enough for every frame to be judged while it plays."""
 FRAMES = 26
 FIRST, STEP = 60, 4

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 
 from qlumen.networks.bundle import MODEL, shipped_bundle
+from qlumen.realtime.cli import main
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.replay.outputs import Outputs
 from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
+Ended = Callable[..., tuple[object, str]]
 FRAMES = 12
 SMALL_SCENE = ["scene.width=320", "scene.height=240", f"scene.frames={FRAMES}", "scene.seed=3"]
 MARKER_PX = 2
@@ -31,6 +34,19 @@ MIN_HITS = 20
 def qlumen(*arguments: object) -> "subprocess.CompletedProcess[str]":
     """The command in a process of its own."""
     return subprocess.run(command_line(*arguments), capture_output=True, text=True)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ended:
+    """Runs the command in this process: its exit code, and what it says on standard error."""
+
+    def run(*arguments: object) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["qlumen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, capsys.readouterr().err
+
+    return run
 
 
 def command_line(*arguments: object) -> list[str]:
@@ -154,7 +170,9 @@ def test_interrupted_replay_leaves_playable_files(tmp_path: Path, number: signal
     assert summary["frames"] == len(times_of(video)) == len(lines_of(events)) > 0
 
 
-def test_usage_errors_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Path) -> None:
+def test_usage_errors_end_in_one_line_and_write_nothing(
+    clip: Path, tmp_path: Path, ended: Ended
+) -> None:
     """Each mistake exits with 2, names itself, and no output file appears."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -169,14 +187,14 @@ def test_usage_errors_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Pa
         ([clip, "--output", out, "--config", tmp_path / "absent.yaml"], "absent.yaml"),
     ]
     for arguments, message in cases:
-        result = qlumen("replay", *arguments)
-        assert result.returncode == 2, (arguments, result.stderr)
-        assert message in result.stderr
-        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+        code, told = ended("replay", *arguments)
+        assert code == 2, (arguments, told)
+        assert message in told
+        assert len(told.strip().splitlines()) == 1, told
         assert not out.exists()
 
 
-def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path) -> None:
+def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path, ended: Ended) -> None:
     """An output that is an input under another name is refused, and the input stays as it was."""
     mine = tmp_path / "mine.mp4"
     mine.write_bytes(clip.read_bytes())
@@ -198,9 +216,9 @@ def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path) -> None:
         [mine, "--events", tmp_path / "o.txt", "--output", tmp_path / "o.txt"],
     ]
     for arguments in cases:
-        result = qlumen("replay", *arguments)
-        assert result.returncode == 2, (arguments, result.stderr)
-        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+        code, message = ended("replay", *arguments)
+        assert code == 2, (arguments, message)
+        assert len(message.strip().splitlines()) == 1, message
     assert mine.read_bytes() == clip.read_bytes()
     assert (stills / "a.png").read_bytes() == b"precious"
 
@@ -238,7 +256,9 @@ def test_read_only_home_and_full_disk(clip: Path, tmp_path: Path) -> None:
     assert not list(empty.iterdir())
 
 
-def test_failures_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Path) -> None:
+def test_failures_end_in_one_line_and_write_nothing(
+    clip: Path, tmp_path: Path, ended: Ended
+) -> None:
     """What is no video, has no frame, or is a damaged bundle exits with 1 before any output."""
     text, empty = tmp_path / "notes.mp4", tmp_path / "empty"
     text.write_text("this is no video " * 100)
@@ -255,10 +275,10 @@ def test_failures_end_in_one_line_and_write_nothing(clip: Path, tmp_path: Path) 
         ([clip, "--set", f"model.bundle={bundle}"], "does not match its bundle"),
     ]
     for arguments, message in cases:
-        result = qlumen("replay", *arguments, "--output", tmp_path / "o.mp4")
-        assert result.returncode == 1, (arguments, result.stderr)
-        assert message in result.stderr
-        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+        code, told = ended("replay", *arguments, "--output", tmp_path / "o.mp4")
+        assert code == 1, (arguments, told)
+        assert message in told
+        assert len(told.strip().splitlines()) == 1, told
         assert not (tmp_path / "o.mp4").exists()
 
 
