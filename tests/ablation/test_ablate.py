@@ -18,7 +18,10 @@ from qlumen.training.data import training_data
 from qlumen.training.loop import CHECKPOINT
 from qlumen.training.settings import TrainSettings
 
-TINY = {"epochs": 2, "batch_size": 4, "input_size": 64, "pretrained": False, "lesion_free": 0}
+TINY = {
+    "epochs": 2, "batch_size": 4, "input_size": 64, "pretrained": False, "lesion_free": 0,
+    "precision": "fp32",
+}  # fmt: skip
 TINY_OPTIONS = [f"--set={key}={value}" for key, value in {**TINY, "epochs": 1}.items()]
 
 

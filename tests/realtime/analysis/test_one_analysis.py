@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qlumen.realtime.cli import commands
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 from support.media import write_video
@@ -42,6 +43,10 @@ def recording(
 
 
 def run(*arguments: object) -> None:
+    assert not commands.main([*map(str, arguments)], standalone_mode=False)
+
+
+def run_alone(*arguments: object) -> None:
     """Run a command in a process of its own: live video sets up the whole interpreter."""
     code = "from qlumen.realtime.cli import main; main()"
     done = subprocess.run(
@@ -69,7 +74,7 @@ def test_every_command_finds_the_same(recording: Path, tmp_path: Path) -> None:
     slow = ("--set", "live.max_age_ms=2000")
     for _ in range(ATTEMPTS):  # a busy machine may leave frames out
         live.unlink(missing_ok=True)
-        run("live", recording, "--events", live, "--json", summary, *synchronous, *slow)
+        run_alone("live", recording, "--events", live, "--json", summary, *synchronous, *slow)
         if not json.loads(summary.read_text())["drops"]:
             break
     causal = ("--set", "analysis.look_ahead=false")
