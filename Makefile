@@ -33,16 +33,10 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
-# In two processes; the rest, which keeps to the clock, alone.
-TOGETHER := $(filter-out tests/__pycache__/ tests/support/ tests/realtime/ tests/gpu/,$(wildcard tests/*/)) \
-  $(addprefix tests/realtime/,analysis commands config doctor endoscope engines overlay pixels replay \
-    report review segmentation sources/ffmpeg sources/scene test_cli.py test_live_circuit.py tracking)
-
 check: lint
 	mkdir -p $(LINES)
-	$(MEASURE) --json --out $(LINES)/together.json -m pytest -n 2 --dist loadfile $(TOGETHER)
-	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(addprefix --ignore=,$(TOGETHER))
-	$(MEASURE) --merge $(LINES)/together.json $(LINES)/alone.json --out $(LINES)/all.json
+	$(MEASURE) --json --out $(LINES)/lines.json -m pytest -n 2 --dist loadfile tests
+	$(MEASURE) --merge $(LINES)/lines.json --out $(LINES)/all.json
 
 lint: .links/qlumen
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from typing import Any
 from support.small_network import small_network
 
 LIVE = "from qlumen.realtime.cli import main; main()"
-SMALL_SCENE = ["scene.width=320", "scene.height=240"]
+SMALL_SCENE = ["scene.width=160", "scene.height=128"]
 SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240"]
 PATIENCE_S = 120
 

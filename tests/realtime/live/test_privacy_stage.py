@@ -28,7 +28,6 @@ from qlumen.realtime.pixels.yuv import to_picture
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from support.live_process import SMALL_SCENE
 from support.media import read_video, result_of
 
 FRAMES = 50
@@ -159,7 +158,8 @@ def test_a_stage_that_fails_lets_nothing_through() -> None:
 
 def test_recordings_of_a_session_are_masked(tmp_path: Path) -> None:
     """With overlay and without: the region is black in every decoded frame."""
-    settings = load_settings(None, [*SMALL_SCENE, "scene.frames=15", *CORNER])
+    size = ("scene.width=320", "scene.height=240")
+    settings = load_settings(None, [*size, "scene.frames=15", *CORNER])
     outputs = LiveOutputs(record=tmp_path / "o.mp4", record_clean=tmp_path / "c.mp4")
     with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
         session.run()
