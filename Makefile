@@ -9,8 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
-MEASURE := $(BIN)/python -m slipcover
-LINES := out/lines
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
@@ -34,9 +32,7 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/gpu
 
 check: lint
-	mkdir -p $(LINES)
-	$(MEASURE) --json --out $(LINES)/lines.json -m pytest -n 2 --dist loadfile tests
-	$(MEASURE) --merge $(LINES)/lines.json --out $(LINES)/all.json
+	$(BIN)/python -m slipcover -m pytest -n 2 --dist loadfile tests
 
 lint: .links/qlumen
 	$(BIN)/ruff check .
