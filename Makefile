@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
+MEASURE := $(BIN)/python -m slipcover
+LINES := out/lines
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
@@ -31,8 +33,16 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
+# These keep to the clock, or load the machine as a room does: one after the other. The rest in
+# two processes.
+ALONE := $(addprefix tests/realtime/,live profiling sources/network view)
+
 check: lint
-	$(BIN)/python -m slipcover -m pytest -n 2 --dist loadfile tests
+	mkdir -p $(LINES)
+	$(MEASURE) --json --out $(LINES)/together.json -m pytest -n 2 --dist loadfile \
+	  $(addprefix --ignore=,$(ALONE)) tests
+	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(ALONE)
+	$(MEASURE) --merge $(LINES)/together.json $(LINES)/alone.json --out $(LINES)/all.json
 
 lint: .links/qlumen
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from support.small_network import small_network
 
 LIVE = "from qlumen.realtime.cli import main; main()"
 SMALL_SCENE = ["scene.width=160", "scene.height=128"]
-SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240"]
+SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240", "engine.threads=1"]
 PATIENCE_S = 120
 
 

@@ -28,7 +28,7 @@ from support.live_process import SMALL_SCENE, kinds, lines, started, wait_for_fr
 from support.media import pictures, read_video, start_python, write_video
 from support.small_network import small_network
 
-SMALL = [*SMALL_SCENE, "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
+SMALL = [*SMALL_SCENE, "engine.threads=1", "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
 FRAMES = 60
 Fault = Callable[[Frame], None]
 
