@@ -26,6 +26,7 @@ from qlumen.realtime.engines.openvino import OpenVinoEngine
 from support.few_checks import few_checks
 
 BOTTLENECKS = {
+    "vqc": BottleneckConfig(qubits=2),
     "hqconv": BottleneckConfig("hqconv", layers=1),
     "identity": BottleneckConfig("identity", qubits=2),
 }

@@ -32,10 +32,11 @@ class World:
 
 @lru_cache(maxsize=1)
 def make_world(seed: int) -> World:
-    """The colon of a seed. The last one is kept, as it takes a second to make.
+    """Make the colon of a seed. The last one is kept, as it takes a second to make.
 
     Each part has a random stream of its own, so that changing one leaves the others as they
-    were."""
+    were.
+    """
     streams = [np.random.default_rng((seed, part)) for part in range(6)]
     line = make_centreline(streams[0])
     tube = make_tube(streams[1], line)

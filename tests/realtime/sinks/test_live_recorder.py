@@ -42,7 +42,7 @@ def record(path: Path, images: Sequence[Image], pts: Sequence[int], **options: A
 
 @both
 def test_at_any_moment_the_file_plays(name: str, tmp_path: Path) -> None:
-    """A copy taken after any frame has all frames but those of the last half second."""
+    """A copy taken after every third frame has all frames but those of the last half second."""
     copy = tmp_path / f"copy.{name}"
     with LiveRecorder(tmp_path / name, INFO) as recorder:
         for index, image in enumerate(pictures(75)):
