@@ -8,11 +8,11 @@
                         +--> [newest] -> model (watched): latest annotations
 
 The grabber never waits, once the display has its font. The display draws each frame with the
-latest annotation and hands it on; what takes it has a queue and a thread of its own, and never makes the display wait. Pictures
-are masked once, by the privacy stage, for all that write or send them; where nothing is to be
-masked there is no such stage, and the display hands them to the sinks. The monitor shows them as
-they are. Whatever gives way is counted by cause: `model_busy` are frames that the model did not
-see, `display_late` frames that were not shown.
+latest annotation and hands it on; what takes it has a queue and a thread of its own, and never
+makes the display wait. Pictures are masked once, by the privacy stage, for all that write or
+send them; where nothing is to be masked there is no such stage, and the display hands them to
+the sinks. The monitor shows them as they are. Whatever gives way is counted by cause:
+`model_busy` are frames that the model did not see, `display_late` frames that were not shown.
 """
 
 import time
