@@ -1,5 +1,6 @@
 """Small videos and images made for the tests, from pictures of the tests' own making."""
 
+import atexit
 import resource
 import struct
 import subprocess
@@ -194,7 +195,9 @@ def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
     here = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
     command = [sys.executable, "-c", here + code, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=pipe, text=True)
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=pipe, text=True)
+    atexit.register(process.kill)  # where a test fails while it runs
+    return process
 
 
 @contextmanager

@@ -18,9 +18,12 @@ from qlumen.realtime.view.security.passwords import Password
 from qlumen.realtime.view.site import Site
 
 from support.live_process import wait_until
+from support.small_network import small_network
 
+WIDTH, HEIGHT = 160, 120
 SMALL = (
-    "scene.width=320", "scene.height=240", "pattern.width=256", "pattern.height=144",
+    f"scene.width={WIDTH}", f"scene.height={HEIGHT}", "pattern.width=256", "pattern.height=144",
+    "engine.threads=1",
     "source.loop=true", "view.port=0", "view.viewers=20", "view.upload_mib=1",
     "live.max_age_ms=2000", "temporal.hold_s=0.04", "postprocess.high=0.6",
     "watchdog.hang_s=60", "watchdog.late_frames=0",
@@ -100,7 +103,7 @@ def shown_page(
         more: settings.
     """
     interval = sys.getswitchinterval()
-    settings = load_settings(None, [*SMALL, *more])
+    settings = load_settings(None, [*SMALL, small_network(), *more])
     recordings, snapshots = folder / "recordings", folder / "snapshots"
     recordings.mkdir()
     panel = LivePanel(settings)

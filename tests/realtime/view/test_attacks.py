@@ -1,9 +1,8 @@
 """The whole page under attack, over real connections: nothing leaks, and it stays up."""
 
+import json
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,12 +15,18 @@ from websockets.sync.client import ClientConnection, connect
 from qlumen.errors import RefusedError
 from qlumen.realtime.review.intake.sniff import sniff
 
+from support.clients import HUNG_UP, ask
 from support.live_process import wait_until
+from support.media import start_python
 from support.page import Shown
 
 MIB = 1 << 20
-HUNG_UP = 0
 PARALLEL = 50
+CLIENTS = """
+import json
+from support.clients import ask_and_watch_at_once
+print(json.dumps(ask_and_watch_at_once(sys.argv[1], int(sys.argv[2]))))
+"""
 LEAKS = (b"root:", b"Traceback", b"site-packages", b"/realtime/", b'File "')
 UPLOAD = "/recordings/upload"
 TAKING = (UPLOAD, "/recordings/pick", "/recordings/find", "/recordings/export", "/live/stream")
@@ -44,32 +49,13 @@ TRAVERSALS = (
 )
 
 
-def ask(
-    shown: Shown, method: str, path: str, body: bytes = b"", kind: str = "text/plain"
-) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own; the path is sent as it is.
-    Where the server hung up before it had read all, the status is `HUNG_UP`."""
-    connection = HTTPConnection(urlsplit(shown.url).netloc, timeout=60)
-    connection.putrequest(method, path, skip_accept_encoding=True)
-    connection.putheader("Content-Length", str(len(body)))
-    connection.putheader("Content-Type", kind)
-    try:
-        connection.endheaders(body)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except ConnectionError:
-        return HUNG_UP, b""
-    finally:
-        connection.close()
-
-
 def upload(shown: Shown, name: str, content: bytes) -> tuple[int, bytes]:
-    return ask(shown, "POST", f"{UPLOAD}?name={quote(name)}", content)
+    return ask(shown.url, "POST", f"{UPLOAD}?name={quote(name)}", content)
 
 
 def check_alive(shown: Shown) -> None:
     """The page answers and its picture goes on."""
-    status, body = ask(shown, "GET", "/")
+    status, body = ask(shown.url, "GET", "/")
     assert status == 200
     assert b"<html" in body
     frame = shown.panel.state().get("frame", 0)
@@ -79,7 +65,7 @@ def check_alive(shown: Shown) -> None:
 @pytest.mark.parametrize("path", TRAVERSALS)
 def test_no_file_is_reached_by_its_path(shown: Shown, path: str) -> None:
     """Refused, and the answer holds nothing of a file or of the server."""
-    status, body = ask(shown, "GET", path)
+    status, body = ask(shown.url, "GET", path)
     assert 400 <= status < 500
     assert not any(leak in body for leak in LEAKS)
 
@@ -88,7 +74,7 @@ def test_gradio_takes_and_hands_out_no_files(shown: Shown) -> None:
     """Its uploads would pile up, and all browsers share its files; its queue runs nothing here."""
     for path in ("upload", "queue/join", "run/predict", "component_server", "file=/etc/hostname"):
         for method in ("GET", "POST"):
-            assert ask(shown, method, f"/gradio_api/{path}")[0] == 404
+            assert ask(shown.url, method, f"/gradio_api/{path}")[0] == 404
 
 
 def test_uploads_beyond_the_limit_are_refused(shown: Shown) -> None:
@@ -123,11 +109,11 @@ def test_no_request_makes_the_page_tell_of_itself(
     for path in TAKING:
         allowed = {200} if path == UPLOAD and begins_like_a_recording(body, tmp_path) else set()
         for kind in ("multipart/form-data; boundary=x", "application/json"):
-            status, answer = ask(shown, "POST", path, body, kind)
+            status, answer = ask(shown.url, "POST", path, body, kind)
             assert 400 <= status < 500 or status in allowed
             assert not any(leak in answer for leak in LEAKS)
     quoted = quote(name.encode("utf-8", "replace"))
-    assert ask(shown, "GET", f"/recordings/file/{quoted}")[0] in (404, 422)
+    assert ask(shown.url, "GET", f"/recordings/file/{quoted}")[0] in (404, 422)
 
 
 @pytest.mark.parametrize(
@@ -159,23 +145,10 @@ def test_fifty_connections_at_once(shown: Shown) -> None:
     with ExitStack() as stack:
         for _ in range(PARALLEL):
             stack.enter_context(socket.create_connection((host.hostname, host.port)))
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            pages = list(pool.map(lambda _: ask(shown, "GET", "/config")[0], range(PARALLEL)))
-            watched = list(pool.map(lambda _: watch(shown), range(PARALLEL)))
+        clients = start_python(CLIENTS, shown.url, PARALLEL)
+        pages, watched = json.loads(clients.communicate(timeout=120)[0])
         assert set(pages) == {200}
         assert set(watched) <= {"picture", "refused"}
         assert "picture" in watched
     check_alive(shown)
     wait_until(lambda: shown.panel.feed.viewers <= 1, "viewers were not forgotten")
-
-
-def watch(shown: Shown) -> str:
-    """What a viewer gets."""
-    url = f"{shown.url.replace('http', 'ws', 1)}/live/stream"
-    with connect(url, compression=None, open_timeout=60) as opened:
-        try:
-            while True:
-                if isinstance(opened.recv(timeout=60), bytes):
-                    return "picture"
-        except ConnectionClosed as closed:
-            return "refused" if closed.rcvd and closed.rcvd.code == 1013 else "broken"

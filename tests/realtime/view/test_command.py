@@ -18,10 +18,10 @@ from qlumen.errors import UsageError
 from qlumen.realtime.commands.view import command
 from qlumen.realtime.view.security.passwords import read_password, write_password
 
-from support.live_process import LIVE, wait_until
+from support.live_process import LIVE, SMALL, wait_until
+from support.small_network import small_network
 
 SECRET = "correct horse"
-SMALL = ("scene.width=320", "scene.height=240", "view.port=0")
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
 WRONG = "Wrong password."
 TOLD = "return document.querySelector('[role=alert]')?.textContent"
@@ -38,7 +38,8 @@ def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def running(scratch: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A qlumen command that serves the page, once it says where."""
-    settings = [part for setting in SMALL for part in ("--set", setting)]
+    small = (*SMALL, small_network(), "view.port=0")
+    settings = [part for setting in small for part in ("--set", setting)]
     log = scratch / "log.txt"
     with log.open("w") as stderr:
         process = subprocess.Popen(

@@ -23,7 +23,7 @@ from qlumen.realtime.view.live.tab import PICTURE_HEAD
 from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from support.live_process import wait_until
 from support.media import read_video
-from support.page import LEAST_CONTRAST, Shown, contrasts
+from support.page import HEIGHT, LEAST_CONTRAST, WIDTH, Shown, contrasts
 
 LATE = 10
 OWN_SCHEMES = ("data:", "blob:", "about:", "chrome:")
@@ -147,12 +147,12 @@ def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, shown: S
     (file,) = set(shown.recordings.glob("*.mp4")) - others
     seconds, images = read_video(file)
     assert len(seconds) >= 10
-    assert images[0].shape == (240, 320, 3)
+    assert images[0].shape == (HEIGHT, WIDTH, 3)
 
 
 def readable(file: Path) -> bool:
     image = cv2.imread(str(file))
-    return image is not None and image.shape == (240, 320, 3)
+    return image is not None and image.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_the_figures_are_those_of_the_session(page: webdriver.Chrome, shown: Shown) -> None:
@@ -185,7 +185,7 @@ def test_another_source_is_shown_when_chosen(page: webdriver.Chrome, shown: Show
     wait_until(lambda: "over" in message.text, "the page does not say so")
     choose(page, 0)
     until(shown, lambda state: state.get("source") == "scene", "the scene does not come back")
-    wait_until(lambda: canvas.get_property("width") == 320, "its picture does not come")
+    wait_until(lambda: canvas.get_property("width") == WIDTH, "its picture does not come")
 
 
 def choose(page: webdriver.Chrome, index: int) -> None:
@@ -279,7 +279,7 @@ def test_a_throttled_viewer_gets_new_pictures(page: webdriver.Chrome, shown: Sho
                 continue
             number, frame = PICTURE_HEAD.unpack_from(message)
             image = cv2.imdecode(np.frombuffer(message[PICTURE_HEAD.size :], np.uint8), 1)
-            assert image.shape == (240, 320, 3)
+            assert image.shape == (HEIGHT, WIDTH, 3)
             frames.append(frame)
             until(shown, lambda state: state["frame"] >= frames[-1] + LATE, "no more frames")
             slow.send(json.dumps({"do": "drawn", "number": number}))
