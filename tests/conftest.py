@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import gc
 import os
 from collections.abc import Generator, Sequence
 from fractions import Fraction
@@ -27,6 +28,12 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ROOT = Path(__file__).parents[1]
 REQUIRE_ALL = bool(os.environ.get("QLUMEN_REQUIRE_ALL"))
 """Set in CI: a test that cannot run fails there, unless it is marked as needing a GPU."""
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules of all tests, which stay as they are."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
