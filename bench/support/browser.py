@@ -36,13 +36,16 @@ def chromium(size: tuple[int, int] = DESKTOP) -> Iterator[webdriver.Chrome]:
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
+    service = Service(driver)
+    opened = webdriver.Chrome(options=options, service=service)
     try:
         opened.set_script_timeout(300)
         resize(opened, size)
         yield opened
     finally:
-        opened.quit()
+        webdriver.Remote.quit(opened)  # the browser; its driver is asked for up to a minute to end
+        service.process.kill()
+        service.process.wait()
 
 
 def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
