@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIP ?= scene
 DEMO := out/demo
-MEASURE := $(BIN)/python -m slipcover --immediate
+MEASURE := $(BIN)/python -m slipcover
 LINES := out/lines
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
@@ -38,13 +38,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Measures speed: alone. Keeps to the clock: not beside what fills the processor.
 ALONE := tests/realtime/profiling
-TIMED := $(addprefix tests/realtime/,live view)
+TIMED := $(addprefix tests/realtime/,live sources/network view)
 
 check: lint
 	mkdir -p $(LINES)
 	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(ALONE)
 	$(MEASURE) --json --out $(LINES)/timed.json -m pytest -n 2 --dist loadfile $(TIMED)
-	$(MEASURE) --json --out $(LINES)/rest.json -m pytest -n 3 --dist loadfile \
+	$(MEASURE) --json --out $(LINES)/rest.json -m pytest -n 2 --dist loadfile \
 	  $(addprefix --ignore=,$(ALONE) $(TIMED)) tests
 	$(MEASURE) --merge $(addprefix $(LINES)/,alone.json timed.json rest.json) \
 	  --out $(LINES)/all.json
