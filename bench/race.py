@@ -95,7 +95,7 @@ class Race:
     def __init__(self, folder: Path, clip: Path | None, frames: int, peers: Path | None) -> None:
         self.left_out: dict[str, str] = {}
         self._folder, self._frames = folder, frames
-        paths = [str(peers)] if peers else []
+        paths = [str(HERE), *([str(peers)] if peers else [])]
         known = os.environ.get("PYTHONPATH")
         self._environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([*([known] if known else []), *paths]),
@@ -150,11 +150,8 @@ class Race:
         if code is None:
             return True
         command = [sys.executable, "-c", code, str(self._folder), str(SIZE_PX)]
-        environment = self._environment | {
-            "PYTHONPATH": f"{HERE}{os.pathsep}{self._environment['PYTHONPATH']}"
-        }
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=LIMIT_SECONDS
+            command, capture_output=True, text=True, env=self._environment, timeout=LIMIT_SECONDS
         )
         if done.returncode:
             lines = done.stderr.strip().splitlines()
