@@ -27,6 +27,8 @@ FRAMES = 12
 SMALL_SCENE = ["scene.width=320", "scene.height=240", f"scene.frames={FRAMES}", "scene.seed=3"]
 MARKER_PX = 2
 """Width of the outline with its rim on frames of 240 rows."""
+IOU_OF_A_HIT = 0.3
+MIN_HITS = 20
 
 
 def qlumen(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -278,3 +280,26 @@ def test_failures_end_in_one_line_and_write_nothing(
         assert message in told
         assert len(told.strip().splitlines()) == 1, told
         assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.data
+def test_real_clip_polyp_is_found(data_dir: Path, tmp_path: Path) -> None:
+    """All 181 frames get an event, and 20 of the 31 boxed ones a finding on a true box."""
+    clip = data_dir / "clips" / "ldpolypvideo_test101.mp4"
+    summary = replay(str(clip), Outputs(events=tmp_path / "e.jsonl"), load_settings())
+    events = lines_of(tmp_path / "e.jsonl")
+    assert summary.frames == len(events) == 181
+    boxes = json.loads(clip.with_suffix(".boxes.json").read_text())["boxes"]
+    hits = 0
+    for index, truths in boxes.items():
+        found = [finding["box"] for finding in events[int(index)]["findings"]]
+        hits += any(iou(a, b) >= IOU_OF_A_HIT for a in found for b in truths)
+    assert hits >= MIN_HITS
+
+
+def iou(a: list[int], b: list[int]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(0, width) * max(0, height)
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)]
+    return overlap / (sum(areas) - overlap)
