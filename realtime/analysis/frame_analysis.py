@@ -19,6 +19,7 @@ import numpy as np
 from qlumen.realtime.analysis.interpret import Interpreter
 from qlumen.realtime.analysis.look_ahead import LookAhead
 from qlumen.realtime.analysis.observe import Observer
+from qlumen.realtime.analysis.packing import round_map
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Probability, Ticket
@@ -140,7 +141,7 @@ class FrameAnalysis:
     def _wait(self, started: Started) -> Probability | None:
         probability = None
         if started.ticket is not None:
-            probability = started.ticket.result()
+            probability = round_map(started.ticket.result())
             started.clock.lap("inference")
         started.clock.since_ns = time.monotonic_ns()
         return probability

@@ -5,7 +5,6 @@ from itertools import count
 from typing import TypeVar
 
 from qlumen.realtime.analysis.observe import Lap, ignore_laps
-from qlumen.realtime.analysis.packing import round_map
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.frames import NO_MAP, Finding, Judgement, Observation
@@ -63,10 +62,11 @@ class Interpreter:
         """Interpret the map of the next frame.
 
         Args:
-            probability: `(h, w) float32` of the frame's field; None where it was not judged.
+            probability: `(h, w) float32` of the frame's field, as `round_map` gives it; None where
+                the frame was not judged.
             lap: called with the name of each stage when it ends.
         """
-        own = probability = None if probability is None else round_map(probability)
+        own = probability
         if self._temporal is None:
             map_ = NO_MAP if own is None else own
             shown = segment_findings(self._find(seen, probability), seen.size, map_)

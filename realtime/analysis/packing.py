@@ -21,13 +21,13 @@ ZLIB_LEVEL = 1
 
 def pack_map(probability: NDArray[np.float32]) -> bytes:
     """`(h, w) float32` of 0 to 1, out of which is clamped and NaN is 0."""
-    return _compressed(_levels(probability).astype("<u2"))
+    return _compress(_levels(probability).astype("<u2"))
 
 
 def unpack_map(data: bytes, size: tuple[int, int]) -> NDArray[np.float32]:
     """Back to `(height, width) float32`, C-contiguous. Raises ReviewError for other bytes."""
     width, height = size
-    levels = _expanded(data, "<u2", (height, width))
+    levels = _expand(data, "<u2", (height, width))
     return levels.astype(np.float32) / np.float32(LEVELS)
 
 
@@ -38,13 +38,13 @@ def round_map(probability: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def pack_flow(flow: Flow) -> bytes:
     """Store `(h, w, 2) float32` of multiples of `FLOW_UNIT`, as `reduce_flow` gives them."""
-    return _compressed(np.rint(flow / FLOW_UNIT).astype("<i2"))
+    return _compress(np.rint(flow / FLOW_UNIT).astype("<i2"))
 
 
 def unpack_flow(data: bytes, size: tuple[int, int]) -> Flow:
     """Give back `(height, width, 2) float32`, in cells. Raises ReviewError for other bytes."""
     width, height = size
-    steps = _expanded(data, "<i2", (height, width, 2))
+    steps = _expand(data, "<i2", (height, width, 2))
     return steps.astype(np.float32) * np.float32(FLOW_UNIT)
 
 
@@ -56,7 +56,7 @@ def pack_mask(mask: Mask) -> bytes:
 def unpack_mask(data: bytes, size: tuple[int, int]) -> Mask:
     """Give back `(height, width) uint8` of 0 and 1. Raises ReviewError for other bytes."""
     width, height = size
-    bits = _expanded(data, "u1", (-(-width * height // 8),))
+    bits = _expand(data, "u1", (-(-width * height // 8),))
     return np.unpackbits(bits.view(np.uint8), count=width * height).reshape(height, width)
 
 
@@ -64,13 +64,13 @@ def _levels(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.rint(np.fmin(np.fmax(probability, 0), 1) * np.float32(LEVELS))
 
 
-def _compressed(values: NDArray[np.generic]) -> bytes:
+def _compress(values: NDArray[np.generic]) -> bytes:
     """High bytes apart from low ones: they repeat more."""
     planes = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize).T
     return zlib.compress(np.ascontiguousarray(planes).data, ZLIB_LEVEL)
 
 
-def _expanded(data: bytes, kind: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _expand(data: bytes, kind: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """At most as many bytes as wanted are unpacked, whatever `data` claims."""
     wanted = int(np.prod(shape)) * np.dtype(kind).itemsize
     unpacker = zlib.decompressobj()

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.analysis.look_ahead import LookAhead
+from qlumen.realtime.analysis.observe import ignore_laps
+from qlumen.realtime.analysis.packing import pack_map, unpack_map
 from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.frames import Condition, Frame, Judgement
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.segmenter import Segmenter
@@ -21,7 +25,7 @@ FRAMES = 24
 
 @pytest.fixture(scope="module")
 def segmenter() -> Iterator[Segmenter]:
-    opened = Segmenter.open(read_bundle(shipped_bundle()), Settings())
+    opened = Segmenter.open(read_bundle(find_bundle()), Settings())
     yield opened
     opened.close()
 
@@ -54,6 +58,27 @@ def test_frames_in_flight_change_nothing(segmenter: Segmenter, clip: list[Frame]
     together = FrameAnalysis(segmenter, settings, related=True).judge_all(iter(clip))
     assert [summary(judgement) for _, judgement in together] == wanted
     assert any(findings for findings, *_ in wanted)
+
+
+@pytest.mark.data
+def test_stored_maps_give_the_same_map_again(segmenter: Segmenter, clip: list[Frame]) -> None:
+    """What is shown is computed from the stored form of the network's map, bit by bit."""
+    analysis = FrameAnalysis(segmenter, Settings(), related=True)
+    judged = [judgement for _, judgement in analysis.judge_all(iter(clip))]
+    ahead = LookAhead(segmenter.postprocess, segmenter.preprocess.fit, Settings().temporal)
+    stored = [
+        (place, one.seen, None if one.probability is None else store(one.probability), ignore_laps)
+        for place, one in enumerate(judged)
+    ]
+    for wanted, (_, again) in zip(judged, ahead.interpret_all(stored), strict=True):
+        np.testing.assert_array_equal(
+            again.segmentation.probability, wanted.segmentation.probability
+        )
+
+
+def store(probability: Probability) -> Probability:
+    height, width = probability.shape
+    return unpack_map(pack_map(probability), (width, height))
 
 
 @pytest.mark.data
