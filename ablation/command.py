@@ -6,7 +6,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from qlumen.ablation.plan import Plan, RunKey, chosen_runs, protocol, read_bottlenecks
+from qlumen.ablation.plan import Plan, RunKey, protocol, read_bottlenecks, select_runs
 from qlumen.ablation.runs import complete, read_result
 from qlumen.ablation.speed import measure
 from qlumen.ablation.tables import CSV, JSON, MARKDOWN, markdown, summarise, write_csv
@@ -54,7 +54,7 @@ def command(
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     values = protocol(read_overrides(overrides))
     plan = Plan(output, read_bottlenecks(bottlenecks), seeds, values, limit)
-    todo = chosen_runs(plan, only)
+    todo = select_runs(plan, only)
     console = Console()
     for key in plan.runs():
         read_result(plan, key)  # of other settings: refused before hours of work

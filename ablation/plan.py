@@ -8,7 +8,7 @@ from typing import Any
 
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS
-from qlumen.training.settings import TrainSettings, checked_settings
+from qlumen.training.settings import TrainSettings, check_settings
 
 PROTOCOL: Mapping[str, Any] = MappingProxyType(
     {
@@ -66,7 +66,7 @@ class Plan:
         return [RunKey(name, seed) for seed in range(self.seeds) for name in self.bottlenecks]
 
     def settings(self, key: RunKey) -> TrainSettings:
-        return checked_settings({**self.values, "bottleneck": key.bottleneck, "seed": key.seed})
+        return check_settings({**self.values, "bottleneck": key.bottleneck, "seed": key.seed})
 
     def folder(self, key: RunKey) -> Path:
         return self.output / RUNS / str(key)
@@ -90,11 +90,11 @@ def protocol(overrides: Mapping[str, Any]) -> dict[str, Any]:
             "--bottlenecks and --seeds"
         )
     values = {**PROTOCOL, **overrides}
-    checked_settings(values)
+    check_settings(values)
     return values
 
 
-def chosen_runs(plan: Plan, only: Sequence[str]) -> list[RunKey]:
+def select_runs(plan: Plan, only: Sequence[str]) -> list[RunKey]:
     """The runs to train: all, or those that `only` names; UsageError if the plan lacks one."""
     keys = plan.runs()
     named = [RunKey.parse(text) for text in only]

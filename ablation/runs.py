@@ -85,7 +85,7 @@ def complete(
     else:
         share_start(trainer.network, key.seed)
     trainer.run(on_step, on_epoch)
-    network = trainer.finished(LAST)
+    network = trainer.finish(LAST)
     sets = _score(folder / BUNDLE, network, trainer, root, plan.limit)
     identity = _identity(trainer.settings, plan.limit)
     result = {

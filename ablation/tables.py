@@ -84,7 +84,7 @@ def differences(results: Sequence[Result]) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(result["bottleneck"] for result in results))
     rows = []
     for one, other in combinations(names, 2):
-        for place, metric, matrix in _paired(_of(results, one), _of(results, other)):
+        for place, metric, matrix in _pair_differences(_of(results, one), _of(results, other)):
             rows.append(
                 {
                     "bottlenecks": [one, other],
@@ -204,7 +204,7 @@ def _of(results: Sequence[Result], bottleneck: str) -> dict[int, Result]:
     return {r["seed"]: r for r in results if r["bottleneck"] == bottleneck}
 
 
-def _paired(
+def _pair_differences(
     one: Mapping[int, Result], other: Mapping[int, Result]
 ) -> list[tuple[str, str, np.ndarray]]:
     """Set, metric and the `(seeds, images)` differences."""

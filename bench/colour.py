@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.pixels.yuv import to_video_frame
 from qlumen.realtime.sources.ffmpeg.conversion import to_bgr
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
@@ -33,14 +33,14 @@ def main() -> None:
     options = arguments.parse_args()
     cv2.setNumThreads(1)
     image = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT)).frame(3).image
-    picture = to_picture(image)
+    picture = to_video_frame(image)
     picture.colorspace = Colorspace.ITU709
     packed, pool = picture.to_ndarray(), FramePool()
     functions: dict[str, Callable[[], Image]] = {
         "decode_ours": partial(to_bgr, picture, pool),
         "decode_swscale": partial(swscale_to_bgr, picture, np.empty_like(image)),
         "decode_opencv": partial(cv2.cvtColor, packed, cv2.COLOR_YUV2BGR_I420),
-        "encode_ours": lambda: samples(to_picture(image)),
+        "encode_ours": lambda: samples(to_video_frame(image)),
         "encode_swscale": lambda: samples(swscale_to_yuv(image)),
         "encode_opencv": partial(cv2.cvtColor, image, cv2.COLOR_BGR2YUV_I420),
     }

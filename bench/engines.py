@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from qlumen.calibration.export import scene_frames
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
 from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.engines.onnxruntime import OnnxOptions, OnnxRuntimeEngine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
@@ -47,8 +47,8 @@ def main() -> None:
     arguments.add_argument("--int8", type=Path, help="a quantised bundle; default: the shipped one")
     arguments.add_argument("--only", nargs="*", metavar="NETWORK", help="qlumen and these alone")
     options = arguments.parse_args()
-    bundle = read_bundle(shipped_bundle())
-    int8 = options.int8 or shipped_bundle().parent / INT8
+    bundle = read_bundle(find_bundle())
+    int8 = options.int8 or find_bundle().parent / INT8
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         os.environ["QLUMEN_CACHE"] = str(folder)  # compiled for this run alone

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.networks.bundle import MODEL, SHIPPED, SHIPPED_INT8, read_bundle, shipped_bundle
+from qlumen.networks.bundle import MODEL, SHIPPED, SHIPPED_INT8, find_bundle, read_bundle
 from qlumen.networks.openvino import ops as opset13
 from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import Settings, load_settings
@@ -113,7 +113,7 @@ def input_size(given: Given) -> Found:
     for side in INPUT_SIDES_PX:
         row: Row = {"axis": "input_size", "size": side * side}
         for precision, bundle in INPUT_BUNDLES.items():
-            model = ov.Core().read_model(shipped_bundle(bundle) / MODEL)
+            model = ov.Core().read_model(find_bundle(bundle) / MODEL)
             _take_input(model, side)
             row[f"{precision}_cpu_ms"] = _network_cpu_ms(model, given.frames)
         rows.append(row)

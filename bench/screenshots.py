@@ -67,7 +67,7 @@ def main() -> None:
         browser.get(site.url)
         for name, size in SIZES.items():
             resize(browser, size)
-            write(options.folder / name, taken(browser))
+            write(options.folder / name, take_screenshot(browser))
         runner.choose(None)
         resize(browser, DESKTOP)
         with TemporaryDirectory() as scratch:
@@ -76,7 +76,7 @@ def main() -> None:
     (options.folder / "none").rmdir()
 
 
-def taken(browser: webdriver.Chrome) -> bytes:
+def take_screenshot(browser: webdriver.Chrome) -> bytes:
     """The page as PNG while a lesion is in view."""
     before = browser.execute_script(DRAWN)
     wait(lambda: browser.execute_script(DRAWN) > before, "the picture stands still")

@@ -30,11 +30,11 @@ from typing import Any
 import torch
 
 from qlumen.networks.bottlenecks import GRID_SIDE, BottleneckConfig
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
-from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
+from qlumen.networks.deploy import deploy_network, export_program
 from qlumen.networks.eightbit import INPUT as LAYER_INPUT
 from qlumen.networks.eightbit import WEIGHT as LAYER_WEIGHT
-from qlumen.networks.eightbit import define_operator, eight_bit_layers, quantised
+from qlumen.networks.eightbit import define_operator, eight_bit_layers, quantise
 from qlumen.networks.export import Deployed
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.modules import FrozenGrid
@@ -72,7 +72,7 @@ def main() -> None:
 
 def _programs() -> dict[str, Callable[[], Program]]:
     programs: dict[str, Callable[[], Program]] = {
-        f"shipped {precision}": lambda p=precision: _exported(read_bundle(shipped_bundle()), p)
+        f"shipped {precision}": lambda p=precision: _exported(read_bundle(find_bundle()), p)
         for precision in ("f32", "f16")
     }
     programs["hqconv f32"] = _hqconv
@@ -85,26 +85,26 @@ def _programs() -> dict[str, Callable[[], Program]]:
 
 
 def _exported(bundle: Bundle, precision: Any) -> Program:
-    return exported_program(deployed_network(bundle, precision), _size(bundle))
+    return export_program(deploy_network(bundle, precision), _size(bundle))
 
 
 def _hqconv() -> Program:
     """The other circuit; its tables' values change no operator."""
     network = UNet(NetworkConfig(bottleneck=BottleneckConfig("hqconv", layers=1))).eval()
     network.bottleneck.core = FrozenGrid(torch.zeros(256, 12), torch.zeros(256, 8), GRID_SIDE)
-    return exported_program(Deployed(network), _size(read_bundle(shipped_bundle())))
+    return export_program(Deployed(network), _size(read_bundle(find_bundle())))
 
 
 def _eight_bit(precision: Any) -> Program:
     """As the engine exports a bundle with ranges; their values change no operator."""
-    bundle = read_bundle(shipped_bundle())
-    network = deployed_network(bundle, precision)
+    bundle = read_bundle(find_bundle())
+    network = deploy_network(bundle, precision)
     ranges = {}
     for name, layer in eight_bit_layers(network).items():
         ranges[f"{name}.{LAYER_INPUT}"] = torch.tensor(6.0)
         ranges[f"{name}.{LAYER_WEIGHT}"] = torch.ones(layer.out_channels, 1, 1, 1)
     define_operator()
-    return exported_program(quantised(network, ranges, operators=True), _size(bundle))
+    return export_program(quantise(network, ranges, operators=True), _size(bundle))
 
 
 def _size(bundle: Bundle) -> tuple[int, int]:
@@ -143,7 +143,7 @@ def _wrong_arguments() -> list[str]:
     load = torch_tensorrt.runtime.TorchTensorRTModule
     wrong = [name for name in BUILD_ARGUMENTS if name not in signature(build).parameters]
     wrong += [name for name in LOAD_ARGUMENTS if name not in signature(load).parameters]
-    program = _exported(read_bundle(shipped_bundle()), "f32")
+    program = _exported(read_bundle(find_bundle()), "f32")
     takes, _, gives = _binding_name_specs(program)
     assert _resolve_pytree_binding_names((INPUT,), "arg_input", takes) == [INPUT]
     assert _resolve_pytree_binding_names(OUTPUT, "output", gives) == [OUTPUT]

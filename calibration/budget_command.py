@@ -11,7 +11,7 @@ from rich.console import Console
 
 from qlumen.calibration.budget import Budget, Row, choose, measure_budget
 from qlumen.calibration.budget_config import config_text, explain, machine_record, none_fits
-from qlumen.calibration.candidates import candidates, shipped_bundles
+from qlumen.calibration.candidates import candidates, list_shipped_bundles
 from qlumen.calibration.sizes import SIDES, bundles_of_sides, check_sides
 from qlumen.errors import UsageError
 from qlumen.networks.bundle import Bundle, read_bundle
@@ -63,7 +63,7 @@ def budget(
     are compiled for other input sizes, too, and scored on validation; that is done once.
     """
     _check(output, json_file, folders, data, sides)
-    given = bundles = [read_bundle(folder) for folder in folders] or shipped_bundles()
+    given = bundles = [read_bundle(folder) for folder in folders] or list_shipped_bundles()
     console, notes = Console(), Console(stderr=True)
     if data:
         bundles = bundles_of_sides(
@@ -78,12 +78,12 @@ def budget(
     chosen = choose(rows)
     explain(rows, chosen, wanted, console)
     if not data:
-        console.print(_sizes_compared(bundles), highlight=False, soft_wrap=True)
+        console.print(_describe_sizes(bundles), highlight=False, soft_wrap=True)
     if json_file:
         write_json(json_file, _figures(rows, chosen, wanted))
     if chosen is None:
         raise none_fits(rows, wanted)
-    settled = _settled(chosen, output, given)
+    settled = _keep_bundle(chosen, output, given)
     write_bytes(output, config_text(settled, wanted).encode())
     click.echo(f"wrote {output}: {chosen.candidate}")
 
@@ -116,7 +116,7 @@ def _check(
         )
 
 
-def _settled(row: Row, output: Path, given: Sequence[Bundle]) -> Row:
+def _keep_bundle(row: Row, output: Path, given: Sequence[Bundle]) -> Row:
     """With its bundle beside the configuration if it lies in the cache, which may be emptied."""
     bundle = row.candidate.bundle
     if bundle in given:
@@ -125,7 +125,7 @@ def _settled(row: Row, output: Path, given: Sequence[Bundle]) -> Row:
     return replace(row, candidate=replace(row.candidate, bundle=copied))
 
 
-def _sizes_compared(bundles: Sequence[Bundle]) -> str:
+def _describe_sizes(bundles: Sequence[Bundle]) -> str:
     specs = [bundle.manifest.input for bundle in bundles]
     sizes = ", ".join(dict.fromkeys(f"{spec.width}x{spec.height}" for spec in specs))
     return (

@@ -11,7 +11,7 @@ from rich.table import Table
 from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
 from qlumen.calibration.candidates import SIZE_DOUBT
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import shipped_bundle
+from qlumen.networks.bundle import find_bundle
 from qlumen.realtime.config.live import LiveSettings
 from qlumen.realtime.latency import LatencySummary
 from qlumen.system.machine import machine
@@ -75,7 +75,7 @@ def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
 
 def _values(row: Row, budget: Budget) -> dict[str, Any]:
     folder = row.candidate.bundle.folder.resolve()
-    shipped = folder.parent == shipped_bundle().resolve().parent
+    shipped = folder.parent == find_bundle().resolve().parent
     values: dict[str, Any] = {"model": {"bundle": folder.name if shipped else str(folder)}}
     values |= {"source": {"threads": 1}, "engine": row.candidate.engine_settings()}
     if budget.max_age_ms != LiveSettings().max_age_ms:

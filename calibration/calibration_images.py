@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from qlumen.datasets.pairs import view_picture
+from qlumen.datasets.pairs import view_image
 from qlumen.datasets.splits import NEGATIVES, TRAINING, negative_files, split_pairs, spread
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
@@ -16,7 +16,7 @@ LESION_FREE_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
+class CalibrationImages:
     """Attributes:
     names: of the files, in order.
     images: `(H, W, 3) uint8` BGR each, at the network's input size.
@@ -29,7 +29,9 @@ class Pictures:
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
 
 
-def calibration_pictures(data: Path, preprocess: Preprocessor, count: int = PICTURES) -> Pictures:
+def read_calibration_images(
+    data: Path, preprocess: Preprocessor, count: int = PICTURES
+) -> CalibrationImages:
     """Two thirds from the training split, one third from the lesion-free pictures that are
     trained on, each evenly spread over its list, as replay would hand them to the engine.
 
@@ -42,5 +44,5 @@ def calibration_pictures(data: Path, preprocess: Preprocessor, count: int = PICT
     free = spread(negative_files(data / NEGATIVES, training=True), round(count * LESION_FREE_SHARE))
     ill = spread([pair.image for pair in split_pairs(data, TRAINING)], count - len(free))
     files = [*ill, *free]
-    images = tuple(preprocess(BgrImage(view_picture(file))) for file in files)
-    return Pictures(tuple(file.name for file in files), images)
+    images = tuple(preprocess(BgrImage(view_image(file))) for file in files)
+    return CalibrationImages(tuple(file.name for file in files), images)

@@ -8,7 +8,7 @@ from typing import Any
 from qlumen.datasets.splits import VALIDATION
 from qlumen.evaluation.measure import cpu_has_bf16
 from qlumen.evaluation.model_card import HELD_OUT
-from qlumen.networks.bundle import RESIZED_FROM, Bundle, Precision, read_bundle, shipped_bundle
+from qlumen.networks.bundle import RESIZED_FROM, Bundle, Precision, find_bundle, read_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
 
@@ -82,22 +82,20 @@ def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> l
             if not (engine.usable and takes and engine.name in engines):
                 continue
             for precision in _precisions(engine.name, bundle):
-                accuracy = stated_accuracy(bundle, precision, bundles)
+                accuracy = read_accuracy(bundle, precision, bundles)
                 for threads in _threads(engine.name):
                     found.append(Candidate(engine.name, bundle, precision, threads, accuracy))
     return found
 
 
-def shipped_bundles() -> list[Bundle]:
+def list_shipped_bundles() -> list[Bundle]:
     """All bundles that are installed with qlumen, the default one first."""
-    default = shipped_bundle()
+    default = find_bundle()
     others = sorted(path for path in default.parent.iterdir() if path.is_dir() and path != default)
     return [read_bundle(path) for path in (default, *others) if (path / "bundle.json").is_file()]
 
 
-def stated_accuracy(
-    bundle: Bundle, precision: Precision, bundles: Sequence[Bundle]
-) -> float | None:
+def read_accuracy(bundle: Bundle, precision: Precision, bundles: Sequence[Bundle]) -> float | None:
     """Mean validation Dice in the papers. A bundle's metrics were measured in single precision
     (an INT8 one's in INT8); FP32 weights in bf16, and weights that had been trained on
     validation, are in the report of the INT8 bundle that was made from them."""

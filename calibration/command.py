@@ -13,7 +13,7 @@ from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating_point import fit, write_fitted
 from qlumen.calibration.results import plot, print_fitted, print_int8, print_metrics, print_ranges
 from qlumen.evaluation.pictures import check_matplotlib
-from qlumen.networks.bundle import QuantisedRecord, check_replaceable, read_bundle, shipped_bundle
+from qlumen.networks.bundle import QuantisedRecord, check_replaceable, find_bundle, read_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
 from qlumen.system.files import write_json
@@ -35,7 +35,7 @@ def quantum(
     folder: Path | None, device: str, shots: int | None, write: bool, json_file: Path | None
 ) -> None:
     """Sample the circuit on a device, and check its tables on 1,000 random inputs."""
-    folder = folder or shipped_bundle()
+    folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
     bundle = read_bundle(folder)
     if write:
@@ -77,7 +77,7 @@ def int8(
     stay in FP32. For TensorRT by nvidia-modelopt: the bundle as it is, and the ranges that
     TensorRT builds an 8-bit engine with. What loses more than 0.003 Dice on a set is not written.
     """
-    folder = folder or shipped_bundle()
+    folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
     console = Console()
     bundle = make_int8(
@@ -115,7 +115,7 @@ def threshold(
     Pictures without a lesion of the training side take part; the held-out ones and the test
     splits are only reported.
     """
-    folder = folder or shipped_bundle()
+    folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
     if plot_file:
         check_paths([folder], [("--plot", plot_file)], [])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.errors import EngineError, MissingExtraError, SinkError, UsageError
-from qlumen.networks.bundle import Bundle, Precision, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, Precision, find_bundle, read_bundle
 from qlumen.networks.identity import origin
 from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import Settings, load_settings
@@ -72,7 +72,7 @@ def command(
     the masks that the bundle draws. Preprocessing but for the resize is in the network; the
     thresholds are not.
     """
-    folder = folder or shipped_bundle()
+    folder = folder or find_bundle()
     _check(format_, output, folder, precision, force)
     parity = export(read_bundle(folder), format_, output, precision)
     click.echo(
@@ -94,7 +94,7 @@ def export(bundle: Bundle, format_: Format, output: Path, precision: Precision =
         with TemporaryDirectory(prefix=".export-", dir=output.absolute().parent) as folder:
             written = Path(folder) / output.name
             _write(bundle, format_, written, precision)
-            parity = _compared(bundle, format_, written)
+            parity = _compare(bundle, format_, written)
             limit = MAX_DIFFERING_SHARE[precision]
             if parity.differing_share > limit:
                 raise EngineError(
@@ -122,7 +122,7 @@ def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Net
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
     postprocess = Postprocessor(**thresholds(bundle, Settings()))
 
-    def compared() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], float]]:
+    def compare_maps() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], float]]:
         for frame in frames:
             picture = preprocess(frame.pixels)
             maps = [network(picture) for network in (first, second)]
@@ -131,7 +131,7 @@ def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Net
             one, other = (postprocess(map_, geometry).mask.astype(bool) for map_ in maps)
             yield one, other, float(np.abs(maps[0] - maps[1]).max())
 
-    results = list(compared())
+    results = list(compare_maps())
     pixels = sum(one.size for one, _, _ in results)
     return Parity(
         frames=len(results),
@@ -181,14 +181,14 @@ def _write(bundle: Bundle, format_: Format, path: Path, precision: Precision) ->
     write(bundle, path, precision)
 
 
-def _compared(bundle: Bundle, format_: Format, written: Path) -> Parity:
+def _compare(bundle: Bundle, format_: Format, written: Path) -> Parity:
     frames = scene_frames()
-    with OpenVinoEngine(bundle.model) as own, _opened(format_, written) as other:
+    with OpenVinoEngine(bundle.model) as own, _open_network(format_, written) as other:
         return compare(bundle, frames, own.infer, other)
 
 
 @contextmanager
-def _opened(format_: Format, path: Path) -> Iterator[Network]:
+def _open_network(format_: Format, path: Path) -> Iterator[Network]:
     """The written file in the runtime it is for; ONNX without ONNX Runtime in OpenVINO."""
     if format_ == "torch-export":
         from qlumen.networks.torch_formats import read_torch_export

@@ -8,15 +8,15 @@ from typing import Any, Literal
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures
+from qlumen.calibration.calibration_images import CalibrationImages, read_calibration_images
 from qlumen.calibration.comparison import Loss, check_loss, compare, score, subtract
 from qlumen.calibration.quantise import (
+    int8_layers,
     nncf_version,
     quantise,
-    quantised_layers,
     rank_runs,
     readable,
-    restored,
+    restore_layers,
 )
 from qlumen.calibration.range_search import check_modelopt
 from qlumen.calibration.ranges import RESTORED, Say, compare_in_torch, quantise_with_ranges
@@ -79,7 +79,9 @@ def make_int8(
     if engine == "tensorrt":
         check_modelopt()
     spec = source.manifest.input
-    chosen = calibration_pictures(data, Preprocessor((spec.width, spec.height), spec.fit), pictures)
+    chosen = read_calibration_images(
+        data, Preprocessor((spec.width, spec.height), spec.fit), pictures
+    )
     splits = (VALIDATION, *(TEST_SPLITS if test_splits else ()))
     with replacing(output) as part:
         if engine == "tensorrt":
@@ -106,7 +108,9 @@ def check_output(source: Bundle, output: Path) -> None:
     check_replaceable(output)
 
 
-def _quantise(source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say) -> Bundle:
+def _quantise(
+    source: Bundle, part: Path, data: Path, pictures: CalibrationImages, say: Say
+) -> Bundle:
     """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
     is, with all that may be put back."""
     original = ov.Core().read_model(source.model)
@@ -132,11 +136,11 @@ def _quantise(source: Bundle, part: Path, data: Path, pictures: Pictures, say: S
         return bundle
     say("ranking the layers by what they disturb")
     some = spread(pictures.images, RANKED_ON)
-    ranked = rank_runs(full, original, quantised_layers(full), some)
+    ranked = rank_runs(full, original, int8_layers(full), some)
     for count in RESTORED:
         names = [name for run in ranked[:count] for name in run]
         places = tuple(readable(full, name) for name in names)
-        bundle, loss = write(restored(full, original, names), places)
+        bundle, loss = write(restore_layers(full, original, names), places)
         say(f"{len(names)} layers in FP32: {loss}")
         if loss.small:
             break

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.temperature import fit_temperature, temper, write_temperature
-from qlumen.calibration.threshold import RULE, Choice, Sample, chosen, collect, operating_points
+from qlumen.calibration.threshold import (
+    RULE,
+    Choice,
+    Sample,
+    choose_best,
+    collect,
+    operating_points,
+)
 from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, measure
 from qlumen.evaluation.model_card import write_papers
@@ -87,7 +94,7 @@ def fit(bundle: Bundle, data: Path) -> Fitted:
         for sample in (*samples[VALIDATION], *free)
     ]
     points = operating_points(rows, fit_, bundle.manifest.thresholds.min_area_fraction)
-    return Fitted(temperature, before, after, points, chosen(points))
+    return Fitted(temperature, before, after, points, choose_best(points))
 
 
 def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:

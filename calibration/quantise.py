@@ -13,7 +13,7 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.calibration.calibration_images import Pictures
+from qlumen.calibration.calibration_images import CalibrationImages
 from qlumen.errors import BundleError, MissingExtraError
 from qlumen.networks.graph import INPUTS, OUTPUTS, TABLES
 from qlumen.networks.openvino import ops, ov
@@ -37,7 +37,7 @@ RUN = 4
 Maps = NDArray[np.float64]
 
 
-def quantise(original: ov.Model, pictures: Pictures) -> ov.Model:
+def quantise(original: ov.Model, pictures: CalibrationImages) -> ov.Model:
     """Make a quantised copy of a bundle's network.
 
     Weights take half of the range of 8 bits. With all of it, processors without VNNI saturate in
@@ -75,7 +75,7 @@ def nncf_version() -> str:
     return metadata.version("nncf")
 
 
-def quantised_layers(model: ov.Model) -> list[str]:
+def int8_layers(model: ov.Model) -> list[str]:
     """Names of the convolutions that run in INT8, in the order of the network."""
     return [
         op.get_friendly_name()
@@ -84,7 +84,7 @@ def quantised_layers(model: ov.Model) -> list[str]:
     ]
 
 
-def restored(model: ov.Model, original: ov.Model, names: Collection[str]) -> ov.Model:
+def restore_layers(model: ov.Model, original: ov.Model, names: Collection[str]) -> ov.Model:
     """A copy of a quantised model in which the named convolutions are FP32 again: weights and
     bias are the original's, and so is the input where its quantiser stands directly before."""
     result = model.clone()
@@ -111,7 +111,7 @@ def rank_runs(
     wanted = _maps(original, images)
     runs = [list(names[i : i + RUN]) for i in range(0, len(names), RUN)]
     return sorted(
-        runs, key=lambda run: distance(_maps(restored(model, original, run), images), wanted)
+        runs, key=lambda run: distance(_maps(restore_layers(model, original, run), images), wanted)
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.calibration.calibration_images import Pictures
+from qlumen.calibration.calibration_images import CalibrationImages
 from qlumen.errors import MissingExtraError
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.pixels.arrays import Image
@@ -43,7 +43,7 @@ def modelopt_version() -> str:
     return version("nvidia-modelopt")
 
 
-def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
+def ranges_of(source: Bundle, pictures: CalibrationImages) -> Ranges:
     """By the names of `networks/eightbit.py`, in the order of the network: of each convolution's
     input the percentile of the absolute values on the pictures, `()`, and of its weight the
     greatest by channel, `(channels, 1, 1, 1)`."""
@@ -54,10 +54,10 @@ def ranges_of(source: Bundle, pictures: Pictures) -> Ranges:
     import torch
     from modelopt.torch.quantization.nn import TensorQuantizer
 
-    from qlumen.networks.deploy import deployed_network
+    from qlumen.networks.deploy import deploy_network
     from qlumen.networks.eightbit import INPUT, WEIGHT, eight_bit_layers
 
-    network = deployed_network(source)
+    network = deploy_network(source)
     layers = list(eight_bit_layers(network))
     with redirect_stdout(io.StringIO()):
         mtq.quantize(network, _configuration(layers), None)
@@ -92,19 +92,26 @@ def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges
     import torch
     from torch import Tensor, nn
 
-    from qlumen.networks.deploy import deployed_network
-    from qlumen.networks.eightbit import BIAS, INPUT, WEIGHT, convolved, eight_bit_layers, rounded
+    from qlumen.networks.deploy import deploy_network
+    from qlumen.networks.eightbit import (
+        BIAS,
+        INPUT,
+        WEIGHT,
+        convolve,
+        eight_bit_layers,
+        round_to_range,
+    )
 
-    network = deployed_network(source)
+    network = deploy_network(source)
     layers = eight_bit_layers(network)
     lacking = {name: torch.zeros(layer.out_channels) for name, layer in layers.items()}
 
     def watch(name: str, layer: nn.Conv2d) -> None:
         input_, weight = (torch.from_numpy(ranges[f"{name}.{what}"]) for what in (INPUT, WEIGHT))
-        eight_bit_weight = rounded(layer.weight, weight)
+        eight_bit_weight = round_to_range(layer.weight, weight)
 
         def hook(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-            made = convolved(layer, rounded(given[0], input_), eight_bit_weight)
+            made = convolve(layer, round_to_range(given[0], input_), eight_bit_weight)
             lacking[name] += (output - made).mean((0, 2, 3)) / len(images)
 
         layer.register_forward_hook(hook)

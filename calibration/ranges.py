@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from qlumen.calibration.calibration_images import Pictures
+from qlumen.calibration.calibration_images import CalibrationImages
 from qlumen.calibration.comparison import score, subtract
 from qlumen.calibration.quantise import RUN, distance, logit
 from qlumen.calibration.range_search import METHOD, Ranges, biases_of, modelopt_version, ranges_of
@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 
 def quantise_with_ranges(
-    source: Bundle, part: Path, data: Path, pictures: Pictures, say: Say
+    source: Bundle, part: Path, data: Path, pictures: CalibrationImages, say: Say
 ) -> Bundle:
     """Find the ranges of `source` and write it with them to `part`: with the fewest layers without
     ranges whose loss is small; or where none is, with those that lose least Dice."""
@@ -81,7 +81,11 @@ def compare_in_torch(
 
 
 def write_ranges(
-    folder: Path, source: Bundle, ranges: Ranges, pictures: Pictures, left: Sequence[str] = ()
+    folder: Path,
+    source: Bundle,
+    ranges: Ranges,
+    pictures: CalibrationImages,
+    left: Sequence[str] = (),
 ) -> Bundle:
     """`source` with `ranges`, which were found on `pictures`, as a bundle in `folder`; its report
     is empty yet.
@@ -110,29 +114,29 @@ def write_ranges(
 def rank_layers(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> list[list[str]]:
     """The layers in runs of four that follow each other, those runs first whose return to FP32
     brings the maps of `images` nearest to the original's. Each is tried by itself."""
-    from qlumen.networks.deploy import deployed_network
+    from qlumen.networks.deploy import deploy_network
 
     names = list(dict.fromkeys(map(_layer, ranges)))
     runs = [names[i : i + RUN] for i in range(0, len(names), RUN)]
-    network = deployed_network(source)
+    network = deploy_network(source)
     wanted = _maps(network, {}, images)
 
-    def left(run: Sequence[str]) -> float:
+    def distance_without(run: Sequence[str]) -> float:
         rest = {name: value for name, value in ranges.items() if _layer(name) not in run}
         return distance(_maps(network, rest, images), wanted)
 
-    return sorted(runs, key=left)
+    return sorted(runs, key=distance_without)
 
 
 @contextmanager
 def _segmenter(bundle: Bundle) -> Iterator[Segmenter]:
     """The network in torch, in 8 bits if the bundle has ranges, and post-processing of replay."""
-    from qlumen.networks.deploy import deployed_network
+    from qlumen.networks.deploy import deploy_network
     from qlumen.networks.eightbit import eight_bit_network
     from qlumen.realtime.engines.torch import TorchEngine
 
     spec = bundle.manifest.input
-    network = eight_bit_network(bundle) if bundle.ranges else deployed_network(bundle)
+    network = eight_bit_network(bundle) if bundle.ranges else deploy_network(bundle)
     postprocess = Postprocessor(**thresholds(bundle, Settings()))
     with TorchEngine(bundle, network=network) as engine:
         yield Segmenter(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
@@ -142,10 +146,10 @@ def _maps(network: "nn.Module", ranges: Ranges, images: Sequence[Image]) -> np.n
     """Of a copy of `network` with these ranges."""
     import torch
 
-    from qlumen.networks.eightbit import quantised
+    from qlumen.networks.eightbit import quantise
 
     tensors = {name: torch.from_numpy(np.asarray(value)) for name, value in ranges.items()}
-    changed = quantised(deepcopy(network), tensors)
+    changed = quantise(deepcopy(network), tensors)
     with torch.inference_mode():
         return np.stack([logit(changed(torch.from_numpy(i)[None]).numpy()) for i in images])
 

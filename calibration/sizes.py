@@ -99,24 +99,24 @@ class _Shelf:
         own = (spec.width, spec.height) == (side, side)
         single = source if own else _whole(place) or self._measure(source, side, place)
         made = [] if own else [single]
-        if find_spec(INT8_LIBRARY) and not any(_made_from(single, bundle) for bundle in there):
+        if find_spec(INT8_LIBRARY) and not any(_is_made_from(single, bundle) for bundle in there):
             made.append(self._in_int8(single, place.with_name(f"{place.name}-int8")))
         return made
 
     def _in_int8(self, single: Bundle, place: Path) -> Bundle:
         """Whatever it loses: that stands in its papers, by which it is judged."""
         kept = _whole(place)
-        if kept and _made_from(single, kept):
+        if kept and _is_made_from(single, kept):
             return kept
         self._tell(place)
         return make_int8(single, place, self.data, pictures=self.pictures, force=True)
 
     def _measure(self, source: Bundle, side: int, place: Path) -> Bundle:
-        from qlumen.networks.deploy import resized_bundle
+        from qlumen.networks.deploy import resize_bundle
 
         self._tell(place)
         with replacing(place) as part:
-            bundle = resized_bundle(source, part, side)
+            bundle = resize_bundle(source, part, side)
             with closing(Segmenter.open(bundle, Settings())) as segmenter:
                 metrics = measure(segmenter, self.data, (VALIDATION,))
             write_papers(part, bundle.manifest.model_copy(update={"metrics": metrics}))
@@ -136,7 +136,7 @@ def _whole(place: Path) -> Bundle | None:
         return None
 
 
-def _made_from(single: Bundle, bundle: Bundle) -> bool:
+def _is_made_from(single: Bundle, bundle: Bundle) -> bool:
     record = bundle.manifest.quantised
     return record is not None and record.bundle_sha256 == single.sha256
 

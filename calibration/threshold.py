@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qlumen.datasets.pairs import Pair, read_pair, read_picture
+from qlumen.datasets.pairs import Pair, read_bgr, read_pair
 from qlumen.evaluation.detection import hits, lesion_boxes, summary
 from qlumen.evaluation.run import still_frame
 from qlumen.networks.bundle import Thresholds
@@ -73,9 +73,9 @@ def choose_thresholds(
     min_area_fraction: float,
     negatives: Sequence[Path] = (),
 ) -> Choice:
-    """Take the candidates by `chosen`, scored on pairs and lesion-free pictures."""
+    """Take the candidates by `choose_best`, scored on pairs and lesion-free pictures."""
     samples = collect(pairs, negatives, segmenter)
-    return chosen(operating_points(samples, segmenter.preprocess.fit, min_area_fraction))
+    return choose_best(operating_points(samples, segmenter.preprocess.fit, min_area_fraction))
 
 
 def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segmenter) -> list[Sample]:
@@ -85,7 +85,7 @@ def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segment
         DatasetError: a file cannot be read.
     """
     ill = map(read_pair, pairs)
-    free = ((read_picture(file), None) for file in negatives)
+    free = ((read_bgr(file), None) for file in negatives)
     read = itertools.chain[tuple[Image, Mask | None]](ill, free)
     frames = (still_frame(0, image, "", truth) for image, truth in read)
     samples = []
@@ -104,7 +104,7 @@ def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: flo
     ]
 
 
-def chosen(choices: Sequence[Choice]) -> Choice:
+def choose_best(choices: Sequence[Choice]) -> Choice:
     """With lesion-free pictures by `RULE`.
 
     Without them, of the choices within 0.002 of the best mean Dice, the highest `high`, and of

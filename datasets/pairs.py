@@ -34,7 +34,7 @@ def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[P
     if images.resolve() == masks.resolve():
         raise UsageError(f"images and masks are both in {images}; give two folders")
     found, truths = _by_stem(images), _by_stem(masks)
-    names = _listed(listing) if listing else found
+    names = _read_list(listing) if listing else found
     pairs = []
     for name in names:
         if name not in found:
@@ -53,8 +53,8 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
     Raises:
         DatasetError: a file is no image, or the two sizes differ.
     """
-    image = read_picture(pair.image)
-    mask = read_picture(pair.mask).max(axis=2)
+    image = read_bgr(pair.image)
+    mask = read_bgr(pair.mask).max(axis=2)
     if image.shape[:2] != mask.shape:
         (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
         raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
@@ -72,17 +72,17 @@ def view_pair(pair: Pair) -> tuple[Image, Mask]:
     return crop(image, box), crop(mask, box)
 
 
-def view_picture(path: Path) -> Image:
+def view_image(path: Path) -> Image:
     """Read an image as the network sees it: cropped to the endoscope's field.
 
     Raises:
-        DatasetError: as `read_picture`.
+        DatasetError: as `read_bgr`.
     """
-    image = read_picture(path)
+    image = read_bgr(path)
     return crop(image, find_field(image).box)
 
 
-def read_picture(path: Path) -> Image:
+def read_bgr(path: Path) -> Image:
     """`(H, W, 3) uint8` BGR.
 
     Raises:
@@ -105,7 +105,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _listed(listing: Path) -> list[str]:
+def _read_list(listing: Path) -> list[str]:
     if not listing.is_file():
         raise UsageError(f"no list {listing}")
     try:

@@ -19,7 +19,7 @@ NEGATIVES = "negatives"
 T = TypeVar("T")
 
 
-def scored_splits(root: Path) -> list[str]:
+def splits_to_score(root: Path) -> list[str]:
     """Names of the splits in `root/splits` that are not trained on, by name.
 
     Raises:

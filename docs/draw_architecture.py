@@ -37,7 +37,7 @@ def room_imports() -> Arrows:
         names = path.relative_to(ROOT).with_suffix("").parts
         room = room_of(".".join((PACKAGE, *names)).removesuffix(".__init__"))
         if room and (ROOT / names[0] / "__init__.py").exists():
-            imported = map(room_of, _imported_modules(ast.parse(path.read_text("utf-8"))))
+            imported = map(room_of, _find_imports(ast.parse(path.read_text("utf-8"))))
             arrows.setdefault(room, set()).update(filter(None, imported))
     return {room: imported - {room} for room, imported in arrows.items()}
 
@@ -73,7 +73,7 @@ def draw_page(page: str) -> str:
     return PART.sub(lambda _: _table(arrows, rooms) + _picture(arrows, rooms), page)
 
 
-def _imported_modules(tree: ast.Module) -> Iterator[str]:
+def _find_imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -14,8 +14,8 @@ from qlumen.datasets.splits import (
     NEGATIVES,
     find_negatives,
     negative_files,
-    scored_splits,
     split_pairs,
+    splits_to_score,
 )
 from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
@@ -74,7 +74,7 @@ def command(
     settings = load_settings(config, overrides)
     inputs = [*given.paths(), *([config] if config else [])]
     check_written(inputs, given, json_file)
-    content = _scored(given, settings, Console())
+    content = _score(given, settings, Console())
     if json_file:
         write_json(json_file, content)
 
@@ -160,7 +160,7 @@ def _run(
         segmenter.close()
 
 
-def _scored(given: Given, settings: Settings, console: Console) -> dict[str, Any]:
+def _score(given: Given, settings: Settings, console: Console) -> dict[str, Any]:
     match given:
         case Given(data=Path() as data, images=None, negatives=False, clip=None):
             return _data(data, given, settings, console)
@@ -177,7 +177,7 @@ def _scored(given: Given, settings: Settings, console: Console) -> dict[str, Any
 
 
 def _data(data: Path, given: Given, settings: Settings, console: Console) -> dict[str, Any]:
-    pairs = {name: split_pairs(data, name) for name in given.split or scored_splits(data)}
+    pairs = {name: split_pairs(data, name) for name in given.split or splits_to_score(data)}
     if given.robustness:
         return _robustness(pairs, " ".join(pairs), settings, console)
     free = [] if given.split else negative_files(data / NEGATIVES, training=False)

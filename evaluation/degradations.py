@@ -66,13 +66,13 @@ def degrade(image: Image, name: str, *, kind: str, severity: int) -> Image:
 
 def defocus(image: Image, severity: int, rng: Rng) -> Image:
     """The lens is out of focus: the mean over a disc."""
-    return _filtered(image, disc(DEFOCUS_RADIUS[severity - 1] * _side(image)))
+    return _filter(image, disc(DEFOCUS_RADIUS[severity - 1] * _side(image)))
 
 
 def motion(image: Image, severity: int, rng: Rng) -> Image:
     """The endoscope moves while the shutter is open: the mean along a line."""
     length_px = MOTION_LENGTH[severity - 1] * _side(image)
-    return _filtered(image, line(length_px, rng.uniform(0, 180)))
+    return _filter(image, line(length_px, rng.uniform(0, 180)))
 
 
 def noise(image: Image, severity: int, rng: Rng) -> Image:
@@ -96,12 +96,12 @@ def compression(image: Image, severity: int, rng: Rng) -> Image:
 
 def underexposure(image: Image, severity: int, rng: Rng) -> Image:
     """The lamp is too weak for the distance."""
-    return _exposed(image, -UNDER_STOPS[severity - 1])
+    return _expose(image, -UNDER_STOPS[severity - 1])
 
 
 def overexposure(image: Image, severity: int, rng: Rng) -> Image:
     """The lamp is too strong: what exceeds white is lost."""
-    return _exposed(image, OVER_STOPS[severity - 1])
+    return _expose(image, OVER_STOPS[severity - 1])
 
 
 def colour_cast(image: Image, severity: int, rng: Rng) -> Image:
@@ -164,7 +164,7 @@ def _side(image: Image) -> int:
     return min(image.shape[:2])
 
 
-def _filtered(image: Image, kernel: Kernel) -> Image:
+def _filter(image: Image, kernel: Kernel) -> Image:
     filtered = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(filtered, dtype=np.uint8)
 
@@ -178,7 +178,7 @@ def _grain(image: Image, rng: Rng) -> FloatImage:
     return np.asarray(soft / np.float32((kernel**2).sum()), dtype=np.float32)
 
 
-def _exposed(image: Image, stops: float) -> Image:
+def _expose(image: Image, stops: float) -> Image:
     """With `2 ** stops` times the light."""
     return _as_image(image * np.float32(2 ** (stops / DISPLAY_GAMMA)))
 

@@ -41,13 +41,13 @@ def render_card(manifest: Manifest) -> str:
         _terms(manifest.provenance),
     ]
     if origin := manifest.provenance.get(RESIZED_FROM):
-        parts.append(_resized(manifest, origin))
+        parts.append(_describe_resizing(manifest, origin))
     if manifest.quantised:
-        parts.append(_quantised(manifest.quantised))
+        parts.append(_describe_quantisation(manifest.quantised))
     if manifest.ranges:
         parts.append(_in_tensorrt(manifest.ranges))
     if manifest.calibration:
-        parts.append(_calibrated(manifest.calibration))
+        parts.append(_describe_calibration(manifest.calibration))
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,11 +57,11 @@ def write_papers(folder: Path, manifest: Manifest) -> Bundle:
     return write_manifest(folder, manifest)
 
 
-def trained_on_validation(provenance: Mapping[str, Any]) -> bool:
+def was_trained_on_validation(provenance: Mapping[str, Any]) -> bool:
     """Whether the run did, or one that it started from or was mixed with."""
     before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
     return provenance.get("settings", {}).get("train_on") == "all" or any(
-        trained_on_validation(run) for run in before if run
+        was_trained_on_validation(run) for run in before if run
     )
 
 
@@ -102,7 +102,8 @@ def _run(provenance: dict[str, Any]) -> str:
         f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
         f"{', '.join(f'{side}x{side}' for side in sides)}, batch {settings['batch_size']}, "
         f"{LOSSES[settings.get('loss', 'bce_dice')]}, AdamW with a one-cycle rate up to "
-        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. {_kept(provenance)}"
+        f"{settings['rate']:g}, starting from {start}, seed {settings['seed']}. "
+        f"{_describe_choice(provenance)}"
     )
     if mixed := provenance.get("mixed_with"):
         text += f" Then the weights were mixed with {' and '.join(map(_part, mixed))}."
@@ -117,7 +118,7 @@ def _part(row: dict[str, Any]) -> str:
     )
 
 
-def _kept(provenance: dict[str, Any]) -> str:
+def _describe_choice(provenance: dict[str, Any]) -> str:
     if provenance["best_validation_dice"] is None:
         return "Kept: the averaged weights of the last epoch; no image was held back to validate."
     best = (
@@ -154,7 +155,7 @@ def _scores(manifest: Manifest) -> str:
         f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
         "row is optimistic."
     )
-    if VALIDATION in manifest.metrics and trained_on_validation(manifest.provenance):
+    if VALIDATION in manifest.metrics and was_trained_on_validation(manifest.provenance):
         note += f" The images of `{VALIDATION}` were trained on: its row is no measure of accuracy."
     paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
     if negatives := manifest.metrics.get(HELD_OUT):
@@ -205,7 +206,7 @@ research and education."""
 WEIGHTS_TERMS = "The weights derive from these: research and education."
 
 
-def _resized(manifest: Manifest, origin: str) -> str:
+def _describe_resizing(manifest: Manifest, origin: str) -> str:
     spec = manifest.input
     return (
         "## Input size\n\n"
@@ -214,7 +215,7 @@ def _resized(manifest: Manifest, origin: str) -> str:
     )
 
 
-def _quantised(record: QuantisedRecord) -> str:
+def _describe_quantisation(record: QuantisedRecord) -> str:
     left = ", ".join(f"`{name}`" for name in record.left_in_f32) or "none further"
     lines = [
         "## INT8",
@@ -254,7 +255,7 @@ def _before_and_after(report: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _calibrated(calibration: dict[str, Any]) -> str:
+def _describe_calibration(calibration: dict[str, Any]) -> str:
     ece = calibration["ece"]["val"]
     return (
         "## Calibration\n\n"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qlumen.datasets.pairs import read_picture
+from qlumen.datasets.pairs import read_bgr
 from qlumen.evaluation.bootstrap import interval
 from qlumen.evaluation.run import still_frame
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
@@ -36,7 +36,7 @@ def evaluate_negatives(
         DatasetError: a file cannot be read.
     """
     rows = []
-    frames = (still_frame(i, read_picture(file), file.name) for i, file in enumerate(files))
+    frames = (still_frame(i, read_bgr(file), file.name) for i, file in enumerate(files))
     for frame, judgement in analysis.judge_all(frames):
         segmentation = judgement.segmentation
         rows.append(

@@ -26,10 +26,10 @@ def draw_plots(folder: Path, sets: Sets) -> list[Path]:
         "thresholds.png": _thresholds,
         "reliability.png": _reliability,
     }
-    return [_written(folder / name, draw, sets) for name, draw in drawn.items()]
+    return [_write(folder / name, draw, sets) for name, draw in drawn.items()]
 
 
-def _written(path: Path, draw: Callable[[Axes, Sets], None], sets: Sets) -> Path:
+def _write(path: Path, draw: Callable[[Axes, Sets], None], sets: Sets) -> Path:
     figure = Figure(figsize=(SIDE_INCHES, SIDE_INCHES), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     draw(axes, sets)

@@ -39,7 +39,7 @@ def move_border(points, flow, width, height, step, moved):
         step_x, step_y = (next_x - x) // steps, (next_y - y) // steps
         for done in range(0, steps, step):
             here_x, here_y = x + done * step_x, y + done * step_y
-            moved[count, 0], moved[count, 1] = _displaced(here_x, here_y, flow, width, height)
+            moved[count, 0], moved[count, 1] = _displace(here_x, here_y, flow, width, height)
             count += 1
     return count
 
@@ -57,7 +57,7 @@ def border_room(points, step):
 
 
 @kernel
-def _displaced(x, y, flow, width, height):
+def _displace(x, y, flow, width, height):
     scale_x, scale_y = width / flow.shape[1], height / flow.shape[0]
     dx, dy = _sample(flow, (x + 0.5) / scale_x - 0.5, (y + 0.5) / scale_y - 0.5)
     return math.floor(x + dx * scale_x + 0.5), math.floor(y + dy * scale_y + 0.5)
@@ -102,7 +102,7 @@ def reverse_flow(flow, rounds, back):
 
 
 @fast_kernel
-def moved_difference(earlier, later, flow):
+def flow_residual(earlier, later, flow):
     """How far `later`, taken from where `flow` leads, is from `earlier`: the mean of the
     absolute differences.
 

@@ -104,7 +104,7 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
             far = surface[row, column, 0]
             if far >= FAR_MM:
                 for channel in range(3):
-                    image[row, column, channel] = _encoded(0.0)
+                    image[row, column, channel] = _encode(0.0)
                 continue
             facing = _facing(surface, rays, row, column)
             level = _level(far * texels / math.sqrt(max(facing, 0.15)))
@@ -129,11 +129,11 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
                 albedo *= (1 - pit * (1 - palette[3, channel])) * mottle
                 albedo += FILM * tile_field(even, 3) * (palette[4, channel] * light - albedo)
                 value = albedo * (lamps + bounced * albedo) + glint
-                image[row, column, 2 - channel] = _encoded(value)
+                image[row, column, 2 - channel] = _encode(value)
 
 
 @fast_kernel
-def _encoded(value):
+def _encode(value):
     """The sensor's toe and shoulder, then gamma 2.0 (near enough to 2.2, and fast)."""
     value *= value / (value + TOE)
     shown = FLARE + value * (1 + 0.16 * value) / (1 + 0.55 * value)
@@ -162,15 +162,15 @@ def sample_tile(tiles, level, u, v):
     k, m = (j + 1) & (size - 1), (i + 1) & (size - 1)
     d = (right * down) >> 8
     b, c = right - d, down - d
-    even, odd = _weighed(tiles[level, i, j], 256 - b - c - d)
-    even_b, odd_b = _weighed(tiles[level, i, k], b)
-    even_c, odd_c = _weighed(tiles[level, m, j], c)
-    even_d, odd_d = _weighed(tiles[level, m, k], d)
+    even, odd = _weigh(tiles[level, i, j], 256 - b - c - d)
+    even_b, odd_b = _weigh(tiles[level, i, k], b)
+    even_c, odd_c = _weigh(tiles[level, m, j], c)
+    even_d, odd_d = _weigh(tiles[level, m, k], d)
     return even + even_b + even_c + even_d, odd + odd_b + odd_c + odd_d
 
 
 @fast_kernel
-def _weighed(texel, weight):
+def _weigh(texel, weight):
     times = np.uint64(weight)
     return (texel & BYTES) * times, ((texel >> np.uint64(8)) & BYTES) * times
 

@@ -77,11 +77,11 @@ class GridBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, h, w = map(int, x.shape)
-        pooled = _resampled(self.project(x), pooling(h, GRID_SIDE), pooling(w, GRID_SIDE))
+        pooled = _resample(self.project(x), pooling(h, GRID_SIDE), pooling(w, GRID_SIDE))
         angles = pi * torch.tanh(pooled)
         out = self.core(angles.permute(0, 2, 3, 1).reshape(n, -1))
         grid = out.reshape(n, GRID_SIDE, GRID_SIDE, READ_OUTS).permute(0, 3, 1, 2)
-        back = _resampled(grid, interpolation(GRID_SIDE, h), interpolation(GRID_SIDE, w))
+        back = _resample(grid, interpolation(GRID_SIDE, h), interpolation(GRID_SIDE, w))
         return x + self.gate * self.back(back)
 
 
@@ -142,6 +142,6 @@ def _mlp(features: int, layers: int) -> nn.Sequential:
     )
 
 
-def _resampled(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """`(N, C, h, w)` by `(H, h)` and `(W, w)` weights to `(N, C, H, W)`."""
     return rows.to(x) @ x @ columns.to(x).T

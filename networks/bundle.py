@@ -63,7 +63,7 @@ class Thresholds(_Record):
     min_area_fraction: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_order(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
         return self
@@ -215,7 +215,7 @@ def read_bundle(folder: Path) -> Bundle:
             "give the folder of one, or none for the shipped bundle"
         ) from None
     manifest = _parse(path, data)
-    unchecked = sorted(_needed(manifest) - manifest.files.keys())
+    unchecked = sorted(_required_names(manifest) - manifest.files.keys())
     if unchecked:
         raise BundleError(f"{path} has no hash of {unchecked[0]}; restore it or export again")
     for name, wanted in manifest.files.items():
@@ -223,7 +223,7 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
-def shipped_bundle(name: str = SHIPPED) -> Path:
+def find_bundle(name: str = SHIPPED) -> Path:
     """The folder of a bundle that is installed with qlumen: the trained one, in FP32, or
     `SHIPPED_INT8`, which was made from it."""
     return Path(str(files("qlumen.models"))) / name
@@ -259,7 +259,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _needed(manifest: Manifest) -> set[str]:
+def _required_names(manifest: Manifest) -> set[str]:
     """Files without which the bundle cannot be used."""
     bare = manifest.quantised is not None and manifest.quantum is None
     ranges = {RANGES} if manifest.ranges else set()

@@ -63,7 +63,7 @@ class SinglePrecision(nn.Module):
         return self.inner(x.float()).to(x.dtype)
 
 
-def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
+def deploy_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`, in evaluation mode.
 
     The convolutions compute in `precision`, batch norms folded into them; the circuit's tables
@@ -73,20 +73,20 @@ def deployed_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
         BundleError: the bundle holds no torch weights, as an INT8 one, or others than its
             manifest says.
     """
-    network = _trained(bundle)
+    network = _build_trained(bundle)
     dtype = DTYPES[precision]
     _simplify(network)
     network.to(dtype)
     if bundle.manifest.quantum is not None:
-        core = freeze(stored_surrogate(bundle))
+        core = freeze(read_surrogate(bundle))
         network.bottleneck.core = core if dtype == torch.float32 else SinglePrecision(core)
     return Deployed(network, dtype).eval().requires_grad_(False)
 
 
-def exported_program(
+def export_program(
     network: nn.Module, size: tuple[int, int], device: torch.device | None = None
 ) -> torch.export.ExportedProgram:
-    """`network` of `deployed_network` as a graph of one static shape.
+    """`network` of `deploy_network` as a graph of one static shape.
 
     Args:
         size: width and height of the input in px.
@@ -97,7 +97,7 @@ def exported_program(
     return torch.export.export(network, (example,), strict=False)
 
 
-def stored_surrogate(bundle: Bundle) -> Surrogate:
+def read_surrogate(bundle: Bundle) -> Surrogate:
     """The tables that a bundle with a circuit holds; BundleError if it has none."""
     circuit = read_circuit(bundle).circuit
     record = bundle.manifest.quantum
@@ -114,7 +114,7 @@ def stored_surrogate(bundle: Bundle) -> Surrogate:
     )
 
 
-def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
+def resize_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
     """Write the network of `source` to `folder`, for squares of `side` px.
 
     Thresholds and papers come along; metrics and 8-bit ranges, which were measured at another
@@ -130,7 +130,7 @@ def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
     shutil.copyfile(source.weights, folder / WEIGHTS)
     tables: tuple[FloatArray, ...] = ()
     if source.manifest.quantum:
-        surrogate = stored_surrogate(source)
+        surrogate = read_surrogate(source)
         network.bottleneck.core, tables = freeze(surrogate), surrogate.tables
         shutil.copyfile(source.folder / TABLES, folder / TABLES)
     write_model(folder / MODEL, Deployed(network).eval(), side, tables)
@@ -145,7 +145,7 @@ def resized_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
     return write_manifest(folder, manifest.model_copy(update=changed))
 
 
-def _trained(bundle: Bundle) -> UNet:
+def _build_trained(bundle: Bundle) -> UNet:
     try:
         return load_network(bundle.weights, network_config(bundle.manifest.network))
     except (RuntimeError, KeyError, TypeError) as error:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bundle import Bundle, Precision
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deploy_network
 
 SPARED = ("bottleneck", "head")
 """Parts of the network that are not quantised."""
@@ -62,7 +62,7 @@ class Quantiser(QuantiserOperator):
     """What the operator computes, in torch alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return rounded(x, self.range)
+        return round_to_range(x, self.range)
 
 
 class EightBitConvolution(nn.Module):
@@ -75,10 +75,10 @@ class EightBitConvolution(nn.Module):
         self.convolution, self.input, self.weight = convolution, input_, weight
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolved(self.convolution, self.input(x), self.weight(self.convolution.weight))
+        return convolve(self.convolution, self.input(x), self.weight(self.convolution.weight))
 
 
-def convolved(own: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
+def convolve(own: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
     """What the convolution makes of `x` with this weight in place of its own."""
     return F.conv2d(x, weight, own.bias, own.stride, own.padding, own.dilation, own.groups)
 
@@ -86,7 +86,7 @@ def convolved(own: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
 def eight_bit_network(
     bundle: Bundle, precision: Precision = "f32", *, operators: bool = False
 ) -> nn.Module:
-    """`deployed_network` with the convolutions that the bundle has ranges of in 8 bits.
+    """`deploy_network` with the convolutions that the bundle has ranges of in 8 bits.
 
     Args:
         precision: of all else.
@@ -98,10 +98,10 @@ def eight_bit_network(
     """
     if operators:
         define_operator()
-    return quantised(deployed_network(bundle, precision), read_ranges(bundle), operators=operators)
+    return quantise(deploy_network(bundle, precision), read_ranges(bundle), operators=operators)
 
 
-def quantised(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> nn.Module:
+def quantise(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> nn.Module:
     """`network`, changed in place: in 8 bits are the convolutions that have ranges.
 
     Raises:
@@ -120,9 +120,9 @@ def quantised(network: nn.Module, ranges: Ranges, *, operators: bool = False) ->
         )
     for name in named:
         convolution = layers[name]
-        pair = [_checked(f"{name}.{what}", ranges, convolution) for what in (INPUT, WEIGHT)]
+        pair = [_check_range(f"{name}.{what}", ranges, convolution) for what in (INPUT, WEIGHT)]
         if f"{name}.{BIAS}" in biases:
-            bias = _checked(f"{name}.{BIAS}", ranges, convolution)
+            bias = _check_range(f"{name}.{BIAS}", ranges, convolution)
             if convolution.bias is not None:
                 bias = bias + convolution.bias.float()
             convolution.bias = nn.Parameter(bias.to(convolution.weight.dtype))
@@ -153,7 +153,7 @@ def read_ranges(bundle: Bundle) -> dict[str, Tensor]:
     return load_file(bundle.ranges)
 
 
-def rounded(x: Tensor, range_: Tensor) -> Tensor:
+def round_to_range(x: Tensor, range_: Tensor) -> Tensor:
     """`x` at the nearest multiple of `range_ / 127`, from -128 to 127 of them; in single precision,
     returned in that of `x`."""
     step = range_ / HIGHEST
@@ -180,19 +180,19 @@ def define_operator() -> torch.library.Library:
 
         library = torch.library.Library("tensorrt", "IMPL")
         for device in ("CPU", "CUDA"):
-            library.impl("quantize_op", _computed, device, allow_override=True)
+            library.impl("quantize_op", _compute, device, allow_override=True)
     return library
 
 
-def _computed(
+def _compute(
     x: Tensor, range_: Tensor, bits: int, exponent_bits: int, unsigned: bool, narrow: bool
 ) -> Tensor:
     if (bits, exponent_bits, unsigned, narrow) != (BITS, 0, False, False):
         raise ValueError(f"{bits} bits with {exponent_bits} of exponent are not in use here")
-    return rounded(x, range_)
+    return round_to_range(x, range_)
 
 
-def _checked(name: str, ranges: Ranges, convolution: nn.Conv2d) -> Tensor:
+def _check_range(name: str, ranges: Ranges, convolution: nn.Conv2d) -> Tensor:
     channels, what = convolution.out_channels, name.rpartition(".")[2]
     shape = {INPUT: (), WEIGHT: (channels, 1, 1, 1), BIAS: (channels,)}[what]
     found = ranges[name]

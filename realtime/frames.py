@@ -290,10 +290,10 @@ class FrameResult:
             frame.name,
             self.stages_ms,
             self.live,
-            *self._followed(),
+            *self._follow(),
         )
 
-    def _followed(self) -> tuple[Condition | None, tuple[Track, ...]]:
+    def _follow(self) -> tuple[Condition | None, tuple[Track, ...]]:
         if self.live is not None:
             return self.live.condition, self.live.tracks
         if self.judgement is not None:

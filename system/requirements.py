@@ -9,7 +9,7 @@ NAME = re.compile(r"[\w.-]+")
 EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
 
 
-def needed_packages() -> list[str]:
+def list_packages() -> list[str]:
     """Names of the packages without which qlumen does not run."""
     return [name for name, extra in _requirements() if extra is None]
 

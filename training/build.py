@@ -58,7 +58,7 @@ def read_network(folder: Path, settings: TrainSettings) -> Origin:
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 
-def mixed(network: UNet, others: Sequence[tuple[UNet, float]]) -> UNet:
+def mix_networks(network: UNet, others: Sequence[tuple[UNet, float]]) -> UNet:
     """A network whose weights, means and variances are weighted means: each other with its
     share, `network` with the rest.
 

@@ -13,12 +13,12 @@ from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
 from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
-from qlumen.training.build import bottleneck_config, mixed, read_network
+from qlumen.training.build import bottleneck_config, mix_networks, read_network
 from qlumen.training.data import training_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport, TensorBoardLog
 from qlumen.training.loop import BEST, EPOCHS, Trainer
-from qlumen.training.settings import TrainSettings, checked_settings, read_overrides
+from qlumen.training.settings import TrainSettings, check_settings, read_overrides
 
 SHOWN = ("dice", "iou", "with_findings")
 
@@ -64,7 +64,7 @@ def command(
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     values = {"bottleneck": bottleneck, **read_overrides(overrides)}
-    settings = checked_settings(values | ({"epochs": epochs} if epochs else {}))
+    settings = check_settings(values | ({"epochs": epochs} if epochs else {}))
     if finish and not resume:
         raise UsageError("--finish ends a run that was begun; give --resume too")
     others = [(read_network(folder, settings), share) for folder, share in mix_with]
@@ -88,7 +88,7 @@ def command(
             if log:
                 log.add(report)
 
-        network = trainer.finished(finish) if finish else trainer.run(show, on_epoch)
+        network = trainer.finish(finish) if finish else trainer.run(show, on_epoch)
     trainer.devices.close()
     if not trainer.devices.is_main:
         return
@@ -96,7 +96,7 @@ def command(
     provenance["epoch_written"] = finish or BEST
     provenance["thresholds_from"] = "given" if thresholds else "start" if fixed else VALIDATION
     if others:
-        network = mixed(network, [(other.network, share) for other, share in others])
+        network = mix_networks(network, [(other.network, share) for other, share in others])
         provenance["mixed_with"] = [{"share": share, **o.provenance} for o, share in others]
     bundle = finish_bundle(
         output,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.datasets.pairs import MASK_THRESHOLD, view_pair, view_picture
+from qlumen.datasets.pairs import MASK_THRESHOLD, view_image, view_pair
 from qlumen.datasets.splits import (
     NEGATIVES,
     TRAINING,
@@ -39,7 +39,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
-    def joined(self, other: "Dataset") -> "Dataset":
+    def join(self, other: "Dataset") -> "Dataset":
         """Both, this one first."""
         return Dataset(
             self.names + other.names,
@@ -47,7 +47,7 @@ class Dataset:
             np.concatenate([self.masks, other.masks]),
         )
 
-    def repeated(self, times: int) -> "Dataset":
+    def repeat(self, times: int) -> "Dataset":
         """One after the other, so many times."""
         rows = np.tile(np.arange(len(self)), times)
         return Dataset(self.names * times, self.images[rows], self.masks[rows])
@@ -69,10 +69,10 @@ def training_data(
         DatasetError: a list or an image is missing or unreadable.
     """
     train, val = (load_split(root, split, limit=limit) for split in (TRAINING, VALIDATION))
-    free = load_lesion_free(root, limit=limit).repeated(settings.lesion_free)
+    free = load_lesion_free(root, limit=limit).repeat(settings.lesion_free)
     if settings.train_on == "all":
-        return train.joined(val).joined(free), None
-    return train.joined(free), val
+        return train.join(val).join(free), None
+    return train.join(free), val
 
 
 def load_split(
@@ -109,12 +109,12 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
     files = spread(negative_files(root / NEGATIVES, training=True), limit)
     images = np.empty((len(files), size, size, 3), np.uint8)
     for row, file in enumerate(files):
-        images[row] = _shrink(view_picture(file), size)
+        images[row] = _shrink(view_image(file), size)
     names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
     return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
 
 
-def resized(
+def resize_pairs(
     images: NDArray[np.uint8], masks: NDArray[np.uint8], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images by area averaging and masks by nearest pixel, to squares of `size`."""

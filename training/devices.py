@@ -43,7 +43,7 @@ class Devices:
             logits: Tensor = network(images.to(self.device)).float()
         return logits
 
-    def agreed(self, value: float | None) -> float | None:
+    def agree(self, value: float | None) -> float | None:
         """The main process's value, in all processes: what a run decides by must be one."""
         box = [value]
         if self.processes > 1:

@@ -19,7 +19,7 @@ from qlumen.system.files import replacing
 from qlumen.training.augment import RANGES
 from qlumen.training.batches import Batch, to_batch, training_batches
 from qlumen.training.build import build_network, read_network
-from qlumen.training.data import Dataset, resized
+from qlumen.training.data import Dataset, resize_pairs
 from qlumen.training.devices import Devices
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.losses import LOSSES, dice_per_image, finds_something
@@ -81,7 +81,7 @@ class Trainer:
         while self.epoch < self.settings.epochs and not self._has_stalled():
             started, worked = time.monotonic(), time.process_time()
             loss = self._train_epoch(on_step)
-            dice = self.devices.agreed(self.validate() if self.devices.is_main else None)
+            dice = self.devices.agree(self.validate() if self.devices.is_main else None)
             self.epoch += 1
             if dice is None or self.best is None or dice > self.best:
                 self.best, self.best_epoch = dice, self.epoch
@@ -95,9 +95,9 @@ class Trainer:
                 append(self.folder / LOG, report)
                 on_epoch(report)
             self.devices.wait()
-        return self.finished()
+        return self.finish()
 
-    def finished(self, epoch: str = BEST) -> UNet:
+    def finish(self, epoch: str = BEST) -> UNet:
         """The averaged weights of the best epoch so far, or of the last.
 
         Raises:
@@ -178,7 +178,7 @@ class Trainer:
         side, count = self.settings.input_size, self.settings.batch_size
         for start in range(0, len(rows), count):
             part = rows[start : start + count]
-            images, masks = resized(data.images[part], data.masks[part], side)
+            images, masks = resize_pairs(data.images[part], data.masks[part], side)
             batch = to_batch(tuple(data.names[row] for row in part), images, masks)
             yield self.devices.forward(self.averaged, batch.images).cpu(), batch.masks
 

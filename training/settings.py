@@ -81,7 +81,7 @@ class TrainSettings(BaseModel):
 
     @field_validator("bottleneck")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_bottleneck(cls, name: str) -> str:
         if name not in BOTTLENECKS:
             raise ValueError(f"{name!r} is unknown; use one of {', '.join(BOTTLENECKS)}")
         return name
@@ -105,7 +105,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def checked_settings(values: Mapping[str, Any]) -> TrainSettings:
+def check_settings(values: Mapping[str, Any]) -> TrainSettings:
     """Settings from values; ConfigError names the first that cannot be."""
     try:
         return TrainSettings.model_validate(values)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from qlumen.networks.bundle import Bundle
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deploy_network
 
 from support.classic_unet import ClassicUNet
 
@@ -38,7 +38,7 @@ class FromBytes(nn.Module):
 def networks(bundle: Bundle, only: Collection[str] | None = None) -> dict[str, nn.Module]:
     """By name, in evaluation mode, all from bytes to probabilities; all, or `only` some."""
     made: dict[str, Callable[[], nn.Module]] = {
-        "qlumen": lambda: deployed_network(bundle),
+        "qlumen": lambda: deploy_network(bundle),
         "classic_unet": lambda: FromBytes(ClassicUNet()),
         **{name: _smp(encoder) for name, encoder in SMP_ENCODERS.items()},
     }

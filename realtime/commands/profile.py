@@ -10,7 +10,7 @@ from qlumen.realtime.latency import NS_PER_MS
 from qlumen.realtime.profiling.compare import compare_profiles, read_profile
 from qlumen.realtime.profiling.page import write_page
 from qlumen.realtime.profiling.passes import allocation_pass, capacity_pass, steady_pass
-from qlumen.realtime.profiling.report import ProfileReport, Wish, report_of
+from qlumen.realtime.profiling.report import ProfileReport, ProfileRequest, report_of
 from qlumen.realtime.profiling.rig import Rig
 from qlumen.realtime.profiling.spans import SpanLog
 from qlumen.realtime.profiling.table import print_changes, print_report
@@ -103,7 +103,7 @@ def profile(
     # From here on no spinner: its thread would take part in what is measured.
     with rig:
         fps = fps or float(rig.source.info.fps or ASSUMED_FPS)
-        wish = Wish(seconds, fps, budget_ms or 1000 / fps, record)
+        wish = ProfileRequest(seconds, fps, budget_ms or 1000 / fps, record)
         console.print(f"{seconds:g} s at {fps:g} frames/s", highlight=False)
         steady = steady_pass(rig, seconds, fps, round(wish.budget_ms * NS_PER_MS), log)
         console.print("at full speed, with and without the profiler")

@@ -61,7 +61,7 @@ def command(
         patient, operator = patient or "", operator or ""
     console = Console(stderr=True)
     with _review(source, kept, settings, console) as review:
-        findings = find(review, chosen(review, settings))
+        findings = find(review, merge_thresholds(review, settings))
         with progress_bar("write", len(review.frames), "frames", console) as show:
             write_all(
                 review,
@@ -79,7 +79,7 @@ def command(
     return 1 if error else 0
 
 
-def chosen(review: Review, settings: Settings) -> Thresholds:
+def merge_thresholds(review: Review, settings: Settings) -> Thresholds:
     """The review's own thresholds where the settings have none."""
     given = settings.postprocess.model_dump(exclude_none=True)
     return review.manifest.thresholds.model_copy(update=given)

@@ -51,7 +51,7 @@ def command(
     Without a password the page answers on this computer only. Ctrl-C ends it.
     """
     if set_password:
-        write_password(set_password, _asked_password())
+        write_password(set_password, _ask_password())
         return 0
     given = {"host": host, "port": port, "password_file": password_file}
     named = {f"view.{key}": value for key, value in given.items() if value is not None}
@@ -66,7 +66,7 @@ def command(
     return _serve(access, sources, source is not None, outputs, settings)
 
 
-def _asked_password() -> str:
+def _ask_password() -> str:
     if sys.stdin.isatty():
         password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return password

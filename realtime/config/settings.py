@@ -129,13 +129,13 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, list(_known_keys()), n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(_known_keys())}"
+        close = difflib.get_close_matches(key, list(_list_keys()), n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(_list_keys())}"
         return f"unknown configuration key {key!r}{hint}"
     return f"configuration key {key}: {first['msg']}, got {first['input']!r}"
 
 
-def _known_keys() -> Iterator[str]:
+def _list_keys() -> Iterator[str]:
     for section, field in Settings.model_fields.items():
         for key in type(field.default).model_fields:
             yield f"{section}.{key}"

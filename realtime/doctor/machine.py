@@ -12,7 +12,7 @@ import psutil
 
 from qlumen.realtime.engines.presence import nvidia_gpus
 from qlumen.system.machine import cpu_model, cpuinfo
-from qlumen.system.requirements import needed_packages, optional_packages
+from qlumen.system.requirements import list_packages, optional_packages
 from qlumen.system.threads import raise_priority, start
 
 State = Literal["ok", "absent", "failed"]
@@ -65,7 +65,7 @@ def gpu_checks() -> list[Check]:
 
 def library_checks() -> list[Check]:
     """Check the needed packages, those of the extras, and the programs."""
-    needed = [_package(name, "pip install qlumen", "failed") for name in needed_packages()]
+    needed = [_package(name, "pip install qlumen", "failed") for name in list_packages()]
     extra = [
         _package(name, f"pip install 'qlumen[{extra}]'", "absent")
         for name, extra in optional_packages().items()

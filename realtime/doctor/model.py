@@ -29,7 +29,7 @@ def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
             "bundle", "failed", str(error), "restore its files, or --set model.bundle=DIR"
         )
         return [broken], engines
-    return _bundle(bundle), [*engines, _chosen(bundle, settings)]
+    return _bundle(bundle), [*engines, _check_choice(bundle, settings)]
 
 
 def cache_checks() -> list[Check]:
@@ -58,7 +58,7 @@ def _bundle(bundle: Bundle) -> list[Check]:
     ]
 
 
-def _chosen(bundle: Bundle, settings: Settings) -> Check:
+def _check_choice(bundle: Bundle, settings: Settings) -> Check:
     wanted = settings.engine
     if wanted.name != "auto":
         return Check("used", "ok", f"{wanted.name}, as engine.name says")

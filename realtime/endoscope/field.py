@@ -128,7 +128,7 @@ class FieldFinder:
         if self._shape.size and _iou(shape, self._shape) >= SAME_IOU:
             return
         self._shape = shape
-        self._field = _enlarged(hull, corner, _step(self._size), self._size)
+        self._field = _enlarge(hull, corner, _step(self._size), self._size)
 
 
 def crop(image: NDArray[T], box: Box) -> NDArray[T]:
@@ -196,7 +196,7 @@ def _iou(a: Mask, b: Mask) -> float:
     return cv2.countNonZero(a & b) / max(1, cv2.countNonZero(a | b))
 
 
-def _enlarged(
+def _enlarge(
     hull: NDArray[np.int32], corner: Box | None, step: int, size: tuple[int, int]
 ) -> Field:
     """From the small copy to the frame: each small pixel stands for its cell."""

@@ -59,14 +59,14 @@ class Privacy:
         outside_body = self._pixelate and condition is Condition.OUT_OF_BODY
         if not (boxes or covered or outside_body):
             return image
-        hidden = self._blacked(image, boxes, covered)
+        hidden = self._black_out(image, boxes, covered)
         if not outside_body:
             return hidden
         blocks = self._pool.take(image.shape)
         pixelate(hidden, max(1, math.ceil(height / BLOCKS_DOWN)), blocks)
-        return self._blacked(blocks, boxes, covered)
+        return self._black_out(blocks, boxes, covered)
 
-    def _blacked(self, image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
+    def _black_out(self, image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
         """A copy."""
         hidden = self._pool.take(image.shape)
         if field is None:

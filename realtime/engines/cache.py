@@ -66,7 +66,7 @@ class EngineCache:
             return None
         try:
             content = path.read_bytes()
-            engine = _checked(content, key)
+            engine = _verify(content, key)
             os.utime(path)
         except (OSError, ValueError) as error:
             log.warning("%s is not used, the engine is built again: %s", path, error)
@@ -97,7 +97,7 @@ class EngineCache:
             old.unlink(missing_ok=True)
 
 
-def _checked(content: bytes, key: EngineKey) -> bytes:
+def _verify(content: bytes, key: EngineKey) -> bytes:
     """The engine in a file's content; ValueError if it is damaged or another's."""
     header, newline, engine = content.partition(b"\n")
     if not newline or len(header) > HEADER_BYTES:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qlumen.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.networks.bundle import SHIPPED, SHIPPED_INT8, Bundle, shipped_bundle
+from qlumen.networks.bundle import SHIPPED, SHIPPED_INT8, Bundle, find_bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.identity import has_torch_weights
 from qlumen.quantum.devices import Device
@@ -64,11 +64,11 @@ def bundle_folder(settings: Settings) -> Path:
     engine that they ask for, INT8 in OpenVINO, and the trained one in the others."""
     given = settings.model.bundle
     if given is not None:
-        shipped = shipped_bundle(given.name)
+        shipped = find_bundle(given.name)
         return shipped if given == Path(given.name) and shipped.is_dir() else given
     engine = settings.engine
     openvino = engine.name == "openvino" or (engine.name == "auto" and not _gpu_engine(engine))
-    return shipped_bundle(SHIPPED_INT8 if openvino else SHIPPED)
+    return find_bundle(SHIPPED_INT8 if openvino else SHIPPED)
 
 
 def best_engine(bundle: Bundle, settings: EngineSettings) -> tuple[Name, str]:

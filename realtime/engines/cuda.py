@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deploy_network
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.openvino import drain
@@ -38,8 +38,8 @@ def open_cuda(bundle: Bundle, settings: EngineSettings, device: str) -> "CudaEng
         BundleError: the bundle holds no torch weights.
     """
     found = check_cuda(device)
-    network = deployed_network(bundle, settings.precision).to(found)
-    run = compiled(network) if settings.compile else network
+    network = deploy_network(bundle, settings.precision).to(found)
+    run = compile_network(network) if settings.compile else network
     spec = bundle.manifest.input
     about = {"name": "torch", "version": torch.__version__, "compile": settings.compile}
     return CudaEngine(
@@ -66,7 +66,7 @@ def check_cuda(device: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """`network` compiled for its one shape, at the first call."""
     made: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False, fullgraph=True)
     return made
@@ -109,9 +109,9 @@ class CudaEngine(Engine):
         self._upload, self._compute, self._download = (torch.cuda.Stream(device) for _ in range(3))
         self._input = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
         try:
-            self._replay, self._output, graph = _captured(run, self._input, self._compute)
+            self._replay, self._output, graph = _capture(run, self._input, self._compute)
         except RuntimeError as error:
-            raise _failed(error) from error
+            raise _engine_error(error) from error
         *_, rows, columns = self._output.shape
         self.input_size, self.output_size, self.requests = size, (columns, rows), requests
         self._extra = about | {
@@ -134,7 +134,7 @@ class CudaEngine(Engine):
                 self._launch(slot)
         except RuntimeError as error:
             self._free.put(slot)
-            raise _failed(error) from error
+            raise _engine_error(error) from error
         return _Pending(slot, self._free)
 
     def _launch(self, slot: _Slot) -> None:
@@ -179,12 +179,12 @@ class _Pending(Ticket):
             self._slot.done.synchronize()
             return np.array(self._slot.host_map[0, 0].numpy())
         except RuntimeError as error:
-            raise _failed(error) from error
+            raise _engine_error(error) from error
         finally:
             self._free.put(self._slot)
 
 
-def _captured(
+def _capture(
     run: Callable[[Tensor], Tensor], image: Tensor, stream: torch.cuda.Stream
 ) -> tuple[Callable[[], Tensor], Tensor, bool]:
     """What computes the map of what lies in `image`, the map of a first run, and whether it is
@@ -214,7 +214,7 @@ def _captured(
     return replay, output, True
 
 
-def _failed(error: RuntimeError) -> EngineError:
+def _engine_error(error: RuntimeError) -> EngineError:
     return EngineError(f"torch failed on CUDA: {_reason(error)}")
 
 

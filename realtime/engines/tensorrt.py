@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle, Precision, file_sha256
-from qlumen.networks.deploy import deployed_network, exported_program
+from qlumen.networks.deploy import deploy_network, export_program
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import network_sha256
 from qlumen.realtime.config.network import EngineSettings
@@ -54,7 +54,7 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
         BundleError: the bundle holds no torch weights.
     """
     device = check_cuda(settings.device or "cuda")
-    run = compiled_network(
+    run = load_or_compile(
         bundle, settings.precision, engine_key(bundle, settings.precision, device),
         EngineCache("tensorrt"), TorchTensorRt(), device,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
     )
 
 
-def compiled_network(
+def load_or_compile(
     bundle: Bundle,
     precision: Precision,
     key: EngineKey,
@@ -88,7 +88,7 @@ def compiled_network(
             log.warning("the engine in the cache does not load, it is built again: %s", error)
     spec = bundle.manifest.input
     network = _network(bundle, precision).to(device)
-    program = exported_program(network, (spec.width, spec.height), device)
+    program = export_program(network, (spec.width, spec.height), device)
     example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
     log.info("building the TensorRT engine, which takes minutes")
     built = library.build(program, example)
@@ -114,14 +114,14 @@ def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> En
 def _network(bundle: Bundle, precision: Precision) -> nn.Module:
     if bundle.ranges:
         return eight_bit_network(bundle, precision, operators=True)
-    return deployed_network(bundle, precision)
+    return deploy_network(bundle, precision)
 
 
 class TorchTensorRt:
     """Torch-TensorRT's dynamo front end and its runtime."""
 
     def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
-        library = _imported()
+        library = _import_library()
         try:
             engine: bytes = library.dynamo.convert_exported_program_to_serialized_trt_engine(
                 program,
@@ -131,22 +131,22 @@ class TorchTensorRt:
                 output_binding_names=OUTPUT,
             )
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise _failed("build the engine", error) from error
+            raise _engine_error("build the engine", error) from error
         return engine
 
     def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
-        library = _imported()
+        library = _import_library()
         try:
             with torch.cuda.device(device):
                 run: Callable[[Tensor], Tensor] = library.runtime.TorchTensorRTModule(
                     engine, input_binding_names=[INPUT], output_binding_names=[OUTPUT]
                 )
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise _failed("load the engine", error) from error
+            raise _engine_error("load the engine", error) from error
         return run
 
 
-def _imported() -> Any:
+def _import_library() -> Any:
     """`torch_tensorrt`; EngineError where it, or TensorRT beneath it, does not load."""
     if find_spec("tensorrt") is None:
         raise EngineError("TensorRT's Python package is missing: pip install 'qlumen[gpu]'")
@@ -157,11 +157,11 @@ def _imported() -> Any:
         known = isinstance(error, (ImportError, OSError, RuntimeError, AssertionError))
         if not known and type(error) is not Exception:
             raise
-        raise _failed("import", error) from error
+        raise _engine_error("import", error) from error
     return torch_tensorrt
 
 
-def _failed(what: str, error: Exception) -> EngineError:
+def _engine_error(what: str, error: Exception) -> EngineError:
     lines = str(error).strip().splitlines()
     return EngineError(f"TensorRT cannot {what}: {lines[0] if lines else type(error).__name__}")
 

@@ -1,4 +1,4 @@
-"""Torch on the CPU: eager, the reference of all engines, or compiled by `torch.compile`."""
+"""Torch on the CPU: eager, the reference of all engines, or compile_network by `torch.compile`."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,10 +9,10 @@ from torch import nn
 
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import Bundle, Precision
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deploy_network
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Engine, Probability, WorkerEngine
-from qlumen.realtime.engines.cuda import compiled, open_cuda
+from qlumen.realtime.engines.cuda import compile_network, open_cuda
 from qlumen.realtime.pixels.arrays import Image
 
 
@@ -52,7 +52,7 @@ class TorchEngine(WorkerEngine):
     """Runs the torch network of a bundle.
 
     Args:
-        network: another form of it, such as one in 8 bits; none: as `deployed_network` gives it.
+        network: another form of it, such as one in 8 bits; none: as `deploy_network` gives it.
 
     Raises:
         BundleError: it holds no torch weights.
@@ -67,9 +67,9 @@ class TorchEngine(WorkerEngine):
     ) -> None:
         self._options = options = options or TorchOptions()
         spec = bundle.manifest.input
-        network = network or deployed_network(bundle, options.precision)
+        network = network or deploy_network(bundle, options.precision)
         threads = max(1, (options.threads or torch.get_num_threads()) // options.streams)
-        self._run = compiled(network) if options.compile else network
+        self._run = compile_network(network) if options.compile else network
         example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
         rows, columns = self._map(example).shape
         super().__init__(

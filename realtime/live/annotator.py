@@ -58,10 +58,10 @@ class LatestAnnotations:
         """
         with self._changed:
             if wait_s > 0:
-                self._changed.wait_for(lambda: self._reached(frame_index), wait_s)
+                self._changed.wait_for(lambda: self._has_reached(frame_index), wait_s)
             return next((a for a in reversed(self._newest) if a.frame_index <= frame_index), None)
 
-    def _reached(self, frame_index: int) -> bool:
+    def _has_reached(self, frame_index: int) -> bool:
         return bool(self._newest) and self._newest[-1].frame_index >= frame_index
 
 

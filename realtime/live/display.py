@@ -33,7 +33,7 @@ from qlumen.system.closing import Closing
 from qlumen.system.threads import raise_priority, start_pool
 
 
-class Facts(Protocol):
+class StatusFacts(Protocol):
     """What the corners of the picture say of the session."""
 
     @property
@@ -59,7 +59,7 @@ class Display(Closing):
         annotations: LatestAnnotations,
         control: Control,
         latency: LatencyRecorder,
-        facts: Facts,
+        facts: StatusFacts,
         alarms: Alarms,
         note: Note,
     ) -> None:
@@ -86,7 +86,7 @@ class Display(Closing):
         still = self._motion.flow(thumbnail, thumbnail)
         mismatch(thumbnail, thumbnail, still)
         self._overlay(black, move_segmentation(segment_findings([made_up], frame_size), still))
-        self._copier.submit(self._overlay.copied, black).result()
+        self._copier.submit(self._overlay.copy_image, black).result()
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
         """As `draw`; if that fails, the frame as it is: the video must go on."""
@@ -111,7 +111,7 @@ class Display(Closing):
         waited_ns = time.monotonic_ns()
         state = self._state(frame, annotation, settings, signal)
         shown = annotation if self._control.overlay_visible else None
-        drawn, segmentation = self._copied_and_moved(frame, shown)
+        drawn, segmentation = self._copy_and_move(frame, shown)
         moved_ns = time.monotonic_ns()
         self._overlay.draw(drawn, segmentation)
         announced = state.tracks if self._control.overlay_visible else ()
@@ -156,20 +156,20 @@ class Display(Closing):
             self._control.overlay_visible,
         )
 
-    def _copied_and_moved(
+    def _copy_and_move(
         self, frame: Frame, annotation: Annotation | None
     ) -> tuple[Image, Segmentation]:
         """A picture to draw on, and the findings where they are now."""
         if annotation is None:
-            return self._overlay.copied(frame.image), _nothing(frame.size)
+            return self._overlay.copy_image(frame.image), _nothing(frame.size)
         still = annotation.judgement.segmentation
         if not still.findings or annotation.frame_index == frame.index:
-            return self._overlay.copied(frame.image), still
-        copied = self._copier.submit(self._overlay.copied, frame.image)
-        segmentation = self._moved(annotation, frame)
+            return self._overlay.copy_image(frame.image), still
+        copied = self._copier.submit(self._overlay.copy_image, frame.image)
+        segmentation = self._move(annotation, frame)
         return copied.result(), segmentation
 
-    def _moved(self, annotation: Annotation, frame: Frame) -> Segmentation:
+    def _move(self, annotation: Annotation, frame: Frame) -> Segmentation:
         """None on another scene."""
         thumbnail = self._motion.reduce(frame.pixels)
         earlier = annotation.judgement.seen.thumbnail

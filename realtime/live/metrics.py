@@ -57,7 +57,7 @@ class SessionMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._status()
         yield from _frames(status)
-        yield from _lost_frames(status)
+        yield from _count_losses(status)
         yield from _sinks(status)
         yield from _model(status)
         yield from _source(status)
@@ -87,7 +87,7 @@ def _frames(status: LiveStatus) -> Iterator[Metric]:
     yield _counter("frames_held", "Pictures shown while there was no signal.", status.no_signal)
 
 
-def _lost_frames(status: LiveStatus) -> Iterator[Metric]:
+def _count_losses(status: LiveStatus) -> Iterator[Metric]:
     drops = dict.fromkeys(_source_causes(status.source), 0) | dict(status.drops)
     skipped = drops.pop(MODEL_BUSY)
     yield _counters("frames_dropped", "Not shown, or not written, by cause.", "cause", drops)

@@ -146,7 +146,7 @@ def open_live_sinks(
         return runner
 
     frames = settings.live.sink_frames
-    events = run(_opened("events", log.file, EVENT_LINES)) if log.file else None
+    events = run(_run_open_sink("events", log.file, EVENT_LINES)) if log.file else None
     snapshot = SnapshotOnRequest(outputs.snapshots) if outputs.snapshots else None
     open_recorder = _recorder_opener(info, settings)
     recorder = None
@@ -163,8 +163,8 @@ def open_live_sinks(
     if outputs.stream:
         opener = partial(Streamer, outputs.stream, info, **settings.stream.model_dump())
         streams = [run(partial(SinkRunner, "stream", opener, frames=frames, reopens=True))]
-    others = [run(_opened("snapshots", snapshot, frames))] if snapshot else []
-    others += [run(_opened(ON_REQUEST, recorder, frames))] if recorder else []
+    others = [run(_run_open_sink("snapshots", snapshot, frames))] if snapshot else []
+    others += [run(_run_open_sink(ON_REQUEST, recorder, frames))] if recorder else []
     pictures = [*recorders, *streams, *others, *(run(each) for each in runners)]
     masks = []
     privacy = Privacy(**settings.privacy.model_dump())
@@ -191,7 +191,7 @@ def open_live_sinks(
     )
 
 
-def _opened(name: str, sink: Sink[Taken], frames: int) -> OpenRunner[Taken]:
+def _run_open_sink(name: str, sink: Sink[Taken], frames: int) -> OpenRunner[Taken]:
     """A runner for a sink that is open already."""
     return partial(SinkRunner, name, lambda: sink, frames=frames)
 

@@ -178,7 +178,7 @@ class LivePipeline:
                     self._counters.silences += 1
                     self._note("signal_lost", reason=f"no picture for {limit_s:g} s")
                 silent = True
-                self._hand_over(self._display.show(_held(last), signal=False))
+                self._hand_over(self._display.show(_repeat(last), signal=False))
 
     def _silence_s(self) -> float:
         """How long a source of this rate may deliver nothing before that is a loss."""
@@ -205,7 +205,7 @@ class LivePipeline:
                 each.put(record)
 
 
-def _held(last: Frame) -> Frame:
+def _repeat(last: Frame) -> Frame:
     """The last picture, as of now."""
     now_ns = time.monotonic_ns()
     elapsed = round((now_ns - last.grabbed_ns) / NS_PER_S / last.time_base)

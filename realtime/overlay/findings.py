@@ -63,7 +63,7 @@ class Overlay:
         """
         return self.annotate(BgrImage(image), segmentation).bgr()
 
-    def copied(self, image: Image) -> Image:
+    def copy_image(self, image: Image) -> Image:
         """A copy of `image` to draw on; any thread may make it."""
         copy = self._pool.take(image.shape)
         np.copyto(copy, image)
@@ -74,7 +74,7 @@ class Overlay:
         _check(BgrImage(image), segmentation.mask)
         if not segmentation.findings:
             return
-        parts = self._cleared(segmentation.mask.shape)
+        parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
         for box in self.boxes(segmentation):
             blend_parts(image, 0, 0, parts, self._keep, self._add, *box)
@@ -87,7 +87,7 @@ class Overlay:
             ValueError: image and mask differ in size.
         """
         _check(pixels, segmentation.mask)
-        parts = self._cleared(segmentation.mask.shape)
+        parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
         patches = []
         for box in disjoint(self.boxes(segmentation), segmentation.mask.shape[::-1]):
@@ -116,7 +116,7 @@ class Overlay:
             for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings)
         )  # fmt: skip
 
-    def _cleared(self, shape: tuple[int, ...]) -> Mask:
+    def _clear_mask(self, shape: tuple[int, ...]) -> Mask:
         """Zeros: those of the last time, which blending left cleared, or new ones."""
         last = self._scratch.pop() if self._scratch else None
         return np.zeros(shape, np.uint8) if last is None or last.shape != shape else last

@@ -63,7 +63,7 @@ def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[B
     if flash:
         boxes += _frame(image, max(2, round(height * FLASH_PER_HEIGHT)))
     for plate, corner in _plates(state):
-        area = _drawn(plate, capital)
+        area = _draw_plate(plate, capital)
         origin = _origin(corner, (area.shape[1], area.shape[0]), (width, height), capital)
         boxes.append(_place(image, area, origin))
     return [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
@@ -109,7 +109,7 @@ def _origin(
 
 
 @lru_cache(maxsize=PLATES_KEPT)
-def _drawn(plate: _Plate, capital: int) -> Image:
+def _draw_plate(plate: _Plate, capital: int) -> Image:
     """The plate by itself, not to be written to. Kept: its letters cost half a millisecond."""
     width, height = _size(plate, capital)
     letters = height // 2

@@ -12,7 +12,7 @@ from qlumen.realtime.pixels.arrays import Box, Image, Mask
 from qlumen.realtime.pixels.base import Pixels, Places
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import pad_to_even, plane_samples, to_picture
+from qlumen.realtime.pixels.yuv import pad_to_even, plane_samples, to_video_frame
 
 
 class Patch(NamedTuple):
@@ -45,19 +45,19 @@ class Annotated(Pixels):
         self._whole: BgrImage | None = None
 
     def bgr(self) -> Image:
-        return self._composed().bgr()
+        return self._composite().bgr()
 
     def crop(self, box: Box) -> Pixels:
-        return self._composed().crop(box)
+        return self._composite().crop(box)
 
     def patch(self, box: Box) -> Image:
-        return self._composed().patch(box)
+        return self._composite().patch(box)
 
     def sample(self, rows: Places, columns: Places) -> Image:
-        return self._composed().sample(rows, columns)
+        return self._composite().sample(rows, columns)
 
-    def resized(self, size: tuple[int, int]) -> Image:
-        return self._composed().resized(size)
+    def resize(self, size: tuple[int, int]) -> Image:
+        return self._composite().resize(size)
 
     def yuv420p(self) -> av.VideoFrame:
         """The image's own frame, with the marked pixels, and the colour of each 2x2 pixels of
@@ -67,7 +67,7 @@ class Annotated(Pixels):
             _paint(frame, patch)
         return frame
 
-    def _composed(self) -> BgrImage:
+    def _composite(self) -> BgrImage:
         with self._composing:
             if self._whole is None:
                 self._whole = BgrImage(self._compose() if self.patches else self._pixels.bgr())
@@ -103,7 +103,7 @@ def _paint(frame: av.VideoFrame, patch: Patch) -> None:
     x0, y0, _, _ = patch.box
     marked = pad_to_even(patch.marked)
     touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
-    painted = to_picture(patch.image).planes
+    painted = to_video_frame(patch.image).planes
     for plane, fresh, mask, step in zip(
         frame.planes, painted, (marked, touched, touched), (1, 2, 2), strict=True
     ):

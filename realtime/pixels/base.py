@@ -50,7 +50,7 @@ class Pixels(ABC):
         """
 
     @abstractmethod
-    def resized(self, size: tuple[int, int]) -> Image:
+    def resize(self, size: tuple[int, int]) -> Image:
         """A new, contiguous `(height, width, 3) uint8` BGR of this width and height.
 
         Planes become BGR once they are small, so two forms of one image differ by some levels.

@@ -6,7 +6,7 @@ import numpy as np
 from qlumen.realtime.pixels.arrays import Box, Image
 from qlumen.realtime.pixels.base import Pixels, Places, check_box, check_places
 from qlumen.realtime.pixels.resize import resize
-from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.pixels.yuv import to_video_frame
 
 
 class BgrImage(Pixels):
@@ -41,8 +41,8 @@ class BgrImage(Pixels):
         check_places(rows, columns, self.size)
         return self._image[np.ix_(rows, columns)]
 
-    def resized(self, size: tuple[int, int]) -> Image:
+    def resize(self, size: tuple[int, int]) -> Image:
         return np.ascontiguousarray(resize(self._image, size))
 
     def yuv420p(self) -> av.VideoFrame:
-        return to_picture(self._image)
+        return to_video_frame(self._image)

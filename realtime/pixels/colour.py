@@ -41,13 +41,13 @@ MATRICES = {
 @cache
 def decoding(matrix: Matrix, *, full: bool) -> Mapping:
     """From Y, Cb, Cr, `full` range or limited, to B, G, R."""
-    return _fixed(_inverse(_bgr_to_yuv(matrix, full=full)))
+    return _to_fixed_point(_inverse(_bgr_to_yuv(matrix, full=full)))
 
 
 @cache
 def encoding(matrix: Matrix, *, full: bool) -> Mapping:
     """From B, G, R to Y, Cb, Cr, `full` range or limited."""
-    return _fixed(_bgr_to_yuv(matrix, full=full))
+    return _to_fixed_point(_bgr_to_yuv(matrix, full=full))
 
 
 def to_bgr(channels: Sequence[NDArray[np.uint8]]) -> Image:
@@ -71,7 +71,7 @@ def _inverse(mapping: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([back, -back @ mapping[:, 3]])
 
 
-def _fixed(mapping: NDArray[np.float64]) -> Mapping:
+def _to_fixed_point(mapping: NDArray[np.float64]) -> Mapping:
     return np.round(mapping * ONE).astype(np.int32)
 
 

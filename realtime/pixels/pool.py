@@ -52,23 +52,23 @@ class FramePool:
         """
         with self._lock:
             if not (self._owners and self._owners[0].shape == shape):
-                self._owners = self._made(shape)
+                self._owners = self._make(shape)
             free = self._free()
             if not free:
-                self._owners.append(_mapped(shape))
+                self._owners.append(_map_memory(shape))
                 return self._owners[-1].view()
             taken = self._owners[free[0]].view()
             self._drop(free[1:])
             return taken
 
-    def _made(self, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
+    def _make(self, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
         """The prepared arrays. Filled, because the system gives memory when it is written to."""
-        made = [_mapped(shape) for _ in range(self._kept(shape))]
+        made = [_map_memory(shape) for _ in range(self._capacity(shape))]
         for array in made:
             array.fill(0)
         return made
 
-    def _kept(self, shape: tuple[int, ...]) -> int:
+    def _capacity(self, shape: tuple[int, ...]) -> int:
         return max(1, min(self._prepared, self._prepared_bytes // max(1, math.prod(shape))))
 
     def _free(self) -> list[int]:
@@ -77,12 +77,12 @@ class FramePool:
 
     def _drop(self, free: list[int]) -> None:
         """Let go of those of the free arrays that were made for a busy moment."""
-        excess = len(self._owners) - self._kept(self._owners[0].shape)
+        excess = len(self._owners) - self._capacity(self._owners[0].shape)
         for index in reversed(free[SPARE:][-excess:] if excess > 0 else []):
             del self._owners[index]
 
 
-def _mapped(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _map_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Zeros in memory that goes back to the system with the array."""
     size = max(1, math.prod(shape))
     if sys.platform == "win32":

@@ -12,7 +12,7 @@ from qlumen.realtime.pixels.colour import BT709, encoding
 Plane = NDArray[np.uint8]
 
 
-def to_picture(image: Image) -> av.VideoFrame:
+def to_video_frame(image: Image) -> av.VideoFrame:
     """`(H, W, 3) uint8` BGR as `yuv420p`, exact but for the rounding. Chroma is that of the mean
     of 2x2 pixels; odd sides are made even by repeating the edge."""
     even = np.ascontiguousarray(pad_to_even(image)).view()
@@ -33,7 +33,7 @@ def plane_samples(plane: av.video.plane.VideoPlane) -> Plane:
     return plane_lines(plane)[: plane.height, : plane.width]
 
 
-def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
+def frame_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
     """`plane_lines` of luma, Cb and Cr, not to be written to; of `nv12`, whose chroma alternates,
     Cb and Cr are copies."""
     luma, *chroma = (plane_lines(plane) for plane in frame.planes)
@@ -43,7 +43,7 @@ def decoded_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
     return luma, blue, red
 
 
-def padded(size: tuple[int, int]) -> tuple[int, int]:
+def even_size(size: tuple[int, int]) -> tuple[int, int]:
     """Width and height rounded up to even numbers."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from qlumen.errors import UsageError
 from qlumen.realtime.profiling.intervals import Interval, percentile, percentile_ratio
-from qlumen.realtime.profiling.recorder import Segment, merged
+from qlumen.realtime.profiling.recorder import Segment, merge
 from qlumen.realtime.profiling.report import FORMAT, ProfileReport
 
 US_PER_MS = 1000
@@ -106,7 +106,7 @@ def _changes(report: ProfileReport, old: OldProfile) -> list[Change]:
         before = old.segments_us.get(stage, [])
         if min(len(new), len(before)) < LEAST_SEGMENTS:
             continue
-        frames = min(sum(merged(segments).values()) for segments in (new, before))
+        frames = min(sum(merge(segments).values()) for segments in (new, before))
         for percent in (50, 99 if frames >= LEAST_FRAMES_FOR_P99 else 90):
             then, now = percentile(before, percent), percentile(new, percent)
             ratio = percentile_ratio(new, before, percent)

@@ -10,7 +10,7 @@ from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.playback import LoopedSource
 
 
-class Playing(Source):
+class EndlessSource(Source):
     """Begins anew after the last frame; `index` counts on.
 
     A frame is not read before it is due. If the reader comes late, the following frames stay

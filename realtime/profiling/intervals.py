@@ -43,7 +43,7 @@ def percentile_ratio(
     replacement, not single frames (a cluster bootstrap, Davison and Hinkley 1997, 3.8).
     """
     rng = np.random.default_rng(SEED)
-    drawn_new, drawn_old = _drawn(new, percent, rng), _drawn(old, percent, rng)
+    drawn_new, drawn_old = _resample(new, percent, rng), _resample(old, percent, rng)
     values = (percentile(new, percent), percentile(old, percent))
     return _interval(values[0] / values[1] if values[1] else float("nan"), drawn_new / drawn_old)
 
@@ -54,7 +54,7 @@ def percentile(segments: Sequence[dict[int, int]], percent: float) -> float:
     return float(_percentiles(durations, counts.sum(axis=0, keepdims=True), percent)[0])
 
 
-def _drawn(
+def _resample(
     segments: Sequence[dict[int, int]], percent: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     durations, counts = _matrix(segments)

@@ -34,5 +34,5 @@ def page(report: ProfileReport) -> str:
         verdict=verdict,
         response=Markup(plots.histogram(segments[RESPONSE], report.budget_ms)),
         percentiles=Markup(plots.percentile_curves(working, colours)),
-        stacked=Markup(plots.stacked(on_the_way, colours, report.seconds)),
+        stacked=Markup(plots.draw_stages(on_the_way, colours, report.seconds)),
     )

@@ -203,7 +203,7 @@ def run_engine(engine: Engine, frames: int, on_frame: Callable[[int], None]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class CodeLine:
     """A line of code that held more memory after the pass than before."""
 
     place: str
@@ -224,7 +224,7 @@ class Allocations:
     frames: int
     swing_kib: float
     growth_kib: float
-    sites: list[Site]
+    sites: list[CodeLine]
 
 
 def allocation_pass(rig: Rig) -> Allocations:
@@ -237,17 +237,17 @@ def allocation_pass(rig: Rig) -> Allocations:
         swings.append(peak - level)
         tracemalloc.reset_peak()
 
-    def kept() -> tuple[int, tracemalloc.Snapshot]:
+    def take_snapshot_after_gc() -> tuple[int, tracemalloc.Snapshot]:
         gc.collect()
         return tracemalloc.get_traced_memory()[0], tracemalloc.take_snapshot()
 
     tracemalloc.start()
     try:
         rig.run(NullRecorder(), ALLOCATION_WARM_UP_FRAMES)
-        level_before, before = kept()
+        level_before, before = take_snapshot_after_gc()
         tracemalloc.reset_peak()
         rig.run(NullRecorder(), ALLOCATION_FRAMES, on_frame=on_frame)
-        level_after, after = kept()
+        level_after, after = take_snapshot_after_gc()
     finally:
         tracemalloc.stop()
     growth = (level_after - level_before) / ALLOCATION_FRAMES
@@ -256,11 +256,13 @@ def allocation_pass(rig: Rig) -> Allocations:
     )
 
 
-def _sites(before: tracemalloc.Snapshot, after: tracemalloc.Snapshot) -> list[Site]:
+def _sites(before: tracemalloc.Snapshot, after: tracemalloc.Snapshot) -> list[CodeLine]:
     ours = tracemalloc.Filter(False, tracemalloc.__file__)
     changes = after.filter_traces([ours]).compare_to(before.filter_traces([ours]), "lineno")
     grown = sorted((c for c in changes if c.size_diff > 0), key=lambda c: -c.size_diff)
     return [
-        Site(f"{c.traceback[0].filename}:{c.traceback[0].lineno}", c.size_diff / KIB, c.count_diff)
+        CodeLine(
+            f"{c.traceback[0].filename}:{c.traceback[0].lineno}", c.size_diff / KIB, c.count_diff
+        )
         for c in grown[:SITES]
     ]

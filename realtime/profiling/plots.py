@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import cycle
 
-from qlumen.realtime.profiling.recorder import Segment, merged
+from qlumen.realtime.profiling.recorder import Segment, merge
 
 WIDTH, HEIGHT = 860, 320
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 14, 42
@@ -37,12 +37,12 @@ def percentile_curves(stages: Mapping[str, Sequence[Segment]], colours: Colours)
     return _svg(body, "percentile of frames", "ms") + _legend(list(stages), colours)
 
 
-def stacked(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: float) -> str:
+def draw_stages(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: float) -> str:
     """Means of the stages on top of each other, over the parts of the run."""
     means = {name: [_mean_ms(part) for part in parts] for name, parts in stages.items()}
     count = min(len(parts) for parts in means.values())
     totals = [sum(parts[i] for parts in means.values()) for i in range(count)]
-    top = _rounded_up(max(totals))
+    top = _round_up(max(totals))
     body = [_tick_y(i / 4, f"{top * i / 4:g}") for i in range(5)]
     body += [_tick_x(i / 4, f"{seconds * i / 4:.3g}") for i in range(5)]
     base = [0.0] * count
@@ -55,8 +55,8 @@ def stacked(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: 
 
 def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
     """How often which response time occurred, and where the budget is."""
-    counts = merged(segments)
-    high_ms = _rounded_up(max(max(counts) / US_PER_MS, budget_ms) * 1.02)
+    counts = merge(segments)
+    high_ms = _round_up(max(max(counts) / US_PER_MS, budget_ms) * 1.02)
     bins = [0] * HISTOGRAM_BINS
     for duration, count in counts.items():
         bins[min(HISTOGRAM_BINS - 1, int(duration / US_PER_MS / high_ms * HISTOGRAM_BINS))] += count
@@ -77,7 +77,7 @@ def colours_of(names: Iterable[str]) -> Colours:
 
 def _curve(segments: Sequence[Segment]) -> list[Point]:
     """Place on the percentile axis and milliseconds of each recorded duration."""
-    counts = merged(segments)
+    counts = merge(segments)
     total, seen, points = sum(counts.values()), 0, []
     for duration in sorted(counts):
         points.append((_tail(100 * seen / total), max(duration, 1) / US_PER_MS))
@@ -96,7 +96,7 @@ def _mean_ms(segment: Segment) -> float:
     return total / sum(segment.values()) / US_PER_MS
 
 
-def _rounded_up(value: float) -> float:
+def _round_up(value: float) -> float:
     """To one of 1, 2, 4, 5, 8 times a power of ten."""
     power = 10 ** math.floor(math.log10(max(value, 1e-3)))
     return next(step * power for step in (1, 2, 4, 5, 8, 10) if step * power >= value)

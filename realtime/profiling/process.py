@@ -136,13 +136,13 @@ class GcClock:
         return sum(overlap for overlap in overlaps if overlap > 0)
 
     def __enter__(self) -> "GcClock":
-        gc.callbacks.append(self._called)
+        gc.callbacks.append(self._on_collection)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        gc.callbacks.remove(self._called)
+        gc.callbacks.remove(self._on_collection)
 
-    def _called(self, phase: str, info: dict[str, Any]) -> None:
+    def _on_collection(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             self._begun_ns = time.monotonic_ns()
         elif self._begun_ns:

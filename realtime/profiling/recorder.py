@@ -47,7 +47,7 @@ class SlowFrame(NamedTuple):
     spans_ns: dict[str, int]
 
 
-def merged(segments: Iterable[Segment]) -> Segment:
+def merge(segments: Iterable[Segment]) -> Segment:
     """All of them as one."""
     counts: Counter[int] = Counter()
     for segment in segments:

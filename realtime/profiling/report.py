@@ -124,7 +124,7 @@ class ProfileReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ProfileRequest:
     """What was asked for."""
 
     seconds: float
@@ -135,7 +135,7 @@ class Wish:
 
 def report_of(
     rig: Rig,
-    wish: Wish,
+    wish: ProfileRequest,
     steady: Profiler,
     capacity: Capacity,
     allocations: Allocations,

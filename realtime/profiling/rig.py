@@ -17,7 +17,7 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import FrameResult, Segmentation
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.profiling.playing import Playing
+from qlumen.realtime.profiling.endless_source import EndlessSource
 from qlumen.realtime.profiling.process import native_threads_named
 from qlumen.realtime.replay.allocator import keep_freed_memory
 from qlumen.realtime.replay.pipeline import Outcome, Pipeline, warm_up
@@ -64,20 +64,18 @@ class Rig(Closing):
             self._folder = Path(folder)
             opened = partial(open_source, location, settings)
             if location == SCENE:
-                opened = partial(open_source, str(self._recorded_scene()), settings)
+                opened = partial(open_source, str(self._record_scene()), settings)
             with native_threads_named("decode"):
-                self.source = self._timed("source", lambda: Playing(opened))
+                self.source = self._time("source", lambda: EndlessSource(opened))
             stack.enter_context(self.source)
             self.name = SCENE if location == SCENE else self.source.info.name
             with native_threads_named("engine"):
-                self.segmenter = self._timed(
-                    "engine", lambda: Segmenter.open(self.bundle, settings)
-                )
+                self.segmenter = self._time("engine", lambda: Segmenter.open(self.bundle, settings))
             stack.callback(self.segmenter.close)
             self._overlay = Overlay(**settings.overlay.model_dump())
             analysis = FrameAnalysis(self.segmenter, settings, related=self.source.info.sequence)
             with native_threads_named("opencv"):
-                self._timed("warm_up", lambda: warm_up(analysis, self._overlay, self.source.info))
+                self._time("warm_up", lambda: warm_up(analysis, self._overlay, self.source.info))
             self._closing = stack.pop_all()
 
     def run(
@@ -124,7 +122,7 @@ class Rig(Closing):
         path = self._folder / "recording.mp4"
         return [("recorder", Recorder(path, self.source.info, **encoding))]
 
-    def _recorded_scene(self) -> Path:
+    def _record_scene(self) -> Path:
         """The scene as a recording: a profile is to show what a recording costs, which is
         decoded, not what it costs to render one."""
         section = self._settings.scene
@@ -138,7 +136,7 @@ class Rig(Closing):
                     recorder.write(FrameResult(frame, nothing))
         return path
 
-    def _timed(self, part: str, work: Callable[[], T]) -> T:
+    def _time(self, part: str, work: Callable[[], T]) -> T:
         begun = time.monotonic()
         result = work()
         self.start_up_s[part] = round(time.monotonic() - begun, 3)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.realtime.profiling.compare import Comparison
-from qlumen.realtime.profiling.recorder import RESPONSE, Segment, merged
+from qlumen.realtime.profiling.recorder import RESPONSE, Segment, merge
 from qlumen.realtime.profiling.report import ProfileReport, is_work
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -92,7 +92,7 @@ def lines(report: ProfileReport) -> list[str]:
 
 def histogram_line(segments: Sequence[Segment]) -> str:
     """The distribution as a row of bars from the least to the greatest duration."""
-    counts = merged(segments)
+    counts = merge(segments)
     low, high = min(counts), max(counts)
     bins = [0] * HISTOGRAM_BINS
     for duration, count in counts.items():

@@ -42,9 +42,9 @@ def write_trace(path: Path, log: SpanLog) -> None:
 
 def events(log: SpanLog) -> Iterator[Event]:
     """All events, times in microseconds since the first span."""
-    yield _named("process_name", 0, "qlumen profile")
+    yield _name_event("process_name", 0, "qlumen profile")
     for number, name in log.threads.items():
-        yield _named("thread_name", number, name)
+        yield _name_event("thread_name", number, name)
     begin_ns = min((span.begin_ns for span in log), default=0)
     for span in log:
         yield from _events(span, begin_ns)
@@ -69,5 +69,5 @@ def _events(span: Span, begin_ns: int) -> Iterator[Event]:
         yield begun | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
 
 
-def _named(kind: str, thread: int, name: str) -> Event:
+def _name_event(kind: str, thread: int, name: str) -> Event:
     return {"name": kind, "ph": "M", "pid": PROCESS, "tid": thread, "args": {"name": name}}

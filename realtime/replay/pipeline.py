@@ -133,7 +133,7 @@ class Pipeline:
         ]
         for (name, sink), queue in zip(self._sinks, self._finished, strict=True):
             threads.append(self._thread(name, partial(self._write, name, sink, queue)))
-        finished = self._guarded(self._finish) or 0
+        finished = self._guard(self._finish) or 0
         for thread in threads:
             thread.join()
         self._close_sinks()
@@ -220,12 +220,12 @@ class Pipeline:
 
     def _close_sinks(self) -> None:
         for _, sink in self._sinks:
-            self._guarded(sink.close)
+            self._guard(sink.close)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        return start(name, partial(self._guarded, work), daemon=False)
+        return start(name, partial(self._guard, work), daemon=False)
 
-    def _guarded(self, work: Callable[[], T]) -> T | None:
+    def _guard(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
         except QlumenError as error:

@@ -58,18 +58,18 @@ def replay(
         pipeline = Pipeline(
             source, analysis, overlay, sinks, latency, queue_frames=queue_frames, on_frame=show
         )
-        with _stopped_by_signals(pipeline):
+        with _stop_on_signals(pipeline):
             outcome = pipeline.run(limit)
         summary = summarise(
             source, expected, outcome, latency,
             engine=segmenter.engine, bundle=bundle, settings=settings,
             sink_notes=[note for _, sink in sinks for note in sink.notes],
         )  # fmt: skip
-    return summary.written_to(outputs.json) if outputs.json else summary
+    return summary.write_json(outputs.json) if outputs.json else summary
 
 
 @contextmanager
-def _stopped_by_signals(pipeline: Pipeline) -> Iterator[None]:
+def _stop_on_signals(pipeline: Pipeline) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM ends the reading, and what is on its way is finished.
 
     The second ends the process at once: events are whole up to their last line, and the

@@ -41,7 +41,7 @@ class ReplaySummary:
     bundle: dict[str, str]
     config_sha256: str
 
-    def written_to(self, path: Path) -> "ReplaySummary":
+    def write_json(self, path: Path) -> "ReplaySummary":
         """This, also as JSON in `path`; with an error if it cannot be written and none was."""
         try:
             write_json(path, asdict(self))

@@ -17,7 +17,7 @@ from qlumen.realtime.report.facts import (
     LatencyRow,
     Row,
     Section,
-    Span,
+    TimeSpan,
     clock,
     percent,
     size_on_disk,
@@ -61,7 +61,7 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
     shown = most_seen(findings, settings.max_tracks)
     step_s = mean_step_s(review)
     manifest, frames = review.manifest, review.frames
-    whole = Span(frames[0].time_s, frames[-1].time_s + step_s)
+    whole = TimeSpan(frames[0].time_s, frames[-1].time_s + step_s)
     return Facts(
         title="Colonoscopy recording: what was found",
         recording=manifest.source.name,
@@ -98,7 +98,7 @@ def _headline(review: Review, findings: Findings) -> Iterator[Row]:
     yield percent(clear / total), "can be judged"
 
 
-def _procedure(review: Review, whole: Span) -> Iterator[Row]:
+def _procedure(review: Review, whole: TimeSpan) -> Iterator[Row]:
     source, frames = review.manifest.source, review.frames
     sizes = Counter(record.size for record in frames)
     (width, height), _ = sizes.most_common(1)[0]
@@ -137,12 +137,12 @@ def _best_scores(review: Review, findings: Findings) -> Iterator[tuple[float, fl
         yield review.frames[start].time_s, max(found, default=0.0)
 
 
-def _conditions(review: Review, step_s: float) -> Iterator[tuple[Condition, Span]]:
+def _conditions(review: Review, step_s: float) -> Iterator[tuple[Condition, TimeSpan]]:
     if not review.manifest.source.sequence:
         return
     for condition, group in groupby(review.frames, key=lambda record: record.condition):
         records = list(group)
-        yield condition, Span(records[0].time_s, records[-1].time_s + step_s)
+        yield condition, TimeSpan(records[0].time_s, records[-1].time_s + step_s)
 
 
 def _quality(review: Review) -> Iterator[ConditionRow]:

@@ -8,7 +8,7 @@ from reportlab.graphics.shapes import Circle, Drawing, PolyLine, Rect, Shape, St
 from reportlab.lib.colors import Color, HexColor, white
 
 from qlumen.realtime.frames import Condition
-from qlumen.realtime.report.facts import LOOKS, Facts, Span, TrackFacts, clock
+from qlumen.realtime.report.facts import LOOKS, Facts, TimeSpan, TrackFacts, clock
 
 INK, MUTED = HexColor("#1b2530"), HexColor("#5b6772")
 GRID, PAPER = HexColor("#dde3e8"), HexColor("#f3f6f8")
@@ -28,7 +28,7 @@ TICK_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 72
 class _Plot:
     """The area of a chart: x0 to x1 is its span of time, y0 to y1 a level of 0 to 1."""
 
-    span: Span
+    span: TimeSpan
     x0: float
     x1: float
     y0: float
@@ -41,7 +41,7 @@ class _Plot:
     def y(self, level: float) -> float:
         return self.y0 + level * (self.y1 - self.y0)
 
-    def bar(self, span: Span, y: float, fill: Color) -> Rect:
+    def bar(self, span: TimeSpan, y: float, fill: Color) -> Rect:
         left, right = self.x(span.start_s), self.x(span.end_s)
         return fill_rect(left, y, max(LEAST_BAR, right - left), BAR_HEIGHT, fill)
 
@@ -87,7 +87,7 @@ def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing 
     """Draw a lesion's score from its first to its last frame. None with one frame."""
     if len(track.scores) < 2:
         return None
-    span = Span(track.scores[0][0], track.scores[-1][0])
+    span = TimeSpan(track.scores[0][0], track.scores[-1][0])
     plot = _Plot(span, 22, width - 4, 12, height - 4)
     at_best = dict(track.scores)[track.best_s]
     shapes = [*_levels(plot), *_curves(track, plot, 1.2)]
@@ -97,7 +97,7 @@ def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing 
     return Drawing(width, height, *shapes)
 
 
-def ticks(span: Span) -> list[float]:
+def ticks(span: TimeSpan) -> list[float]:
     """Choose round times within `span`, `MAX_TICKS` at most."""
     length = span.end_s - span.start_s
     fitting = (step for step in TICK_STEPS_S if length / step < MAX_TICKS)
@@ -121,7 +121,7 @@ def _axis(plot: _Plot) -> Iterator[Shape]:
 
 def _track_bars(track: TrackFacts, plot: _Plot, y: float) -> Iterator[Shape]:
     yield _text(0, y + 1.5, track.title, SMALL, INK)
-    yield plot.bar(Span(track.spans[0].start_s, track.spans[-1].end_s), y, ACCENT_LIGHT)
+    yield plot.bar(TimeSpan(track.spans[0].start_s, track.spans[-1].end_s), y, ACCENT_LIGHT)
     for span in track.spans:
         yield plot.bar(span, y, ACCENT)
     x, middle = plot.x(track.best_s), y + BAR_HEIGHT / 2

@@ -36,7 +36,7 @@ LOOKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """From and to, in seconds of the recording."""
 
     start_s: float
@@ -54,7 +54,7 @@ class TrackFacts:
     """
 
     number: int
-    spans: tuple[Span, ...]
+    spans: tuple[TimeSpan, ...]
     scores: tuple[tuple[float, float], ...]
     best_s: float
     title: str
@@ -115,12 +115,12 @@ class Facts:
     headline: tuple[Row, ...]
     procedure: tuple[Row, ...]
     warnings: tuple[str, ...]
-    span: Span | None
+    span: TimeSpan | None
     tracks: tuple[TrackFacts, ...]
     omitted: int
     brief: int
     best_scores: tuple[tuple[float, float], ...]
-    conditions: tuple[tuple[Condition, Span], ...]
+    conditions: tuple[tuple[Condition, TimeSpan], ...]
     quality: tuple[ConditionRow, ...]
     latency: tuple[LatencyRow, ...]
     latency_note: str

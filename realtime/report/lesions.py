@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.report.facts import Row, Span, TrackFacts, clock, percent
+from qlumen.realtime.report.facts import Row, TimeSpan, TrackFacts, clock, percent
 from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, ReviewedTrack, Sighting, share_of_field
 from qlumen.realtime.review.review import Review
@@ -75,11 +75,11 @@ def _track_rows(
         yield "Score, all frames", f"{min(scores):.3f} to {max(scores):.3f}"
 
 
-def _spans(times: list[float], step_s: float) -> Iterator[Span]:
+def _spans(times: list[float], step_s: float) -> Iterator[TimeSpan]:
     start_s = last_s = times[0]
     for time_s in times[1:]:
         if time_s - last_s > GAP_STEPS * step_s:
-            yield Span(start_s, last_s + step_s)
+            yield TimeSpan(start_s, last_s + step_s)
             start_s = time_s
         last_s = time_s
-    yield Span(start_s, last_s + step_s)
+    yield TimeSpan(start_s, last_s + step_s)

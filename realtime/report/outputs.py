@@ -115,7 +115,7 @@ def write_all(
     if outputs.needs_recording:
         count = len(review.frames)
         with ExitStack() as stack:
-            opened = _drawn_sinks(review, findings, outputs, patient or "")
+            opened = _open_drawn_sinks(review, findings, outputs, patient or "")
             sinks = [stack.enter_context(sink) for sink in opened]
             for done, result in enumerate(draw_results(review, findings), start=1):
                 for sink in sinks:
@@ -123,7 +123,7 @@ def write_all(
                 tell(done, count)
 
 
-def _drawn_sinks(
+def _open_drawn_sinks(
     review: Review, findings: Findings, outputs: ReportOutputs, patient: str
 ) -> Iterator[Sink]:
     settings = review.settings.recorder

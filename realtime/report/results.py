@@ -9,7 +9,7 @@ from qlumen.errors import ReviewError
 from qlumen.realtime.frames import Finding, FrameRecord, FrameResult
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.review.findings import Findings
-from qlumen.realtime.review.recording import hashed, open_recording
+from qlumen.realtime.review.recording import hash_recording, open_recording
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.images import PngFolder
@@ -65,7 +65,7 @@ def check_recording(review: Review) -> None:
         raise ReviewError(
             f"the recording {source.location} is gone; videos, snapshots and DICOM files need it"
         )
-    if hashed(source.location)[1] != source.sha256:
+    if hash_recording(source.location)[1] != source.sha256:
         raise ReviewError(
             f"the recording {source.location} has changed since it was reviewed; review it again"
         )

@@ -18,7 +18,7 @@ from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.review.intake.limits import BoundedSource, Limits
-from qlumen.realtime.review.recording import hashed, open_recording
+from qlumen.realtime.review.recording import hash_recording, open_recording
 from qlumen.realtime.review.records import FORMAT, Manifest, ModelRecord, SourceRecord
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
@@ -112,7 +112,7 @@ def _manifest(
 
 
 def _describe_source(location: str, name: str | None, source: Source) -> SourceRecord:
-    size, sha256 = hashed(location)
+    size, sha256 = hash_recording(location)
     info = source.info
     return SourceRecord(
         name=name or Path(info.name).name or info.name,

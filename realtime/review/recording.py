@@ -15,7 +15,7 @@ def open_recording(location: str, settings: Settings) -> Source:
     return StillSource(Path(location)) if is_still(location) else open_source(location, settings)
 
 
-def hashed(location: str) -> tuple[int | None, str | None]:
+def hash_recording(location: str) -> tuple[int | None, str | None]:
     """Bytes and SHA-256 of a file; of a folder, those of its images' `sha256sum` list; of
     what has no file, None and None."""
     path = Path(location.removeprefix("file://"))

@@ -27,7 +27,7 @@ def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """
     settings = Settings.model_validate(given["settings"])
     limits, folder, name = Limits.of(settings), Path(given["folder"]), given["name"]
-    file = named_by_content(Path(given["file"]), folder.parent)
+    file = name_by_content(Path(given["file"]), folder.parent)
     check_announced(file, sniff(file), limits)
     # What runs the network takes longest to load, and is not needed to refuse a file.
     from qlumen.realtime.review.process import process
@@ -36,7 +36,7 @@ def run(given: dict[str, Any], tell: Tell) -> dict[str, Any]:
     return {"frames": summary.frames, "error": summary.error}
 
 
-def named_by_content(file: Path, folder: Path) -> Path:
+def name_by_content(file: Path, folder: Path) -> Path:
     """The file, or a link to it in `folder` where its name's ending says something else than its
     content: readers go by endings, too. Raises RefusedError as `sniff`."""
     suffix = sniff(file).suffix

@@ -88,7 +88,7 @@ class Running:
         self._reader.join()
         if "result" in self._said:
             return self._said["result"]
-        raise WorkerError(self._ended_by or self._said.get("error") or self._explained(code))
+        raise WorkerError(self._ended_by or self._said.get("error") or self._explain(code))
 
     def cancel(self) -> None:
         """End it at once; `result` then raises."""
@@ -108,14 +108,14 @@ class Running:
             self._last_s = time.monotonic()
             said = json.loads(line)
             if "done" in said:
-                self._progress = self._updated(said["done"], said["expected"])
+                self._progress = self._update(said["done"], said["expected"])
             else:
                 self._said = said
                 break
         self._kill()
         self._process.wait()
 
-    def _updated(self, done: int, expected: int | None) -> Progress:
+    def _update(self, done: int, expected: int | None) -> Progress:
         now_s = time.monotonic()
         self._first = self._first or (now_s, done)
         since_s, since_done = self._first
@@ -135,7 +135,7 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _explained(self, code: int) -> str:
+    def _explain(self, code: int) -> str:
         if code in (-signal.SIGXCPU, -signal.SIGKILL) and self._limits.cpu_s:
             return (
                 "the recording's worker was killed: it took more than its "

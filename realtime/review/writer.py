@@ -71,7 +71,7 @@ class ReviewWriter(Sink):
             flow=None if flow is None else self._flows.add(pack_flow(flow)),
             flow_size=None if flow is None else (flow.shape[1], flow.shape[0]),
             elapsed_s=seen.elapsed_s,
-            picture=self._pictures.add(_reduced(frame.image, self._settings.review.picture_px)),
+            picture=self._pictures.add(_reduce(frame.image, self._settings.review.picture_px)),
         )
         self._frames.add(record.model_dump_json().encode() + b"\n")
 
@@ -93,7 +93,7 @@ class ReviewWriter(Sink):
             self._field_mask = self._maps.add(pack_mask(field.mask))
 
 
-def shown_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+def display_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
     """Of a frame of (width, height) in which the longer side is `longest_px` at most."""
     scale = min(1.0, longest_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -109,9 +109,9 @@ def _claim(folder: Path) -> None:
         raise SinkError(f"{folder} holds {found.name}; name a new or empty folder for the review")
 
 
-def _reduced(image: Image, longest_px: int) -> bytes:
+def _reduce(image: Image, longest_px: int) -> bytes:
     height, width = image.shape[:2]
-    size = shown_size((width, height), longest_px)
+    size = display_size((width, height), longest_px)
     if size != (width, height):
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return jpeg_bytes(image, JPEG_QUALITY)

@@ -88,11 +88,11 @@ def _inner_size(frame: tuple[int, int], network: tuple[int, int], fit: Fit) -> t
         raise ConfigError(f"fit is {fit!r}; use 'stretch' or 'letterbox'")
     (frame_w, frame_h), (network_w, network_h) = frame, network
     if network_w * frame_h <= network_h * frame_w:
-        return network_w, _scaled(frame_h, network_w, frame_w)
-    return _scaled(frame_w, network_h, frame_h), network_h
+        return network_w, _scale(frame_h, network_w, frame_w)
+    return _scale(frame_w, network_h, frame_h), network_h
 
 
-def _scaled(length: int, numerator: int, denominator: int) -> int:
+def _scale(length: int, numerator: int, denominator: int) -> int:
     return max(1, (2 * length * numerator + denominator) // (2 * denominator))
 
 

@@ -21,11 +21,11 @@ class Preprocessor:
     def __call__(self, pixels: Pixels) -> Image:
         """Make a new `(height, width, 3) uint8` BGR of an image of any size."""
         geometry = Geometry.of(pixels.size, self.size, self.fit)
-        inner = pixels.resized((geometry.inner_w, geometry.inner_h))
-        return _padded(inner, geometry, self.size)
+        inner = pixels.resize((geometry.inner_w, geometry.inner_h))
+        return _pad(inner, geometry, self.size)
 
 
-def _padded(inner: Image, geometry: Geometry, size: tuple[int, int]) -> Image:
+def _pad(inner: Image, geometry: Geometry, size: tuple[int, int]) -> Image:
     width, height = size
     if inner.shape == (height, width, 3):
         return inner

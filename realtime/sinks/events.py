@@ -154,14 +154,12 @@ def event(record: FrameRecord) -> dict[str, object]:
     """The content of a frame's line, in plain Python types."""
     line: dict[str, object] = {
         "frame": int(record.index),
-        "time_s": _rounded(record.time_s, TIME_DIGITS),
+        "time_s": _round(record.time_s, TIME_DIGITS),
     }
     if record.name:
         line["name"] = record.name
     line["findings"] = [_finding(finding) for finding in record.findings]
-    line["stages_ms"] = {
-        stage: _rounded(ms, STAGE_DIGITS) for stage, ms in record.stages_ms.items()
-    }
+    line["stages_ms"] = {stage: _round(ms, STAGE_DIGITS) for stage, ms in record.stages_ms.items()}
     if record.condition is not None:
         line["condition"] = record.condition
         line["tracks"] = [_track(track) for track in record.tracks]
@@ -171,7 +169,7 @@ def event(record: FrameRecord) -> dict[str, object]:
 def _finding(finding: Finding) -> dict[str, object]:
     return {
         "box": [int(edge) for edge in finding.box],
-        "score": _rounded(finding.score, SCORE_DIGITS),
+        "score": _round(finding.score, SCORE_DIGITS),
         "area_px": int(finding.area_px),
         "contour": finding.contour.tolist(),
     }
@@ -182,7 +180,7 @@ def _live(live: LiveState) -> dict[str, object]:
     return {
         "ai": live.ai,
         "annotated_frame": None if live.annotated_frame is None else int(live.annotated_frame),
-        "annotation_age_ms": None if age_ms is None else _rounded(age_ms, STAGE_DIGITS),
+        "annotation_age_ms": None if age_ms is None else _round(age_ms, STAGE_DIGITS),
         "signal": bool(live.signal),
         "overlay": bool(live.overlay),
     }
@@ -192,10 +190,10 @@ def _track(track: Track) -> dict[str, object]:
     return {
         "number": int(track.number),
         "box": [int(edge) for edge in track.finding.box],
-        "score": _rounded(track.finding.score, SCORE_DIGITS),
+        "score": _round(track.finding.score, SCORE_DIGITS),
         "alarm": bool(track.alarm),
         "new": bool(track.new),
-        "since_s": _rounded(track.since_s, TIME_DIGITS),
+        "since_s": _round(track.since_s, TIME_DIGITS),
     }
 
 
@@ -221,5 +219,5 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _rounded(figure: float, digits: int) -> float | None:
+def _round(figure: float, digits: int) -> float | None:
     return round(float(figure), digits) if math.isfinite(figure) else None

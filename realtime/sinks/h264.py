@@ -10,7 +10,7 @@ import av
 
 from qlumen.errors import SinkError
 from qlumen.realtime.frames import Frame, FrameResult
-from qlumen.realtime.pixels.yuv import fit, padded, to_picture
+from qlumen.realtime.pixels.yuv import even_size, fit, to_video_frame
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.base import SourceInfo
 
@@ -46,8 +46,8 @@ class EncoderInput:
         self._last_pts = self._shift + frame.pts - 1
         if self._shift:
             notes.append("time stamps moved to start at 0: video files have no negative ones")
-        if padded(self.size) != self.size:
-            even = "{}x{}".format(*padded(self.size))
+        if even_size(self.size) != self.size:
+            even = "{}x{}".format(*even_size(self.size))
             notes.append(f"odd size {width}x{height} padded to {even}")
 
     def picture(self, result: FrameResult) -> av.VideoFrame:
@@ -58,7 +58,7 @@ class EncoderInput:
         if not self.rescaled:
             self._notes.append("frames of another size scaled to that of the first")
         self.rescaled += 1
-        return to_picture(fit(pixels.bgr(), self.size))
+        return to_video_frame(fit(pixels.bgr(), self.size))
 
     def pts(self, frame: Frame) -> int:
         """The frame's time in units of `time_base`, after that of the frame before."""
@@ -176,7 +176,7 @@ class H264Writer:
         self._stream = self._container.add_stream(
             "libx264", rate=rate, options=encoding.options(rate)
         )
-        self._stream.width, self._stream.height = padded(size)
+        self._stream.width, self._stream.height = even_size(size)
         self._stream.pix_fmt = "yuv420p"
         codec = self._stream.codec_context
         codec.time_base = time_base

@@ -76,7 +76,7 @@ class Monitor(Sink):
         if not self._sized and not self._full_screen:
             self._size_for(image)
         width, height = cv2.getWindowImageRect(self._title)[2:]
-        cv2.imshow(self._title, fitted(image, width, height))
+        cv2.imshow(self._title, fit_image(image, width, height))
         self._pump()
 
     def idle(self) -> None:
@@ -124,7 +124,7 @@ class Monitor(Sink):
         self._sized = True
 
 
-def fitted(image: Image, width: int, height: int) -> Image:
+def fit_image(image: Image, width: int, height: int) -> Image:
     """The image scaled to fit into `width` by `height`, centred between black bars.
 
     OpenCV's own bars are light, which blinds in a dark room, and its scaling takes longer.

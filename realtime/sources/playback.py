@@ -100,7 +100,7 @@ class PacedSource(LiveSource):
     def arrivals(self) -> Iterator[Frame]:
         clock = SessionClock()
         begun_ns: int | None = None
-        for index, (time_s, frame) in enumerate(self._timed()):
+        for index, (time_s, frame) in enumerate(self._play_rounds()):
             frame.pixels.bgr()  # made here, so that the display never waits for it
             made_ns = time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
@@ -120,7 +120,7 @@ class PacedSource(LiveSource):
         """To be called by the thread that reads, or after it has ended."""
         self._looped.close()
 
-    def _timed(self) -> Iterator[tuple[Fraction, Frame]]:
+    def _play_rounds(self) -> Iterator[tuple[Fraction, Frame]]:
         """Frames of all rounds, with seconds since the first that never go back."""
         time_s, before_s = -self._step_s, None
         for frame in self._looped.frames():

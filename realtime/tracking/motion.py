@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.kernels.flow import moved_difference
+from qlumen.kernels.flow import flow_residual
 from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.reduce import reduce
 
@@ -63,7 +63,7 @@ class Motion:
                 f"thumbnails of {earlier.shape} and {later.shape}: they must be of one size; "
                 "start anew when the frame's size changes"
             )
-        found = self._search.calc(_padded(earlier), _padded(later), None)
+        found = self._search.calc(_pad(earlier), _pad(later), None)
         return np.ascontiguousarray(found[: earlier.shape[0], : earlier.shape[1]])
 
 
@@ -87,9 +87,9 @@ def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
     Consecutive frames of recordings have 4 to 6; from `CUT_GREY_LEVELS` on the two pictures
     do not show the same, and nothing should be carried over.
     """
-    return float(moved_difference(earlier, later, flow))
+    return float(flow_residual(earlier, later, flow))
 
 
-def _padded(thumbnail: Thumbnail) -> Thumbnail:
+def _pad(thumbnail: Thumbnail) -> Thumbnail:
     down, right = (max(0, LEAST_SIDE_PX - side) for side in thumbnail.shape)
     return np.pad(thumbnail, ((0, down), (0, right)), mode="edge") if down or right else thumbnail

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.calibration.budget import ALIKE, Budget, Row, choose, in_turn, verdict
-from qlumen.calibration.candidates import Candidate, candidates, shipped_bundles, stated_accuracy
+from qlumen.calibration.candidates import Candidate, candidates, list_shipped_bundles, read_accuracy
 from qlumen.calibration.command import command
 from qlumen.calibration.live_run import Live
 from qlumen.errors import BundleHashError, EngineError, UsageError
@@ -20,8 +20,8 @@ from qlumen.networks.bundle import (
     RESIZED_FROM,
     Bundle,
     QuantisedRecord,
+    find_bundle,
     read_bundle,
-    shipped_bundle,
 )
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.latency import LatencySummary
@@ -139,7 +139,7 @@ def test_slow_video_may_show_older_findings() -> None:
 def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
     """A bundle's own figure holds in single precision; in bf16, and where it has none since it was
     trained on validation, that of the report of the INT8 bundle made from it, and of no other."""
-    fp32 = read_bundle(shipped_bundle())
+    fp32 = read_bundle(find_bundle())
     report = {"before": {"val": {"dice": 0.5}}, "before_bf16": {"val": {"dice": 0.25}}}
     record = QuantisedRecord(
         bundle_sha256=fp32.sha256, pictures=1, pictures_sha256="", left_in_f32=(), nncf="3",
@@ -148,22 +148,22 @@ def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
     manifest = fp32.manifest.model_copy(update={"quantised": record})
     int8 = Bundle(Path("int8"), manifest, "0" * 64)
     assert "val" not in fp32.manifest.metrics
-    assert stated_accuracy(fp32, "f32", [fp32]) is None
-    assert stated_accuracy(fp32, "f32", [fp32, int8]) == 0.5
+    assert read_accuracy(fp32, "f32", [fp32]) is None
+    assert read_accuracy(fp32, "f32", [fp32, int8]) == 0.5
     known = {"metrics": {"val": {"dice": 0.75}}}
     own = Bundle(fp32.folder, fp32.manifest.model_copy(update=known), fp32.sha256)
-    assert stated_accuracy(own, "f32", [own, int8]) == 0.75
-    assert stated_accuracy(fp32, "bf16", [fp32]) is None
-    assert stated_accuracy(fp32, "bf16", [fp32, int8]) == 0.25
-    assert stated_accuracy(tiny, "bf16", [tiny, int8]) is None
+    assert read_accuracy(own, "f32", [own, int8]) == 0.75
+    assert read_accuracy(fp32, "bf16", [fp32]) is None
+    assert read_accuracy(fp32, "bf16", [fp32, int8]) == 0.25
+    assert read_accuracy(tiny, "bf16", [tiny, int8]) is None
 
 
 def test_candidates_are_what_is_here(tiny: Bundle) -> None:
     """Each bundle is run in OpenVINO with all cores, and an INT8 one in nothing else."""
     found = candidates([tiny])
     assert ("openvino", "f32", 0) in {(c.engine, c.precision, c.threads) for c in found}
-    shipped = shipped_bundles()
-    assert shipped[0].folder == shipped_bundle()
+    shipped = list_shipped_bundles()
+    assert shipped[0].folder == find_bundle()
     for candidate in candidates(shipped):
         if candidate.bundle.precision == "int8":
             assert (candidate.engine, candidate.precision) == ("openvino", "f32")

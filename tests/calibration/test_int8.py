@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 from safetensors import safe_open
 
 from qlumen.calibration import int8
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures
+from qlumen.calibration.calibration_images import CalibrationImages, read_calibration_images
 from qlumen.calibration.command import command
 from qlumen.calibration.quantise import (
+    int8_layers,
     map_distance,
     quantise,
-    quantised_layers,
     rank_runs,
-    restored,
+    restore_layers,
 )
 from qlumen.datasets.splits import split_pairs, spread
 from qlumen.errors import (
@@ -49,9 +49,9 @@ SPARED = ("network.bottleneck", "network.head", "circuit.")
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny: Bundle, scene_data: Path) -> Pictures:
+def pictures(tiny: Bundle, scene_data: Path) -> CalibrationImages:
     spec = tiny.manifest.input
-    return calibration_pictures(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
+    return read_calibration_images(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def original(tiny: Bundle) -> ov.Model:
 
 
 @pytest.fixture(scope="module")
-def quantised(original: ov.Model, pictures: Pictures) -> ov.Model:
+def quantised(original: ov.Model, pictures: CalibrationImages) -> ov.Model:
     return quantise(original, pictures)
 
 
@@ -93,7 +93,7 @@ def map_of(bundle: Bundle, *overrides: str) -> np.ndarray:
         segmenter.close()
 
 
-def test_pictures_are_of_the_training_side(pictures: Pictures, scene_data: Path) -> None:
+def test_pictures_are_of_the_training_side(pictures: CalibrationImages, scene_data: Path) -> None:
     """None of them is for validation or held out, and both kinds take part."""
     held_back = {pair.image.name for pair in split_pairs(scene_data, "val")}
     assert not held_back & set(pictures.names)
@@ -120,34 +120,36 @@ def test_circuit_and_head_stay_in_single_precision(quantised: ov.Model) -> None:
             assert kind != "FakeQuantize"
             assert element != ov.Type.i8
     eight = [op for op in quantised.get_ops() if op.get_output_element_type(0) == ov.Type.i8]
-    assert len(eight) == len(quantised_layers(quantised)) > 40
+    assert len(eight) == len(int8_layers(quantised)) > 40
 
 
 def test_restored_layers_bring_the_map_back(
-    quantised: ov.Model, original: ov.Model, pictures: Pictures
+    quantised: ov.Model, original: ov.Model, pictures: CalibrationImages
 ) -> None:
     """With all convolutions in FP32 again the map is nearer to the original's, and a restored
     layer multiplies by the original's very weights."""
-    layers = quantised_layers(quantised)
-    back = restored(quantised, original, layers)
-    assert quantised_layers(back) == []
+    layers = int8_layers(quantised)
+    back = restore_layers(quantised, original, layers)
+    assert int8_layers(back) == []
     some = pictures.images[:3]
     assert map_distance(back, original, some) < 0.8 * map_distance(quantised, original, some)
-    assert len(quantised_layers(restored(quantised, original, layers[:1]))) == len(layers) - 1
-    assert quantised_layers(quantised) == layers
+    assert len(int8_layers(restore_layers(quantised, original, layers[:1]))) == len(layers) - 1
+    assert int8_layers(quantised) == layers
 
 
 def test_ranking_puts_the_worst_run_first(
-    quantised: ov.Model, original: ov.Model, pictures: Pictures
+    quantised: ov.Model, original: ov.Model, pictures: CalibrationImages
 ) -> None:
     """Layers come in runs of four neighbours, in the order of the distances that are left when
     each is put back by itself."""
-    names, some = quantised_layers(quantised)[:12], pictures.images[:2]
+    names, some = int8_layers(quantised)[:12], pictures.images[:2]
     ranked = rank_runs(quantised, original, names, some)
     assert sorted(ranked, key=lambda run: names.index(run[0])) == [
         names[:4], names[4:8], names[8:],
     ]  # fmt: skip
-    left = [map_distance(restored(quantised, original, run), original, some) for run in ranked]
+    left = [
+        map_distance(restore_layers(quantised, original, run), original, some) for run in ranked
+    ]
     assert left == sorted(left)
 
 
@@ -247,7 +249,7 @@ def test_missing_data_and_damage_are_named(tiny: Bundle, tmp_path: Path) -> None
 
 
 def test_missing_nncf_is_named(
-    original: ov.Model, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    original: ov.Model, pictures: CalibrationImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the library the message says what to install."""
     monkeypatch.setitem(sys.modules, "nncf", None)

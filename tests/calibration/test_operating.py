@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from qlumen.calibration.command import command
-from qlumen.calibration.threshold import chosen, collect, operating_points
+from qlumen.calibration.threshold import choose_best, collect, operating_points
 from qlumen.datasets.splits import negative_files, split_pairs
 from qlumen.errors import BundleError, DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
@@ -53,7 +53,7 @@ def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path
     segmenter.close()
     assert renewed.manifest.metrics["val"]["dice"] == pytest.approx(dice, abs=1e-4)
     assert report["chosen"]["dice"] == pytest.approx(dice, abs=5e-3)
-    again = chosen(operating_points(samples, "stretch", 0))
+    again = choose_best(operating_points(samples, "stretch", 0))
     assert again.thresholds == renewed.manifest.thresholds
     assert "## Calibration" in (renewed.folder / CARD).read_text()
     assert cv2.imread(str(picture)).std() > 10

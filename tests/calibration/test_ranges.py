@@ -17,7 +17,7 @@ from torch import Tensor
 
 from qlumen.calibration import range_search
 from qlumen.calibration import ranges as module
-from qlumen.calibration.calibration_images import Pictures, calibration_pictures
+from qlumen.calibration.calibration_images import CalibrationImages, read_calibration_images
 from qlumen.calibration.command import command
 from qlumen.calibration.range_search import ranges_of
 from qlumen.calibration.ranges import rank_layers
@@ -30,15 +30,15 @@ from qlumen.networks.bundle import (
     RANGES,
     SHIPPED_INT8,
     Bundle,
+    find_bundle,
     read_bundle,
-    shipped_bundle,
     write_manifest,
 )
-from qlumen.networks.deploy import deployed_network
-from qlumen.networks.eightbit import eight_bit_layers, eight_bit_network, quantised
+from qlumen.networks.deploy import deploy_network
+from qlumen.networks.eightbit import eight_bit_layers, eight_bit_network, quantise
 from qlumen.realtime.engines.cache import EngineCache
 from qlumen.realtime.engines.openvino import OpenVinoEngine
-from qlumen.realtime.engines.tensorrt import compiled_network, engine_key
+from qlumen.realtime.engines.tensorrt import engine_key, load_or_compile
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
@@ -58,9 +58,9 @@ def run(bundle: Bundle, output: Path, data: Path, *options: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny: Bundle, scene_data: Path) -> Pictures:
+def pictures(tiny: Bundle, scene_data: Path) -> CalibrationImages:
     spec = tiny.manifest.input
-    return calibration_pictures(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
+    return read_calibration_images(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def made(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactor
 
 @needs_modelopt
 def test_ranges_hold_all_but_the_rarest_values(
-    tiny: Bundle, made: Bundle, pictures: Pictures
+    tiny: Bundle, made: Bundle, pictures: CalibrationImages
 ) -> None:
     """Of inputs NumPy's percentile of what hooks of torch's own see on the same pictures, to a bin
     of a histogram; of weights the greatest of the folded weights by channel."""
-    network = deployed_network(tiny)
+    network = deploy_network(tiny)
     seen: dict[str, list[np.ndarray]] = {}
 
     def watch(name: str) -> Callable[..., None]:
@@ -111,17 +111,17 @@ def test_ranges_hold_all_but_the_rarest_values(
 
 @needs_modelopt
 def test_biases_give_back_what_rounding_takes(
-    tiny: Bundle, made: Bundle, pictures: Pictures
+    tiny: Bundle, made: Bundle, pictures: CalibrationImages
 ) -> None:
     """The first layer, whose input is the same in both, has the same mean output by channel in 8
     bits as in single precision; without the correction it has not."""
     stored = load_file(made.folder / RANGES)
     ranges = {name: torch.from_numpy(value) for name, value in stored.items()}
     without = {name: value for name, value in ranges.items() if not name.endswith("bias")}
-    first = next(iter(eight_bit_layers(deployed_network(tiny))))
+    first = next(iter(eight_bit_layers(deploy_network(tiny))))
 
     def mean_output(given: dict[str, Tensor]) -> np.ndarray:
-        network = quantised(deployed_network(tiny), given)
+        network = quantise(deploy_network(tiny), given)
         kept: list[Tensor] = []
         network.get_submodule(first).register_forward_hook(lambda *told: kept.append(told[2]))
         with torch.no_grad():
@@ -158,9 +158,9 @@ def test_bundle_is_the_same_for_every_other_engine(tiny: Bundle, made: Bundle) -
 
 
 @needs_modelopt
-def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: Pictures) -> None:
+def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: CalibrationImages) -> None:
     """Less than a tenth of what the map itself varies by, but something."""
-    single, eighth = deployed_network(made), eight_bit_network(made)
+    single, eighth = deploy_network(made), eight_bit_network(made)
     with torch.no_grad():
         maps = [
             [network(torch.from_numpy(image)[None]).numpy() for image in pictures.images]
@@ -171,11 +171,13 @@ def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: Pictures) ->
 
 
 @needs_modelopt
-def test_ranking_puts_the_worst_run_first(tiny: Bundle, made: Bundle, pictures: Pictures) -> None:
+def test_ranking_puts_the_worst_run_first(
+    tiny: Bundle, made: Bundle, pictures: CalibrationImages
+) -> None:
     """Layers come in runs of four neighbours, in the order of the distances from the original map
     that are left when each is put back by itself."""
     stored = load_file(made.folder / RANGES)
-    names = list(eight_bit_layers(deployed_network(tiny)))[:8]
+    names = list(eight_bit_layers(deploy_network(tiny)))[:8]
     ranges = {f"{name}.{what}": stored[f"{name}.{what}"] for name in names
               for what in ("weight", "input")}  # fmt: skip
     ranked = rank_layers(tiny, ranges, pictures.images[:1])
@@ -185,7 +187,7 @@ def test_ranking_puts_the_worst_run_first(tiny: Bundle, made: Bundle, pictures: 
         kept = {name: torch.from_numpy(np.asarray(value)) for name, value in ranges.items()
                 if name.rpartition(".")[0] in layers}  # fmt: skip
         with torch.no_grad():
-            network = quantised(deployed_network(tiny), kept)
+            network = quantise(deploy_network(tiny), kept)
             return network(torch.from_numpy(pictures.images[0])[None]).logit().clip(-5, 5).numpy()
 
     original = mapped([])
@@ -216,7 +218,7 @@ class FakeLibrary:
 def test_engine_is_built_of_the_quantised_graph(
     tiny: Bundle,
     made: Bundle,
-    pictures: Pictures,
+    pictures: CalibrationImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -226,14 +228,14 @@ def test_engine_is_built_of_the_quantised_graph(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
     cache, library = EngineCache("tensorrt"), FakeLibrary()
     key = engine_key(made, "f32", CPU)
-    run_ = compiled_network(made, "f32", key, cache, library, CPU)
-    assert library.operators == 2 * len(eight_bit_layers(deployed_network(tiny)))
+    run_ = load_or_compile(made, "f32", key, cache, library, CPU)
+    assert library.operators == 2 * len(eight_bit_layers(deploy_network(tiny)))
     picture = torch.from_numpy(pictures.images[0])[None]
     with torch.no_grad():
         wanted = eight_bit_network(made)(picture)
         torch.testing.assert_close(run_(picture), wanted, atol=1e-4, rtol=0)
     again = FakeLibrary()
-    compiled_network(made, "f32", key, cache, again, CPU)
+    load_or_compile(made, "f32", key, cache, again, CPU)
     assert again.operators == 0
     assert engine_key(tiny, "f32", CPU) != key
 
@@ -266,7 +268,7 @@ def test_ranges_stay_with_their_size(
             shutil.copy(made.folder / name, path.with_name(name))
 
     monkeypatch.setattr(deploy, "write_model", uncompiled)
-    other = deploy.resized_bundle(made, tmp_path / "other", 96)
+    other = deploy.resize_bundle(made, tmp_path / "other", 96)
     assert (other.ranges, (other.folder / RANGES).exists()) == (None, False)
     folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
     (folder / RANGES).unlink()
@@ -301,7 +303,7 @@ def test_what_cannot_be_done_is_told_before_any_work(
 ) -> None:
     """An INT8 bundle has no weights, the bundle itself is not replaced, and a missing library is
     named with its command."""
-    int8 = read_bundle(shipped_bundle(SHIPPED_INT8))
+    int8 = read_bundle(find_bundle(SHIPPED_INT8))
     with pytest.raises(BundleError, match="is INT8 already"):
         run(int8, tmp_path / "x", tmp_path)
     with pytest.raises(UsageError, match="is the bundle itself"):
@@ -318,12 +320,12 @@ def test_what_cannot_be_done_is_told_before_any_work(
 def test_masks_of_real_frames_are_those_of_single_precision(real_frames: Sequence[Frame]) -> None:
     """The shipped network in 8 bits, with ranges from the moving frames, on the stills of both
     data sets: the two masks' Dice."""
-    bundle = read_bundle(shipped_bundle())
+    bundle = read_bundle(find_bundle())
     prepare = Preprocessor((352, 352), "stretch")
     images = tuple(prepare(frame.pixels) for frame in real_frames)
-    found = ranges_of(bundle, Pictures(("a", "b"), images[1:5:3]))
+    found = ranges_of(bundle, CalibrationImages(("a", "b"), images[1:5:3]))
     ranges = {name: torch.from_numpy(np.asarray(value)) for name, value in found.items()}
-    networks = deployed_network(bundle), quantised(deployed_network(bundle), ranges)
+    networks = deploy_network(bundle), quantise(deploy_network(bundle), ranges)
     with torch.no_grad():
         masks = [
             np.stack([network(torch.from_numpy(i)[None])[0, 0].numpy() > 0.5 for i in images[3:]])

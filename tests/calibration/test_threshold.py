@@ -14,8 +14,8 @@ from qlumen.calibration.threshold import (
     LOW_CANDIDATES,
     NEGATIVES_WITH_FINDINGS,
     Choice,
+    choose_best,
     choose_thresholds,
-    chosen,
 )
 from qlumen.datasets.pairs import find_pairs
 from qlumen.evaluation.negatives import evaluate_negatives
@@ -77,7 +77,7 @@ def scored_choices(draw: st.DrawFn) -> list[Choice]:
 @given(scored_choices())
 def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
     """No candidate that the stated rule prefers is left behind."""
-    got = chosen(choices)
+    got = choose_best(choices)
     floor = max(choice.dice for choice in choices) - DICE_FOR_NEGATIVES
     assert got.dice >= floor
     allowed = [choice for choice in choices if choice.dice >= floor]

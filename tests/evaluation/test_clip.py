@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from qlumen.errors import DatasetError
 from qlumen.evaluation.clip import evaluate_clip, read_boxes
 from qlumen.evaluation.command import command
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
@@ -24,7 +24,7 @@ SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)
 def analysis() -> Iterator[FrameAnalysis]:
     """Each frame for itself, seen whole."""
     settings = load_settings(None, ["analysis.field=false"])
-    with closing(Segmenter.open(read_bundle(shipped_bundle()), settings)) as segmenter:
+    with closing(Segmenter.open(read_bundle(find_bundle()), settings)) as segmenter:
         yield FrameAnalysis(segmenter, settings, related=False)
 
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from qlumen.calibration.calibration_images import Pictures
+from qlumen.calibration.calibration_images import CalibrationImages
 from qlumen.calibration.export import Network
 from qlumen.calibration.range_search import ranges_of
 from qlumen.calibration.ranges import write_ranges
@@ -98,7 +98,7 @@ def in_eight_bits() -> Bundle:
     """The shipped bundle with ranges from frames of the scene."""
     spec = bundle().manifest.input
     prepare = Preprocessor((spec.width, spec.height), spec.fit)
-    pictures = Pictures(("scene",), tuple(prepare(frame.pixels) for frame in scene()))
+    pictures = CalibrationImages(("scene",), tuple(prepare(frame.pixels) for frame in scene()))
     folder = Path(mkdtemp(prefix="qlumen-ranges-")) / "bundle"
     return write_ranges(folder, bundle(), ranges_of(bundle(), pictures), pictures)
 

@@ -8,9 +8,9 @@ from scipy import ndimage
 from qlumen.kernels.contours import trace_border
 from qlumen.kernels.flow import (
     border_room,
+    flow_residual,
     mix_moved,
     move_border,
-    moved_difference,
     reverse_flow,
 )
 
@@ -36,7 +36,7 @@ def test_difference_is_that_of_scipys_warp(seed: int, size: tuple[int, int]) -> 
     places = np.mgrid[: size[1], : size[0]] + flow.transpose(2, 0, 1)[::-1]
     warped = ndimage.map_coordinates(later.astype(float), places, order=1, mode="nearest")
     expected = np.abs(warped - earlier).mean()
-    assert moved_difference(earlier, later, flow) == pytest.approx(expected, abs=1e-3)
+    assert flow_residual(earlier, later, flow) == pytest.approx(expected, abs=1e-3)
 
 
 @settings(max_examples=60, deadline=None)

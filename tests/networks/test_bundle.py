@@ -13,8 +13,8 @@ from qlumen.networks.bundle import (
     Bundle,
     QuantisedRecord,
     Thresholds,
+    find_bundle,
     read_bundle,
-    shipped_bundle,
     write_manifest,
 )
 from qlumen.networks.export import Deployed, load_network, network_config, write_bundle
@@ -184,6 +184,6 @@ def test_export_spares_foreign_files(tmp_path: Path) -> None:
 
 def test_shipped_bundle_is_whole_and_small() -> None:
     """The bundle in the package passes its own checks and stays below 15 MB."""
-    bundle = read_bundle(shipped_bundle())
+    bundle = read_bundle(find_bundle())
     assert sum(path.stat().st_size for path in bundle.folder.iterdir()) <= 15_000_000
     assert bundle.manifest.quantum is not None

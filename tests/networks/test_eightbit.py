@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from qlumen.errors import BundleError, EngineError
-from qlumen.networks.deploy import exported_program
+from qlumen.networks.deploy import export_program
 from qlumen.networks.eightbit import (
     HIGHEST,
     LOWEST,
@@ -20,7 +20,7 @@ from qlumen.networks.eightbit import (
     define_operator,
     eight_bit_layers,
     eight_bit_network,
-    quantised,
+    quantise,
     read_ranges,
 )
 
@@ -98,7 +98,7 @@ def test_encoder_is_quantised_and_nothing_else() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     convolution = network.encoder[0]
     ranges = ranges_for(network)
-    quantised(network, ranges)
+    quantise(network, ranges)
     changed = network.encoder[0]
     assert isinstance(changed, EightBitConvolution)
     assert isinstance(network.bottleneck, nn.Conv2d)
@@ -123,7 +123,7 @@ def test_exported_graph_has_the_operator_before_each_convolution() -> None:
     define_operator()
     network = Network().eval()
     copied, ranges = deepcopy(network), ranges_for(network)
-    program = exported_program(quantised(network, ranges, operators=True), (8, 8))
+    program = export_program(quantise(network, ranges, operators=True), (8, 8))
     convolutions = [n for n in program.graph.nodes if "conv2d" in str(n.target)]
     fed = [[str(source.target) for source in node.args[:2]] for node in convolutions]
     operator = "tensorrt.quantize_op.default"
@@ -137,7 +137,7 @@ def test_exported_graph_has_the_operator_before_each_convolution() -> None:
     assert torch.equal(buffers["encoder.0.weight.range"], ranges["encoder.0.weight"])
     picture = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8)
     with torch.no_grad():
-        same = quantised(copied, ranges)(picture)
+        same = quantise(copied, ranges)(picture)
         torch.testing.assert_close(program.module()(picture), same, atol=1e-6, rtol=1e-6)
 
 
@@ -159,7 +159,7 @@ def test_wrong_ranges_are_refused(name: str, value: torch.Tensor, message: str) 
     """Of another shape, type or network, or of no size."""
     network = Network().eval()
     with pytest.raises(BundleError, match=message):
-        quantised(network, ranges_for(network) | {name: value})
+        quantise(network, ranges_for(network) | {name: value})
 
 
 def test_bundle_without_ranges_names_the_command() -> None:

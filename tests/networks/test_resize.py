@@ -15,10 +15,10 @@ from qlumen.networks.bundle import (
     WEIGHTS,
     Bundle,
     Thresholds,
+    find_bundle,
     read_bundle,
-    shipped_bundle,
 )
-from qlumen.networks.deploy import deployed_network, resized_bundle
+from qlumen.networks.deploy import deploy_network, resize_bundle
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
@@ -51,7 +51,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Path) -> None:
     """Its compiled form gives the map that torch computes from the same weights and tables; these
     are the source's files, and so are thresholds and papers."""
-    made = resized_bundle(source, tmp_path / "made", OTHER)
+    made = resize_bundle(source, tmp_path / "made", OTHER)
     assert (made.manifest.input.width, made.manifest.input.height) == (OTHER, OTHER)
     assert made.manifest.thresholds == source.manifest.thresholds
     assert made.manifest.provenance == source.manifest.provenance | {RESIZED_FROM: source.sha256}
@@ -59,7 +59,7 @@ def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Pa
         assert made.manifest.files[name] == source.manifest.files[name]
     picture = np.random.default_rng(0).integers(0, 256, (OTHER, OTHER, 3), np.uint8)
     with torch.no_grad():
-        wanted = deployed_network(source)(torch.from_numpy(picture)[None])[0, 0].numpy()
+        wanted = deploy_network(source)(torch.from_numpy(picture)[None])[0, 0].numpy()
     with OpenVinoEngine(made.model) as engine:
         np.testing.assert_allclose(engine.infer(picture), wanted, atol=1e-4)
     assert wanted.std() > 0.01
@@ -68,7 +68,7 @@ def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Pa
 def test_what_cannot_be_resized_is_named(tmp_path: Path) -> None:
     """An INT8 bundle has no weights to compile, and the encoder halves a side five times."""
     with pytest.raises(BundleError, match="without the trained weights"):
-        resized_bundle(read_bundle(shipped_bundle(SHIPPED_INT8)), tmp_path / "made", OTHER)
+        resize_bundle(read_bundle(find_bundle(SHIPPED_INT8)), tmp_path / "made", OTHER)
     with pytest.raises(ValueError, match="use 96x96"):
-        resized_bundle(read_bundle(shipped_bundle()), tmp_path / "made", 100)
+        resize_bundle(read_bundle(find_bundle()), tmp_path / "made", 100)
     assert not (tmp_path / "made").exists()

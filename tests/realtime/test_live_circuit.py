@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
@@ -19,7 +19,7 @@ def test_live_circuit_gives_the_masks_of_the_tables(data_dir: Path) -> None:
     """On 20 frames of a real recording, all but 1 pixel in 100,000 are the same."""
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
         frames = list(islice(source.frames(), FRAMES))
-    bundle = read_bundle(shipped_bundle())
+    bundle = read_bundle(find_bundle())
     masks = []
     for executor in ("surrogate", "lightning.qubit"):
         segmenter = Segmenter.open(bundle, load_settings(None, [f"quantum.executor={executor}"]))

@@ -9,8 +9,8 @@ import torch
 
 from qlumen.calibration.export import Network, compare, scene_frames
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
+from qlumen.networks.deploy import deploy_network
 from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.frames import Frame
@@ -22,7 +22,7 @@ MAX_SHARE = 1e-4
 
 @cache
 def bundle() -> Bundle:
-    return read_bundle(shipped_bundle())
+    return read_bundle(find_bundle())
 
 
 @cache
@@ -59,7 +59,7 @@ def compiled_form() -> Network:
 @cache
 def torch_form() -> Network:
     """The network from the bundle's torch weights, eager."""
-    network = deployed_network(bundle())
+    network = deploy_network(bundle())
 
     def run(picture: Image) -> Probability:
         with torch.no_grad():

@@ -21,7 +21,7 @@ CLIP_FRAMES = 250
 GIVE_UP_S = 30
 
 Arrivals = Iterator[Frame | SignalLost]
-Kind = Callable[[Path], tuple[Sender, str]]
+PolypKind = Callable[[Path], tuple[Sender, str]]
 """From a clip to its sender, not yet started, and the URL where it will be found."""
 
 
@@ -101,4 +101,4 @@ def assert_each_frame_once(taken: list[Frame]) -> None:
     assert all(abs(b.pts - a.pts - STEP_US) <= 1000 for a, b in pairwise(taken))
 
 
-KINDS: list[Kind] = [udp, rtmp, srt]
+KINDS: list[PolypKind] = [udp, rtmp, srt]

@@ -5,7 +5,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 
 SIDE = 96
 OUT = Path(__file__).parents[2] / "out"
@@ -14,14 +14,14 @@ OUT = Path(__file__).parents[2] / "out"
 @cache
 def small_network() -> str:
     """The setting that chooses it. Made once, in a few seconds, for all later runs of the tests."""
-    source = read_bundle(shipped_bundle())
+    source = read_bundle(find_bundle())
     folder = OUT / f"test-network-{source.sha256[:12]}-{SIDE}"
     if not folder.exists():
-        from qlumen.networks.deploy import resized_bundle
+        from qlumen.networks.deploy import resize_bundle
 
         OUT.mkdir(exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=OUT))
-        resized_bundle(source, made, SIDE)
+        resize_bundle(source, made, SIDE)
         try:
             made.replace(folder)
         except OSError:  # another process was faster

@@ -27,7 +27,7 @@ from qlumen.evaluation.model_card import COLUMNS, render_card
 from qlumen.networks.bundle import WEIGHTS, read_bundle
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
-from qlumen.training.build import build_network, mixed
+from qlumen.training.build import build_network, mix_networks
 from qlumen.training.command import command
 from qlumen.training.data import Dataset, load_lesion_free, load_split
 from qlumen.training.log import FOLDER, LOG, EpochReport, append
@@ -281,7 +281,7 @@ def test_lesion_free_pictures_join_the_training(tmp_path: Path, scene_data: Path
         picture = np.full((40, 50, 3), 40 * name, np.uint8)
         cv2.imwrite(str(root / "negatives" / "plain" / f"{name}.jpg"), picture)
     free = load_lesion_free(root, size=32)
-    train = load_split(root, "train", size=32).joined(free)
+    train = load_split(root, "train", size=32).join(free)
     assert free.names == tuple(
         f"negatives/{n}" for n in range(6) if hashlib.sha256(b"%d" % n).digest()[0] % 2 == 0
     )
@@ -323,14 +323,14 @@ def test_mixture_is_the_weighted_mean() -> None:
     for network, value in ((two, 1.0), (three, -2.0)):
         for weight in network.parameters():
             torch.nn.init.constant_(weight, value)
-    result = mixed(one, [(two, 0.25), (three, 0.5)]).state_dict()
+    result = mix_networks(one, [(two, 0.25), (three, 0.5)]).state_dict()
     for name, weight in one.named_parameters():
         torch.testing.assert_close(result[name], 0.25 * weight + 0.25 - 1.0)
     other = build_network(SMALL.model_copy(update={"bottleneck": "identity"}))
     with pytest.raises(TrainingError, match="cannot mix"):
-        mixed(one, [(other, 0.5)])
+        mix_networks(one, [(other, 0.5)])
     with pytest.raises(TrainingError, match=r"add up to 1\.2"):
-        mixed(one, [(two, 0.6), (three, 0.6)])
+        mix_networks(one, [(two, 0.6), (three, 0.6)])
 
 
 @pytest.mark.data

@@ -64,14 +64,14 @@ def _story(facts: Facts) -> Iterator[Flowable]:
     yield from _procedure(facts)
     yield from _charts(facts)
     yield from _lesions(facts)
-    yield _kept("Image quality", _quality(facts))
-    yield _kept(
+    yield _keep_together("Image quality", _quality(facts))
+    yield _keep_together(
         "Latency", _latency(facts), Spacer(0, 3), _text(facts.latency_note, styles.MUTED_TEXT)
     )
     yield from _model(facts)
     limits = [_text(limit, styles.LIST, bulletText="\u2022") for limit in facts.limits]
-    yield _kept("Limits of this report", *limits)
-    yield _kept("Hashes (SHA-256)", _pairs(facts.hashes))
+    yield _keep_together("Limits of this report", *limits)
+    yield _keep_together("Hashes (SHA-256)", _pairs(facts.hashes))
 
 
 def _head(facts: Facts) -> Iterator[Flowable]:
@@ -105,7 +105,7 @@ def _procedure(facts: Facts) -> Iterator[Flowable]:
     notes = [_text(warning, styles.NOTE) for warning in facts.warnings]
     half = -(-len(facts.procedure) // 2)
     columns = [_pairs(rows, INNER / 2) for rows in (facts.procedure[:half], facts.procedure[half:])]
-    yield _kept(
+    yield _keep_together(
         "Procedure", Table([columns], colWidths=[INNER / 2] * 2, style=styles.PAIRS), *notes
     )
 
@@ -114,10 +114,10 @@ def _charts(facts: Facts) -> Iterator[Flowable]:
     if drawing := timeline(facts, INNER):
         note = "Dark bars: found; white dots: the best frame. The last row is the condition of "
         note += "the picture, with the colours of the table of image quality."
-        yield _kept("Timeline", drawing, _text(note, styles.MUTED_TEXT))
+        yield _keep_together("Timeline", drawing, _text(note, styles.MUTED_TEXT))
     if drawing := score_chart(facts, INNER):
         note = "Grey: the highest score of all findings; blue: the lesions."
-        yield _kept("Score over time", drawing, _text(note, styles.MUTED_TEXT))
+        yield _keep_together("Score over time", drawing, _text(note, styles.MUTED_TEXT))
 
 
 def _lesions(facts: Facts) -> Iterator[Flowable]:
@@ -172,7 +172,7 @@ def _latency(facts: Facts) -> Flowable:
 
 
 def _model(facts: Facts) -> Iterator[Flowable]:
-    yield _kept("Model", _pairs(facts.model))
+    yield _keep_together("Model", _pairs(facts.model))
     for section in facts.card:
         parts: list[Flowable] = [_text(f"{section.title} (model card)", styles.SUBHEAD)]
         if section.table:
@@ -196,7 +196,7 @@ def _pairs(rows: Sequence[Row], width: float = INNER) -> Flowable:
     return Table(cells, colWidths=[LABEL, width - LABEL], style=styles.PAIRS)
 
 
-def _kept(title: str, *parts: Flowable) -> Flowable:
+def _keep_together(title: str, *parts: Flowable) -> Flowable:
     return KeepTogether([_text(title, styles.HEAD), *parts])
 
 

@@ -9,11 +9,11 @@ from PIL import Image, UnidentifiedImageError
 
 from qlumen.errors import NotAVideoError, RefusedError
 from qlumen.realtime.review.intake.limits import Limits
-from qlumen.realtime.review.intake.sniff import Kind
+from qlumen.realtime.review.intake.sniff import FileKind
 from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
 
-def check_announced(file: Path, kind: Kind, limits: Limits) -> None:
+def check_announced(file: Path, kind: FileKind, limits: Limits) -> None:
     """Check pixels and length against the limits.
 
     Raises:
@@ -27,7 +27,7 @@ def check_announced(file: Path, kind: Kind, limits: Limits) -> None:
         _check_video(file, kind, limits)
 
 
-def _image_size(file: Path, kind: Kind) -> tuple[int, int]:
+def _image_size(file: Path, kind: FileKind) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,7 +46,7 @@ def _image_size(file: Path, kind: Kind) -> tuple[int, int]:
         raise RefusedError(f"the file is a damaged {kind.name} image ({error})") from None
 
 
-def _check_video(file: Path, kind: Kind, limits: Limits) -> None:
+def _check_video(file: Path, kind: FileKind, limits: Limits) -> None:
     with open_location(str(file)) as container:
         if container.format.name != kind.format:
             raise NotAVideoError(

@@ -17,7 +17,7 @@ TS_PACKETS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """Attributes:
     name: for people.
     suffix: that readers expect.
@@ -31,7 +31,7 @@ class Kind:
     format: str
 
 
-def sniff(file: Path) -> Kind:
+def sniff(file: Path) -> FileKind:
     """Raises RefusedError for an empty file, or one that is none of the known kinds."""
     with file.open("rb") as opened:
         head = opened.read(HEAD_BYTES)
@@ -63,17 +63,17 @@ def _is_transport_stream(head: bytes) -> bool:
     return whole and any(all(head[at] == TS_SYNC for at in each) for each in (plain, stamped))
 
 
-_KINDS: tuple[tuple[Callable[[bytes], bool], Kind], ...] = (
-    (_starts(b"\x89PNG\r\n\x1a\n"), Kind("PNG", ".png", True, "PNG")),
-    (_starts(b"\xff\xd8\xff"), Kind("JPEG", ".jpg", True, "JPEG")),
-    (_starts(b"BM"), Kind("BMP", ".bmp", True, "BMP")),
-    (_starts(b"II*\0", b"MM\0*"), Kind("TIFF", ".tif", True, "TIFF")),
-    (_riff(b"WEBP"), Kind("WebP", ".webp", True, "WEBP")),
-    (_riff(b"AVI "), Kind("AVI", ".avi", False, "avi")),
-    (_is_mp4, Kind("MP4 or QuickTime", ".mp4", False, "mov,mp4,m4a,3gp,3g2,mj2")),
-    (_starts(b"\x1aE\xdf\xa3"), Kind("Matroska or WebM", ".mkv", False, "matroska,webm")),
-    (_starts(b"\0\0\x01\xba"), Kind("MPEG program stream", ".mpg", False, "mpeg")),
-    (_starts(b"\0\0\x01\xb3"), Kind("MPEG video", ".m2v", False, "mpegvideo")),
-    (_starts(b"0&\xb2u\x8ef\xcf\x11"), Kind("Windows Media", ".wmv", False, "asf")),
-    (_is_transport_stream, Kind("MPEG transport stream", ".ts", False, "mpegts")),
+_KINDS: tuple[tuple[Callable[[bytes], bool], FileKind], ...] = (
+    (_starts(b"\x89PNG\r\n\x1a\n"), FileKind("PNG", ".png", True, "PNG")),
+    (_starts(b"\xff\xd8\xff"), FileKind("JPEG", ".jpg", True, "JPEG")),
+    (_starts(b"BM"), FileKind("BMP", ".bmp", True, "BMP")),
+    (_starts(b"II*\0", b"MM\0*"), FileKind("TIFF", ".tif", True, "TIFF")),
+    (_riff(b"WEBP"), FileKind("WebP", ".webp", True, "WEBP")),
+    (_riff(b"AVI "), FileKind("AVI", ".avi", False, "avi")),
+    (_is_mp4, FileKind("MP4 or QuickTime", ".mp4", False, "mov,mp4,m4a,3gp,3g2,mj2")),
+    (_starts(b"\x1aE\xdf\xa3"), FileKind("Matroska or WebM", ".mkv", False, "matroska,webm")),
+    (_starts(b"\0\0\x01\xba"), FileKind("MPEG program stream", ".mpg", False, "mpeg")),
+    (_starts(b"\0\0\x01\xb3"), FileKind("MPEG video", ".m2v", False, "mpegvideo")),
+    (_starts(b"0&\xb2u\x8ef\xcf\x11"), FileKind("Windows Media", ".wmv", False, "asf")),
+    (_is_transport_stream, FileKind("MPEG transport stream", ".ts", False, "mpegts")),
 )  # fmt: skip

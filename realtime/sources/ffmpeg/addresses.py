@@ -122,10 +122,10 @@ def _camera(format_: str, location: str, settings: SourceSettings) -> Address:
         raise UsageError(f"{location} names no device; write {format_}:NAME")
     if format_ == "v4l2" and not Path(name).exists():
         raise SourceNotFoundError(f"no such device: {name}; is the camera plugged in?")
-    return Address(location, name, format_, _asked(format_, settings) | _further(settings))
+    return Address(location, name, format_, _camera_options(format_, settings) | _further(settings))
 
 
-def _asked(format_: str, settings: SourceSettings) -> dict[str, str]:
+def _camera_options(format_: str, settings: SourceSettings) -> dict[str, str]:
     options = {}
     for key, option in zip(CAMERA_SETTINGS, CAMERA_OPTIONS[format_], strict=True):
         value = getattr(settings, key)

@@ -10,7 +10,7 @@ HEADER_DURATION_FORMATS = frozenset({"avi", "flv", "matroska,webm", "mxf"})
 SLACK_SECONDS = Fraction(1, 4)  # headers round, and the last packet's duration is a guess
 
 
-class Reading:
+class PacketCount:
     """Counts what is read of a container, to tell a complete one from one cut short.
 
     In the MP4 family and in AVI the index names every packet, so packets are counted,
@@ -37,12 +37,12 @@ class Reading:
     def missing(self) -> bool:
         """Whether less was read than was announced; to be asked at the end."""
         indexed = _is_mp4(self._container) or self._container.format.name == "avi"
-        if indexed and self._packets < _indexed_packets(self._stream):
+        if indexed and self._packets < _count_indexed_packets(self._stream):
             return True
-        end = self._announced_end_s()
+        end = self._read_end_s()
         return end is not None and self._reached_s + SLACK_SECONDS < end
 
-    def _announced_end_s(self) -> Fraction | None:
+    def _read_end_s(self) -> Fraction | None:
         if self._container.format.name not in HEADER_DURATION_FORMATS:
             return None
         if self._container.format.name == "avi":  # its duration is that of the file's size
@@ -55,7 +55,7 @@ def frame_count(
 ) -> int | None:
     """Frames that the container announces, or the estimate from its duration."""
     if stream.frames > 0:
-        return _indexed_packets(stream) if _is_mp4(container) else int(stream.frames)
+        return _count_indexed_packets(stream) if _is_mp4(container) else int(stream.frames)
     rate = mean_rate(stream)
     own = None if stream.duration is None else stream.duration * stream.time_base
     seconds = own or _container_seconds(container)
@@ -77,7 +77,7 @@ def _is_mp4(container: av.container.InputContainer) -> bool:
     return "mp4" in container.format.name.split(",")
 
 
-def _indexed_packets(stream: av.video.stream.VideoStream) -> int:
+def _count_indexed_packets(stream: av.video.stream.VideoStream) -> int:
     return sum(not entry.is_discard for entry in stream.index_entries)
 
 

@@ -13,7 +13,7 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
-from qlumen.realtime.sources.ffmpeg.completeness import Reading, frame_count, mean_rate
+from qlumen.realtime.sources.ffmpeg.completeness import PacketCount, frame_count, mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
 from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
@@ -80,7 +80,7 @@ class ContainerSource(Source):
 
     def _start(self) -> None:
         """Decode the first frame, so that a video without one is known by now."""
-        self._reading = Reading(self._container, self._stream)
+        self._reading = PacketCount(self._container, self._stream)
         self._stopped_by: av.error.FFmpegError | None = None
         self._decode_error: av.error.FFmpegError | None = None
         self._rest = self._frames()
@@ -93,7 +93,7 @@ class ContainerSource(Source):
 
     def _frames(self) -> Generator[Frame]:
         delivered = 0
-        decoding = Decoding(self._stream, self.info.fps, self._note, self._failed, self._pool)
+        decoding = Decoding(self._stream, self.info.fps, self._note, self._note_failure, self._pool)
         for picture in decoding.pictures(self._packets()):
             now_ns, frame = time.monotonic_ns(), picture.frame
             yield Frame(delivered, frame.pts, frame.time_base, picture.pixels, now_ns)
@@ -116,7 +116,7 @@ class ContainerSource(Source):
             self._stopped_by = error
         yield None
 
-    def _failed(self, error: av.error.FFmpegError) -> None:
+    def _note_failure(self, error: av.error.FFmpegError) -> None:
         self._decode_error = error
         self.drops["decode_error"] += 1
 

@@ -15,7 +15,7 @@ from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.colour import MATRICES, decoding
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import decoded_lines
+from qlumen.realtime.pixels.yuv import frame_lines
 
 SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
@@ -24,7 +24,7 @@ FULL_420 = "yuvj420p"
 """FFmpeg's older name of full range."""
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded frame, and how it is to be seen: its `Planes` where recordings hold such, else
     a `BgrImage`."""
 
@@ -32,13 +32,13 @@ class Picture(NamedTuple):
     pixels: Pixels
 
 
-def upright_picture(
+def upright_image(
     frame: av.VideoFrame, matrix: tuple[int, int, int, int] | None, pool: FramePool
-) -> Picture:
+) -> DecodedImage:
     """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
     if matrix is None and _is_recordable(frame):
-        return Picture(frame, Planes(frame, pool))
-    return Picture(frame, BgrImage(upright(to_bgr(frame, pool), matrix)))
+        return DecodedImage(frame, Planes(frame, pool))
+    return DecodedImage(frame, BgrImage(upright(to_bgr(frame, pool), matrix)))
 
 
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
@@ -54,7 +54,7 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     image = pool.take((frame.height, frame.width, 3))
     if _is_420(frame):
         mapping = decoding(MATRICES[_matrix(frame)], full=_is_full(frame))
-        yuv420_to_bgr(*decoded_lines(frame), 0, 0, mapping, image)
+        yuv420_to_bgr(*frame_lines(frame), 0, 0, mapping, image)
     else:
         packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
         plane = packed.planes[0]

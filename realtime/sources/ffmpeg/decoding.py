@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.sources.ffmpeg.conversion import Orientation, Picture, upright_picture
+from qlumen.realtime.sources.ffmpeg.conversion import DecodedImage, Orientation, upright_image
 
 
 class Timestamps:
@@ -34,14 +34,14 @@ class Timestamps:
     def of(self, pts: int | None, dts: int | None) -> int:
         """The time stamp of the next frame."""
         self._disordered |= pts is not None and not self._advances(pts)
-        chosen = self._chosen(pts, dts)
+        chosen = self._choose(pts, dts)
         self.estimated += chosen != pts
         # Added up as a fraction, a row of estimates does not drift.
         self._next = (self._next if chosen == round(self._next) else chosen) + self._step
         self._last = chosen
         return chosen
 
-    def _chosen(self, pts: int | None, dts: int | None) -> int:
+    def _choose(self, pts: int | None, dts: int | None) -> int:
         if pts is not None and not self._disordered:
             return pts
         if dts is not None and (pts is None or self._advances(dts)):
@@ -150,23 +150,23 @@ class Decoding:
         self._deinterlacer = Deinterlacer()
         self._timestamps = Timestamps(1 / ((rate or ASSUMED_RATE) * stream.time_base))
 
-    def pictures(self, packets: Iterable[av.Packet | None]) -> Iterator[Picture]:
+    def pictures(self, packets: Iterable[av.Packet | None]) -> Iterator[DecodedImage]:
         """Each decoded frame, with `pts` in the stream's `time_base`. None among the packets
         makes the decoder give out the rest."""
         orientation = Orientation()
         for frame in self._progressive(packets):
             matrix = orientation.matrix(frame)
             self._note_frame(frame, turned=matrix is not None)
-            yield upright_picture(frame, matrix, self._pool)
+            yield upright_image(frame, matrix, self._pool)
 
     def _progressive(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         for packet in packets:
-            for frame in self._decoded(packet):
+            for frame in self._decode(packet):
                 self._stamp(frame)
                 yield from self._deinterlacer.feed(frame)
         yield from self._deinterlacer.flush()
 
-    def _decoded(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
             return self._stream.decode(packet)
         except av.error.FFmpegError as error:

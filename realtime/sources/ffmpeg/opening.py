@@ -89,7 +89,7 @@ def video_stream(
     """
     streams = [s for s in container.streams.video if _is_decodable(s)]
     if not streams:
-        found = ", ".join(_found(s) for s in container.streams) or "nothing"
+        found = ", ".join(_describe(s) for s in container.streams) or "nothing"
         raise NotAVideoError(
             f"{location} holds no video that can be decoded, only {found}; give a video file"
         )
@@ -152,14 +152,14 @@ def _explain(
         return no_answer(location, timeout_s)
     if path is None or error.errno in errno.errorcode:
         return SourceError(f"{location} cannot be opened: {error.strerror}")
-    reason = _logged_reason(path) or error.strerror
+    reason = _read_log(path) or error.strerror
     return NotAVideoError(
         f"{location} is not a video that FFmpeg can read ({reason}); if it is one, it was cut "
         "short or damaged: copy or export it again"
     )
 
 
-def _logged_reason(path: Path) -> str:
+def _read_log(path: Path) -> str:
     """FFmpeg's own last message on opening `path`; PyAV is deaf to its log otherwise."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.PANIC)  # errors are remembered, nothing is printed
@@ -180,7 +180,7 @@ def _is_decodable(stream: av.stream.Stream) -> bool:
     return codec is not None and codec.name not in TEXT_CODECS and not is_cover
 
 
-def _found(stream: av.stream.Stream) -> str:
+def _describe(stream: av.stream.Stream) -> str:
     if stream.disposition & Disposition.attached_pic:
         return "a cover picture"
     codec = stream.codec_context

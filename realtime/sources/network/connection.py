@@ -86,14 +86,14 @@ class Reception:
         self._relay: Relay | None = None
         self._thread = start("receive", self._run)
 
-    def taken(self) -> None:
+    def acknowledge(self) -> None:
         """To be called for each picture that was posted, to get further ones."""
         self._room.release()
 
     def silent(self) -> SourceError:
         """The error of not having posted anything for too long."""
         if self._posted:
-            return self._stalled()
+            return self._stall_error()
         return no_answer(self._address.shown, self._reader.open_s)
 
     def abandon(self, wait_s: float) -> None:
@@ -121,7 +121,7 @@ class Reception:
         stream.codec_context.thread_count = self._reader.threads
         stream.codec_context.flags |= Flags.low_delay
         self.info = replace(self.info, fps=mean_rate(stream))
-        decoding = Decoding(stream, self.info.fps, self._note, self._failed)
+        decoding = Decoding(stream, self.info.fps, self._note, self._note_failure)
         for picture in decoding.pictures(self._packets(container, stream)):
             frame, pixels = picture
             pixels.bgr()  # made here, so that the display never waits for it
@@ -157,17 +157,17 @@ class Reception:
             error = caught
         yield None
         if isinstance(error, av.error.ExitError):
-            raise self._stalled() from error
+            raise self._stall_error() from error
         if error is not None:
             raise SourceError(f"{self._address.shown} broke off: {error.strerror}") from error
 
-    def _failed(self, error: av.error.FFmpegError) -> None:
+    def _note_failure(self, error: av.error.FFmpegError) -> None:
         self.decode_errors += 1
 
     def _note(self, text: str) -> None:
         if text not in self.info.notes:
             self.info = replace(self.info, notes=(*self.info.notes, text))
 
-    def _stalled(self) -> SourceError:
+    def _stall_error(self) -> SourceError:
         shown, seconds = self._address.shown, self._reader.stall_s
         return SourceError(f"{shown} has sent no picture for {seconds:g} s")

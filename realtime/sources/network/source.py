@@ -68,7 +68,7 @@ class ReceivedSource(LiveSource):
                 yield self._frame(received)
                 attempt = 0
             try:
-                received = self._next(self._reader.stall_s) if received else self._reopened()
+                received = self._next(self._reader.stall_s) if received else self._reopen()
             except QlumenError as error:
                 received = None
                 pause_s = self._pauses.pause_s(attempt + 1)
@@ -94,11 +94,11 @@ class ReceivedSource(LiveSource):
         if isinstance(what, Received) and not self._asked:
             is_first, self._newest = self._newest is None, what
             if not is_first:
-                reception.taken()
+                reception.acknowledge()
                 return
         self._inbox.put((reception, what))
 
-    def _reopened(self) -> Received | None:
+    def _reopen(self) -> Received | None:
         """The first picture of a new connection; None when stopped."""
         self._begin()
         self._clock.restart()
@@ -126,7 +126,7 @@ class ReceivedSource(LiveSource):
             except Empty:
                 raise reception.silent() from None
             if message is not None and message[0] is reception:
-                reception.taken()
+                reception.acknowledge()
                 return message[1]
         return None
 

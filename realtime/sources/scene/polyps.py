@@ -31,7 +31,7 @@ SUNK_MM = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PolypKind:
     """Attributes:
     radius_mm: smallest and largest. dents: depth of its lobes, as a share of the radius.
     redness, pits: see `kernels.scene.VERTEX_FIELDS`. stalked: has a head on a stalk.
@@ -46,10 +46,10 @@ class Kind:
     stalked: bool = False
 
 
-SESSILE = Kind((5.5, 8.5), 0.055, 0.88, 0.75, (0.62, 0.9))
-STALKED = Kind((5.0, 7.0), 0.050, 0.95, 0.9, (0.9, 1.2), stalked=True)
-FLAT = Kind((7.5, 10.5), 0.030, 0.50, 0.65, (0.20, 0.28))
-SMALL = Kind((3.0, 4.2), 0.040, 0.15, 0.25, (0.6, 0.8))
+SESSILE = PolypKind((5.5, 8.5), 0.055, 0.88, 0.75, (0.62, 0.9))
+STALKED = PolypKind((5.0, 7.0), 0.050, 0.95, 0.9, (0.9, 1.2), stalked=True)
+FLAT = PolypKind((7.5, 10.5), 0.030, 0.50, 0.65, (0.20, 0.28))
+SMALL = PolypKind((3.0, 4.2), 0.040, 0.15, 0.25, (0.6, 0.8))
 ORDER = (SESSILE, STALKED, FLAT, SMALL)
 
 
@@ -76,7 +76,7 @@ def make_polyps(rng: np.random.Generator, tube: Tube) -> list[Polyp]:
     return polyps
 
 
-def _polyp(rng: np.random.Generator, tube: Tube, s: float, kind: Kind) -> Polyp:
+def _polyp(rng: np.random.Generator, tube: Tube, s: float, kind: PolypKind) -> Polyp:
     row, column = _place(rng, tube, s)
     foot = tube.grid[row, column, :3].astype(np.float64)
     inward = tube.grid[row, column, 3:6].astype(np.float64)
@@ -100,9 +100,9 @@ def _place(rng: np.random.Generator, tube: Tube, s: float) -> tuple[int, int]:
     return row, int(rng.choice(np.argsort(tall)[len(tall) // 2 :]))
 
 
-def _shape(rng: np.random.Generator, kind: Kind, radius: float) -> Floats:
+def _shape(rng: np.random.Generator, kind: PolypKind, radius: float) -> Floats:
     """`(RINGS, SPOKES + 1, 3)`: along the colon, around it, and away from the wall."""
-    reach, height = (_stalked if kind.stalked else _cap)(rng, kind, radius)
+    reach, height = (_stalk if kind.stalked else _cap)(rng, kind, radius)
     phi = np.linspace(0, tau, SPOKES + 1)
     phi[-1] = 0.0
     oval = 1 + rng.uniform(0.0, 0.22) * np.cos(2 * (phi - rng.uniform(0, tau)))
@@ -112,10 +112,10 @@ def _shape(rng: np.random.Generator, kind: Kind, radius: float) -> Floats:
     if kind.stalked:
         bent = np.clip(height / (height[0] - 1.7 * radius), 0, 1)[:, None, None] ** 2
         shape[..., :2] += rng.uniform(-0.9, 0.9, 2) * radius * bent
-    return _dented(rng, shape, kind.dents * radius, radius)
+    return _dent(rng, shape, kind.dents * radius, radius)
 
 
-def _cap(rng: np.random.Generator, kind: Kind, radius: float) -> tuple[Floats, Floats]:
+def _cap(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Floats, Floats]:
     """Reach from the axis and height, from the tip down to below the wall."""
     angle = np.linspace(0, 0.64 * pi, 160)
     tall = radius * rng.uniform(*kind.height)
@@ -126,7 +126,7 @@ def _cap(rng: np.random.Generator, kind: Kind, radius: float) -> tuple[Floats, F
     return _even(radius * np.sin(angle), height)
 
 
-def _stalked(rng: np.random.Generator, kind: Kind, radius: float) -> tuple[Floats, Floats]:
+def _stalk(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Floats, Floats]:
     """Like `_cap`: a head, a narrow neck, a foot that widens."""
     angle = np.linspace(0, 0.86 * pi, 160)
     tall, stalk = radius * rng.uniform(*kind.height), radius * rng.uniform(0.4, 1.0)
@@ -146,7 +146,7 @@ def _even(reach: Floats, height: Floats) -> tuple[Floats, Floats]:
     return np.interp(places, length, reach), np.interp(places, length, height)
 
 
-def _dented(rng: np.random.Generator, shape: Floats, depth: float, radius: float) -> Floats:
+def _dent(rng: np.random.Generator, shape: Floats, depth: float, radius: float) -> Floats:
     """Lobes, and smaller ones on them: waves in random directions push the surface."""
     push = np.zeros(shape.shape[:2])
     for size, share in ((1.7, 1.0), (1.3, 0.9), (1.0, 0.7), (0.8, 0.6), (0.6, 0.4), (0.5, 0.4)):
@@ -161,7 +161,7 @@ def _dented(rng: np.random.Generator, shape: Floats, depth: float, radius: float
 
 
 def _grid(
-    rng: np.random.Generator, kind: Kind, radius: float, shape: Floats, world: Floats
+    rng: np.random.Generator, kind: PolypKind, radius: float, shape: Floats, world: Floats
 ) -> Grid:
     rise = shape[..., 2]
     out = normals(world)

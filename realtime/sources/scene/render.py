@@ -65,8 +65,8 @@ class Renderer:
         view = self._world.examination.at(second)
         surface = self._surface()
         gain, polyps_drawn = self._draw(view, surface)
-        image, cover = self._blurred(view, *self._shaded(surface, gain))
-        return self._finished(image, index), self._truth(cover, polyps_drawn)
+        image, cover = self._blur(view, *self._shade(surface, gain))
+        return self._finish(image, index), self._truth(cover, polyps_drawn)
 
     def _surface(self) -> NDArray[np.float32]:
         """The thread's own buffers, made on its first frame."""
@@ -93,10 +93,10 @@ class Renderer:
         for polyp in near:
             rows = len(polyp.grid)
             project(polyp.grid, 0, rows, view.pose, self._focal, self._middle, screen)
-            draw(screen, 0, rows, float(_lit(polyp, view, gain)), surface)
+            draw(screen, 0, rows, float(_is_lit(polyp, view, gain)), surface)
         return gain, bool(near)
 
-    def _shaded(self, surface: NDArray[np.float32], gain: float) -> tuple[Image, Mask]:
+    def _shade(self, surface: NDArray[np.float32], gain: float) -> tuple[Image, Mask]:
         columns, rows = self._field.rendered
         image, cover = np.zeros((rows, columns, 3), np.uint8), np.zeros((rows, columns), np.uint8)
         shade(
@@ -105,7 +105,7 @@ class Renderer:
         )  # fmt: skip
         return image, cover
 
-    def _blurred(self, view: View, image: Image, cover: Mask) -> tuple[Image, Mask]:
+    def _blur(self, view: View, image: Image, cover: Mask) -> tuple[Image, Mask]:
         """Out of focus and moving; picture and mask alike, so that they fit."""
         rows = self._field.rendered[1]
         sigma = rows * (SOFT_PER_ROW + DEFOCUS_PER_ROW * view.defocus)
@@ -120,12 +120,12 @@ class Renderer:
             cover = cv2.filter2D(cover, -1, kernels[1])
         return image, cover
 
-    def _finished(self, image: Image, index: int) -> Image:
+    def _finish(self, image: Image, index: int) -> Image:
         """At full size, with grain, on black."""
         field = self._field
         whole = self._images.take((*self._shape, 3))
         box = whole[field.top : field.top + field.height, field.left : field.left + field.width]
-        _enlarged(image, field.width, field.height, box)
+        _enlarge(image, field.width, field.height, box)
         top, left = np.random.default_rng(index).integers(0, GRAIN_SIZE, 2)
         finish(whole, field.spans, self._world.grain, top, left)
         return whole
@@ -135,12 +135,12 @@ class Renderer:
         truth = self._masks.take(self._shape)
         truth.fill(0)
         if polyps_drawn:
-            whole = _enlarged(cover, field.width, field.height)
+            whole = _enlarge(cover, field.width, field.height)
             cut_out(whole, field.spans, field.left, field.top, truth)
         return truth
 
 
-def _lit(polyp: Polyp, view: View, gain: float) -> bool:
+def _is_lit(polyp: Polyp, view: View, gain: float) -> bool:
     """Whether enough light reaches a polyp to tell it from the dark."""
     return gain * lamps_at(float(np.linalg.norm(polyp.tip - view.pose[0]))) > SEEN_LIGHT
 
@@ -156,6 +156,6 @@ def _line(motion: NDArray[np.float64], lag: float) -> NDArray[np.float32]:
     return kernel
 
 
-def _enlarged(image: Image, width: int, height: int, into: Image | None = None) -> Image:
+def _enlarge(image: Image, width: int, height: int, into: Image | None = None) -> Image:
     enlarged: Image = cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
     return enlarged

@@ -34,18 +34,18 @@ def make_tiles(rng: np.random.Generator) -> NDArray[np.uint64]:
     tiles = np.zeros((TILE_LEVELS, SIZE, SIZE), np.uint64)
     for level in range(TILE_LEVELS):
         side = SIZE >> level
-        tiles[level, :side, :side] = _packed(tile)
-        tile = _halved(tile)
+        tiles[level, :side, :side] = _pack(tile)
+        tile = _halve(tile)
     return tiles
 
 
-def _packed(tile: Field) -> NDArray[np.uint64]:
+def _pack(tile: Field) -> NDArray[np.uint64]:
     """Fields of 0 to 1 as the bytes of a word, the first the lowest."""
     values = np.clip(tile * 255 + 0.5, 0, 255).astype(np.uint8)
     return values.view("<u8")[..., 0].astype(np.uint64)
 
 
-def _halved(tile: Field) -> Field:
+def _halve(tile: Field) -> Field:
     """Averages of 2 x 2; the relief keeps more contrast, as highlights are sharp far away."""
     half = (tile[::2, ::2] + tile[1::2, ::2] + tile[::2, 1::2] + tile[1::2, 1::2]) / 4
     half[..., 3:6] = 0.5 + 1.08 * (half[..., 3:6] - 0.5)
@@ -54,12 +54,12 @@ def _halved(tile: Field) -> Field:
 
 def _cloud(rng: np.random.Generator, around_mm: float, along_mm: float) -> Field:
     """A random field that repeats, of unit variance, with features of that size and larger."""
-    return _filtered(rng, np.exp(-2 * _wave_numbers(around_mm, along_mm)))
+    return _filter_noise(rng, np.exp(-2 * _wave_numbers(around_mm, along_mm)))
 
 
 def _pattern(rng: np.random.Generator, around_mm: float, along_mm: float) -> Field:
     """The same without larger features."""
-    return _filtered(rng, np.exp(-4 * (np.sqrt(_wave_numbers(around_mm, along_mm)) - 1) ** 2))
+    return _filter_noise(rng, np.exp(-4 * (np.sqrt(_wave_numbers(around_mm, along_mm)) - 1) ** 2))
 
 
 def _wave_numbers(around_mm: float, along_mm: float) -> Field:
@@ -69,7 +69,7 @@ def _wave_numbers(around_mm: float, along_mm: float) -> Field:
     return (along**2 + around**2).astype(np.float32)
 
 
-def _filtered(rng: np.random.Generator, weight: Field) -> Field:
+def _filter_noise(rng: np.random.Generator, weight: Field) -> Field:
     spectrum = np.fft.rfft2(rng.standard_normal((SIZE, SIZE), dtype=np.float32)) * weight
     spectrum[0, 0] = 0
     field = np.fft.irfft2(spectrum, s=(SIZE, SIZE)).astype(np.float32)
@@ -99,7 +99,7 @@ def _vessels(rng: np.random.Generator) -> Field:
     for width, a, b in sorted(strokes):
         depth = min(1.0, 0.3 + 0.2 * width)
         cv2.line(canvas, a, b, depth, max(1, round(width)), cv2.LINE_AA, FRACTION_BITS)
-    tile = _folded(canvas)
+    tile = _fold(canvas)
     soft = 0.6 * cv2.GaussianBlur(tile, (0, 0), 0.8) + 0.5 * cv2.GaussianBlur(tile, (0, 0), 2.5)
     net = np.exp(-((_cloud(rng, 2.6, 2.6) / 0.10) ** 2)) * np.clip(_cloud(rng, 9, 9), 0, 1)
     return np.clip(soft + 0.4 * net, 0, 1)
@@ -110,14 +110,14 @@ def _grow(
     strokes: list[Stroke],
 ) -> None:  # fmt: skip
     """Add the strokes of a branch, and of the branches that leave it, to `strokes`."""
-    at = _fixed(x, y)
+    at = _to_fixed_point(x, y)
     while width > THINNEST_PX:
         heading += 0.20 * rng.standard_normal()
         x += (5.0 + width) * cos(heading)
         y += (5.0 + width) * sin(heading)
         if max(abs(x - SIZE), abs(y - SIZE)) > SIZE - 4:
             return
-        to = _fixed(x, y)
+        to = _to_fixed_point(x, y)
         strokes.append((width, at, to))
         at = to
         width *= 0.975
@@ -127,12 +127,12 @@ def _grow(
             heading -= 0.3 * turn
 
 
-def _fixed(x: float, y: float) -> tuple[int, int]:
+def _to_fixed_point(x: float, y: float) -> tuple[int, int]:
     """OpenCV's integer coordinates with `FRACTION_BITS` behind the point."""
     return round(x * 2**FRACTION_BITS), round(y * 2**FRACTION_BITS)
 
 
-def _folded(canvas: Field) -> Field:
+def _fold(canvas: Field) -> Field:
     """A canvas twice as large both ways, drawn over its borders, as a tile that repeats."""
     return canvas.reshape(2, SIZE, 2, SIZE).max(axis=(0, 2))
 
@@ -142,17 +142,17 @@ def _foam(rng: np.random.Generator) -> tuple[Field, Field]:
     film = np.zeros((2 * SIZE, 2 * SIZE), np.float32)
     glints = np.zeros_like(film)
     for _ in range(FOAM_PATCHES):
-        for x, y, radius in _crowded(rng):
+        for x, y, radius in _place_bubbles(rng):
             _disc(film, x, y, radius, 0.25, cv2.FILLED)
             _disc(film, x, y, radius, 1.0, 1)
             for _ in range(rng.integers(1, 2 + int(min(radius, 20) / 6))):
                 angle, out = rng.uniform(0, tau), rng.uniform(0.1, 0.7) * radius
                 spot = rng.uniform(0.3, 0.5 + 0.10 * radius)
                 _disc(glints, x + out * np.cos(angle), y + out * np.sin(angle), spot, 1.0, -1)
-    return _folded(film), _folded(glints)
+    return _fold(film), _fold(glints)
 
 
-def _crowded(rng: np.random.Generator) -> NDArray[np.float64]:
+def _place_bubbles(rng: np.random.Generator) -> NDArray[np.float64]:
     """Bubbles of a patch that do not overlap, as rows of x, y and radius in texels."""
     middle = rng.uniform(SIZE / 2, 3 * SIZE / 2, 2)
     spread = rng.uniform(10, 55, 2)
@@ -168,4 +168,4 @@ def _crowded(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _disc(canvas: Field, x: float, y: float, radius: float, value: float, line: int) -> None:
     size = round(radius * 2**FRACTION_BITS)
-    cv2.circle(canvas, _fixed(x, y), size, value, line, cv2.LINE_AA, FRACTION_BITS)
+    cv2.circle(canvas, _to_fixed_point(x, y), size, value, line, cv2.LINE_AA, FRACTION_BITS)

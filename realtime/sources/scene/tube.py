@@ -74,7 +74,7 @@ def make_centreline(rng: np.random.Generator) -> Centreline:
     along = np.stack([np.sin(yaw), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=1)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     place = np.cumsum(along, axis=0) * CENTRE_STEP_MM
-    side = _untwisted(along)
+    side = _untwist(along)
     return Centreline(s, np.concatenate([place, along, side, np.cross(along, side)], axis=1))
 
 
@@ -87,7 +87,7 @@ def _wander(rng: np.random.Generator, s: Floats) -> Floats:
     return BEND_RAD * total
 
 
-def _untwisted(along: Floats) -> Floats:
+def _untwist(along: Floats) -> Floats:
     """Unit vectors across, each the one before made perpendicular (Bishop's frame)."""
     side = np.empty_like(along)
     last = np.array([1.0, 0.0, 0.0])

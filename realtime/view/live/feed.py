@@ -22,7 +22,7 @@ from qlumen.realtime.sinks.base import Sink
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class PageImage:
     """A picture for browsers.
 
     Attributes:
@@ -45,7 +45,7 @@ class Viewer:
 
     def __init__(self, feed: "Feed", wake: Callable[[], None]) -> None:
         self._feed, self.wake = feed, wake
-        self._sent: deque[Picture] = deque()
+        self._sent: deque[PageImage] = deque()
         self._last = 0
         self.delay_ms: float | None = None
 
@@ -53,7 +53,7 @@ class Viewer:
     def ready(self) -> bool:
         return len(self._sent) < self._feed.in_flight
 
-    def take(self) -> Picture | None:
+    def take(self) -> PageImage | None:
         """The newest picture, unless it was taken already or too many are on their way."""
         picture = self._feed.newest
         if picture is None or picture.number <= self._last or not self.ready:
@@ -92,7 +92,7 @@ class Feed:
         self._viewers: tuple[Viewer, ...] = ()
         self._lock = threading.Lock()
         self.published = 0
-        self.newest: Picture | None = None
+        self.newest: PageImage | None = None
 
     @property
     def viewers(self) -> int:
@@ -119,7 +119,7 @@ class Feed:
     def publish(self, frame: int, grabbed_ns: int, jpeg: bytes) -> None:
         """Replace the newest picture and wake who waits for one; by one thread at a time."""
         self.published += 1
-        self.newest = Picture(self.published, frame, grabbed_ns, jpeg)
+        self.newest = PageImage(self.published, frame, grabbed_ns, jpeg)
         for viewer in self._viewers:
             if viewer.ready:
                 viewer.wake()
@@ -157,9 +157,9 @@ class WebSink(Sink):
             self._feed.newest = None  # who is ready later waits for a newer one
             return
         frame = result.frame
-        self._feed.publish(frame.index, frame.grabbed_ns, self._encoded(result.shown))
+        self._feed.publish(frame.index, frame.grabbed_ns, self._encode(result.shown))
 
-    def _encoded(self, image: Image) -> bytes:
+    def _encode(self, image: Image) -> bytes:
         height, width = image.shape[:2]
         if width > self._width_px:
             size = self._width_px, max(1, round(height * self._width_px / width))

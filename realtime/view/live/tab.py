@@ -106,7 +106,7 @@ async def _serve(
     session: Session = socket.scope[SESSION_KEY]
     acted = asyncio.Event()
     tasks = [
-        asyncio.create_task(_send_pictures(socket, viewer, news)),
+        asyncio.create_task(_send_frames(socket, viewer, news)),
         asyncio.create_task(_send_states(socket, viewer, steered, acted, partial(lives, session))),
         asyncio.create_task(_listen(socket, viewer, steered, news, acted)),
     ]
@@ -123,7 +123,7 @@ async def _serve(
             raise end
 
 
-async def _send_pictures(socket: WebSocket, viewer: Viewer, news: asyncio.Event) -> None:
+async def _send_frames(socket: WebSocket, viewer: Viewer, news: asyncio.Event) -> None:
     while True:
         await news.wait()
         news.clear()

@@ -81,13 +81,13 @@ class Exports(Closing):
         arguments = task.arguments(
             review, thresholds, ReportOutputs(**{kind: path}), patient, operator
         )
-        work = partial(self._guarded, kind, export, path, arguments)
+        work = partial(self._guard, kind, export, path, arguments)
         export.thread = start("export", work, daemon=False)
 
     def state(self) -> dict[str, Any]:
         """By kind, as JSON."""
         with self._lock:
-            return {kind: _told(export) for kind, export in self._made.items()}
+            return {kind: _describe(export) for kind, export in self._made.items()}
 
     def file(self, kind: str) -> tuple[Path, str] | None:
         """Where a finished one lies, and what it should be called; None before."""
@@ -107,7 +107,7 @@ class Exports(Closing):
     def close(self) -> None:
         self.forget()
 
-    def _guarded(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
+    def _guard(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
         try:
             while not self._turn.acquire(timeout=WAIT_S):
                 if self._made.get(kind) is not export:
@@ -136,7 +136,7 @@ class Exports(Closing):
         export.file, export.state = path, "ready"
 
 
-def _told(export: _Export) -> dict[str, Any]:
+def _describe(export: _Export) -> dict[str, Any]:
     progress = export.running.progress if export.running else None
     return {
         "state": export.state,

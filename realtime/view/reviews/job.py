@@ -67,7 +67,7 @@ class Recording(Closing):
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
         self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
-        self._work.submit(self._guarded, self._make)
+        self._work.submit(self._guard, self._make)
 
     def state(self) -> dict[str, Any]:
         """How far it is, as JSON."""
@@ -102,7 +102,7 @@ class Recording(Closing):
             self._stop_finding.set()
             stop = self._stop_finding = threading.Event()
             self._state = "finding"
-        self._work.submit(self._guarded, lambda: self._find(review, wanted, stop))
+        self._work.submit(self._guard, lambda: self._find(review, wanted, stop))
 
     def picture(self, place: int, overlay: bool) -> bytes | None:
         """A frame as JPEG; None if there is no such frame."""
@@ -110,15 +110,15 @@ class Recording(Closing):
         if review is None or findings is None or not 0 <= place < len(findings.frames):
             return None
         shown = findings.frames[place] if overlay else ()
-        return self._drawn(review, place, shown)
+        return self._draw(review, place, shown)
 
-    def track_picture(self, number: int) -> bytes | None:
+    def track_image(self, number: int) -> bytes | None:
         """A lesion's best frame as JPEG; None if there is no such lesion."""
         review, findings = self._review, self._findings
         if review is None or findings is None:
             return None
         best = next((one.best for one in findings.tracks if one.number == number), None)
-        return self._drawn(review, best.place, [best.finding]) if best else None
+        return self._draw(review, best.place, [best.finding]) if best else None
 
     def export(self, kind: str, patient: str | None, operator: str | None) -> None:
         """Begin to write an export; `exports.state` tells of it."""
@@ -174,11 +174,11 @@ class Recording(Closing):
         self._version += 1
         self._findings, self._state = findings, "ready"
 
-    def _drawn(self, review: Review, place: int, findings: Any) -> bytes:
+    def _draw(self, review: Review, place: int, findings: Any) -> bytes:
         with self._reading:
             return draw_jpeg(review, place, findings, self._overlay)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (QlumenError, OSError) as error:

@@ -26,7 +26,7 @@ SWEEP_S = 20.0
 MAX_NAME_CHARACTERS = 120
 
 
-class Visits(Closing):
+class OpenRecordings(Closing):
     """Threads may share it. What a session opened is removed when it opens another one, when
     it ends, and at `close`. The folders lie where nothing else of the page hands out files."""
 

@@ -19,7 +19,7 @@ from qlumen.realtime.review.intake.sniff import sniff
 from qlumen.realtime.view.reviews.exports import FILES
 from qlumen.realtime.view.reviews.job import Recording
 from qlumen.realtime.view.reviews.open_recordings import (
-    Visits,
+    OpenRecordings,
     list_files,
     pick_file,
     printable_name,
@@ -63,12 +63,12 @@ class Export(BaseModel, extra="forbid"):
 
 
 def recordings_tab(surroundings: Surroundings) -> Tab:
-    visits = Visits(surroundings.settings, surroundings.sessions)
+    visits = OpenRecordings(surroundings.settings, surroundings.sessions)
     routes = recording_routes(visits, surroundings.settings)
     return Tab("Recordings", partial(build_html, "recordings"), PREFIX, routes, HEAD, visits.close)
 
 
-def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
+def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
     """All that the tab asks of the server; each answer is for the request's own session."""
     routes = APIRouter(prefix=PREFIX.rstrip("/"))
     limits = Limits.of(settings)
@@ -152,7 +152,7 @@ def recording_routes(visits: Visits, settings: Settings) -> APIRouter:
 
     @routes.get("/track/{number}")
     def track(number: int, recording: Open) -> Response:
-        return Response(_there(recording.track_picture(number)), media_type="image/jpeg")
+        return Response(_there(recording.track_image(number)), media_type="image/jpeg")
 
     @routes.post("/export")
     def export(asked: Export, recording: Open) -> dict[str, Any]:

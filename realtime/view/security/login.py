@@ -50,14 +50,14 @@ class Throttle:
             known = (self._failures.get(address), self._failures.get(EVERYBODY))
             return max(0.0, *(failures.until_s - now_s for failures in known if failures), 0.0)
 
-    def failed(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         with self._lock:
             self._count(address, FREE_TRIES)
             self._count(EVERYBODY, FREE_TRIES_OF_ALL)
             while len(self._failures) > MAX_ADDRESSES:
                 self._failures.popitem(last=False)
 
-    def passed(self, address: str) -> None:
+    def forget_failures(self, address: str) -> None:
         """A right password: what the address did before is forgotten."""
         with self._lock:
             self._failures.pop(address, None)
@@ -98,7 +98,7 @@ def login_routes(
 
     @routes.post(LOGIN)
     async def log_in(request: Request) -> Response:
-        given = _given(await request.body())
+        given = _read_password(await request.body())
         address = request.client.host if request.client else ""
         async with one_at_a_time:
             pause_s = math.ceil(throttle.pause_s(address))
@@ -107,9 +107,9 @@ def login_routes(
                 return _page(text, 429, {"Retry-After": str(pause_s)})
             right = await run_in_threadpool(password.matches, given)
             if not right:
-                throttle.failed(address)
+                throttle.record_failure(address)
                 return _page("Wrong password.", 401)
-            throttle.passed(address)
+            throttle.forget_failures(address)
         token, _ = sessions.begin()
         return RedirectResponse("/", 303, {"Set-Cookie": set_cookie(token)})
 
@@ -121,7 +121,7 @@ def login_routes(
     return routes
 
 
-def _given(body: bytes) -> str:
+def _read_password(body: bytes) -> str:
     if len(body) > MAX_FORM_BYTES:
         return ""
     return parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]

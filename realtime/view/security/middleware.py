@@ -95,7 +95,7 @@ class Gate:
         extra = {} if scope["path"].startswith(ASSETS) else dict(NOT_KEPT)
         if token:
             extra["Set-Cookie"] = self.set_cookie(token)
-        limited = _limited(receive, self._limit(scope["path"]))
+        limited = _limit_body(receive, self._limit(scope["path"]))
         await self._app(scope, limited, _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
@@ -120,18 +120,18 @@ class Gate:
         host = headers.get("host", "")
         public = path == LOGIN and self._password
         if not (path == "/" or public or path.startswith(self._prefixes)):
-            return _refused(socket, 404, "not found")
+            return _refuse(socket, 404, "not found")
         if not self._password and _name(host) not in LOOPBACK_NAMES:
-            return _refused(socket, 403, "this page answers to 127.0.0.1 and localhost only")
+            return _refuse(socket, 403, "this page answers to 127.0.0.1 and localhost only")
         if (socket or scope["method"] not in READING) and not _own(headers.get("origin"), host):
-            return _refused(socket, 403, "asked by another page")
+            return _refuse(socket, 403, "asked by another page")
         if session is None and not public:
             if path == "/" and not socket:
                 return RedirectResponse(LOGIN, 303)
-            return _refused(socket, 401, "log in first")
+            return _refuse(socket, 401, "log in first")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limit(path):
-            return _refused(socket, 413, TOO_MUCH)
+            return _refuse(socket, 413, TOO_MUCH)
         return None
 
     def _limit(self, path: str) -> int:
@@ -152,14 +152,14 @@ def _name(host: str) -> str | None:
         return None
 
 
-def _refused(socket: bool, status: int, text: str) -> ASGIApp:
+def _refuse(socket: bool, status: int, text: str) -> ASGIApp:
     if socket:
-        return _closed
+        return _close
     close = {"Connection": "close"} if status == 413 else {}
     return PlainTextResponse(text, status, close)
 
 
-async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
+async def _close(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1008})
 
 
@@ -176,7 +176,7 @@ def _with_headers(send: Send, extra: dict[str, str]) -> Send:
     return sending
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
+def _limit_body(receive: Receive, limit: int) -> Receive:
     taken = 0
 
     async def receiving() -> Message:

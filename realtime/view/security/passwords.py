@@ -35,7 +35,7 @@ class Password:
         """Whether it is this one. Takes scrypt's time and memory."""
         if len(given) > MAX_CHARACTERS:
             return False
-        return secrets.compare_digest(_hashed(given, self.salt, self.log2_cost), self.hash)
+        return secrets.compare_digest(_hash(given, self.salt, self.log2_cost), self.hash)
 
 
 def read_password(file: Path) -> Password:
@@ -50,7 +50,7 @@ def read_password(file: Path) -> Password:
         raise UsageError(f"{file} can be read by others; chmod 600 {file}")
     try:
         kind, log2_cost, salt, hashed = file.read_text(encoding="ascii").strip().split("$")
-        password = Password(int(log2_cost), _decoded(salt), _decoded(hashed))
+        password = Password(int(log2_cost), _decode_base64(salt), _decode_base64(hashed))
     except ValueError:
         raise _no_hash(file) from None
     if kind != KIND or not 1 <= password.log2_cost <= MAX_LOG2_COST or not password.hash:
@@ -71,8 +71,8 @@ def write_password(file: Path, password: str) -> None:
             f"want {MIN_CHARACTERS} to {MAX_CHARACTERS}"
         )
     salt = secrets.token_bytes(SALT_BYTES)
-    hashed = _hashed(password, salt, LOG2_COST)
-    line = "$".join((KIND, str(LOG2_COST), _encoded(salt), _encoded(hashed)))
+    hashed = _hash(password, salt, LOG2_COST)
+    line = "$".join((KIND, str(LOG2_COST), _encode_base64(salt), _encode_base64(hashed)))
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -85,7 +85,7 @@ def _no_hash(file: Path) -> UsageError:
     return UsageError(f"{file} holds no password hash; make one with qlumen view --set-password")
 
 
-def _hashed(password: str, salt: bytes, log2_cost: int) -> bytes:
+def _hash(password: str, salt: bytes, log2_cost: int) -> bytes:
     cost = 1 << log2_cost
     memory = MEMORY_MARGIN * 128 * cost * BLOCK_SIZE
     return hashlib.scrypt(
@@ -93,9 +93,9 @@ def _hashed(password: str, salt: bytes, log2_cost: int) -> bytes:
     )
 
 
-def _encoded(value: bytes) -> str:
+def _encode_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)

@@ -35,7 +35,7 @@ class Sessions:
     def begin(self) -> tuple[str, Session]:
         """A token for the browser, and its new session."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        session = Session(_hashed(token), time.monotonic() + self.seconds)
+        session = Session(_hash_token(token), time.monotonic() + self.seconds)
         with self._lock:
             self._kept[session.id] = session
             while len(self._kept) > MAX_SESSIONS:
@@ -45,7 +45,7 @@ class Sessions:
     def find(self, token: str) -> Session | None:
         """The session of this token, unless it ended."""
         with self._lock:
-            session = self._kept.get(_hashed(token))
+            session = self._kept.get(_hash_token(token))
         return session if session and self.lives(session) else None
 
     def lives(self, session: Session) -> bool:
@@ -61,5 +61,5 @@ class Sessions:
             self._kept.pop(session.id, None)
 
 
-def _hashed(token: str) -> str:
+def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()

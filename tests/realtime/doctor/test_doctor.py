@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.networks.bundle import MODEL, shipped_bundle
+from qlumen.networks.bundle import MODEL, find_bundle
 from qlumen.realtime.cli import commands
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.doctor import video
@@ -22,7 +22,7 @@ SECTIONS = ["machine", "graphics", "model", "engines", "video", "libraries", "ca
 
 
 def broken_bundle(folder: Path) -> Path:
-    shutil.copytree(shipped_bundle(), folder)
+    shutil.copytree(find_bundle(), folder)
     model = folder / MODEL
     model.write_bytes(model.read_bytes() + b" ")
     return folder

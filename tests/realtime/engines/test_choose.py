@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.errors import ConfigError, EngineError, MissingExtraError
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import choose
@@ -62,7 +62,7 @@ def test_bundle_fits_the_engine(
     monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS if present else ())
     monkeypatch.setattr(choose, "presence", lambda name: Presence(name, name in present, ""))
     folder = bundle_folder(load_settings(None, overrides))
-    assert folder == shipped_bundle().parent / name
+    assert folder == find_bundle().parent / name
     assert read_bundle(folder).manifest.name == name
 
 
@@ -161,11 +161,11 @@ def test_openvino_runs_without_a_cache(tmp_path: Path, monkeypatch: pytest.Monke
 def test_default_engine_imports_no_other_library() -> None:
     """Choosing and opening OpenVINO loads neither torch nor ONNX Runtime."""
     code = (
-        "import sys; from qlumen.networks.bundle import read_bundle, shipped_bundle\n"
+        "import sys; from qlumen.networks.bundle import read_bundle, find_bundle\n"
         "from qlumen.realtime.config.settings import load_settings\n"
         "from qlumen.realtime.engines.choose import open_engine\n"
         "settings = load_settings(None, ['engine.device=cpu'])\n"
-        "open_engine(read_bundle(shipped_bundle()), settings).close()\n"
+        "open_engine(read_bundle(find_bundle()), settings).close()\n"
         "print('LOADED', [m for m in ('torch', 'onnxruntime') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import pytest
 
 from qlumen.calibration.export import Network
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine, devices
 
@@ -62,7 +62,7 @@ def test_other_weights_are_never_answered_from_the_cache(
 ) -> None:
     """New weights beside the same `.xml`, with the same date, give the new network's map: that of
     a cache that has never seen the old one."""
-    given = read_bundle(shipped_bundle()).model
+    given = read_bundle(find_bundle()).model
     model = tmp_path / "m.xml"
     weights = model.with_suffix(".bin")
     model.write_bytes(given.read_bytes())

@@ -24,7 +24,7 @@ from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import tensorrt
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.choose import open_engine
-from qlumen.realtime.engines.tensorrt import TorchTensorRt, compiled_network, open_tensorrt
+from qlumen.realtime.engines.tensorrt import TorchTensorRt, load_or_compile, open_tensorrt
 
 from support.engine_contract import bundle, compiled_form
 
@@ -70,7 +70,7 @@ def engine_bytes() -> bytes:
         def __init__(self) -> None:
             self._folder = None
 
-    compiled_network(bundle(), "f32", KEY, Forgetful(), Recording(), CPU)
+    load_or_compile(bundle(), "f32", KEY, Forgetful(), Recording(), CPU)
     return kept[0]
 
 
@@ -88,8 +88,8 @@ class KnowsIt(FakeLibrary):
 
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt, "deployed_network", lambda *_: torch.nn.Identity())
-    monkeypatch.setattr(tensorrt, "exported_program", lambda *_: None)
+    monkeypatch.setattr(tensorrt, "deploy_network", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(tensorrt, "export_program", lambda *_: None)
 
 
 def test_engine_is_built_once_and_draws_the_network_s_map(
@@ -99,7 +99,7 @@ def test_engine_is_built_once_and_draws_the_network_s_map(
     library = KnowsIt(engine_bytes)
     picture = np.random.default_rng(0).integers(0, 256, KEY.shape[1:], np.uint8)
     for _ in range(2):
-        run = compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+        run = load_or_compile(bundle(), "f32", KEY, cache, library, CPU)
         map_ = run(torch.from_numpy(picture)[None])[0, 0].detach().numpy()
         np.testing.assert_allclose(map_, compiled_form()(picture), atol=1e-4)
     assert library.built == 1
@@ -113,7 +113,7 @@ def test_damaged_entry_is_built_again(
     cache.store(KEY, b"some engine")
     (path,) = (tmp_path / "tensorrt").glob("*.engine")
     path.write_bytes(path.read_bytes()[:-1])
-    compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+    load_or_compile(bundle(), "f32", KEY, cache, library, CPU)
     assert library.built == 1
     assert cache.load(KEY) == engine_bytes
 
@@ -125,7 +125,7 @@ def test_entry_that_the_library_refuses_is_built_again(
     library = KnowsIt(engine_bytes)
     cache.store(KEY, b"refused")
     with caplog.at_level(logging.WARNING):
-        compiled_network(bundle(), "f32", KEY, cache, library, CPU)
+        load_or_compile(bundle(), "f32", KEY, cache, library, CPU)
     assert "another version" in caplog.text
     assert library.built == 1
     assert cache.load(KEY) == engine_bytes

@@ -13,12 +13,12 @@ from qlumen.networks.bundle import (
     SHIPPED_INT8,
     WEIGHTS,
     Bundle,
+    find_bundle,
     read_bundle,
-    shipped_bundle,
     write_manifest,
 )
 from qlumen.networks.circuit import WEIGHTS_NAME
-from qlumen.networks.deploy import deployed_network
+from qlumen.networks.deploy import deploy_network
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines import torch as module
 from qlumen.realtime.engines.base import Engine
@@ -66,7 +66,7 @@ def test_compiled_network_gives_the_eager_one_s_map(monkeypatch: pytest.MonkeyPa
     """`engine.compile` changes how the map is computed, not the map."""
     torch.manual_seed(0)
     small = Small().eval().requires_grad_(False)
-    monkeypatch.setattr(module, "deployed_network", lambda *_: small)
+    monkeypatch.setattr(module, "deploy_network", lambda *_: small)
     with TorchEngine(bundle(), TorchOptions(compile=True)) as engine:
         (picture,) = pictures(engine, 1)
         with torch.no_grad():
@@ -79,9 +79,9 @@ def test_quantised_bundle_says_what_runs_it(tmp_path: Path) -> None:
     """Its compiled form is OpenVINO's; torch has nothing to build the network from, whether the
     bundle says so or not."""
     with pytest.raises(BundleError, match=r"without the trained weights.*engine\.name=openvino"):
-        deployed_network(read_bundle(shipped_bundle(SHIPPED_INT8)))
+        deploy_network(read_bundle(find_bundle(SHIPPED_INT8)))
     with pytest.raises(BundleError, match=r"other weights.*engine\.name=openvino"):
-        deployed_network(without_torch_weights(tmp_path))
+        deploy_network(without_torch_weights(tmp_path))
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     network = given.manifest.network | {"decoder_channels": [96, 56, 40, 24]}
     changed = given.manifest.model_copy(update={"network": network})
     with pytest.raises(BundleError, match="size mismatch") as error:
-        deployed_network(write_manifest(tmp_path, changed))
+        deploy_network(write_manifest(tmp_path, changed))
     assert "\n" not in str(error.value)
     assert (tmp_path / MANIFEST).exists()
 
@@ -106,7 +106,7 @@ def test_cuda_that_is_not_here_is_named() -> None:
 
 def test_half_precision_keeps_the_circuit_single() -> None:
     """Convolutions in bf16, tables and output in f32; the map is near the single one's."""
-    half, single = deployed_network(bundle(), "bf16"), deployed_network(bundle(), "f32")
+    half, single = deploy_network(bundle(), "bf16"), deploy_network(bundle(), "f32")
     types = {name: value.dtype for name, value in half.state_dict().items()}
     tables = [name for name in types if name.endswith("table")]
     assert len(tables) == 1

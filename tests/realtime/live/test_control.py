@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qlumen.networks.bundle import Bundle, read_bundle, shipped_bundle
+from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.segmentation.segmenter import thresholds
@@ -21,7 +21,7 @@ class Log:
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return read_bundle(shipped_bundle())
+    return read_bundle(find_bundle())
 
 
 def test_the_overlay_is_switched_off_and_on(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.endoscope.field import whole_field
 from qlumen.realtime.frames import (
@@ -61,7 +61,7 @@ class Room:
         self.alarms: list[int] = []
         self.ai_runs = self.recording = True
         self.latest = LatestAnnotations()
-        bundle = read_bundle(shipped_bundle())
+        bundle = read_bundle(find_bundle())
         settings = settings or with_live(max_age_ms=2000.0)  # the machine may be slow
         self.control = Control(bundle, settings, self.note)
         self.display = Display(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qlumen.errors import SourceError
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.frames import AiState, Frame, FrameResult, Recordable
 from qlumen.realtime.latency import LatencyRecorder
@@ -96,7 +96,7 @@ class Room:
         )  # fmt: skip
 
     def make_display(self, settings: Settings) -> Display:
-        control = Control(read_bundle(shipped_bundle()), settings, self.note)
+        control = Control(read_bundle(find_bundle()), settings, self.note)
         display = Display(self.latest, control, self.latency, self, Alarms(self.note), self.note)
         display.warm_up(SIZE)
         return display

@@ -24,7 +24,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.pixels.yuv import to_video_frame
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
@@ -79,7 +79,7 @@ def test_picture_and_drawing_are_both_masked() -> None:
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
     result = result_of(image, annotated=drawn)
-    unmasked = Planes(to_picture(image), FramePool())
+    unmasked = Planes(to_video_frame(image), FramePool())
     in_parts = Annotated(BgrImage(drawn), (), FramePool())
     result = replace(result, frame=replace(result.frame, pixels=unmasked), annotated=in_parts)
     images = images_behind([result])

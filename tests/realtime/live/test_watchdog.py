@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qlumen.errors import BundleError, EngineError
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.config.live import WatchdogSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame
@@ -32,7 +32,7 @@ class Faulty(Annotator):
     """The real one, on the shipped bundle, that does `fault` before each frame."""
 
     def __init__(self, fault: Fault) -> None:
-        bundle = read_bundle(shipped_bundle())
+        bundle = read_bundle(find_bundle())
         settings = Settings()
         super().__init__(bundle, lambda: settings, LatencyRecorder(), count(1))
         self._fault = fault

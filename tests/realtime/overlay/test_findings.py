@@ -111,7 +111,7 @@ def test_a_copy_can_be_drawn_on() -> None:
     """Marks may then be drawn on it without touching the frame."""
     image = picture((4, 6), 1)
     before = image.copy()
-    drawn = Overlay().copied(image)
+    drawn = Overlay().copy_image(image)
     np.testing.assert_array_equal(drawn, before)
     drawn[:] = 0
     np.testing.assert_array_equal(image, before)

@@ -13,7 +13,7 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.pixels.yuv import to_video_frame
 
 from support.media import planes_of
 from support.strategies import boxes
@@ -113,11 +113,11 @@ def test_a_crop_is_resized_and_encoded_as_an_image_of_its_own(
         else BgrImage(np.ascontiguousarray(crop.bgr()))
     )
     size = data.draw(st.tuples(st.integers(1, 50), st.integers(1, 50)))
-    resized = crop.resized(size)
+    resized = crop.resize(size)
     assert resized.shape == (size[1], size[0], 3)
     assert resized.flags.c_contiguous
     assert resized.flags.writeable
-    np.testing.assert_array_equal(resized, alone.resized(size))
+    np.testing.assert_array_equal(resized, alone.resize(size))
     np.testing.assert_array_equal(crop.bgr(), alone.bgr())
     np.testing.assert_array_equal(crop.yuv420p().to_ndarray(), alone.yuv420p().to_ndarray())
 
@@ -128,7 +128,7 @@ def test_an_annotated_array_is_encoded_like_the_array_it_shows(
 ) -> None:
     """Also with odd sides, of which the last row and column are repeated."""
     annotated = over(bgr_image(width, height, seed), seed)
-    wanted = to_picture(annotated.bgr()).to_ndarray()
+    wanted = to_video_frame(annotated.bgr()).to_ndarray()
     np.testing.assert_array_equal(annotated.yuv420p().to_ndarray(), wanted)
 
 

@@ -9,7 +9,7 @@ from qlumen.kernels.yuv420 import bgr_to_yuv420
 from qlumen.realtime.pixels.annotated import Annotated, Patch, disjoint
 from qlumen.realtime.pixels.planes import warm_up
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import fit, pad_to_even, to_picture
+from qlumen.realtime.pixels.yuv import fit, pad_to_even, to_video_frame
 
 from support.media import planes_of
 from support.strategies import boxes
@@ -29,7 +29,7 @@ def exact(image: np.ndarray) -> np.ndarray:
 def test_planes_follow_the_formula(width: int, height: int, seed: int) -> None:
     """Luma is the formula's, chroma that of its mean over 2x2 pixels, both rounded once."""
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    planes = to_picture(image).to_ndarray()
+    planes = to_video_frame(image).to_ndarray()
     y, u, v = exact(image)
     assert planes.shape == (height * 3 // 2, width)
     assert np.abs(planes[:height] - y).max() <= ROUNDING
@@ -51,7 +51,7 @@ def test_planes_follow_the_formula(width: int, height: int, seed: int) -> None:
 )
 def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
     """White, black, red, green and blue have the values known from 100% colour bars."""
-    planes = to_picture(np.full((4, 4, 3), bgr, np.uint8)).to_ndarray()
+    planes = to_video_frame(np.full((4, 4, 3), bgr, np.uint8)).to_ndarray()
     assert (planes[:4] == yuv[0]).all()
     assert (planes[4] == yuv[1]).all()
     assert (planes[5] == yuv[2]).all()
@@ -63,7 +63,7 @@ def test_nothing_is_compiled_for_an_image_that_is_read_only() -> None:
     before = list(bgr_to_yuv420.signatures)
     image = np.full((4, 4, 3), 9, np.uint8)
     image.flags.writeable = False
-    assert to_picture(image).to_ndarray()[0, 0] == 24
+    assert to_video_frame(image).to_ndarray()[0, 0] == 24
     assert bgr_to_yuv420.signatures == before
 
 
@@ -88,7 +88,9 @@ def test_only_the_patches_are_painted_again(
     marked &= inside
     touched = marked.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3))
     mask = np.concatenate([marked, np.tile(touched.reshape(-1), 2).reshape(-1, width)])
-    np.testing.assert_array_equal(painted, np.where(mask, to_picture(image).to_ndarray(), before))
+    np.testing.assert_array_equal(
+        painted, np.where(mask, to_video_frame(image).to_ndarray(), before)
+    )
     np.testing.assert_array_equal(planes.frame.to_ndarray(), before)
 
 

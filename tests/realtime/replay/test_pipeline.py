@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qlumen.errors import QlumenError, SinkError, TruncatedError
-from qlumen.networks.bundle import read_bundle, shipped_bundle
+from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Frame, FrameResult
@@ -58,7 +58,7 @@ class Kept(Sink):
 
 @pytest.fixture(scope="module")
 def segmenter() -> Iterator[Segmenter]:
-    segmenter = Segmenter.open(read_bundle(shipped_bundle()), Settings())
+    segmenter = Segmenter.open(read_bundle(find_bundle()), Settings())
     yield segmenter
     segmenter.close()
 

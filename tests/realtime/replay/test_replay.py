@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from qlumen.networks.bundle import MODEL, shipped_bundle
+from qlumen.networks.bundle import MODEL, find_bundle
 from qlumen.realtime.cli import main
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.replay.outputs import Outputs
@@ -265,7 +265,7 @@ def test_failures_end_in_one_line_and_write_nothing(
     empty.mkdir()
     bundle = tmp_path / "bundle"
     bundle.mkdir()
-    for path in shipped_bundle().iterdir():
+    for path in find_bundle().iterdir():
         (bundle / path.name).write_bytes(path.read_bytes())
     with (bundle / MODEL).open("ab") as file:
         file.write(b" ")

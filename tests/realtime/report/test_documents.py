@@ -15,7 +15,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report.build_facts import gather
 from qlumen.realtime.report.charts import ACCENT, MAX_TICKS, REGULAR, score_chart, ticks
-from qlumen.realtime.report.facts import Facts, Span, clock
+from qlumen.realtime.report.facts import Facts, TimeSpan, clock
 from qlumen.realtime.report.html import html
 from qlumen.realtime.report.pdf.document import pdf
 from qlumen.realtime.report.pdf.page import SIZE as FOOT_SIZE
@@ -181,7 +181,7 @@ def test_no_score_is_drawn_where_a_lesion_was_not_found(facts: Facts) -> None:
     """A curve for each span of a lesion: no line crosses the time between two of them."""
     (track,) = facts.tracks
     scores = tuple(one for one in track.scores if not 0.2 <= one[0] < 0.4)
-    spans = Span(track.spans[0].start_s, 0.2), Span(0.4, track.spans[0].end_s)
+    spans = TimeSpan(track.spans[0].start_s, 0.2), TimeSpan(0.4, track.spans[0].end_s)
     drawing = score_chart(replace(facts, tracks=(replace(track, scores=scores, spans=spans),)), 500)
     assert drawing is not None
     curves = [one for one in drawing.contents if isinstance(one, PolyLine)]
@@ -213,6 +213,6 @@ def test_times_as_people_read_them(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("length_s", [0.04, 1, 7.24, 59, 600, 3601, 40_000])
 def test_ticks_are_few_and_within(length_s: float) -> None:
     """Never more than eight, never outside, from start to near the end."""
-    found = ticks(Span(3.0, 3.0 + length_s))
+    found = ticks(TimeSpan(3.0, 3.0 + length_s))
     assert len(found) <= MAX_TICKS
     assert all(3.0 <= tick <= 3.0 + length_s + 1e-9 for tick in found)

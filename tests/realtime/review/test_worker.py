@@ -35,7 +35,7 @@ def settings_with(*overrides: str) -> Settings:
 
 def checked(file: Path, *overrides: str) -> None:
     """What a worker does before it decodes anything."""
-    file = task.named_by_content(file, Path(tempfile.mkdtemp(dir=file.parent)))
+    file = task.name_by_content(file, Path(tempfile.mkdtemp(dir=file.parent)))
     check_announced(file, sniff(file), Limits.of(settings_with(*overrides)))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.pixels.yuv import to_picture
+from qlumen.realtime.pixels.yuv import to_video_frame
 from qlumen.realtime.segmentation.geometry import Fit
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
@@ -65,7 +65,7 @@ def test_planes_become_the_picture_that_their_bgr_becomes(size: tuple[int, int],
     rng = np.random.default_rng(2)
     colours = cv2.GaussianBlur(rng.integers(0, 256, (9, 16, 3), np.uint8), (0, 0), 1)
     image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
-    planes = Planes(to_picture(image), FramePool())
+    planes = Planes(to_video_frame(image), FramePool())
     fitted = Preprocessor((352, 352), fit)
     got, wanted = fitted(planes), fitted(BgrImage(image))
     assert got.shape == wanted.shape

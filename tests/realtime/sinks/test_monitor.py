@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.errors import SinkError
-from qlumen.realtime.sinks.monitor import Monitor, fitted
+from qlumen.realtime.sinks.monitor import Monitor, fit_image
 
 from support.media import start_python
 from support.screen import SIZE, Screen, missing_programs, screen
@@ -197,7 +197,7 @@ def test_the_picture_fits_between_bars(
 ) -> None:
     """It fills the window one way, has its own proportions and stands in the middle."""
     image = np.full((height, width, 3), 255, np.uint8)
-    shown = fitted(image, window_width, window_height)
+    shown = fit_image(image, window_width, window_height)
     assert shown.shape == (window_height, window_width, 3)
     rows, columns = np.nonzero(shown[..., 0])
     inner_height, inner_width = np.ptp(rows) + 1, np.ptp(columns) + 1
@@ -213,5 +213,5 @@ def test_the_picture_fits_between_bars(
 def test_a_window_without_area_gets_the_frame() -> None:
     """Before it is laid out, or minimised, nothing is scaled."""
     image = np.full((48, 64, 3), 255, np.uint8)
-    assert fitted(image, 0, 0) is image
-    assert fitted(image, 64, 48) is image
+    assert fit_image(image, 0, 0) is image
+    assert fit_image(image, 64, 48) is image

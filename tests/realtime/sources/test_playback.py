@@ -60,7 +60,7 @@ def test_the_network_sees_live_what_a_replay_gives_it(
     assert len(played) == len(expected) == 4
     for ours, theirs in zip(played, expected, strict=True):
         assert type(ours.pixels) is type(theirs.pixels) is form
-        network_input = [f.pixels.resized((352, 352)) for f in (ours, theirs)]
+        network_input = [f.pixels.resize((352, 352)) for f in (ours, theirs)]
         np.testing.assert_array_equal(*network_input)
         np.testing.assert_array_equal(ours.pixels.bgr(), theirs.pixels.bgr())
 

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.view.reviews.open_recordings import (
-    Visits,
+    OpenRecordings,
     list_files,
     pick_file,
     printable_name,
@@ -46,7 +46,7 @@ class Page:
         self.root = root
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tempfile, "tempdir", str(root))
-            self.visits = Visits(settings, self.sessions)
+            self.visits = OpenRecordings(settings, self.sessions)
         app = FastAPI()
         app.include_router(recording_routes(self.visits, settings))
         self.gate = Gate(

@@ -141,17 +141,17 @@ def test_the_pause_doubles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
     guard, pauses = Throttle(), []
     for _ in range(login.FREE_TRIES + 3):
-        guard.failed("a")
+        guard.record_failure("a")
         pauses.append(guard.pause_s("a"))
     assert pauses == [0.0] * (login.FREE_TRIES - 1) + [2.0, 4.0, 8.0, 16.0]
     assert guard.pause_s("b") == 0
     now_s += 16.1
     assert guard.pause_s("a") == 0
-    guard.passed("a")
-    guard.failed("a")
+    guard.forget_failures("a")
+    guard.record_failure("a")
     assert guard.pause_s("a") == 0
     for number in range(login.FREE_TRIES_OF_ALL):
-        guard.failed(f"address {number}")
+        guard.record_failure(f"address {number}")
     assert guard.pause_s("somebody else") > 0
 
 
