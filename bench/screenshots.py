@@ -1,9 +1,9 @@
-"""Pictures of the page for the documentation, from the built-in scene.
+"""Makes the images of the documentation from the built-in scene.
 
     python bench/screenshots.py FOLDER
 
-Writes `view-live.png` (1280x720) and `view-phone.png`, each once a lesion is in view, and
-`view-recordings.png` with a recording of the scene worked through.
+Writes `scene.webp`, an animation of a replay; `view-live.png` (1280x720) and `view-phone.png`,
+the live page while a lesion is in view; and `view-recordings.png`, a finished review.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.replay.replay import Outputs, replay
 from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.live.runner import SessionRunner
 from qlumen.realtime.view.security.access import Access
@@ -36,6 +37,11 @@ SETTINGS = (
 """Each picture with its own findings, also on a busy machine."""
 SIZES = {"view-live.png": DESKTOP, "view-phone.png": PHONE}
 RECORDINGS, RECORDED_FRAMES = "view-recordings.png", 200
+ANIMATION, ANIMATED_FRAMES, MAX_ANIMATION_BYTES = "scene.webp", 126, 2_000_000
+ANIMATION_SETTINGS = (
+    "scene.seed=3", f"scene.frames={ANIMATED_FRAMES}", "snapshots.every=2",
+)  # fmt: skip
+FRAME_MS, CROP, ANIMATION_SIZE, QUALITY = 80, (200, 0, 1080, 720), (550, 450), 70
 COLOURS = 256
 MAX_BYTES = 400_000
 PATIENCE_S = 180
@@ -54,6 +60,7 @@ def main() -> None:
     arguments.add_argument("--set", action="append", default=[], help="a setting")
     options = arguments.parse_args()
     settings = load_settings(None, [*SETTINGS, *options.set])
+    write_animation(options.folder / ANIMATION)
     panel = LivePanel(settings)
     outputs = LiveOutputs(recordings=options.folder, snapshots=options.folder / "none")
     with (
@@ -74,6 +81,19 @@ def main() -> None:
             recording = record_scene(Path(scratch) / "scene.mp4", RECORDED_FRAMES)
             write(options.folder / RECORDINGS, reviewed(browser, recording))
     (options.folder / "none").rmdir()
+
+
+def write_animation(path: Path) -> None:
+    """Write the overlay of a replay, cut to the endoscope's field, as an animated WebP."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "frames"
+        replay("scene", Outputs(snapshots=folder), load_settings(None, ANIMATION_SETTINGS))
+        files = sorted(folder.iterdir())
+        first, *rest = (Image.open(file).crop(CROP).resize(ANIMATION_SIZE) for file in files)
+        first.save(
+            path, save_all=True, append_images=rest, duration=FRAME_MS, loop=0, quality=QUALITY
+        )
+    check_size(path, MAX_ANIMATION_BYTES)
 
 
 def take_screenshot(browser: webdriver.Chrome) -> bytes:
@@ -100,8 +120,12 @@ def reviewed(browser: webdriver.Chrome, recording: Path) -> bytes:
 def write(path: Path, png: bytes) -> None:
     """Store it with few colours, small enough for a repository."""
     Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(path, optimize=True)
-    if path.stat().st_size > MAX_BYTES:
-        raise SystemExit(f"{path} has {path.stat().st_size} bytes; want {MAX_BYTES} or fewer")
+    check_size(path, MAX_BYTES)
+
+
+def check_size(path: Path, most: int) -> None:
+    if path.stat().st_size > most:
+        raise SystemExit(f"{path} has {path.stat().st_size} bytes; want {most} or fewer")
     print(f"wrote {path}, {path.stat().st_size // 1000} kB")
 
 

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from PIL import ImageGrab
+from pyvirtualdisplay.display import Display
 
 from qlumen.realtime.pixels.arrays import Image
 
@@ -67,13 +68,10 @@ class Screen:
         x11.XSendEvent(display, ctypes.c_ulong(int(window)), 0, 0, ctypes.byref(event))
         x11.XCloseDisplay(display)
 
-    def picture(self) -> Image:
-        """The whole screen, BGR."""
-        command = ["ffmpeg", "-v", "error", "-f", "x11grab", "-draw_mouse", "0", "-video_size"]
-        command += ["{}x{}".format(*SIZE), "-i", self.name, "-frames:v", "1"]
-        command += ["-f", "image2pipe", "-c:v", "png", "-"]
-        png = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S).stdout
-        return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    def grab(self) -> Image:
+        """Return the whole screen, BGR."""
+        rgb = np.asarray(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
+        return np.ascontiguousarray(rgb[..., ::-1])
 
     def _do(self, *arguments: str) -> str:
         command = ["xdotool", *arguments]
@@ -123,20 +121,12 @@ def missing_programs(*names: str) -> str:
 
 @contextmanager
 def screen(*, window_manager: str | None = None) -> Iterator[Screen]:
-    """A new display, with a window manager in it if one is named."""
-    reading, writing = os.pipe()
-    server = ["Xvfb", "-displayfd", str(writing), "-noreset", "-screen", "0"]
-    server.append("{}x{}x24".format(*SIZE))
-    processes = [subprocess.Popen(server, pass_fds=[writing], stderr=subprocess.DEVNULL)]
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as numbers:
-            name = f":{numbers.readline().strip()}"
+    """Open a new display, with a window manager in it if one is named."""
+    options = {"manage_global_env": False, "extra_args": ["-noreset"]}
+    with Display("xvfb", size=SIZE, **options) as display, ExitStack() as closing:
+        name = display.new_display_var
         if window_manager:
-            environment = os.environ | {"DISPLAY": name}
-            processes.append(subprocess.Popen([window_manager], env=environment))
+            process = subprocess.Popen([window_manager], env=os.environ | {"DISPLAY": name})
+            closing.callback(process.wait, PATIENCE_S)
+            closing.callback(process.terminate)
         yield Screen(name)
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(PATIENCE_S)

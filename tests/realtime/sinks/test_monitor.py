@@ -127,7 +127,7 @@ def test_the_picture_is_the_drawn_one(desk: Screen, shown: Show) -> None:
     assert desk.size(window) == (320, 180)
     desk.press(window, "m")  # its answer comes after pictures were shown
     assert process.stdout.readline() == "mark\n"
-    picture = desk.picture()
+    picture = desk.grab()
     assert np.abs(picture[90, 80].astype(int) - (30, 60, 200)).max() <= 1
     assert np.abs(picture[90, 240].astype(int) - (200, 120, 30)).max() <= 1
     desk.press(window, "q")
@@ -145,7 +145,7 @@ def test_full_screen_is_black_around_the_picture(mode: str, desk: Screen, shown:
     desk.wait_for_size(window, SIZE)
     desk.press(window, "m")
     assert process.stdout.readline() == "mark\n"
-    picture = desk.picture()
+    picture = desk.grab()
     height = SIZE[0] * 180 // 320
     top = (SIZE[1] - height) // 2
     assert picture[: top - 2].max() == 0
