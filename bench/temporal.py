@@ -1,4 +1,4 @@
-"""What smoothing and the alarm hold do to real material: the table of `docs/temporal.md`.
+"""What smoothing and the alarm hold do to real material: the table of `docs/measurements.md`.
 
     python bench/temporal.py [--json FILE] [--write] [--sweep] [--set KEY=VALUE]
 
@@ -35,7 +35,7 @@ from support import clips
 from support.clips import Clip
 from support.common import Row, parser, report
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "temporal.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- figures of bench/temporal.py -->", "<!-- end of figures -->"
 OFF: Mapping[str, float] = {"hold_s": 0.0, "release_s": 0.0, "gap_s": 0.0}
 NEITHER, SMOOTHING, HOLD, BOTH = "neither", "smoothing", "alarm hold", "both"
