@@ -1,7 +1,7 @@
-"""What qlumen is called, what it needs and where its packages lie.
+"""Describes the package qlumen: its name, its requirements and its folders.
 
-The folders stand at the top level and install under one namespace, so that
-site-packages gets no module named `kernels` or `realtime`.
+The folders stand at the top level and install under one namespace. So site-packages gets no
+module with the name `kernels` or `realtime`.
 """
 
 from pathlib import Path
@@ -51,6 +51,7 @@ BASE = [
     "pennylane>=0.45",
     "pennylane-lightning>=0.45",
     "pillow>=10",
+    "platformdirs>=4",
     "prometheus_client>=0.22",
     "psutil>=6",
     "pycocotools>=2.0.8",

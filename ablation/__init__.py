@@ -1,1 +1,1 @@
-"""Bottlenecks compared by training each of them."""
+"""Compares bottlenecks by training a network with each of them."""

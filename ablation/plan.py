@@ -1,4 +1,4 @@
-"""Which networks an ablation trains, and by which protocol."""
+"""Defines the runs of an ablation and the training protocol that they share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +21,15 @@ PROTOCOL: Mapping[str, Any] = MappingProxyType(
         "threads": 1,
     }
 )
-"""Short enough for a dozen runs on two cores in an hour. One thread: sums are always taken in
-the same order."""
+"""A dozen runs fit into an hour on two cores. One thread keeps the order of all sums."""
 NOT_TO_SET = ("bottleneck", "patience", "seed", "start", "train_on")
-"""Settings by which runs of one ablation must not or cannot differ from the plan."""
+"""Settings that `--set` must not change, because the ablation decides them."""
 RUNS = "runs"
 
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """One network of an ablation; `str` gives `vqc-0`."""
+    """Identifies one run of an ablation; `str` gives `vqc-0`."""
 
     bottleneck: str
     seed: int
@@ -40,7 +39,7 @@ class RunKey:
 
     @classmethod
     def parse(cls, text: str) -> "RunKey":
-        """From `vqc-0`; UsageError for another form."""
+        """Read a key such as `vqc-0`; raise UsageError for another form."""
         bottleneck, _, seed = text.rpartition("-")
         if bottleneck not in BOTTLENECKS or not seed.isdecimal():
             raise UsageError(f"{text!r} names no run; give BOTTLENECK-SEED, such as vqc-0")
@@ -49,10 +48,11 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Attributes:
-    output: folder of the runs and the tables.
-    values: training settings that all runs share.
-    limit: of images of each kind; None takes all.
+    """Lists the runs of an ablation with their settings and folders.
+
+    Attributes:
+        values: training settings that all runs share
+        limit: largest number of images of each kind; None takes all
     """
 
     output: Path
@@ -62,7 +62,7 @@ class Plan:
     limit: int | None = None
 
     def runs(self) -> list[RunKey]:
-        """All runs, seed by seed: an ablation that is cut off has whole seeds to compare."""
+        """Return all runs, seed by seed, so that an interrupted ablation has complete seeds."""
         return [RunKey(name, seed) for seed in range(self.seeds) for name in self.bottlenecks]
 
     def settings(self, key: RunKey) -> TrainSettings:
@@ -73,20 +73,20 @@ class Plan:
 
 
 def read_bottlenecks(text: str) -> tuple[str, ...]:
-    """From `vqc,identity`; UsageError for an unknown name, or one that comes twice."""
+    """Read names such as `vqc,identity`; raise UsageError for an unknown or repeated name."""
     names = tuple(name.strip() for name in text.split(","))
     if unknown := [name for name in names if name not in BOTTLENECKS]:
-        raise UsageError(f"no bottleneck {unknown[0]!r}; use some of {','.join(BOTTLENECKS)}")
+        raise UsageError(f"unknown bottleneck {unknown[0]!r}; choose from {','.join(BOTTLENECKS)}")
     if len(set(names)) < len(names):
-        raise UsageError(f"--bottlenecks {text} names one twice")
+        raise UsageError(f"--bottlenecks {text} repeats a name; give each name once")
     return names
 
 
 def protocol(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`PROTOCOL` with changes; ConfigError for a key that the plan itself decides."""
+    """Return `PROTOCOL` with changes; raise ConfigError for a key in `NOT_TO_SET`."""
     if fixed := [key for key in overrides if key in NOT_TO_SET]:
         raise ConfigError(
-            f"training setting {fixed[0]}: an ablation decides it; leave it out, or use "
+            f"training setting {fixed[0]}: the ablation decides it; leave it out, or use "
             "--bottlenecks and --seeds"
         )
     values = {**PROTOCOL, **overrides}
@@ -95,9 +95,9 @@ def protocol(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def select_runs(plan: Plan, only: Sequence[str]) -> list[RunKey]:
-    """The runs to train: all, or those that `only` names; UsageError if the plan lacks one."""
+    """Return the runs that `only` names, or all; raise UsageError if the plan lacks one."""
     keys = plan.runs()
     named = [RunKey.parse(text) for text in only]
-    if strange := [key for key in named if key not in keys]:
-        raise UsageError(f"--only {strange[0]}: the plan has {', '.join(map(str, keys))}")
+    if unknown := [key for key in named if key not in keys]:
+        raise UsageError(f"--only {unknown[0]}: the plan has {', '.join(map(str, keys))}")
     return [key for key in keys if not named or key in named]

@@ -1,4 +1,4 @@
-"""One run of an ablation: trained or resumed, scored, and kept with its result."""
+"""Trains or resumes one run of an ablation, scores it and keeps its result."""
 
 import csv
 import json
@@ -33,16 +33,16 @@ from qlumen.training.settings import TrainSettings
 RESULT = "result.json"
 BUNDLE = "bundle"
 THRESHOLD = 0.5
-"""For all runs: none is given thresholds that suit it."""
+"""All runs use the same threshold, so no run gets one that suits it."""
 HELD_OUT = "negatives"
 ENCODER = "encoder."
 
 
 def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
-    """The result of a run that is whole, else None.
+    """Return the result of a complete run, else None.
 
     Raises:
-        TrainingError: it was made with other settings, or cannot be read.
+        TrainingError: the result was made with other settings, or cannot be read
     """
     path = plan.folder(key) / RESULT
     if not path.is_file():
@@ -52,7 +52,7 @@ def read_result(plan: Plan, key: RunKey) -> dict[str, Any] | None:
         made = _identity(TrainSettings.model_validate(result["settings"]), result["limit"])
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"{path} is damaged: {error}; delete it to score the run anew"
+            f"{path} is damaged: {error}; delete it to score the run again"
         ) from None
     wanted = _identity(plan.settings(key), plan.limit)
     if differing := sorted(name for name in wanted if made[name] != wanted[name]):
@@ -70,13 +70,14 @@ def complete(
     on_step: Callable[[int], None] = lambda steps_done: None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> dict[str, Any]:
-    """Train a run to its last epoch, from its checkpoint if it has one, score it, keep the result.
+    """Train a run to its last epoch, score it and keep the result; resume from a checkpoint.
 
     Args:
-        root: the data folder, for the sets to score. data: of `training_data`.
+        root: data folder with the sets to score
+        data: result of `training_data`
 
     Raises:
-        TrainingError: the checkpoint is of another plan, or the loss is not finite.
+        TrainingError: the checkpoint belongs to another plan, or the loss is not finite
     """
     folder = plan.folder(key)
     trainer = Trainer(plan.settings(key), folder, *data)
@@ -105,10 +106,10 @@ def complete(
 
 
 def share_start(network: UNet, seed: int) -> None:
-    """Give the parts that networks of all bottlenecks have in common the start of that seed.
+    """Give the parts that all bottlenecks have in common the start weights of that seed.
 
-    Without it a bottleneck with more weights of its own would leave the decoder other random
-    numbers. Weights of a bottleneck that have the same shape in another start alike, too.
+    Otherwise the size of the bottleneck would change the decoder's random numbers. Weights of
+    a bottleneck with the same name and shape in `identity` also start equal.
     """
     torch.manual_seed(seed)
     config = network.config.bottleneck
@@ -123,7 +124,7 @@ def share_start(network: UNet, seed: int) -> None:
 
 
 def parameters(network: UNet) -> dict[str, int]:
-    """Trained numbers: of the network, its bottleneck, and the bottleneck's core."""
+    """Count the parameters of the network, its bottleneck and the bottleneck's core."""
     counts = {name: value.numel() for name, value in network.named_parameters()}
     parts = {"network": "", "bottleneck": "bottleneck.", "core": "bottleneck.core."}
     return {
@@ -133,7 +134,7 @@ def parameters(network: UNet) -> dict[str, int]:
 
 
 def _identity(settings: TrainSettings, limit: int | None) -> dict[str, Any]:
-    """What a result must agree in with the plan; a setting that came later has its default."""
+    """Return what a result and the plan must agree in; a later setting has its default."""
     return {**settings.model_dump(mode="json", exclude={"start", "threads"}), "limit": limit}
 
 
@@ -146,7 +147,7 @@ def _cost(log: Path) -> dict[str, float]:
 def _score(
     folder: Path, network: UNet, trainer: Trainer, root: Path, limit: int | None
 ) -> dict[str, Any]:
-    """Scores of each image of each set, through engine and post-processing of replay."""
+    """Score each image of each set with the engine and post-processing of replay."""
     settings = trainer.settings
     bundle = write_bundle(
         folder,

@@ -1,4 +1,4 @@
-"""Time of a frame and of a training step for every bottleneck, taken in turns in one run."""
+"""Measures the time of a frame and of a training step for each bottleneck."""
 
 import statistics
 import tempfile
@@ -29,11 +29,13 @@ SEED = 0
 
 
 def measure(plan: Plan, keys: Sequence[RunKey], size: int) -> dict[str, dict[str, float]]:
-    """Medians by bottleneck: `ms_frame` of the compiled network at `size`x`size`, batch 1, and
-    `ms_step` of forward, loss and backward at the training's batch and side.
+    """Return the median times of each bottleneck, in milliseconds.
+
+    `ms_frame` is the compiled network at `size`x`size`, batch 1. `ms_step` is forward, loss
+    and backward at the training's batch size and side.
 
     Args:
-        keys: one whole run of each bottleneck; times do not depend on the weights.
+        keys: one complete run of each bottleneck; times do not depend on the weights
     """
     networks = {}
     for key in keys:
@@ -67,7 +69,7 @@ def _frame_times(networks: Mapping[str, UNet], size: int) -> dict[str, float]:
 
 
 def _step_times(networks: Mapping[str, UNet], settings: TrainSettings) -> dict[str, float]:
-    """The networks take turns, so that a noisy spell hits all."""
+    """Time the networks alternately, so that a disturbance affects all of them."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(SEED)

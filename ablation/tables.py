@@ -1,4 +1,4 @@
-"""What an ablation is read from: a Markdown page, a JSON document, a CSV row for each run."""
+"""Writes the result of an ablation as a Markdown page, a JSON document and a CSV file."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,16 @@ MARKDOWN, JSON, CSV = "ablation.md", "ablation.json", "runs.csv"
 NOTE = """\
 *seeds*: 95% Student's t interval of the seeds' differences, each a mean over images (other
 trainings, the same images). *images*: 95% percentile bootstrap over images, each a mean over seeds
-(other images of the kind, the same trainings). Neither is corrected for the number of comparisons.
-Frames of `test_clinicdb` share sequences with training frames: optimistic for all alike."""
+(other images of the kind, the same trainings). The intervals are not corrected for the number of
+comparisons. Frames of `test_clinicdb` share sequences with training frames. This set is optimistic
+for all bottlenecks."""
 Speed = Mapping[str, Mapping[str, float]]
 METRICS = ("dice", "iou", "with_findings")
 Result = Mapping[str, Any]
 
 
 def summarise(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
-    """The JSON document: by bottleneck, paired differences, and the runs themselves."""
+    """Build the JSON document with bottlenecks, paired differences and runs."""
     names = dict.fromkeys(result["bottleneck"] for result in results)
     return {
         "protocol": results[0]["settings"] if results else {},
@@ -37,7 +38,7 @@ def summarise(results: Sequence[Result], speed: Speed) -> dict[str, Any]:
 
 
 def run_row(result: Result) -> dict[str, Any]:
-    """Figures of one run, each set's metrics as means over its images."""
+    """Return the figures of one run; metrics of a set are means over its images."""
     row: dict[str, Any] = {name: result[name] for name in ("bottleneck", "seed", "gate", "steps")}
     row |= {f"parameters_{part}": count for part, count in result["parameters"].items()}
     row |= {name: round(result[name], 1) for name in ("seconds", "cpu_seconds")}
@@ -49,7 +50,7 @@ def run_row(result: Result) -> dict[str, Any]:
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:
-    """A row a run."""
+    """Write one row for each run."""
     rows = [run_row(result) for result in results]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -59,7 +60,7 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The page of `summarise`."""
+    """Write the document of `summarise` as a page."""
     parts = [
         "# Ablation of the bottleneck",
         _protocol(content["protocol"], content["runs"]),
@@ -73,18 +74,18 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def differences(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Of each pair of bottlenecks, on each set and metric, over the seeds that both have.
+    """Compare each pair of bottlenecks on each set and metric, over the seeds that both have.
 
     `mean`: first minus second, averaged over images and seeds.
-    `seeds_95`: Student's t interval of the seeds' differences, each a mean over images: how the
-    difference would vary over other trainings on the same images. None with one seed.
-    `images_95`: percentile bootstrap over the images' differences, each a mean over seeds: how
-    it would vary over other images of the same kind, for these trainings.
+    `seeds_95`: Student's t interval of the seeds' differences, each a mean over images. It
+    shows the variation over other trainings on the same images. None with one seed.
+    `images_95`: percentile bootstrap over the images' differences, each a mean over seeds. It
+    shows the variation over other images of the same kind, for these trainings.
     """
     names = list(dict.fromkeys(result["bottleneck"] for result in results))
     rows = []
     for one, other in combinations(names, 2):
-        for place, metric, matrix in _pair_differences(_of(results, one), _of(results, other)):
+        for place, metric, matrix in _pair_differences(results, one, other):
             rows.append(
                 {
                     "bottlenecks": [one, other],
@@ -100,7 +101,7 @@ def differences(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def t_interval(values: Sequence[float]) -> list[float] | None:
-    """95% interval of the mean by Student's t, of normal values; None for fewer than two."""
+    """Return Student's t 95% interval of the mean of normal values; None below two values."""
     if len(values) < 2:
         return None
     sample = np.asarray(values, dtype=np.float64)
@@ -135,15 +136,15 @@ def _protocol(settings: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) ->
         f"{settings['precision']}, AdamW with a one-cycle rate up to {settings['rate']:g} "
         f"({settings['encoder_rate']:g} in the encoder), encoder from "
         f"{'ImageNet weights' if settings['pretrained'] else 'random weights'}. For one seed all "
-        "bottlenecks see the same batches, and what they have in common starts from the same "
-        "weights. Scored: the averaged weights of the last epoch, at thresholds of 0.5, through "
-        "the compiled network; nothing was chosen on any set."
+        "bottlenecks see the same batches, and their common parts start from the same weights. "
+        "Scores are those of the averaged weights of the last epoch, at thresholds of 0.5, "
+        "through the compiled network. Nothing was chosen on any set."
     )
 
 
 def _costs(rows: Mapping[str, Mapping[str, Any]]) -> str:
     head = "bottleneck|seeds|parameters|of the bottleneck|of its core|gate at the end|" + (
-        "CPU s a training|ms a step|ms a frame"
+        "CPU s per training|ms per step|ms per frame"
     )
     lines = []
     for name, row in rows.items():
@@ -200,24 +201,17 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _of(results: Sequence[Result], bottleneck: str) -> dict[int, Result]:
-    return {r["seed"]: r for r in results if r["bottleneck"] == bottleneck}
-
-
 def _pair_differences(
-    one: Mapping[int, Result], other: Mapping[int, Result]
+    results: Sequence[Result], one: str, other: str
 ) -> list[tuple[str, str, np.ndarray]]:
-    """Set, metric and the `(seeds, images)` differences."""
-    seeds = sorted(one.keys() & other.keys())
-    if not seeds:
-        return []
-    first = one[seeds[0]]["sets"]
+    """Return set, metric and the `(seeds, images)` differences."""
+    first, second = (
+        {r["seed"]: r["sets"] for r in results if r["bottleneck"] == name} for name in (one, other)
+    )
+    seeds = sorted(first.keys() & second.keys())
     pairs = []
-    for place, scores in first.items():
+    for place, scores in first[seeds[0]].items() if seeds else ():
         for metric in (name for name in METRICS if name in scores):
-            rows = [
-                np.subtract(one[s]["sets"][place][metric], other[s]["sets"][place][metric])
-                for s in seeds
-            ]
+            rows = [np.subtract(first[s][place][metric], second[s][place][metric]) for s in seeds]
             pairs.append((place, metric, np.stack(rows)))
     return pairs

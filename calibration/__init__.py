@@ -1,1 +1,1 @@
-"""What is fitted to a trained network after training."""
+"""Fits a trained network to its use: thresholds, INT8, circuit tables and frame budget."""

@@ -1,4 +1,4 @@
-"""The way to run a bundle on this machine that keeps to a frame budget, measured."""
+"""Measures how this machine runs bundles, and chooses one that keeps a frame budget."""
 
 import tempfile
 import time
@@ -15,22 +15,22 @@ from qlumen.realtime.config.live import LiveSettings
 from qlumen.realtime.config.settings import Settings, load_settings
 
 MARGIN = 0.2
-"""The clip is played so much faster than asked for, and nothing may be late even so."""
+"""Share by which the clip plays faster than requested. No frame may be late at that rate."""
 JUDGED = 0.95
 """Share of the frames that must go through the network."""
-LEAST_SECONDS = 2.0
-"""Of a live measurement, however little time there is."""
-ALIKE = 0.001
-"""Differences of the mean validation Dice below this are none."""
+MIN_SECONDS = 2.0
+"""Shortest live measurement."""
+DICE_TOLERANCE = 0.001
+"""Largest difference of mean validation Dice that counts as equal."""
 RATE_DENOMINATOR = 1000
-LONGEST_AGE_MS = 2000.0
-"""The bound of `live.max_age_ms`; in measuring, so that ages are seen and not cut off."""
-MEASURED_WITH = ("source.loop=true", "source.threads=1", f"live.max_age_ms={LONGEST_AGE_MS}")
+MAX_AGE_MS = 2000.0
+"""Largest value of `live.max_age_ms`. Measurements use it, so that they see all ages."""
+MEASURED_WITH = ("source.loop=true", "source.threads=1", f"live.max_age_ms={MAX_AGE_MS}")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What is to be kept: frames a second of width x height pixels, recorded meanwhile or not."""
+    """Describes the load: frames per second, width x height in pixels, and recording."""
 
     fps: float
     size: tuple[int, int]
@@ -39,7 +39,7 @@ class Budget:
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second that are played, margin included."""
+        """Return the played frames per second, with the margin."""
         return Fraction(self.fps * (1 + self.margin)).limit_denominator(RATE_DENOMINATOR)
 
     @property
@@ -48,19 +48,19 @@ class Budget:
 
     @property
     def max_age_ms(self) -> float:
-        """Findings are shown on the next frame at the earliest: the setting's default, or two
-        frames' time where that is more."""
-        return min(LONGEST_AGE_MS, max(LiveSettings().max_age_ms, 2 * 1000 / self.fps))
+        """Return the setting's default, or the time of two frames if that is more."""
+        # Findings appear on the next frame at the earliest.
+        return min(MAX_AGE_MS, max(LiveSettings().max_age_ms, 2 * 1000 / self.fps))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """A candidate and what was found.
+    """Holds a candidate and its measurements.
 
     Attributes:
-        alone_ms: median of the network without the rest of the video path.
-        live: None where the candidate was rejected before.
-        rejected: why it does not keep the budget, or was not tried; empty if it keeps it.
+        alone_ms: median time of the network without the rest of the video path
+        live: figures of the live run; None if the candidate was rejected before
+        rejected: reason why it does not keep the budget or was not tried; else empty
     """
 
     candidate: Candidate
@@ -92,11 +92,10 @@ def measure_budget(
     seconds: float,
     on_row: Callable[[int], None] = lambda done: None,
 ) -> list[Row]:
-    """Time each candidate's network alone, then play those that could do it live; the most
-    accurate first.
+    """Time each network alone, then play the fast ones live; start with the most accurate.
 
     Args:
-        seconds: for all live measurements together; each has two, however many there are.
+        seconds: time for all live measurements together; each takes at least two
     """
     ends = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="qlumen-budget-") as folder:
@@ -104,30 +103,32 @@ def measure_budget(
         write_clip(clip, budget.size, budget.rate)
 
         def attempt(candidate: Candidate, left: int) -> Row:
-            row = _alone(candidate, budget)
+            row = _measure_alone(candidate, budget)
             if row.rejected:
                 return row
-            return _live(row, clip, budget, max(LEAST_SECONDS, (ends - time.monotonic()) / left))
+            seconds_left = max(MIN_SECONDS, (ends - time.monotonic()) / left)
+            return _measure_live(row, clip, budget, seconds_left)
 
-        return in_turn(candidates, attempt, on_row)
+        return try_candidates(candidates, attempt, on_row)
 
 
-def in_turn(
+def try_candidates(
     candidates: Sequence[Candidate],
     attempt: Callable[[Candidate, int], Row],
     on_row: Callable[[int], None] = lambda done: None,
 ) -> list[Row]:
-    """Rows of the candidates, the most accurate first. Once one keeps the budget, those that
-    are less accurate by more than 0.001 could not be chosen, and are not attempted.
+    """Try the candidates, the most accurate first, and return their rows.
+
+    After one keeps the budget, skip those that are less accurate by more than 0.001.
 
     Args:
-        attempt: takes a candidate, and how many there still are with it.
+        attempt: measures a candidate; also gets the number of candidates left, with this one
     """
     ordered = sorted(candidates, key=lambda c: -c.assured)
     rows: list[Row] = []
     keeps: Candidate | None = None
     for number, candidate in enumerate(ordered):
-        if keeps and candidate.assured < keeps.assured - ALIKE:
+        if keeps and candidate.assured < keeps.assured - DICE_TOLERANCE:
             doubt = f"; other sizes count {SIZE_DOUBT} less" if candidate.resized else ""
             reason = f"not tried: less accurate than {keeps}, which keeps the budget{doubt}"
             rows.append(Row(candidate, None, None, reason))
@@ -140,33 +141,32 @@ def in_turn(
 
 
 def choose(rows: Sequence[Row]) -> Row | None:
-    """Of those that keep the budget the most accurate, other sizes than the trained one counting
-    0.01 less; of those within 0.001 of it, the one whose findings are youngest.
+    """Choose the most accurate row that keeps the budget; None if no row keeps it.
 
-    Candidates of unknown accuracy come last. None: no one keeps the budget.
+    Sizes other than the trained one count 0.01 less. Within 0.001 of the best, the youngest
+    findings win. Candidates of unknown accuracy come last.
     """
     good = [row for row in rows if not row.rejected]
     if not good:
         return None
     best = max(row.candidate.assured for row in good)
-    return min((row for row in good if row.candidate.assured >= best - ALIKE), key=_age)
+    return min((row for row in good if row.candidate.assured >= best - DICE_TOLERANCE), key=_age)
 
 
 def verdict(live: Live, budget: Budget) -> str:
-    """Why a measured candidate does not keep the budget; empty if it does."""
+    """Say why a measured candidate does not keep the budget; empty if it keeps it."""
     if live.network is None or live.age is None or live.raw is None:
         return "no frame came through the network"
     if live.judged < JUDGED:
-        return f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} wanted"
+        return f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} needed"
     if live.age.p95 > budget.max_age_ms:
         return f"findings are {live.age.p95:.0f} ms old at p95, {budget.max_age_ms:.0f} allowed"
     if live.raw.p95 > budget.period_ms:
-        return f"pictures wait {live.raw.p95:.0f} ms at p95, {budget.period_ms:.0f} allowed"
+        return f"frames wait {live.raw.p95:.0f} ms at p95, {budget.period_ms:.0f} allowed"
     return ""
 
 
-def settings_for(candidate: Candidate) -> Settings:
-    """The settings that a candidate is measured with."""
+def _settings(candidate: Candidate) -> Settings:
     overrides = [f"engine.{key}={value}" for key, value in candidate.engine_settings().items()]
     folder = candidate.bundle.folder
     values = load_settings(None, [*overrides, *MEASURED_WITH])
@@ -174,9 +174,9 @@ def settings_for(candidate: Candidate) -> Settings:
     return values.model_copy(update={"model": model})
 
 
-def _alone(candidate: Candidate, budget: Budget) -> Row:
+def _measure_alone(candidate: Candidate, budget: Budget) -> Row:
     try:
-        alone_ms = screen(candidate, settings_for(candidate))
+        alone_ms = screen(candidate, _settings(candidate))
     except QlumenError as error:
         return Row(candidate, None, None, f"does not run here: {error}")
     rejected = ""
@@ -185,11 +185,10 @@ def _alone(candidate: Candidate, budget: Budget) -> Row:
     return Row(candidate, alone_ms, None, rejected)
 
 
-def _live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
-    settings = settings_for(row.candidate)
+def _measure_live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
     record = clip.with_name("recording.mp4") if budget.record else None
     try:
-        live = run_live(clip, settings, seconds, record)
+        live = run_live(clip, _settings(row.candidate), seconds, record)
     except QlumenError as error:
         return Row(row.candidate, row.alone_ms, None, f"does not run here: {error}")
     finally:

@@ -1,4 +1,4 @@
-"""`qlumen calibrate budget`."""
+"""Runs `qlumen calibrate budget`."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from qlumen.calibration.budget import Budget, Row, choose, measure_budget
-from qlumen.calibration.budget_config import config_text, explain, machine_record, none_fits
+from qlumen.calibration.budget_config import config_text, explain, machine_record, no_fit_error
 from qlumen.calibration.candidates import candidates, list_shipped_bundles
 from qlumen.calibration.sizes import SIDES, bundles_of_sides, check_sides
 from qlumen.errors import UsageError
@@ -24,26 +24,26 @@ from qlumen.system.progress import progress_bar
 def _size(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is no size; give one such as 1920x1080")
+        raise click.BadParameter(f"{value!r} is not a size; give one such as 1920x1080")
     return int(match[1]), int(match[2])
 
 
 @click.command("budget")
 @click.option("--fps", type=click.FloatRange(0.1, 1000), default=25.0, show_default=True)
 @click.option("--source-size", "size", callback=_size, default="1920x1080", show_default=True)
-@click.option("--output", type=PATH, required=True, help="The configuration, a new YAML file.")
+@click.option("--output", type=PATH, required=True, help="New YAML file for the configuration.")
 @click.option("--bundle", "folders", type=PATH, multiple=True,
-              help="One to try, repeatable; none: all that are shipped.")  # fmt: skip
+              help="Bundle to try, repeatable; default: all shipped ones.")  # fmt: skip
 @click.option("--engine", "engines", type=click.Choice(NAMES), multiple=True,
-              help="One to try, repeatable; none: all that are here.")  # fmt: skip
+              help="Engine to try, repeatable; default: all that run here.")  # fmt: skip
 @click.option("--data", type=PATH, help="Folder with images, masks and splits/: try other sizes.")
 @click.option("--side", "sides", type=click.IntRange(min=32), multiple=True,
-              help="An input side to try, repeatable, with --data; none: "
+              help="Input side to try, repeatable, with --data; default: "
               f"{', '.join(map(str, SIDES))}.")  # fmt: skip
-@click.option("--record", is_flag=True, help="Record the overlay meanwhile.")
+@click.option("--record", is_flag=True, help="Also record the overlay.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True,
-              help="Of video to measure on, all candidates together.")  # fmt: skip
-@click.option("--json", "json_file", type=PATH, help="All figures.")
+              help="Length of the measured video, all candidates together.")  # fmt: skip
+@click.option("--json", "json_file", type=PATH, help="File for all figures.")
 def budget(
     fps: float,
     size: tuple[int, int],
@@ -58,9 +58,9 @@ def budget(
 ) -> None:
     """Measure this machine, and write the configuration that suits it.
 
-    Every engine, bundle, precision and number of threads is run as `qlumen live` runs it:
-    decoding, the network, the overlay, and the recorder if asked for. With --data the weights
-    are compiled for other input sizes, too, and scored on validation; that is done once.
+    It runs every engine, bundle, precision and number of threads as `qlumen live` does, with
+    decoding, network and overlay. --record adds the recorder. --data adds other input sizes. They
+    are compiled from the weights and scored on validation, only once.
     """
     _check(output, json_file, folders, data, sides)
     given = bundles = [read_bundle(folder) for folder in folders] or list_shipped_bundles()
@@ -72,7 +72,7 @@ def budget(
     wanted = Budget(fps, size, record)
     tried = candidates(bundles, engines or NAMES)
     if not tried:
-        raise UsageError(f"no bundle here runs with {', '.join(engines)}; see qlumen doctor")
+        raise UsageError(f"no bundle runs here with {', '.join(engines)}; see qlumen doctor")
     with progress_bar("budget", len(tried), "candidates", notes) as show:
         rows = measure_budget(tried, wanted, seconds, show)
     chosen = choose(rows)
@@ -82,14 +82,13 @@ def budget(
     if json_file:
         write_json(json_file, _figures(rows, chosen, wanted))
     if chosen is None:
-        raise none_fits(rows, wanted)
-    settled = _keep_bundle(chosen, output, given)
-    write_bytes(output, config_text(settled, wanted).encode())
+        raise no_fit_error(rows, wanted)
+    kept = _keep_bundle(chosen, output, given)
+    write_bytes(output, config_text(kept, wanted).encode())
     click.echo(f"wrote {output}: {chosen.candidate}")
 
 
-def bundle_beside(output: Path) -> Path:
-    """Where the bundle of a configuration goes if its size was made for it."""
+def _bundle_folder(output: Path) -> Path:
     return output.with_name(f"{output.stem}-bundle")
 
 
@@ -101,7 +100,7 @@ def _check(
     sides: Sequence[int],
 ) -> None:
     if sides and data is None:
-        raise UsageError("--side compiles and scores networks; give the images with --data, too")
+        raise UsageError("--side compiles and scores networks; also give the images with --data")
     named = [("--output", output), *([("--json", json_file)] if json_file else [])]
     check_paths([*inputs, *([data] if data else [])], named, [])
     if output.exists():
@@ -109,19 +108,19 @@ def _check(
     if data is None:
         return
     check_sides(sides)
-    if bundle_beside(output).exists():
+    if (folder := _bundle_folder(output)).exists():
         raise UsageError(
-            f"--output {output}: its bundle would go to {bundle_beside(output)}, which exists; "
-            "choose another name, or move it away"
+            f"--output {output} needs a folder for its bundle, {folder}, which exists; choose "
+            "another name, or move it away"
         )
 
 
 def _keep_bundle(row: Row, output: Path, given: Sequence[Bundle]) -> Row:
-    """With its bundle beside the configuration if it lies in the cache, which may be emptied."""
+    """Copy a bundle from the cache next to the configuration, because caches may be emptied."""
     bundle = row.candidate.bundle
     if bundle in given:
         return row
-    copied = read_bundle(Path(shutil.copytree(bundle.folder, bundle_beside(output))))
+    copied = read_bundle(Path(shutil.copytree(bundle.folder, _bundle_folder(output))))
     return replace(row, candidate=replace(row.candidate, bundle=copied))
 
 
@@ -129,8 +128,8 @@ def _describe_sizes(bundles: Sequence[Bundle]) -> str:
     specs = [bundle.manifest.input for bundle in bundles]
     sizes = ", ".join(dict.fromkeys(f"{spec.width}x{spec.height}" for spec in specs))
     return (
-        f"of input sizes only those of the bundles given were compared ({sizes}): --data FOLDER "
-        "adds others, where pip install 'qlumen[train]' was run"
+        f"compared only the input sizes of the given bundles ({sizes}); --data FOLDER adds others "
+        "and needs pip install 'qlumen[train]'"
     )
 
 

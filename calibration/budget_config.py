@@ -1,4 +1,4 @@
-"""The configuration that a measured choice becomes, and the table that explains it."""
+"""Writes the configuration of the choice, and explains it in a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from qlumen.calibration.budget import ALIKE, JUDGED, Budget, Row
+from qlumen.calibration.budget import DICE_TOLERANCE, JUDGED, Budget, Row
 from qlumen.calibration.candidates import SIZE_DOUBT
 from qlumen.errors import EngineError
 from qlumen.networks.bundle import find_bundle
@@ -19,18 +19,18 @@ from qlumen.system.machine import machine
 COLUMNS = ("", "input", "Dice, val", "lesion-free", "network", "age", "delay", "judged")
 
 EXACT_BELOW_MS = 100
-"""Times from it on are shown without decimals."""
+"""Times at or above this show no decimals."""
 
 
 def config_text(row: Row, budget: Budget) -> str:
-    """YAML that `qlumen live --config` takes, with what it rests on in its head."""
+    """Write YAML for `qlumen live --config`, with the measurements in its head."""
     candidate = row.candidate
     width, height = budget.size
     lines = [
         "# Written by `qlumen calibrate budget` for this machine:",
         f"# {_machine()}",
         f"# {width}x{height} at {budget.fps:g} frames/s{', recorded' if budget.record else ''}, "
-        f"with {budget.margin:.0%} to spare.",
+        f"with a margin of {budget.margin:.0%}.",
         f"# Chosen: {candidate}, input {candidate.input_size[0]}x{candidate.input_size[1]}.",
         *(f"# {line}" for line in _figures(row)),
         "# A research tool, not a medical device.",
@@ -40,12 +40,12 @@ def config_text(row: Row, budget: Budget) -> str:
 
 
 def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Console) -> None:
-    """All candidates, what was measured, and why those that were not chosen were not."""
+    """Print all candidates, their figures and the reasons of the choice."""
     title = (
         f"{budget.size[0]}x{budget.size[1]} played at {float(budget.rate):g} frames/s "
-        f"({budget.margin:.0%} more than asked for). ms, p50 / p95: of the network, of the age "
-        "of the findings shown, of the picture's own delay; lesion-free: share of such pictures, "
-        "held out, with a finding"
+        f"({budget.margin:.0%} more than --fps). ms, p50 / p95: time of the network, age of the "
+        "shown findings, delay of the raw frames; lesion-free: share of held-out lesion-free "
+        "images with a finding"
     )
     table = Table(title=title)
     for name in COLUMNS:
@@ -59,17 +59,17 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
 
 
 def machine_record() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine and its load."""
     return {"machine": machine(), "load_average": list(psutil.getloadavg())}
 
 
-def none_fits(rows: Sequence[Row], budget: Budget) -> EngineError:
-    """The error that names the nearest candidate and its reason."""
+def no_fit_error(rows: Sequence[Row], budget: Budget) -> EngineError:
+    """Return the error that names the nearest candidate and its reason."""
     nearest = min(rows, key=_nearness)
     return EngineError(
-        f"no way to run the network keeps {budget.fps:g} frames/s of {budget.size[0]}x"
-        f"{budget.size[1]} with {budget.margin:.0%} to spare; nearest was {nearest.candidate}: "
-        f"{nearest.rejected}. Ask for a lower --fps, or name a faster bundle with --bundle"
+        f"no candidate keeps {budget.fps:g} frames/s of {budget.size[0]}x{budget.size[1]} with a "
+        f"margin of {budget.margin:.0%}; the nearest was {nearest.candidate}: {nearest.rejected}. "
+        "Use a lower --fps, or name a faster bundle with --bundle"
     )
 
 
@@ -86,13 +86,13 @@ def _values(row: Row, budget: Budget) -> dict[str, Any]:
 def _figures(row: Row) -> list[str]:
     live = row.live
     lines = [
-        f"Mean Dice on validation, from the bundle's papers: {_dice(row)}; pictures without a "
-        f"lesion that have a finding: {_share(row.candidate.lesion_free)}."
+        f"Mean Dice on validation, from the bundle's papers: {_dice(row)}; lesion-free images "
+        f"with a finding: {_share(row.candidate.lesion_free)}."
     ]
     if live and live.network and live.age and live.raw:
         lines.append(
-            f"Over {live.frames} frames, ms p50 / p95: network {_two(live.network)}, findings' "
-            f"age {_two(live.age)}, picture's delay {_two(live.raw)}; {live.judged:.0%} judged."
+            f"Over {live.frames} frames, ms p50 / p95: network {_two(live.network)}, age of the "
+            f"findings {_two(live.age)}, raw frames {_two(live.raw)}; {live.judged:.0%} judged."
         )
     return lines
 
@@ -121,14 +121,14 @@ def _outcome(row: Row, chosen: Row | None) -> str:
         return row.rejected
     if row.candidate.accuracy is None and chosen.candidate.accuracy is not None:
         return "accuracy not stated"
-    if row.candidate.assured < chosen.candidate.assured - ALIKE:
+    if row.candidate.assured < chosen.candidate.assured - DICE_TOLERANCE:
         doubt = f"; other sizes count {SIZE_DOUBT} less" if row.candidate.resized else ""
         return f"keeps the budget, less accurate{doubt}"
     return "keeps the budget, findings older"
 
 
 def _nearness(row: Row) -> tuple[int, float]:
-    """Those measured live first, by how much they judged; then by the network's time."""
+    """Sort candidates with a live run first, by judged share; the rest by the network's time."""
     if row.live:
         return 0, -min(row.live.judged, JUDGED)
     return 1, row.alone_ms if row.alone_ms is not None else float("inf")

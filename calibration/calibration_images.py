@@ -1,4 +1,4 @@
-"""Which pictures the ranges of an INT8 network are taken from, and how they are read."""
+"""Chooses the images for the ranges of an INT8 network, and reads them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,16 +10,17 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
-PICTURES = 180
-"""As a rule: more changed no figure on validation."""
+IMAGE_COUNT = 180
+"""Default number. More images changed no figure on validation."""
 LESION_FREE_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationImages:
-    """Attributes:
-    names: of the files, in order.
-    images: `(H, W, 3) uint8` BGR each, at the network's input size.
+    """Holds the images for the ranges, and the names of their files in order.
+
+    Attributes:
+        images: `(H, W, 3) uint8` BGR each, at the network's input size
     """
 
     names: tuple[str, ...]
@@ -30,16 +31,15 @@ class CalibrationImages:
 
 
 def read_calibration_images(
-    data: Path, preprocess: Preprocessor, count: int = PICTURES
+    data: Path, preprocess: Preprocessor, count: int = IMAGE_COUNT
 ) -> CalibrationImages:
-    """Two thirds from the training split, one third from the lesion-free pictures that are
-    trained on, each evenly spread over its list, as replay would hand them to the engine.
+    """Read images of the training side, two thirds with lesions and one third without.
 
-    None of them is in a validation or test split, nor on the held-out side of the
-    lesion-free pictures.
+    Both parts are evenly spread over their lists and prepared as in replay. No image is in a
+    validation or test split, or on the held-out side of the lesion-free images.
 
     Raises:
-        DatasetError: the split's list or a file is missing or unreadable.
+        DatasetError: the split's list or a file is missing or unreadable
     """
     free = spread(negative_files(data / NEGATIVES, training=True), round(count * LESION_FREE_SHARE))
     ill = spread([pair.image for pair in split_pairs(data, TRAINING)], count - len(free))

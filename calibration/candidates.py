@@ -1,4 +1,4 @@
-"""Every way in which this machine could run the bundles at hand."""
+"""Lists every way to run the given bundles on this machine."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -13,19 +13,20 @@ from qlumen.networks.identity import has_torch_weights
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
 
 REPORTED = {"f32": "before", "bf16": "before_bf16"}
-"""Where an INT8 bundle's report has the figures of the FP32 weights that it was made from."""
+"""Entries of an INT8 bundle's report with the figures of its FP32 source."""
 SIZE_DOUBT = 0.01
-"""Mean Dice taken off sizes that the bundle was not trained and its thresholds not chosen at: of
-several sizes one is the best on a few images by chance. At 256 px one shipped network was 0.006
-better than at 352 on the 142 images of `val`, and 0.006 and 0.028 worse on the two test sets."""
+"""Mean Dice subtracted at sizes other than that of training and thresholds, because one of several
+sizes is best on a few images by chance. At 256 px one shipped network was 0.006 better than at 352
+on the 142 images of `val`, and 0.006 and 0.028 worse on the two test sets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """Attributes:
-    threads: of an inference; 0: all cores.
-    accuracy: mean Dice on validation that the papers state of this network in this precision;
-        None where they state none.
+    """Describes one way to run a bundle on this machine.
+
+    Attributes:
+        threads: threads of an inference; 0 uses all cores
+        accuracy: mean validation Dice in this precision from the papers, or None
     """
 
     engine: Name
@@ -41,25 +42,25 @@ class Candidate:
 
     @property
     def lesion_free(self) -> float | None:
-        """Share of the held-out pictures without a lesion that have a finding, in the papers."""
+        """Return the share of held-out lesion-free images with a finding, from the papers."""
         value = self.bundle.manifest.metrics.get(HELD_OUT, {}).get("with_findings")
         return None if value is None else float(value)
 
     @property
     def resized(self) -> bool:
-        """Whether its input size is another than that of the bundle with the trained weights."""
+        """Check whether the input size differs from that of the bundle with trained weights."""
         return RESIZED_FROM in self.bundle.manifest.provenance
 
     @property
     def assured(self) -> float:
-        """The accuracy that it is chosen by; -1 where none is stated."""
+        """Return the accuracy for the choice; -1 if the papers state none."""
         if self.accuracy is None:
             return -1.0
         return self.accuracy - (SIZE_DOUBT if self.resized else 0)
 
     def engine_settings(self) -> dict[str, Any]:
-        """The section `engine`. Live video has one frame in the network at a time, so more
-        streams or requests would only divide the cores."""
+        """Return the section `engine`."""
+        # Live video has one frame in the network, so more streams would only divide the cores.
         return {
             "name": self.engine,
             "precision": self.precision,
@@ -74,7 +75,7 @@ class Candidate:
 
 
 def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> list[Candidate]:
-    """Of the named engines those that are here, with the bundles and precisions they take."""
+    """List the named engines that run here, with the bundles and precisions that they accept."""
     found = []
     for bundle in bundles:
         for engine in engines_here():
@@ -89,16 +90,18 @@ def candidates(bundles: Sequence[Bundle], engines: Collection[str] = NAMES) -> l
 
 
 def list_shipped_bundles() -> list[Bundle]:
-    """All bundles that are installed with qlumen, the default one first."""
+    """Read all bundles that are installed with qlumen, the default one first."""
     default = find_bundle()
     others = sorted(path for path in default.parent.iterdir() if path.is_dir() and path != default)
     return [read_bundle(path) for path in (default, *others) if (path / "bundle.json").is_file()]
 
 
 def read_accuracy(bundle: Bundle, precision: Precision, bundles: Sequence[Bundle]) -> float | None:
-    """Mean validation Dice in the papers. A bundle's metrics were measured in single precision
-    (an INT8 one's in INT8); FP32 weights in bf16, and weights that had been trained on
-    validation, are in the report of the INT8 bundle that was made from them."""
+    """Return the mean validation Dice from the papers.
+
+    A bundle's metrics hold for single precision, or for INT8 in an INT8 bundle. The report of the
+    INT8 bundle holds those of its source in bf16, and of a source trained on validation.
+    """
     own = _dice(bundle.manifest.metrics)
     if bundle.precision == "int8" or (precision == "f32" and own is not None):
         return own
@@ -122,7 +125,7 @@ def _precisions(engine: Name, bundle: Bundle) -> list[Precision]:
 
 
 def _threads(engine: Name) -> list[int]:
-    """All cores, all but one, and half of them; other engines than OpenVINO take all."""
+    """Return all cores, all except one, and half; engines other than OpenVINO use all."""
     cores = os.cpu_count() or 1
     if engine != "openvino":
         return [0]

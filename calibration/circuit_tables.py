@@ -1,4 +1,4 @@
-"""Sampling a bundle's trained circuit on a device, and checking and renewing its tables."""
+"""Samples a bundle's trained circuit on a device; checks and renews the circuit's tables."""
 
 import os
 import time
@@ -15,18 +15,14 @@ from qlumen.quantum.surrogate import Surrogate, sample_surrogate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Attributes:
-    surrogate: the new tables.
-    record: what a manifest says of them.
-    seconds: that sampling and solving took, without the check.
-    """
+    """Holds new tables, their record for the manifest, and the seconds to make them."""
 
     surrogate: Surrogate
     record: QuantumRecord
     seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """For people and programs; `table_size` is the number of coefficients."""
+        """Return the record with `table_size`, the number of coefficients, and the seconds."""
         sizes = [rows * columns for rows, columns in self.record.table_shapes]
         return {
             **self.record.model_dump(mode="json"),
@@ -39,9 +35,9 @@ def calibrate(bundle: Bundle, device: Device) -> Calibration:
     """Sample the bundle's circuit on `device` and compare with live execution.
 
     Raises:
-        BundleError: the bundle has no circuit.
-        MissingExtraError: the device is not there.
-        CircuitError: the device does not take the circuit.
+        BundleError: the bundle has no circuit
+        MissingExtraError: the device is not installed
+        CircuitError: the device does not accept the circuit
     """
     trained = read_circuit(bundle)
     started = time.monotonic()
@@ -51,7 +47,7 @@ def calibrate(bundle: Bundle, device: Device) -> Calibration:
 
 
 def check_writable(bundle: Bundle) -> None:
-    """Raise BundleError, before any work, if the bundle's folder cannot be written."""
+    """Raise BundleError, before any work, if the bundle's folder is not writable."""
     if not os.access(bundle.folder, os.W_OK):
         raise BundleError(
             f"{bundle.folder} cannot be written; copy the bundle and name the copy with --bundle"

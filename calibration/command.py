@@ -1,4 +1,4 @@
-"""`qlumen calibrate`: what is fitted to a trained network after training."""
+"""Runs `qlumen calibrate`, which fits a trained network to its use."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,12 +7,12 @@ import click
 from rich.console import Console
 
 from qlumen.calibration.budget_command import budget
-from qlumen.calibration.calibration_images import PICTURES
+from qlumen.calibration.calibration_images import IMAGE_COUNT
 from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
 from qlumen.calibration.int8 import make_int8
-from qlumen.calibration.operating_point import fit, write_fitted
-from qlumen.calibration.results import plot, print_fitted, print_int8, print_metrics, print_ranges
-from qlumen.evaluation.pictures import check_matplotlib
+from qlumen.calibration.operating_point import fit, write_point
+from qlumen.calibration.results import plot, print_int8, print_metrics, print_point, print_ranges
+from qlumen.evaluation.drawing import check_matplotlib
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, find_bundle, read_bundle
 from qlumen.quantum.devices import DEVICES, Device
 from qlumen.realtime.replay.outputs import Outputs, check_outputs
@@ -22,15 +22,15 @@ from qlumen.system.output_paths import PATH, check_paths
 
 @click.group("calibrate")
 def command() -> None:
-    """Fit a trained network to how it is run."""
+    """Fit a trained network to its use."""
 
 
 @command.command("quantum")
-@click.option("--bundle", "folder", type=PATH, help="A bundle; none: the shipped one.")
+@click.option("--bundle", "folder", type=PATH, help="Bundle folder; default: the shipped one.")
 @click.option("--device", type=click.Choice(DEVICES), default="lightning.qubit", show_default=True)
-@click.option("--shots", type=click.IntRange(min=1), help="Per run; none: exact values.")
-@click.option("--write", is_flag=True, help="Put the tables into the bundle.")
-@click.option("--json", "json_file", type=PATH, help="The figures.")
+@click.option("--shots", type=click.IntRange(min=1), help="Shots per run; default: exact values.")
+@click.option("--write", is_flag=True, help="Write the tables to the bundle.")
+@click.option("--json", "json_file", type=PATH, help="File for the figures.")
 def quantum(
     folder: Path | None, device: str, shots: int | None, write: bool, json_file: Path | None
 ) -> None:
@@ -51,31 +51,31 @@ def quantum(
 
 
 @command.command("int8")
-@click.option("--bundle", "folder", type=PATH, help="An FP32 bundle; none: the shipped one.")
+@click.option("--bundle", "folder", type=PATH, help="FP32 bundle folder; default: the shipped one.")
 @click.option("--output", type=PATH, required=True, help="Folder for the INT8 bundle.")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
 @click.option("--for", "engine", type=click.Choice(("openvino", "tensorrt")), default="openvino",
-              show_default=True, help="The engine that is to run it.")  # fmt: skip
-@click.option("--pictures", type=click.IntRange(min=1), default=PICTURES, show_default=True,
-              help="Of the training side, to take the ranges from.")  # fmt: skip
-@click.option("--test-sets", is_flag=True, help="Report on the test splits, too.")
-@click.option("--force", is_flag=True, help="Write it whatever it loses.")
-@click.option("--json", "json_file", type=PATH, help="The report.")
+              show_default=True, help="Engine that will run the result.")  # fmt: skip
+@click.option("--image-count", type=click.IntRange(min=1), default=IMAGE_COUNT, show_default=True,
+              help="Number of training-side images for the ranges.")  # fmt: skip
+@click.option("--test-sets", is_flag=True, help="Also report on the test splits.")
+@click.option("--force", is_flag=True, help="Write the bundle even if it loses too much.")
+@click.option("--json", "json_file", type=PATH, help="File for the report.")
 def int8(
     folder: Path | None,
     output: Path,
     data: Path,
     engine: Literal["openvino", "tensorrt"],
-    pictures: int,
+    image_count: int,
     test_sets: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
-    """Quantise a bundle's network, but for its circuit, and compare the two.
+    """Quantise a bundle's network, except its circuit, and compare the two.
 
-    For OpenVINO by NNCF: where validation loses too much, the layers that disturb the map most
-    stay in FP32. For TensorRT by nvidia-modelopt: the bundle as it is, and the ranges that
-    TensorRT builds an 8-bit engine with. What loses more than 0.003 Dice on a set is not written.
+    OpenVINO uses NNCF: if validation loses too much, the most disturbing layers stay in FP32.
+    TensorRT uses nvidia-modelopt: the bundle stays the same and gets ranges for an 8-bit engine.
+    A bundle that loses more than 0.003 Dice on a set is not written.
     """
     folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
@@ -85,7 +85,7 @@ def int8(
         output,
         data,
         engine=engine,
-        pictures=pictures,
+        image_count=image_count,
         test_splits=test_sets,
         force=force,
         say=lambda line: console.print(line, highlight=False),
@@ -102,18 +102,18 @@ def int8(
 
 
 @command.command("threshold")
-@click.option("--bundle", "folder", type=PATH, help="A bundle; none: the shipped one.")
+@click.option("--bundle", "folder", type=PATH, help="Bundle folder; default: the shipped one.")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
-@click.option("--write", is_flag=True, help="Put temperature and thresholds into the bundle.")
-@click.option("--plot", "plot_file", type=PATH, help="A picture of both, PNG.")
-@click.option("--json", "json_file", type=PATH, help="All figures.")
+@click.option("--write", is_flag=True, help="Write temperature and thresholds to the bundle.")
+@click.option("--plot", "plot_file", type=PATH, help="PNG file for a plot of both.")
+@click.option("--json", "json_file", type=PATH, help="File for all figures.")
 def threshold(
     folder: Path | None, data: Path, write: bool, plot_file: Path | None, json_file: Path | None
 ) -> None:
-    """Fit the probabilities' temperature and the operating point on validation.
+    """Fit the temperature of the probabilities and the operating point on validation.
 
-    Pictures without a lesion of the training side take part; the held-out ones and the test
-    splits are only reported.
+    The fit also uses lesion-free images of the training side. Held-out images and test splits are
+    only reported.
     """
     folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
@@ -127,14 +127,14 @@ def threshold(
     console = Console()
     with console.status("running the network on the validation images"):
         result = fit(bundle, data)
-    print_fitted(result, console)
+    print_point(result, console)
     if json_file:
         write_json(json_file, result.report())
     if plot_file:
         plot(result, plot_file)
     if write:
-        with console.status("measuring the bundle with what was fitted"):
-            written = write_fitted(bundle, result, data)
+        with console.status("measuring the bundle with the fitted values"):
+            written = write_point(bundle, result, data)
         print_metrics(bundle.manifest.metrics, written.manifest.metrics, console)
         console.print(f"wrote {folder}", highlight=False)
 

@@ -1,4 +1,4 @@
-"""A network in single precision and in 8 bits: their figures, and whether too much is lost."""
+"""Compares a network in single precision and in 8 bits, and limits the loss."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -17,18 +17,16 @@ from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
 DICE_LOST = 0.003
-"""The mean Dice on any set that an INT8 bundle may lose."""
+"""Largest mean Dice that an INT8 bundle may lose on any set."""
 DICE_LOST_ON_VAL = 0.0015
 NEGATIVES_GAINED = 0.0075
-"""What may be lost on validation, and the share of the lesion-free pictures that may newly
-have a finding, before layers are put back to FP32: half of what would be too much, since other
-pictures differ."""
+"""Largest loss on validation, and largest share of lesion-free images with a new finding, before
+layers return to FP32. Both are half of what would be too much, because other images differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Of an INT8 network against its FP32 one, on `val` and the training-side lesion-free
-    pictures; negative where INT8 is better."""
+    """Holds what INT8 loses on `val` and training-side lesion-free images; negative if better."""
 
     dice: float
     with_findings: float
@@ -39,14 +37,16 @@ class Loss:
 
     def __str__(self) -> str:
         return (
-            f"validation Dice {-self.dice:+.4f}, lesion-free pictures with a finding "
+            f"validation Dice {-self.dice:+.4f}, lesion-free images with a finding "
             f"{self.with_findings:+.4f}"
         )
 
 
 def score(segmenter: Segmenter, data: Path) -> tuple[float, float]:
-    """Mean Dice on `val`, and the share of the training-side lesion-free pictures, if there are
-    any, with a finding."""
+    """Return the mean Dice on `val`, and the share of lesion-free images with a finding.
+
+    These images are of the training side. Without such images the share is 0.
+    """
     analysis = FrameAnalysis(segmenter, Settings(), related=False)
     dice = means(evaluate(split_pairs(data, VALIDATION), analysis))["dice"]
     rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), analysis)
@@ -55,22 +55,24 @@ def score(segmenter: Segmenter, data: Path) -> tuple[float, float]:
 
 
 def subtract(before: tuple[float, float], after: tuple[float, float]) -> Loss:
-    """The loss between two of `score`."""
+    """Return the loss between two results of `score`."""
     return Loss(before[0] - after[0], after[1] - before[1])
 
 
 def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -> dict[str, Any]:
-    """Figures, bytes and milliseconds of a bundle and its INT8 form, through the engine and
-    post-processing of replay; also of the source in bf16 arithmetic, where the processor has it."""
-    ways: list[tuple[str, Bundle, Precision]] = [
+    """Return figures, bytes and milliseconds of a bundle and its INT8 form, as in replay.
+
+    If the processor has bf16, the source is also measured in it.
+    """
+    forms: list[tuple[str, Bundle, Precision]] = [
         ("before", source, "f32"),
         ("after", bundle, "f32"),
     ]
     if cpu_has_bf16():
-        ways.insert(1, ("before_bf16", source, "bf16"))
+        forms.insert(1, ("before_bf16", source, "bf16"))
     with ExitStack() as stack:
         segmenters = {}
-        for name, one, precision in ways:
+        for name, one, precision in forms:
             overrides = ("engine.streams=1", f"engine.precision={precision}")
             segmenters[name] = Segmenter.open(one, load_settings(None, overrides))
             stack.callback(segmenters[name].close)
@@ -84,7 +86,7 @@ def compare(source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]) -
 
 
 def check_loss(report: Mapping[str, Any]) -> None:
-    """Raise BundleError where a set loses more mean Dice than it may."""
+    """Raise BundleError if a set loses more than 0.003 of mean Dice."""
     losses = {
         name: row["dice"] - report["after"][name]["dice"]
         for name, row in report["before"].items()
@@ -94,7 +96,7 @@ def check_loss(report: Mapping[str, Any]) -> None:
     if losses[worst] > DICE_LOST:
         raise BundleError(
             f"INT8 loses {losses[worst]:.4f} Dice on {worst}, more than {DICE_LOST}; nothing was "
-            "written: try more --pictures, or --force"
+            "written: try a larger --image-count, or --force"
         )
 
 

@@ -1,4 +1,4 @@
-"""`qlumen export`: a bundle's network for other runtimes, checked against the bundle's own."""
+"""Runs `qlumen export`, which writes a bundle's network for other runtimes and checks it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,22 +32,24 @@ Format = Literal["onnx", "openvino", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 REQUIRED = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": (), "torch-export": ("torch",)}
-"""Packages that writing takes."""
+"""Packages that each format needs."""
 MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2}
-"""Of pixels whose mask may differ from the bundle's own network in single precision."""
+"""Largest share of pixels whose mask may differ from the bundle's network in FP32."""
 Network = Callable[[Image], Probability]
-"""From `(H, W, 3) uint8` BGR at the network's size to its map."""
+"""Function from `(H, W, 3) uint8` BGR at the network's size to its map."""
 SCENE = ("scene.width=640", "scene.height=480", "scene.fps=1", "scene.frames=12", "scene.seed=1")
-"""Twelve seconds, in which polyps come and go, a frame of each."""
+"""One frame of each of twelve seconds, in which polyps appear and disappear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Attributes:
-    frames: that were compared.
-    found_share: of their pixels that belong to a finding by the first network.
-    differing_share: of their pixels that only one of the two masks holds.
-    max_difference: of the two maps, anywhere.
+    """Compares the masks and maps of two networks.
+
+    Attributes:
+        frames: number of compared frames
+        found_share: share of their pixels in a finding of the first network
+        differing_share: share of their pixels that only one of the two masks holds
+        max_difference: largest difference of the two maps
     """
 
     frames: int
@@ -58,37 +60,36 @@ class Parity:
 
 @click.command("export")
 @click.option("--format", "format_", type=click.Choice(FORMATS), required=True)
-@click.option("--output", type=PATH, required=True, help="The file: .onnx, .xml or .pt2.")
-@click.option("--bundle", "folder", type=PATH, help="A bundle; none: the shipped one.")
+@click.option("--output", type=PATH, required=True, help="New file: .onnx, .xml or .pt2.")
+@click.option("--bundle", "folder", type=PATH, help="Bundle folder; default: the shipped one.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), default="f32",
-              show_default=True, help="Of the arithmetic, in ONNX and torch-export.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+              show_default=True, help="Precision in ONNX and torch-export.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(
     format_: Format, output: Path, folder: Path | None, precision: Precision, force: bool
 ) -> None:
     """Write a bundle's network in another format.
 
-    The file is run on frames of the built-in scene before it takes its place, and must draw
-    the masks that the bundle draws. Preprocessing but for the resize is in the network; the
-    thresholds are not.
+    The new file first runs on frames of the built-in scene. It must draw the masks of the bundle.
+    The file contains the preprocessing except the resize. It does not contain the thresholds.
     """
     folder = folder or find_bundle()
     _check(format_, output, folder, precision, force)
     parity = export(read_bundle(folder), format_, output, precision)
     click.echo(
-        f"wrote {output}: on {parity.frames} frames {parity.differing_share:.2e} of the pixels "
-        f"differ in their mask ({parity.found_share:.1%} belong to findings), maps by at most "
-        f"{parity.max_difference:.1e}"
+        f"wrote {output}: in {parity.frames} frames {parity.differing_share:.2e} of the pixels "
+        f"have another mask ({parity.found_share:.1%} belong to findings), and maps differ by at "
+        f"most {parity.max_difference:.1e}"
     )
 
 
 def export(bundle: Bundle, format_: Format, output: Path, precision: Precision = "f32") -> Parity:
-    """Write, compare, and only then put in place; what stood at `output` stays until then.
+    """Write and compare the network, and only then replace a file at `output`.
 
     Raises:
-        EngineError: the written network draws other masks.
-        BundleError: the bundle holds no torch weights, for another format than openvino.
-        SinkError: the file cannot be written.
+        EngineError: the written network draws other masks
+        BundleError: the bundle holds no torch weights, for another format than openvino
+        SinkError: the file cannot be written
     """
     try:
         with TemporaryDirectory(prefix=".export-", dir=output.absolute().parent) as folder:
@@ -99,8 +100,8 @@ def export(bundle: Bundle, format_: Format, output: Path, precision: Precision =
             if parity.differing_share > limit:
                 raise EngineError(
                     f"the network as {format_} differs from the bundle's in "
-                    f"{parity.differing_share:.1e} of the pixels, at most {limit:.0e} is right; "
-                    f"{output} is not written: use another precision, or report it"
+                    f"{parity.differing_share:.1e} of the pixels; at most {limit:.0e} may differ; "
+                    f"{output} is not written: use another precision, or report this"
                 )
             for path in sorted(Path(folder).iterdir()):
                 path.replace(output.with_name(path.name))
@@ -110,22 +111,22 @@ def export(bundle: Bundle, format_: Format, output: Path, precision: Precision =
 
 
 def scene_frames() -> list[Frame]:
-    """Twelve frames, the same at each call."""
+    """Return twelve frames, the same at each call."""
     settings = load_settings(None, SCENE)
     with open_source("scene", settings) as source:
         return list(source.frames())
 
 
 def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Network) -> Parity:
-    """Masks after the thresholds of `bundle`, at the frames' own size."""
+    """Compare masks after the thresholds of `bundle`, at the frames' own size."""
     spec = bundle.manifest.input
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
     postprocess = Postprocessor(**thresholds(bundle, Settings()))
 
     def compare_maps() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], float]]:
         for frame in frames:
-            picture = preprocess(frame.pixels)
-            maps = [network(picture) for network in (first, second)]
+            image = preprocess(frame.pixels)
+            maps = [network(image) for network in (first, second)]
             rows, columns = maps[0].shape
             geometry = Geometry.of(frame.size, (columns, rows), spec.fit)
             one, other = (postprocess(map_, geometry).mask.astype(bool) for map_ in maps)
@@ -142,10 +143,10 @@ def compare(bundle: Bundle, frames: Sequence[Frame], first: Network, second: Net
 
 
 def write_openvino(bundle: Bundle, path: Path) -> None:
-    """Write the compiled form that lies in the bundle, quantised or not, as `path` and its `.bin`.
+    """Write the compiled form of the bundle, quantised or not, as `path` and its `.bin`.
 
     Raises:
-        RuntimeError: it cannot be read or written.
+        RuntimeError: the form cannot be read or written
     """
     model = ov.Core().read_model(bundle.model)
     for key, value in origin(bundle).items():
@@ -158,12 +159,12 @@ def _check(format_: Format, output: Path, folder: Path, precision: str, force: b
     if output.suffix != suffix:
         raise UsageError(f"--output {output} will be {format_}; give it the ending {suffix}")
     if format_ == "openvino" and precision != "f32":
-        raise UsageError("--precision is not for openvino: engine.precision says it when it runs")
+        raise UsageError("--precision is not for openvino; set engine.precision for the run")
     check_paths([folder], [("--output", output)], [])
     files = [output, output.with_suffix(".bin")] if format_ == "openvino" else [output]
     for path in files:
         if path.exists() and not force:
-            raise UsageError(f"{path} is there already; use --force, or another name")
+            raise UsageError(f"{path} exists; use --force, or another name")
     missing = [name for name in REQUIRED[format_] if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
@@ -189,7 +190,7 @@ def _compare(bundle: Bundle, format_: Format, written: Path) -> Parity:
 
 @contextmanager
 def _open_network(format_: Format, path: Path) -> Iterator[Network]:
-    """The written file in the runtime it is for; ONNX without ONNX Runtime in OpenVINO."""
+    """Open the written file in its runtime; use OpenVINO for ONNX without ONNX Runtime."""
     if format_ == "torch-export":
         from qlumen.networks.torch_formats import read_torch_export
 

@@ -1,4 +1,4 @@
-"""From a bundle to one whose network runs in INT8, or a refusal."""
+"""Makes a bundle whose network runs in INT8, and refuses one that loses too much."""
 
 import shutil
 from contextlib import closing
@@ -12,10 +12,10 @@ from qlumen.calibration.calibration_images import CalibrationImages, read_calibr
 from qlumen.calibration.comparison import Loss, check_loss, compare, score, subtract
 from qlumen.calibration.quantise import (
     int8_layers,
+    layer_place,
     nncf_version,
     quantise,
     rank_runs,
-    readable,
     restore_layers,
 )
 from qlumen.calibration.range_search import check_modelopt
@@ -43,7 +43,7 @@ from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.files import replacing
 
 RANKED_ON = 24
-"""Pictures on which layers are ranked."""
+"""Number of images for the ranking of the layers."""
 
 
 def make_int8(
@@ -51,45 +51,44 @@ def make_int8(
     output: Path,
     data: Path,
     *,
-    pictures: int,
+    image_count: int,
     engine: Literal["openvino", "tensorrt"] = "openvino",
     test_splits: bool = False,
     force: bool = False,
     say: Say = lambda line: None,
 ) -> Bundle:
-    """Quantise a bundle's network and write the result as a bundle of its own.
+    """Quantise a bundle's network and write the result as a separate bundle.
 
-    For TensorRT that is the bundle as it is and, beside it, the ranges of its convolutions.
-    Where validation loses too much, the layers that disturb the map most stay in FP32. The
-    bundle takes its place when it is complete; one that stood there before stays until then.
+    For TensorRT the bundle stays the same and gets the ranges of its convolutions. If validation
+    loses too much, the most disturbing layers stay in FP32. A bundle that exists at `output` stays
+    until the new one is complete.
 
     Args:
-        pictures: how many set the ranges.
-        engine: that is to run it.
-        test_splits: measure on these too, for the report; nothing is chosen on them.
-        force: write it whatever it loses.
+        image_count: number of images for the ranges
+        engine: engine that will run the result
+        test_splits: also report on the test splits; they decide nothing
+        force: write the bundle even if it loses too much
 
     Raises:
-        BundleError: it loses more than 0.003 Dice on a set, and `force` is not given; or the
-            source is INT8 already, or `output` cannot be replaced.
-        DatasetError: pictures are missing.
-        MissingExtraError: NNCF, or torch or nvidia-modelopt, is not installed.
+        BundleError: the result loses more than 0.003 Dice on a set, without `force`; or the
+            source is already INT8, or `output` cannot be replaced
+        DatasetError: images are missing
+        MissingExtraError: NNCF, or torch or nvidia-modelopt, is not installed
     """
     check_output(source, output)
     if engine == "tensorrt":
         check_modelopt()
     spec = source.manifest.input
-    chosen = read_calibration_images(
-        data, Preprocessor((spec.width, spec.height), spec.fit), pictures
-    )
+    preprocess = Preprocessor((spec.width, spec.height), spec.fit)
+    calibration_set = read_calibration_images(data, preprocess, image_count)
     splits = (VALIDATION, *(TEST_SPLITS if test_splits else ()))
     with replacing(output) as part:
         if engine == "tensorrt":
-            bundle = quantise_with_ranges(source, part, data, chosen, say)
+            bundle = quantise_with_ranges(source, part, data, calibration_set, say)
             say("measuring both in torch on the CPU")
             report = compare_in_torch(source, bundle, data, splits)
         else:
-            bundle = _quantise(source, part, data, chosen, say)
+            bundle = _quantise(source, part, data, calibration_set, say)
             report = compare(source, bundle, data, splits)
         if not force:
             check_loss(report)
@@ -98,9 +97,9 @@ def make_int8(
 
 
 def check_output(source: Bundle, output: Path) -> None:
-    """Raise, before any work, if `source` cannot be quantised or `output` not be written."""
+    """Raise an error, before any work, for a source in INT8 or an output that is not writable."""
     if source.manifest.quantised:
-        raise BundleError(f"{source.folder} is INT8 already; name the bundle it was made from")
+        raise BundleError(f"{source.folder} is already INT8; name the bundle that it comes from")
     if output.resolve() == source.folder.resolve():
         raise UsageError(f"--output {output} is the bundle itself; choose another name")
     if not output.absolute().parent.is_dir():
@@ -109,20 +108,19 @@ def check_output(source: Bundle, output: Path) -> None:
 
 
 def _quantise(
-    source: Bundle, part: Path, data: Path, pictures: CalibrationImages, say: Say
+    source: Bundle, part: Path, data: Path, calibration_set: CalibrationImages, say: Say
 ) -> Bundle:
-    """The bundle in `part` with the fewest layers in FP32 whose loss is small; or where none
-    is, with all that may be put back."""
+    """Return layers to FP32 in `part` until the loss is small, or until all allowed ones are."""
     original = ov.Core().read_model(source.model)
-    say(f"quantising with {len(pictures.names)} pictures")
-    full = quantise(original, pictures)
+    say(f"quantising with {len(calibration_set.names)} images")
+    full = quantise(original, calibration_set)
     wanted = _score(source, data)
 
     def write(model: ov.Model, left_in_f32: tuple[str, ...]) -> tuple[Bundle, Loss]:
         record = QuantisedRecord(
             bundle_sha256=source.sha256,
-            pictures=len(pictures.names),
-            pictures_sha256=pictures.names_sha256(),
+            pictures=len(calibration_set.names),
+            pictures_sha256=calibration_set.names_sha256(),
             left_in_f32=left_in_f32,
             nncf=nncf_version(),
             report={},
@@ -134,12 +132,12 @@ def _quantise(
     say(f"all layers in INT8: {loss}")
     if loss.small:
         return bundle
-    say("ranking the layers by what they disturb")
-    some = spread(pictures.images, RANKED_ON)
+    say("ranking the layers by their effect on the map")
+    some = spread(calibration_set.images, RANKED_ON)
     ranked = rank_runs(full, original, int8_layers(full), some)
     for count in RESTORED:
         names = [name for run in ranked[:count] for name in run]
-        places = tuple(readable(full, name) for name in names)
+        places = tuple(layer_place(full, name) for name in names)
         bundle, loss = write(restore_layers(full, original, names), places)
         say(f"{len(names)} layers in FP32: {loss}")
         if loss.small:
@@ -148,8 +146,7 @@ def _quantise(
 
 
 def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedRecord) -> Bundle:
-    """A bundle of `model`, which was made from `source`: the circuit's weights and tables come
-    along, the other weights do not."""
+    """Write `model` as a bundle; copy only the circuit's weights and tables from `source`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     ov.save_model(model, folder / MODEL, compress_to_fp16=False)
@@ -165,7 +162,7 @@ def write_int8(folder: Path, source: Bundle, model: ov.Model, record: QuantisedR
 
 
 def _with_report(manifest: Manifest, report: dict[str, Any]) -> Manifest:
-    """With ranges for TensorRT the metrics stay those of the other engines."""
+    """Add the report; with ranges for TensorRT the metrics stay those of the other engines."""
     if manifest.ranges:
         ranges = manifest.ranges.model_copy(update={"report": report})
         return manifest.model_copy(update={"ranges": ranges})

@@ -1,4 +1,4 @@
-"""Measuring a candidate: its network alone, then in a live session on a clip."""
+"""Measures a candidate: its network alone, then in a live session on a clip."""
 
 import io
 import time
@@ -24,19 +24,21 @@ from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 CLIP_SECONDS = 2
 CLIP_FRAMES = 90
-"""At most; the clip is played again and again."""
+"""Largest number of frames; the clip repeats."""
 CLIP_FROM_S = 2.0
-"""There the scene shows a polyp."""
+"""Time at which the scene shows a polyp."""
 SCREEN_RUNS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Of a session, milliseconds; None where nothing came to be measured.
+    """Holds the figures of a session, in milliseconds; None where nothing was measured.
 
     Attributes:
-        judged: share of the frames that went through the network.
-        network: of `inference` alone. age: of the findings shown. raw: of the picture's own way.
+        judged: share of the frames that went through the network
+        network: time of `inference` alone
+        age: age of the shown findings
+        raw: delay of the raw frames
     """
 
     frames: int
@@ -50,7 +52,7 @@ class Live:
 
 
 def write_clip(path: Path, size: tuple[int, int], fps: Fraction) -> None:
-    """Up to two seconds of the scene as H.264, so that decoding costs what it costs in the room."""
+    """Write up to two seconds of the scene as H.264, so that the decoding cost is realistic."""
     count = min(CLIP_FRAMES, max(2, round(CLIP_SECONDS * fps)))
     source = SceneSource(SceneSettings(size[0], size[1], fps, count))
     nothing = Segmentation(np.zeros((size[1], size[0]), np.uint8), (), NO_MAP)
@@ -62,31 +64,24 @@ def write_clip(path: Path, size: tuple[int, int], fps: Fraction) -> None:
 
 
 def screen(candidate: Candidate, settings: Settings) -> float:
-    """Median time of the network alone, ms.
-
-    Raises:
-        QlumenError: it does not run here.
-    """
+    """Return the median time of the network alone, in ms; raise QlumenError if it fails."""
     with closing(Segmenter.open(candidate.bundle, settings, live=True)) as segmenter:
         width, height = segmenter.engine.input_size
-        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         segmenter.engine.warm_up()
         spent = []
         for _ in range(SCREEN_RUNS):
             started = time.monotonic_ns()
-            segmenter.engine.infer(picture)
+            segmenter.engine.infer(image)
             spent.append((time.monotonic_ns() - started) / 1e6)
     return float(np.median(spent))
 
 
 def run_live(clip: Path, settings: Settings, seconds: float, record: Path | None) -> Live:
-    """Play the clip through everything that `qlumen live` does, for so many seconds.
+    """Play the clip for `seconds` as `qlumen live` does; raise QlumenError if it fails.
 
     Args:
-        record: where to record meanwhile; the file is left there.
-
-    Raises:
-        QlumenError: the session fails.
+        record: file for a recording, which stays there
     """
     console = Console(file=io.StringIO())
     outputs = LiveOutputs(record=record)

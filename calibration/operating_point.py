@@ -1,4 +1,4 @@
-"""`qlumen calibrate threshold`: a temperature and an operating point, fitted and written."""
+"""Fits and writes a temperature and an operating point for `qlumen calibrate threshold`."""
 
 import shutil
 from contextlib import closing
@@ -30,11 +30,14 @@ from qlumen.system.files import replacing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """Attributes:
-    temperature: the head is to be divided by it; 1 where that makes nothing truer.
-    before, after: diagrams of each split; the temperature was fitted on `val` alone.
-    points: every pair of thresholds at that temperature. choice: the one to take.
+class OperatingPoint:
+    """Holds the fitted temperature and the chosen thresholds with their figures.
+
+    Attributes:
+        temperature: divisor of the head; 1 if the fit does not lower the calibration error
+        before: reliability of each split; the temperature was fitted only on `val`
+        after: the same with the temperature
+        points: every pair of thresholds at that temperature
     """
 
     temperature: float
@@ -44,7 +47,7 @@ class Fitted:
     choice: Choice
 
     def summary(self) -> dict[str, Any]:
-        """What the manifest keeps."""
+        """Return the entry for the manifest."""
         ece = {
             split: {"before": self.before[split].error, "after": self.after[split].error}
             for split in self.before
@@ -57,7 +60,7 @@ class Fitted:
         }
 
     def report(self) -> dict[str, Any]:
-        """What `--json` writes: the summary, all points, and the diagrams."""
+        """Return the content of `--json`: the summary, all points and the diagrams."""
         points = [asdict(p) | {"thresholds": p.thresholds.model_dump()} for p in self.points]
         diagrams = {
             split: {"before": self.before[split].record(), "after": self.after[split].record()}
@@ -66,21 +69,20 @@ class Fitted:
         return {**self.summary(), "points": points, "reliability": diagrams}
 
 
-def fit(bundle: Bundle, data: Path) -> Fitted:
-    """Fit on `val` and the training-side lesion-free pictures; test splits only tell how far
-    the temperature holds elsewhere.
+def fit(bundle: Bundle, data: Path) -> OperatingPoint:
+    """Fit on `val` and the training-side lesion-free images; only report test splits.
 
     Raises:
-        DatasetError: the split's list or a file is missing or unreadable.
+        DatasetError: the split's list or a file is missing or unreadable
     """
     with closing(Segmenter.open(bundle, Settings())) as segmenter:
         splits = [s for s in MEASURED_SPLITS if (data / "splits" / f"{s}.txt").is_file()]
         if VALIDATION not in splits:
-            splits.insert(0, VALIDATION)  # reading it says what is missing
+            splits.insert(0, VALIDATION)  # so that the read names the missing file
         samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
         free = collect([], negative_files(data / NEGATIVES, training=True), segmenter)
     fit_ = segmenter.preprocess.fit
-    maps = {split: [_at_map(s, fit_) for s in rows] for split, rows in samples.items()}
+    maps = {split: [_resize_truth(s, fit_) for s in rows] for split, rows in samples.items()}
     before = {split: reliability(rows) for split, rows in maps.items()}
     temperature = fit_temperature(maps[VALIDATION])
     after = {
@@ -94,14 +96,11 @@ def fit(bundle: Bundle, data: Path) -> Fitted:
         for sample in (*samples[VALIDATION], *free)
     ]
     points = operating_points(rows, fit_, bundle.manifest.thresholds.min_area_fraction)
-    return Fitted(temperature, before, after, points, choose_best(points))
+    return OperatingPoint(temperature, before, after, points, choose_best(points))
 
 
-def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
-    """Put temperature and thresholds into the bundle, and measure it anew.
-
-    All that is done on a copy, which takes the bundle's place when it is complete.
-    """
+def write_point(bundle: Bundle, result: OperatingPoint, data: Path) -> Bundle:
+    """Write temperature and thresholds to a copy of the bundle, measure it and replace the old."""
     folder = bundle.folder
     with replacing(folder) as part:
         shutil.copytree(folder, part)
@@ -118,7 +117,7 @@ def write_fitted(bundle: Bundle, result: Fitted, data: Path) -> Bundle:
     return read_bundle(folder)
 
 
-def _at_map(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:
+def _resize_truth(sample: Sample, fit_: Fit) -> tuple[Probability, Mask]:
     assert sample.truth is not None
     size = (sample.probability.shape[1], sample.probability.shape[0])
     x0, y0, x1, y1 = box = sample.seen.field.box

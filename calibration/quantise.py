@@ -1,8 +1,8 @@
-"""Post-training quantisation of a compiled form to INT8, and layers put back to FP32.
+"""Quantises a compiled form to INT8 after training, and returns layers to FP32.
 
-Weights are quantised per output channel, activations per tensor, by NNCF. The bottleneck stays
-as it is: the tables that stand for the circuit are exact, and shall stay so. So does the head,
-whose few values decide about thresholds close to 1.
+NNCF quantises weights per output channel and activations per tensor. The bottleneck does not
+change, because the tables of the circuit must stay exact. The head does not change, because its
+few values decide about thresholds close to 1.
 """
 
 import logging
@@ -25,30 +25,29 @@ CONVOLUTIONS = ("Convolution", "GroupConvolution")
 DATA, WEIGHT = 0, 1
 """Inputs of a convolution."""
 HALF_ABOVE_ELEMENTS = 4096
-"""Restored weights larger than this are stored in half precision, as they were."""
+"""Restored weights with more elements are stored in half precision, as before."""
 NO_TELEMETRY = "NNCF_CI"
-"""NNCF reports its use to its makers unless this is set in the environment."""
+"""NNCF reports its use to its makers unless the environment has this variable."""
 CLIPPED_LOGIT = 5.0
-"""Maps are compared as logits within these bounds, 0.7% to 99.3%: differences there move
-borders and findings, others nothing."""
+"""Bound of compared logits, 0.7% to 99.3%. Only differences inside move borders and findings."""
 PROBABILITY_STEP = 1e-7
 RUN = 4
-"""Layers that are ranked together: between neighbours in FP32 nothing is converted."""
+"""Layers that are ranked together, because neighbours in FP32 need no conversion between them."""
 Maps = NDArray[np.float64]
 
 
-def quantise(original: ov.Model, pictures: CalibrationImages) -> ov.Model:
+def quantise(original: ov.Model, calibration_set: CalibrationImages) -> ov.Model:
     """Make a quantised copy of a bundle's network.
 
-    Weights take half of the range of 8 bits. With all of it, processors without VNNI saturate in
-    sums of 16 bits, and find other maps than those with it.
+    Weights use half of the 8-bit range. With the full range, processors without VNNI saturate in
+    16-bit sums, and their maps differ from those of processors with VNNI.
 
     Raises:
-        MissingExtraError: NNCF is not installed.
-        BundleError: the network is quantised already.
+        MissingExtraError: NNCF is not installed
+        BundleError: the network is already quantised
     """
     if any(op.get_type_name() == "FakeQuantize" for op in original.get_ops()):
-        raise BundleError("the network is quantised already; name the FP32 bundle")
+        raise BundleError("the network is already quantised; name the FP32 bundle")
     names = [op.get_friendly_name() for op in original.get_ordered_ops()]
     untouched = [name for name in names if any(part in name for part in UNTOUCHED)]
     os.environ.setdefault(NO_TELEMETRY, "1")
@@ -61,8 +60,8 @@ def quantise(original: ov.Model, pictures: CalibrationImages) -> ov.Model:
     nncf.set_log_level(logging.ERROR)
     return nncf.quantize(
         original.clone(),
-        nncf.Dataset(pictures.images, lambda image: image[None]),
-        subset_size=len(pictures.images),
+        nncf.Dataset(calibration_set.images, lambda image: image[None]),
+        subset_size=len(calibration_set.images),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         ignored_scope=nncf.IgnoredScope(names=untouched),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
@@ -76,17 +75,16 @@ def nncf_version() -> str:
 
 
 def int8_layers(model: ov.Model) -> list[str]:
-    """Names of the convolutions that run in INT8, in the order of the network."""
+    """Return the names of the convolutions that run in INT8, in network order."""
     return [
         op.get_friendly_name()
         for op in _convolutions(model)
-        if _eight_bit(op.input_value(WEIGHT).get_node())
+        if _is_eight_bit(op.input_value(WEIGHT).get_node())
     ]
 
 
 def restore_layers(model: ov.Model, original: ov.Model, names: Collection[str]) -> ov.Model:
-    """A copy of a quantised model in which the named convolutions are FP32 again: weights and
-    bias are the original's, and so is the input where its quantiser stands directly before."""
+    """Copy a quantised model with the named convolutions in FP32, from the original's values."""
     result = model.clone()
     layers = {op.get_friendly_name(): op for op in _convolutions(original.clone())}
     for op in _convolutions(result):
@@ -95,8 +93,8 @@ def restore_layers(model: ov.Model, original: ov.Model, names: Collection[str]) 
     return result
 
 
-def readable(model: ov.Model, name: str) -> str:
-    """A convolution's place in the network, from the name of the bias that is added to it."""
+def layer_place(model: ov.Model, name: str) -> str:
+    """Return a convolution's place in the network, from the name of its bias."""
     op = next(op for op in _convolutions(model) if op.get_friendly_name() == name)
     bias = _bias(op)
     label = (op if bias is None else bias.get_node()).get_friendly_name()
@@ -106,8 +104,11 @@ def readable(model: ov.Model, name: str) -> str:
 def rank_runs(
     model: ov.Model, original: ov.Model, names: Sequence[str], images: Sequence[Image]
 ) -> list[list[str]]:
-    """The named layers in runs of four that follow each other, those runs first whose return
-    to FP32 brings the maps of `images` nearest to the original's. Each is tried by itself."""
+    """Divide the named layers into runs of four neighbours, and sort the runs by their effect.
+
+    First comes the run whose return to FP32, alone, brings the maps of `images` nearest to the
+    original's.
+    """
     wanted = _maps(original, images)
     runs = [list(names[i : i + RUN]) for i in range(0, len(names), RUN)]
     return sorted(
@@ -116,18 +117,18 @@ def rank_runs(
 
 
 def map_distance(model: ov.Model, original: ov.Model, images: Sequence[Image]) -> float:
-    """Root mean square of the difference of the clipped logits."""
+    """Return the root mean square difference of the clipped logits."""
     return distance(_maps(model, images), _maps(original, images))
 
 
 def logit(probability: NDArray[np.float32]) -> Maps:
-    """Of a map, within bounds in which differences move borders and findings."""
+    """Compute the clipped logits of a map."""
     inside = np.clip(probability.astype(np.float64), PROBABILITY_STEP, 1 - PROBABILITY_STEP)
     return np.clip(np.log(inside / (1 - inside)), -CLIPPED_LOGIT, CLIPPED_LOGIT)
 
 
 def distance(maps: Maps, wanted: Maps) -> float:
-    """Root mean square of the difference of two stacks of maps."""
+    """Return the root mean square difference of two stacks of maps."""
     return float(np.sqrt(np.mean((maps - wanted) ** 2)))
 
 
@@ -135,16 +136,18 @@ def _convolutions(model: ov.Model) -> Iterable[ov.Node]:
     return [op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS]
 
 
-def _eight_bit(node: ov.Node) -> bool:
-    """Whether a constant behind it is stored in eight bits."""
+def _is_eight_bit(node: ov.Node) -> bool:
+    """Check whether a constant before the node is stored in eight bits."""
     if node.get_type_name() == "Constant":
         return node.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
-    return any(_eight_bit(value.get_node()) for value in node.input_values())
+    return any(_is_eight_bit(value.get_node()) for value in node.input_values())
 
 
 def _restore(op: ov.Node, original: ov.Node) -> None:
-    """A quantiser that stands further before, such as before a join of two tensors, serves
-    others too and stays."""
+    """Restore weight and bias, and remove a quantiser directly before the input.
+
+    A quantiser farther before, such as before a join of two tensors, also serves others and stays.
+    """
     before = op.input_value(DATA).get_node()
     if before.get_type_name() == "FakeQuantize":
         op.input(DATA).replace_source_output(before.input_value(0))
@@ -155,7 +158,7 @@ def _restore(op: ov.Node, original: ov.Node) -> None:
 
 
 def _bias(op: ov.Node) -> ov.Input | None:
-    """The port by which a constant is added to what an operation gives."""
+    """Return the port of the constant that is added to the operation's output."""
     for target in op.output(0).get_target_inputs():
         node = target.get_node()
         if node.get_type_name() == "Add":
@@ -165,7 +168,7 @@ def _bias(op: ov.Node) -> ov.Input | None:
 
 
 def _is_constant(node: ov.Node) -> bool:
-    """Whether nothing but constants is behind it."""
+    """Check whether the node depends only on constants."""
     if node.get_type_name() == "Constant":
         return True
     inputs = node.input_values()
@@ -173,7 +176,7 @@ def _is_constant(node: ov.Node) -> bool:
 
 
 def _value(output: ov.Output) -> NDArray[np.float32]:
-    """What an output that depends on constants alone holds."""
+    """Compute an output that depends only on constants."""
     compiled = ov.Core().compile_model(ov.Model([ops.result(output)], []), "CPU")
     return np.asarray(compiled([])[0], np.float32)
 

@@ -1,7 +1,4 @@
-"""The 8-bit ranges of a bundle's convolutions, and what their biases lack, found on pictures.
-
-The ranges are found by nvidia-modelopt.
-"""
+"""Finds the 8-bit ranges of a bundle's convolutions with nvidia-modelopt, and bias corrections."""
 
 import io
 import warnings
@@ -20,17 +17,17 @@ from qlumen.networks.bundle import Bundle
 from qlumen.realtime.pixels.arrays import Image
 
 PERCENT = 99.99
-"""Of the absolute values of an input that its range holds, over all pictures. The greatest of some
-ten million is far out, and a step that reaches to it is too coarse for the rest."""
+"""Percentage of an input's absolute values, over all images, in its range. The greatest of some
+ten million is an outlier. A range that holds it has a step that is too coarse for the rest."""
 METHOD = f"percentile {PERCENT}"
 EMPTY_CHANNEL_RANGE = 1.0
-"""Of a channel whose weights are all zero: TensorRT takes no step of zero."""
+"""Range of a channel whose weights are all zero, because TensorRT accepts no step of zero."""
 REQUIRED = ("torch", "modelopt")
 Ranges = dict[str, NDArray[np.float32]]
 
 
 def check_modelopt() -> None:
-    """Raise MissingExtraError for what finding ranges takes and is not installed."""
+    """Raise MissingExtraError if a package for the search is not installed."""
     missing = [name for name in REQUIRED if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
@@ -43,12 +40,14 @@ def modelopt_version() -> str:
     return version("nvidia-modelopt")
 
 
-def ranges_of(source: Bundle, pictures: CalibrationImages) -> Ranges:
-    """By the names of `networks/eightbit.py`, in the order of the network: of each convolution's
-    input the percentile of the absolute values on the pictures, `()`, and of its weight the
-    greatest by channel, `(channels, 1, 1, 1)`."""
+def ranges_of(source: Bundle, calibration_set: CalibrationImages) -> Ranges:
+    """Find the ranges of each convolution, in network order, with names as in `eightbit.py`.
+
+    The input's range, `()`, is the percentile of its absolute values. The weight's range,
+    `(channels, 1, 1, 1)`, is the greatest absolute value of each channel.
+    """
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # on libraries that are not wanted here
+        warnings.simplefilter("ignore")  # about optional libraries
         import modelopt.torch.quantization as mtq
         from modelopt.torch.quantization.model_calib import enable_stats_collection
     import torch
@@ -63,7 +62,7 @@ def ranges_of(source: Bundle, pictures: CalibrationImages) -> Ranges:
         mtq.quantize(network, _configuration(layers), None)
     enable_stats_collection(network)
     with torch.inference_mode():
-        for image in pictures.images:
+        for image in calibration_set.images:
             network(torch.from_numpy(image)[None])
     seen = {
         name: module._calibrator
@@ -81,13 +80,13 @@ def ranges_of(source: Bundle, pictures: CalibrationImages) -> Ranges:
 
 
 def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges:
-    """By the names of `networks/eightbit.py`, of each convolution that has ranges, `(channels,)
-    float32`: the mean by which its output is too low in 8 bits.
+    """Return the mean by which 8 bits lower each convolution's output, `(channels,) float32`.
 
-    Each layer is given what comes to it in single precision.
+    Names are those of `networks/eightbit.py`. Convolutions without ranges have no entry. Each
+    layer gets its input in single precision.
 
     Args:
-        images: of the network's input size; the mean is over them and all positions.
+        images: images of the network's input size; the mean is over images and positions
     """
     import torch
     from torch import Tensor, nn
@@ -104,15 +103,15 @@ def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges
 
     network = deploy_network(source)
     layers = eight_bit_layers(network)
-    lacking = {name: torch.zeros(layer.out_channels) for name, layer in layers.items()}
+    losses = {name: torch.zeros(layer.out_channels) for name, layer in layers.items()}
 
     def watch(name: str, layer: nn.Conv2d) -> None:
         input_, weight = (torch.from_numpy(ranges[f"{name}.{what}"]) for what in (INPUT, WEIGHT))
         eight_bit_weight = round_to_range(layer.weight, weight)
 
-        def hook(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-            made = convolve(layer, round_to_range(given[0], input_), eight_bit_weight)
-            lacking[name] += (output - made).mean((0, 2, 3)) / len(images)
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            rounded = convolve(layer, round_to_range(inputs[0], input_), eight_bit_weight)
+            losses[name] += (output - rounded).mean((0, 2, 3)) / len(images)
 
         layer.register_forward_hook(hook)
 
@@ -124,13 +123,13 @@ def biases_of(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> Ranges
             network(torch.from_numpy(image)[None])
     return {
         f"{name}.{BIAS}": np.asarray(value.numpy(), np.float32)
-        for name, value in lacking.items()
+        for name, value in losses.items()
         if f"{name}.{INPUT}" in ranges
     }
 
 
 def _configuration(layers: Sequence[str]) -> dict[str, Any]:
-    """modelopt's: 8 bits for these convolutions alone, weights by output channel."""
+    """Return modelopt's settings: 8 bits only in these layers, weights by output channel."""
     entries: list[dict[str, Any]] = [{"quantizer_name": "*", "enable": False}]
     for name in layers:
         weight = {"num_bits": 8, "axis": 0}

@@ -1,8 +1,8 @@
-"""8-bit ranges for TensorRT: scored in torch, and written into a bundle.
+"""Scores 8-bit ranges for TensorRT in torch, and writes them to a bundle.
 
-The bundle stays what it is for every other engine, and for TensorRT's fallbacks: the ranges are
-a file more. What TensorRT computes with them is computed here in torch on the CPU, operation by
-operation, so that Dice is known without a card.
+The ranges are an additional file. The bundle does not change for other engines or TensorRT's
+fallbacks. Torch on the CPU computes the same operations as TensorRT, so that Dice is known
+without a GPU.
 """
 
 import shutil
@@ -33,46 +33,49 @@ if TYPE_CHECKING:
     from torch import nn
 
 RESTORED = (1, 2, 4)
-"""So many runs of layers are put back, those that disturb the map most, until that is kept."""
+"""Numbers of runs that return to FP32, the most disturbing first, until the loss is small."""
 CORRECTED_ON = 60
-"""Pictures over which the biases' corrections are means."""
+"""Number of images for the mean corrections of the biases."""
 RANKED_ON = 8
-"""Pictures on which layers are ranked."""
+"""Number of images for the ranking of the layers."""
 
 Say = Callable[[str], None]
 
 
 def quantise_with_ranges(
-    source: Bundle, part: Path, data: Path, pictures: CalibrationImages, say: Say
+    source: Bundle, part: Path, data: Path, calibration_set: CalibrationImages, say: Say
 ) -> Bundle:
-    """Find the ranges of `source` and write it with them to `part`: with the fewest layers without
-    ranges whose loss is small; or where none is, with those that lose least Dice."""
-    say(f"finding the ranges on {len(pictures.names)} pictures")
-    ranges = ranges_of(source, pictures)
-    ranges |= biases_of(source, ranges, spread(pictures.images, CORRECTED_ON))
+    """Find the ranges of `source` and write a bundle with them to `part`.
+
+    It takes the first attempt with a small loss, so as few layers as possible have no ranges. If
+    no loss is small, it takes the attempt with the smallest loss of Dice.
+    """
+    say(f"finding the ranges on {len(calibration_set.names)} images")
+    ranges = ranges_of(source, calibration_set)
+    ranges |= biases_of(source, ranges, spread(calibration_set.images, CORRECTED_ON))
     with _segmenter(source) as segmenter:
         wanted = score(segmenter, data)
     ranked: list[list[str]] = []
     tried: list[tuple[float, list[str]]] = []
     for count in (0, *RESTORED):
         if count and not ranked:
-            say("ranking the layers by what they disturb")
-            ranked = rank_layers(source, ranges, spread(pictures.images, RANKED_ON))
+            say("ranking the layers by their effect on the map")
+            ranked = rank_layers(source, ranges, spread(calibration_set.images, RANKED_ON))
         names = [name for run in ranked[:count] for name in run]
-        bundle = write_ranges(part, source, ranges, pictures, names)
+        bundle = write_ranges(part, source, ranges, calibration_set, names)
         with _segmenter(bundle) as segmenter:
             loss = subtract(wanted, score(segmenter, data))
         say(f"{len(names)} layers not in 8 bits: {loss}")
         if loss.small:
             return bundle
         tried.append((loss.dice, names))
-    return write_ranges(part, source, ranges, pictures, min(tried)[1])
+    return write_ranges(part, source, ranges, calibration_set, min(tried)[1])
 
 
 def compare_in_torch(
     source: Bundle, bundle: Bundle, data: Path, splits: Sequence[str]
 ) -> dict[str, Any]:
-    """Figures of the network as it is, and in 8 bits as TensorRT rounds."""
+    """Return the figures of the network in FP32, and in 8 bits as TensorRT rounds."""
     figures = {}
     for name, one in (("before", source), ("after", bundle)):
         with _segmenter(one) as segmenter:
@@ -84,24 +87,23 @@ def write_ranges(
     folder: Path,
     source: Bundle,
     ranges: Ranges,
-    pictures: CalibrationImages,
+    calibration_set: CalibrationImages,
     left: Sequence[str] = (),
 ) -> Bundle:
-    """`source` with `ranges`, which were found on `pictures`, as a bundle in `folder`; its report
-    is empty yet.
+    """Write `source` with `ranges` as a bundle in `folder`, with an empty report.
 
     Args:
-        left: convolutions that get none.
+        left: convolutions without ranges
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source.folder, folder)
-    kept = {name: np.asarray(value) for name, value in ranges.items() if _layer(name) not in left}
+    kept = {n: np.asarray(value) for n, value in ranges.items() if _layer_name(n) not in left}
     save_file(kept, folder / RANGES)
     (folder / RANGES).chmod(READABLE)
     record = RangesRecord(
         bundle_sha256=source.sha256,
-        pictures=len(pictures.names),
-        pictures_sha256=pictures.names_sha256(),
+        pictures=len(calibration_set.names),
+        pictures_sha256=calibration_set.names_sha256(),
         left=tuple(left),
         method=METHOD,
         modelopt=modelopt_version(),
@@ -112,17 +114,16 @@ def write_ranges(
 
 
 def rank_layers(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> list[list[str]]:
-    """The layers in runs of four that follow each other, those runs first whose return to FP32
-    brings the maps of `images` nearest to the original's. Each is tried by itself."""
+    """Divide the layers into runs of four neighbours, and sort the runs as `rank_runs` does."""
     from qlumen.networks.deploy import deploy_network
 
-    names = list(dict.fromkeys(map(_layer, ranges)))
+    names = list(dict.fromkeys(map(_layer_name, ranges)))
     runs = [names[i : i + RUN] for i in range(0, len(names), RUN)]
     network = deploy_network(source)
     wanted = _maps(network, {}, images)
 
     def distance_without(run: Sequence[str]) -> float:
-        rest = {name: value for name, value in ranges.items() if _layer(name) not in run}
+        rest = {name: value for name, value in ranges.items() if _layer_name(name) not in run}
         return distance(_maps(network, rest, images), wanted)
 
     return sorted(runs, key=distance_without)
@@ -130,7 +131,7 @@ def rank_layers(source: Bundle, ranges: Ranges, images: Sequence[Image]) -> list
 
 @contextmanager
 def _segmenter(bundle: Bundle) -> Iterator[Segmenter]:
-    """The network in torch, in 8 bits if the bundle has ranges, and post-processing of replay."""
+    """Open the network in torch, in 8 bits if the bundle has ranges; post-process as in replay."""
     from qlumen.networks.deploy import deploy_network
     from qlumen.networks.eightbit import eight_bit_network
     from qlumen.realtime.engines.torch import TorchEngine
@@ -143,7 +144,7 @@ def _segmenter(bundle: Bundle) -> Iterator[Segmenter]:
 
 
 def _maps(network: "nn.Module", ranges: Ranges, images: Sequence[Image]) -> np.ndarray:
-    """Of a copy of `network` with these ranges."""
+    """Compute the logits of a copy of `network` with these ranges."""
     import torch
 
     from qlumen.networks.eightbit import quantise
@@ -154,6 +155,5 @@ def _maps(network: "nn.Module", ranges: Ranges, images: Sequence[Image]) -> np.n
         return np.stack([logit(changed(torch.from_numpy(i)[None]).numpy()) for i in images])
 
 
-def _layer(name: str) -> str:
-    """Of a range's name."""
-    return name.rpartition(".")[0]
+def _layer_name(range_name: str) -> str:
+    return range_name.rpartition(".")[0]

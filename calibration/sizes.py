@@ -1,7 +1,7 @@
-"""Bundles of other input sizes: made of the weights of one, measured, kept for the next time.
+"""Makes bundles of other input sizes from a bundle's weights, measures them and keeps them.
 
-A compiled network has one static shape, so each size is a bundle of its own, in FP32 and in
-INT8. The smaller the side the faster the network, and the less it sees.
+A compiled network has one static shape, so each size is a separate bundle, in FP32 and in INT8.
+A smaller side makes the network faster, but it sees less.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from qlumen.calibration.calibration_images import PICTURES
+from qlumen.calibration.calibration_images import IMAGE_COUNT
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.ranges import Say
 from qlumen.datasets.splits import TRAINING, VALIDATION, split_names
@@ -26,14 +26,14 @@ from qlumen.system.caches import cache_folder
 from qlumen.system.files import replacing
 
 SIDES = (256, 288, 320, 352, 416)
-"""That are tried unless others are named."""
+"""Default sides, in pixels."""
 STRIDE = 32
 CACHE = "sizes"
 INT8_LIBRARY = "nncf"
 
 
 def check_sides(sides: Sequence[int]) -> None:
-    """Raise, before any work, for sides that cannot be, or if torch is not installed."""
+    """Raise an error, before any work, for a wrong side or if torch is not installed."""
     for side in sides:
         if side % STRIDE:
             good = max(1, round(side / STRIDE)) * STRIDE
@@ -41,8 +41,7 @@ def check_sides(sides: Sequence[int]) -> None:
     if find_spec("torch") is None:
         raise MissingExtraError(
             "other input sizes are compiled from the weights, which needs torch: "
-            "pip install 'qlumen[train]'; without it leave out --data: then the sizes of the "
-            "bundles given are compared"
+            "pip install 'qlumen[train]'; or leave out --data to compare only the given bundles"
         )
 
 
@@ -51,70 +50,68 @@ def bundles_of_sides(
     sides: Sequence[int],
     data: Path,
     say: Say = lambda line: None,
-    pictures: int = PICTURES,
+    image_count: int = IMAGE_COUNT,
 ) -> list[Bundle]:
-    """The bundles, and of each FP32 one those of these sides in FP32 and, with NNCF, in INT8.
+    """Return the bundles, and each FP32 one at these sides in FP32 and, with NNCF, in INT8.
 
-    What was made before of the same weights, with figures from the same images, is taken from
-    the user's cache. Their metrics are of the whole of `val`, through the engine and
-    post-processing of replay, and of the held-out pictures without a lesion.
+    Earlier results for the same weights and images come from the user's cache. The metrics are
+    measured as in replay, on all of `val` and on the held-out lesion-free images.
 
     Args:
-        pictures: how many set the ranges of INT8.
+        image_count: number of images for the ranges of INT8
 
     Raises:
-        DatasetError: pictures are missing.
-        UsageError: there is no cache folder that can be written.
+        DatasetError: images are missing
+        UsageError: no cache folder is writable
     """
     folder = cache_folder(CACHE)
     if folder is None:
         raise UsageError(
-            "there is no cache folder to keep bundles of other sizes in; set QLUMEN_CACHE to a "
-            "folder that can be written"
+            "bundles of other sizes need a cache folder; set QLUMEN_CACHE to a writable folder"
         )
     if find_spec(INT8_LIBRARY) is None:
-        say("nncf is not installed: other sizes are tried in FP32 alone; pip install nncf")
-    shelf = _Shelf(folder, data, pictures, say)
+        say("nncf is not installed: other sizes are tried only in FP32; pip install nncf")
+    cache = _BundleCache(folder, data, image_count, say)
     found = list(bundles)
     for source in bundles:
         if source.precision == "f32":
             for side in sides:
-                found += shelf.of_side(source, side, found)
+                found += cache.resize(source, side, found)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Shelf:
-    """Bundles in `folder`, with figures from `data`."""
+class _BundleCache:
+    """Keeps bundles in `folder`, with figures from `data`."""
 
     folder: Path
     data: Path
-    pictures: int
+    image_count: int
     say: Say
 
-    def of_side(self, source: Bundle, side: int, there: Sequence[Bundle]) -> list[Bundle]:
-        """In FP32 and INT8, but for those that are there already."""
+    def resize(self, source: Bundle, side: int, known: Sequence[Bundle]) -> list[Bundle]:
+        """Return the source at this side in FP32 and INT8, without those that are known."""
         place = self.folder / f"{_key(source, self.data)}-{side}"
         spec = source.manifest.input
         own = (spec.width, spec.height) == (side, side)
-        single = source if own else _whole(place) or self._measure(source, side, place)
-        made = [] if own else [single]
-        if find_spec(INT8_LIBRARY) and not any(_is_made_from(single, bundle) for bundle in there):
-            made.append(self._in_int8(single, place.with_name(f"{place.name}-int8")))
-        return made
+        single = source if own else _read_intact(place) or self._measure(source, side, place)
+        result = [] if own else [single]
+        if find_spec(INT8_LIBRARY) and not any(_is_made_from(single, bundle) for bundle in known):
+            result.append(self._quantise(single, place.with_name(f"{place.name}-int8")))
+        return result
 
-    def _in_int8(self, single: Bundle, place: Path) -> Bundle:
-        """Whatever it loses: that stands in its papers, by which it is judged."""
-        kept = _whole(place)
+    def _quantise(self, single: Bundle, place: Path) -> Bundle:
+        """Quantise without a limit on the loss, because the budget uses the measured Dice."""
+        kept = _read_intact(place)
         if kept and _is_made_from(single, kept):
             return kept
-        self._tell(place)
-        return make_int8(single, place, self.data, pictures=self.pictures, force=True)
+        self._report(place)
+        return make_int8(single, place, self.data, image_count=self.image_count, force=True)
 
     def _measure(self, source: Bundle, side: int, place: Path) -> Bundle:
         from qlumen.networks.deploy import resize_bundle
 
-        self._tell(place)
+        self._report(place)
         with replacing(place) as part:
             bundle = resize_bundle(source, part, side)
             with closing(Segmenter.open(bundle, Settings())) as segmenter:
@@ -122,13 +119,12 @@ class _Shelf:
             write_papers(part, bundle.manifest.model_copy(update={"metrics": metrics}))
         return read_bundle(place)
 
-    def _tell(self, place: Path) -> None:
-        self.say(f"making and measuring {place.name}, once; it is kept in {self.folder}")
+    def _report(self, place: Path) -> None:
+        self.say(f"making and measuring {place.name}; {self.folder} keeps it for the next time")
 
 
-def _whole(place: Path) -> Bundle | None:
-    """The bundle that is there; none where there is none, or what is there is damaged, which
-    then is removed."""
+def _read_intact(place: Path) -> Bundle | None:
+    """Read a bundle; if it is missing or damaged, remove it and return None."""
     try:
         return read_bundle(place)
     except BundleError:
@@ -142,7 +138,7 @@ def _is_made_from(single: Bundle, bundle: Bundle) -> bool:
 
 
 def _key(source: Bundle, data: Path) -> str:
-    """Of the weights with their papers, and of the images by name."""
+    """Return a key of the source bundle and of the images' names."""
     names = [name for split in (TRAINING, VALIDATION) for name in split_names(data, split)]
     text = "\n".join([source.sha256, *names])
     return f"{source.manifest.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

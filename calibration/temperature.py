@@ -1,12 +1,12 @@
-"""One number that makes probabilities truer: the temperature the logits are divided by.
+"""Fits the temperature, a divisor of the logits that makes probabilities truer.
 
-Guo et al. 2017, "On calibration of modern neural networks". It is fitted on validation by the
-likelihood of the pixels in the lesion region (see `evaluation/reliability.py`), each image
-counting alike. As it only stretches the logits, pixels keep their order.
+See Guo et al. 2017, "On calibration of modern neural networks". The fit on validation maximises
+the likelihood of the pixels in the lesion region (see `evaluation/reliability.py`). Each image
+has the same weight. The temperature only scales the logits, so pixels keep their order.
 
-It lives in the network itself: weights and bias of the head, the layer before the sigmoid, are
-divided by it, in the compiled form and in the trained weights. So it costs no time, and every
-engine, every score and every threshold sees calibrated probabilities.
+The network itself holds it: weights and bias of the head, the layer before the sigmoid, are
+divided by it, in the compiled form and in the trained weights. So it costs no time, and all
+engines, scores and thresholds use calibrated probabilities.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,9 @@ from qlumen.networks.openvino import ops, ov
 from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.pixels.arrays import Mask
 
-COLDEST, HOTTEST = 0.2, 5.0
-"""Bounds of the search."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 5.0
 PROBABILITY_STEP = 2.0**-24
-"""Half the distance of the largest probability below 1 from 1: what single precision rounds."""
+"""Distance between 1 and the largest number below 1 in single precision."""
 HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"
 PART = ".part-{}"
 
@@ -36,33 +35,33 @@ Values = NDArray[np.float64]
 
 
 def fit_temperature(samples: Sequence[tuple[Probability, Mask]]) -> float:
-    """The temperature of the greatest likelihood.
+    """Return the temperature with the greatest likelihood.
 
     Args:
-        samples: maps and true masks of their size.
+        samples: maps, each with a true mask of the same size
 
     Raises:
-        ValueError: no sample has a lesion region.
+        ValueError: no sample has a lesion region
     """
     regions = [region for sample in samples if (region := _region(*sample)) is not None]
     if not regions:
-        raise ValueError("no image with a lesion or a prediction; there is nothing to fit")
+        raise ValueError("no image has a lesion or a prediction, so there is nothing to fit")
 
     def loss(log_temperature: float) -> float:
         factor = np.exp(-log_temperature)
         return float(np.mean([_cross_entropy(factor * z, truth) for z, truth in regions]))
 
-    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def temper(probability: Probability, temperature: float) -> Probability:
-    """The map that a network with its head divided by `temperature` gives."""
+    """Return the map of the same network with its head divided by `temperature`."""
     return np.asarray(1 / (1 + np.exp(-logits(probability) / temperature)), np.float32)
 
 
 def logits(probability: Probability) -> Values:
-    """Of a map in single precision; 0 and 1 become the nearest numbers between."""
+    """Compute the logits of a map; clip probabilities near 0 and 1 to keep them finite."""
     inside = np.clip(probability.astype(np.float64), PROBABILITY_STEP, 1 - PROBABILITY_STEP)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
@@ -70,11 +69,11 @@ def logits(probability: Probability) -> Values:
 def write_temperature(bundle: Bundle, temperature: float) -> None:
     """Divide the head by `temperature`, in the compiled form and the trained weights.
 
-    Each file is replaced at once; the caller writes the manifest after them, and until then
-    the bundle says that it does not match.
+    Each file is replaced in one step. The caller must then write the manifest. Until then the
+    hashes of the bundle do not match.
 
     Raises:
-        BundleError: the network does not end in a convolution, its bias and a sigmoid.
+        BundleError: the network does not end in a convolution, its bias and a sigmoid
     """
     model = ov.Core().read_model(bundle.model)
     _divide_head(model, temperature)
@@ -97,23 +96,23 @@ def _region(probability: Probability, truth: Mask) -> tuple[Values, NDArray[np.b
 
 
 def _cross_entropy(z: Values, truth: NDArray[np.bool_]) -> float:
-    """Mean of -log p(truth): log(1 + exp(-z)) on the lesion, log(1 + exp(z)) beside it."""
+    """Return the mean -log p(truth): log(1 + exp(-z)) on the lesion, else log(1 + exp(z))."""
     return float(np.mean(np.logaddexp(0, np.where(truth, -z, z))))
 
 
 def _divide_head(model: ov.Model, temperature: float) -> None:
     sigmoid = model.get_results()[0].input_value(0).get_node()
     if sigmoid.get_type_name() != "Sigmoid":
-        raise _foreign()
+        raise _wrong_end()
     add = sigmoid.input_value(0).get_node()
     ports = [add.input(i) for i in range(2)]
     bias = [port for port in ports if _type(port) == "Constant"]
     head = [port for port in ports if _type(port) == "Convolution"]
     if len(bias) != 1 or len(head) != 1:
-        raise _foreign()
+        raise _wrong_end()
     weight = head[0].get_source_output().get_node().input(1)
     if _type(weight) != "Constant":
-        raise _foreign()
+        raise _wrong_end()
     for port in (bias[0], weight):
         old = port.get_source_output().get_node()
         new = ops.constant((old.get_data() / temperature).astype(np.float32))
@@ -125,7 +124,7 @@ def _type(port: ov.Input) -> str:
     return str(port.get_source_output().get_node().get_type_name())
 
 
-def _foreign() -> BundleError:
+def _wrong_end() -> BundleError:
     return BundleError(
         "the bundle's network does not end in a convolution in FP32, its bias and a sigmoid; "
         "export the bundle again"

@@ -1,5 +1,4 @@
-"""Choosing the post-processing's thresholds, the operating point, on validation images and
-lesion-free pictures: sensitivity against false findings per frame."""
+"""Chooses the post-processing thresholds, the operating point, on images with known truth."""
 
 import itertools
 from collections.abc import Sequence
@@ -27,28 +26,28 @@ HIGH_CANDIDATES = (
     0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995,
 )  # fmt: skip
 DICE_FOR_FEWER_ALARMS = 0.002
-"""The mean Dice given up, at most, for a higher `high`: fewer false findings."""
+"""Largest loss of mean Dice for a higher `high`, which gives fewer false findings."""
 DICE_FOR_NEGATIVES = 0.005
-"""The mean Dice given up, at most, for what lesion-free pictures ask for."""
+"""Largest loss of mean Dice for fewer findings in lesion-free images."""
 NEGATIVES_WITH_FINDINGS = 0.05
-"""The share of lesion-free pictures with a finding that is aimed at."""
+"""Target for the share of lesion-free images with a finding."""
 RULE = (
-    "of the pairs within 0.005 of the best validation Dice and with findings in at most 5% of the "
-    "training-side pictures without lesion (where there is none: in the fewest), the highest "
-    "sensitivity per lesion on validation; of equal ones the fewest false findings a frame, then "
-    "the best Dice"
+    "the pair with the highest sensitivity per lesion on validation, among the pairs within 0.005 "
+    "of the best validation Dice and with findings in at most 5% of the training-side lesion-free "
+    "images (if no pair has so few: among those with the fewest). Equal pairs: the fewest false "
+    "findings per frame, then the best Dice."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A pair of thresholds, and what comes of it.
+    """Holds a pair of thresholds and its scores.
 
     Attributes:
-        dice: mean, on the validation images.
-        with_findings: share of the lesion-free pictures; None without such pictures.
-        sensitivity: share of the validation images' lesions that are hit.
-        false_findings: a frame, over validation images and lesion-free pictures together.
+        dice: mean on the validation images
+        with_findings: share of the lesion-free images with a finding; None without such images
+        sensitivity: share of the validation images' lesions that are hit
+        false_findings: mean per frame, over validation and lesion-free images together
     """
 
     thresholds: Thresholds
@@ -60,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image's field with the network's map of it, and the true mask where it has a lesion."""
+    """Holds an image's field and map, and its true mask; None for a lesion-free image."""
 
     seen: Observation
     probability: Probability
@@ -73,17 +72,13 @@ def choose_thresholds(
     min_area_fraction: float,
     negatives: Sequence[Path] = (),
 ) -> Choice:
-    """Take the candidates by `choose_best`, scored on pairs and lesion-free pictures."""
+    """Choose thresholds by `choose_best`, scored on pairs and lesion-free images."""
     samples = collect(pairs, negatives, segmenter)
     return choose_best(operating_points(samples, segmenter.preprocess.fit, min_area_fraction))
 
 
 def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segmenter) -> list[Sample]:
-    """The network's maps of pairs and lesion-free pictures.
-
-    Raises:
-        DatasetError: a file cannot be read.
-    """
+    """Run the network on pairs and lesion-free images; raise DatasetError for unreadable files."""
     ill = map(read_pair, pairs)
     free = ((read_bgr(file), None) for file in negatives)
     read = itertools.chain[tuple[Image, Mask | None]](ill, free)
@@ -96,7 +91,7 @@ def collect(pairs: Sequence[Pair], negatives: Sequence[Path], segmenter: Segment
 
 
 def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: float) -> list[Choice]:
-    """What comes of each pair of candidates."""
+    """Score each pair of candidates."""
     return [
         _score(Thresholds(low=low, high=high, min_area_fraction=min_area_fraction), samples, fit)
         for low, high in itertools.product(LOW_CANDIDATES, HIGH_CANDIDATES)
@@ -105,10 +100,10 @@ def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: flo
 
 
 def choose_best(choices: Sequence[Choice]) -> Choice:
-    """With lesion-free pictures by `RULE`.
+    """Choose by `RULE` if there are lesion-free images.
 
-    Without them, of the choices within 0.002 of the best mean Dice, the highest `high`, and of
-    those the best Dice.
+    Otherwise take the highest `high` among the choices within 0.002 of the best mean Dice. Among
+    equal ones take the best Dice.
     """
     best = max(choice.dice for choice in choices)
     if choices[0].with_findings is None:

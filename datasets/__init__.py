@@ -1,1 +1,1 @@
-"""Images and masks on disk: pairs, splits, and images without a lesion."""
+"""Reads images and masks from disk: pairs, splits, and images without a lesion."""

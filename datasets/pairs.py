@@ -1,4 +1,4 @@
-"""Images and the masks that belong to them, found by file name."""
+"""Finds and reads images and the masks that belong to them by file name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.sources.images import IMAGE_SUFFIXES, image_files, read_image
 
 MASK_THRESHOLD = 128
-"""Masks stored as JPEG or with grey borders are split at half of white."""
+"""Half of white, because masks may be stored as JPEG or have grey borders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class Pair:
 
 
 def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[Pair]:
-    """Pair files of two folders by stem, in natural order, or in that of `listing`.
+    """Pair files of two folders by stem, in natural order or in the order of `listing`.
 
     Args:
-        listing: text file with a stem or a file name a line, with or without a folder.
+        listing: text file with one stem or file name per line, with or without a folder.
 
     Raises:
-        UsageError: a folder or the list does not exist, or both folders are one.
-        DatasetError: an image without a mask, a listed name without an image, no pair.
+        UsageError: a folder or the list does not exist, or both folders are the same.
+        DatasetError: an image has no mask, a listed name has no image, or there is no pair.
     """
     if images.resolve() == masks.resolve():
         raise UsageError(f"images and masks are both in {images}; give two folders")
@@ -38,7 +38,7 @@ def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[P
     pairs = []
     for name in names:
         if name not in found:
-            raise DatasetError(f"{listing} names {name}, and {images} has no such image")
+            raise DatasetError(f"{listing} names {name}, but {images} has no such image")
         if name not in truths:
             raise DatasetError(f"{found[name]} has no mask {name}.* in {masks}")
         pairs.append(Pair(name, found[name], truths[name]))
@@ -48,10 +48,10 @@ def find_pairs(images: Path, masks: Path, listing: Path | None = None) -> list[P
 
 
 def read_pair(pair: Pair) -> tuple[Image, Mask]:
-    """`(H, W, 3) uint8` BGR and `(H, W) uint8` of 0 and 1.
+    """Read a pair as `(H, W, 3) uint8` BGR and `(H, W) uint8` of 0 and 1.
 
     Raises:
-        DatasetError: a file is no image, or the two sizes differ.
+        DatasetError: a file is not an image, or the two sizes differ.
     """
     image = read_bgr(pair.image)
     mask = read_bgr(pair.mask).max(axis=2)
@@ -65,7 +65,7 @@ def view_pair(pair: Pair) -> tuple[Image, Mask]:
     """Read a pair as the network sees it: image and mask cropped to the endoscope's field.
 
     Raises:
-        DatasetError: as `read_pair`.
+        DatasetError: same as in `read_pair`.
     """
     image, mask = read_pair(pair)
     box = find_field(image).box
@@ -76,18 +76,14 @@ def view_image(path: Path) -> Image:
     """Read an image as the network sees it: cropped to the endoscope's field.
 
     Raises:
-        DatasetError: as `read_bgr`.
+        DatasetError: same as in `read_bgr`.
     """
     image = read_bgr(path)
     return crop(image, find_field(image).box)
 
 
 def read_bgr(path: Path) -> Image:
-    """`(H, W, 3) uint8` BGR.
-
-    Raises:
-        DatasetError: the file is missing or no image.
-    """
+    """Read an image as `(H, W, 3) uint8` BGR; raise DatasetError if it is missing or no image."""
     image = read_image(path)
     if image is None:
         raise DatasetError(f"{path} is missing or not a readable image")
@@ -111,7 +107,7 @@ def _read_list(listing: Path) -> list[str]:
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise DatasetError(f"{listing} is no list of names in UTF-8") from None
+        raise DatasetError(f"{listing} is not a list of names in UTF-8") from None
     return [_stem(line.strip()) for line in lines if line.strip()]
 
 

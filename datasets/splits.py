@@ -1,5 +1,7 @@
-"""The splits of a data folder: lists of `folder/stem`, a text file each, and images without a
-lesion, split by their names."""
+"""Reads the splits of a data folder, and splits its images without a lesion by their names.
+
+A split is a text file with one `folder/stem` per line.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,64 +16,64 @@ TRAINING = "train"
 VALIDATION = "val"
 SPLITS = "splits"
 NEGATIVES = "negatives"
-"""Folder of pictures without a lesion."""
+"""Folder of images without a lesion."""
 
 T = TypeVar("T")
 
 
 def splits_to_score(root: Path) -> list[str]:
-    """Names of the splits in `root/splits` that are not trained on, by name.
+    """Return the sorted names of the splits of pairs in `root/splits` that are not trained on.
+
+    Lists for training end in `train`; those of images without a lesion begin with `negatives`.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there is no such split.
     """
-    names = sorted(path.stem for path in (root / SPLITS).glob("*.txt") if path.stem != TRAINING)
+    lists = (path.stem for path in (root / SPLITS).glob("*.txt"))
+    names = sorted(n for n in lists if not n.endswith(TRAINING) and not n.startswith(NEGATIVES))
     if not names:
         raise DatasetError(f"no split in {root / SPLITS}; point --data at the folder of {SPLITS}/")
     return names
 
 
 def split_pairs(root: Path, split: str) -> list[Pair]:
-    """The files of the images and masks listed in `root/splits/SPLIT.txt`.
-
-    Raises:
-        DatasetError: the list is missing or empty.
-    """
+    """Return the pairs of `root/splits/SPLIT.txt`; raise DatasetError if missing or empty."""
     return [pair_of(root, name) for name in split_names(root, split)]
 
 
 def split_names(root: Path, split: str) -> list[str]:
-    """The lines of `root/splits/SPLIT.txt`; DatasetError if it is missing or empty."""
+    """Return the lines of `root/splits/SPLIT.txt`; raise DatasetError if missing or empty."""
     listing = root / SPLITS / f"{split}.txt"
     if not listing.is_file():
         raise DatasetError(f"no split {listing}; point --data at the folder that holds {SPLITS}/")
-    names = listing.read_text(encoding="utf-8").split()
+    names = listing.read_text(encoding="utf-8").split("\n")
+    names = [name.strip() for name in names if name.strip()]
     if not names:
         raise DatasetError(f"{listing} names no image")
     return names
 
 
 def pair_of(root: Path, name: str) -> Pair:
-    """The files of `folder/stem`: a JPEG in `folder/images`, a PNG in `folder/masks`."""
+    """Return the files of `folder/stem`: a JPEG in `folder/images`, a PNG in `folder/masks`."""
     folder, _, stem = name.partition("/")
     base = root / folder
     return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
 
 
 def is_training_negative(stem: str) -> bool:
-    """Whether a picture of this name is trained on; the others are only for scoring.
+    """Check whether an image of this name is trained on; the others are only for scoring.
 
-    The first byte of the name's SHA-256 is even: about half, on any machine, whatever else
-    lies in the folder.
+    The first byte of the name's SHA-256 must be even. This selects about half of the images, on
+    any machine and whatever else is in the folder.
     """
     return hashlib.sha256(stem.encode()).digest()[0] % 2 == 0
 
 
 def negative_files(base: Path, *, training: bool | None = None) -> list[Path]:
-    """The pictures in a folder and the folders in it, by path; none if it does not exist.
+    """Return the images in a folder and its subfolders, by path; [] if it does not exist.
 
     Args:
-        training: only those that are trained on, or only the others.
+        training: True for images that are trained on, False for the others, None for all.
     """
     if not base.is_dir():
         return []
@@ -83,10 +85,10 @@ def negative_files(base: Path, *, training: bool | None = None) -> list[Path]:
 
 
 def find_negatives(base: Path, *, held_out: bool) -> list[Path]:
-    """The pictures to score.
+    """Return the images to score, without those that are trained on if `held_out`.
 
     Raises:
-        UsageError: no such folder. DatasetError: no picture in it.
+        UsageError: the folder does not exist. DatasetError: it has no image to score.
     """
     if not base.is_dir():
         raise UsageError(f"no folder {base}")

@@ -2,8 +2,8 @@
 
     python docs/draw_architecture.py
 
-A room is a folder at the top level, a folder of realtime/, or a file that lies loose in realtime/.
-Its sentence is the first one of its docstring, its arrows are its imports.
+A room is a folder at the top level, a folder of realtime/, or a single file in realtime/. Its
+sentence is the first sentence of its docstring. Its arrows are its imports.
 """
 
 import ast
@@ -20,9 +20,9 @@ Arrows = dict[str, set[str]]
 
 
 def room_of(module: str) -> str | None:
-    """Name the room of a module, such as `realtime/live` for `qlumen.realtime.live.display`.
+    """Name the room of a module: `realtime/live` for `qlumen.realtime.live.display`.
 
-    None stands for what belongs to no room: other packages, and the package realtime itself.
+    Return None for a module in no room: other packages, and the package realtime itself.
     """
     package, *names = module.split(".")
     if package != PACKAGE or not names or names == [SPLIT]:
@@ -31,7 +31,7 @@ def room_of(module: str) -> str | None:
 
 
 def room_imports() -> Arrows:
-    """Map each room to the rooms that its files import, wherever in the file they do."""
+    """Map each room to the rooms that its files import anywhere in a file."""
     arrows: Arrows = {}
     for path in sorted(ROOT.glob("*/**/*.py")):
         names = path.relative_to(ROOT).with_suffix("").parts
@@ -43,7 +43,7 @@ def room_imports() -> Arrows:
 
 
 def reachable(arrows: Arrows, room: str) -> set[str]:
-    """Collect the rooms that `room` imports, by way of others as well."""
+    """Collect the rooms that `room` imports, directly or through other rooms."""
     found, waiting = set(), list(arrows[room])
     while waiting:
         if (one := waiting.pop()) not in found:
@@ -53,7 +53,7 @@ def reachable(arrows: Arrows, room: str) -> set[str]:
 
 
 def shortest_arrows(arrows: Arrows) -> Arrows:
-    """Leave out each arrow that a way over another room says already."""
+    """Leave out each arrow that a path through another room already shows."""
     reach = {room: reachable(arrows, room) for room in arrows}
     return {
         room: {
@@ -67,10 +67,10 @@ def shortest_arrows(arrows: Arrows) -> Arrows:
 
 
 def draw_page(page: str) -> str:
-    """Return the page with its table and its picture of rooms as the sources are now."""
+    """Return the page with a new table and a new diagram of rooms."""
     arrows = room_imports()
     rooms = sorted(arrows, key=lambda room: (-len(reachable(arrows, room)), room))
-    return PART.sub(lambda _: _table(arrows, rooms) + _picture(arrows, rooms), page)
+    return PART.sub(lambda _: _table(arrows, rooms) + _diagram(arrows, rooms), page)
 
 
 def _find_imports(tree: ast.Module) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _table(arrows: Arrows, rooms: Sequence[str]) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def _picture(arrows: Arrows, rooms: Sequence[str]) -> str:
+def _diagram(arrows: Arrows, rooms: Sequence[str]) -> str:
     inner = [room for room in rooms if room.startswith(f"{SPLIT}/")]
     lines = ["```mermaid", "graph TD", f"  subgraph {SPLIT}", f"    {' & '.join(map(_id, inner))}"]
     lines.append("  end")

@@ -1,1 +1,1 @@
-"""How well a network finds polyps: measured on images with masks and without lesions."""
+"""Measures how well a network finds polyps, on images with masks and without lesions."""

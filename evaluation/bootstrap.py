@@ -1,4 +1,4 @@
-"""Bootstrap intervals of a mean."""
+"""Computes bootstrap intervals of a mean."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ COVERAGE = 0.95
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """95% percentile interval of the mean (Efron 1979), images drawn with replacement.
+    """Return the 95% percentile interval of the mean (Efron 1979), with replacement.
 
-    It tells how the mean would vary over other images of the same kind, not over other
-    hospitals or other trainings. The same values always give the same interval.
+    It shows how the mean varies over other images of the same kind, and not over other hospitals
+    or trainings. The same values always give the same interval.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: there are no values
     """
     if not len(values):
         raise ValueError("an interval needs at least one value")

@@ -1,4 +1,4 @@
-"""Findings on a clip against true boxes of some of its frames."""
+"""Scores findings on a clip against true boxes of some frames."""
 
 import json
 from collections.abc import Callable
@@ -17,9 +17,10 @@ Boxes = dict[int, tuple[Box, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ClipScores:
-    """Attributes:
-    frames, with_findings: of the whole clip, annotated or not.
-    boxed: hits of the frames that have boxes, by index from 0.
+    """Counts frames and frames with findings of the whole clip, and holds hits by frame index.
+
+    Attributes:
+        boxed: hits of the frames with true boxes, by index from 0
     """
 
     frames: int
@@ -31,7 +32,7 @@ def read_boxes(path: Path) -> Boxes:
     """Read `{"boxes": {"INDEX": [[x0, y0, x1, y1], ...]}}`; indices from 0, pixels.
 
     Raises:
-        DatasetError: it is missing, or of another form.
+        DatasetError: the file is missing or has another form
     """
     try:
         frames = json.loads(path.read_text(encoding="utf-8"))["boxes"]
@@ -40,8 +41,8 @@ def read_boxes(path: Path) -> Boxes:
         raise DatasetError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DatasetError(
-            f"{path} holds no true boxes; wanted is "
-            '{"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}, frames counted from 0'
+            f"{path} holds no true boxes; the form is "
+            '{"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}, with frames counted from 0'
         ) from None
 
 
@@ -51,10 +52,10 @@ def evaluate_clip(
     boxes: Boxes,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> ClipScores:
-    """Score what a replay shows of each frame.
+    """Score the findings that a replay shows.
 
     Raises:
-        DatasetError: boxes stand on frames that the clip does not have.
+        DatasetError: boxes belong to frames that the clip does not have
     """
     frames = with_findings = 0
     boxed = {}
@@ -66,12 +67,12 @@ def evaluate_clip(
         frames += 1
         on_frame(frames)
     if beyond := sorted(index for index in boxes if not 0 <= index < frames):
-        raise DatasetError(f"boxes stand on frames {beyond}, and the clip has {frames}")
+        raise DatasetError(f"boxes belong to frames {beyond}, but the clip has {frames} frames")
     return ClipScores(frames, with_findings, boxed)
 
 
 def clip_report(scores: ClipScores) -> dict[str, Any]:
-    """What `--json` writes of a clip."""
+    """Return the content of `--json` for a clip."""
     rows = [{"frame": index, **asdict(row)} for index, row in scores.boxed.items()]
     return {
         "frames": scores.frames,

@@ -1,4 +1,4 @@
-"""`qlumen evaluate`: the network's scores on images with masks, without lesions, or on a clip."""
+"""Runs `qlumen evaluate`, which scores a network on images or on a clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ from qlumen.datasets.splits import (
 from qlumen.errors import UsageError
 from qlumen.evaluation.clip import clip_report, evaluate_clip, read_boxes
 from qlumen.evaluation.curves import MapFigures
+from qlumen.evaluation.drawing import check_matplotlib, draw
 from qlumen.evaluation.negatives import NegativeScores, evaluate_negatives, summary
-from qlumen.evaluation.pictures import check_matplotlib, draw
 from qlumen.evaluation.printing import (
     print_clip,
     print_images,
@@ -45,16 +45,17 @@ from qlumen.system.progress import progress_bar
 @click.command("evaluate")
 @click.option("--images", type=PATH, help="Folder of images.")
 @click.option("--masks", type=PATH, help="Folder of masks with the same stems.")
-@click.option("--list", "listing", type=PATH, help="Text file: the stems to take, one a line.")
+@click.option("--list", "listing", type=PATH, help="Text file with the stems to use, one per line.")
 @click.option("--data", type=PATH, help="Folder with splits/ and images: all sets in one table.")
-@click.option("--split", multiple=True, metavar="NAME", help="Of --data; none: all but train.")
-@click.option("--negatives", is_flag=True, help="The images, in subfolders too, show no lesion.")
-@click.option("--robustness", is_flag=True, help="Dice on the images made worse, by kind.")
-@click.option("--held-out", is_flag=True, help="Without those that `qlumen train` may train on.")
-@click.option("--clip", type=PATH, help="A video, with --boxes.")
+@click.option("--split", multiple=True, metavar="NAME",
+              help="Split of --data; default: all except train.")  # fmt: skip
+@click.option("--negatives", is_flag=True, help="The images, also in subfolders, show no lesion.")
+@click.option("--robustness", is_flag=True, help="Dice on degraded images, by kind.")
+@click.option("--held-out", is_flag=True, help="Leave out images that `qlumen train` can use.")
+@click.option("--clip", type=PATH, help="Video file, with --boxes.")
 @click.option("--boxes", type=PATH, help='JSON: {"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}.')
-@click.option("--json", "json_file", type=PATH, help="Means and per-image scores.")
-@click.option("--save-masks", type=PATH, help="Folder for the masks found, PNG, 0 and 255.")
+@click.option("--json", "json_file", type=PATH, help="File for means and scores of each image.")
+@click.option("--save-masks", type=PATH, help="Folder for the masks, PNG, 0 and 255.")
 @click.option("--plots", type=PATH, help="Folder for plots: precision-recall, thresholds, ECE.")
 @click.option("--worst", type=PATH, help="PNG of the 16 images with the lowest Dice.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
@@ -62,18 +63,19 @@ from qlumen.system.progress import progress_bar
 def command(
     json_file: Path | None, config: Path | None, overrides: tuple[str, ...], **options: Any
 ) -> None:
-    """Score the network on images with masks, at the masks' own size; or on all sets of a data
-    folder (--data); or on images without lesions (--negatives); or on a clip with true boxes of
-    some frames (--clip, --boxes). Images with masks are made worse in nine ways and three
-    severities by --robustness.
+    """Score the network on images with masks, or on other material.
 
-    Each image is judged as in replay; the frames of a clip are judged together.
+    --data scores all sets of a data folder, --negatives images without lesions, and --clip with
+    --boxes a clip with true boxes of some frames. --robustness scores images with masks unchanged
+    and in nine kinds and three severities of degradation. Masks are compared at their own size.
+
+    Each image is judged as in replay. The frames of a clip are judged together.
     """
-    given = Given(**options)
+    given = Options(**options)
     check_options(given)
     settings = load_settings(config, overrides)
     inputs = [*given.paths(), *([config] if config else [])]
-    check_written(inputs, given, json_file)
+    check_outputs(inputs, given, json_file)
     content = _score(given, settings, Console())
     if json_file:
         write_json(json_file, content)
@@ -81,7 +83,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An opened network: `show` takes the count so far, `about` says what is run."""
+    """Holds an open network, a progress function, and facts about the run."""
 
     analysis: FrameAnalysis
     show: Callable[[int], None]
@@ -89,8 +91,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The options that say what is scored, and what is drawn; four sets of them make sense."""
+class Options:
+    """Holds the options for inputs and drawings; four combinations of them are valid."""
 
     images: Path | None
     masks: Path | None
@@ -111,8 +113,8 @@ class Given:
         return [path for path in named if path]
 
 
-def check_options(given: Given) -> None:
-    """Raise UsageError for options that do not go together."""
+def check_options(given: Options) -> None:
+    """Raise UsageError for options that do not fit together."""
     if (given.listing or given.save_masks) and not given.masks:
         raise UsageError("--list and --save-masks need --images with --masks")
     if (given.plots or given.worst) and not (given.masks or given.data):
@@ -131,8 +133,8 @@ def check_options(given: Given) -> None:
         check_matplotlib("--plots")
 
 
-def check_written(inputs: Sequence[Path], given: Given, json_file: Path | None) -> None:
-    """Raise UsageError for an output that cannot be written or would destroy an input."""
+def check_outputs(inputs: Sequence[Path], given: Options, json_file: Path | None) -> None:
+    """Raise UsageError for an output that is not writable or would replace an input."""
     files = (("--json", json_file), ("--worst", given.worst))
     folders = (("--save-masks", given.save_masks), ("--plots", given.plots))
     check_paths(
@@ -160,23 +162,23 @@ def _run(
         segmenter.close()
 
 
-def _score(given: Given, settings: Settings, console: Console) -> dict[str, Any]:
+def _score(given: Options, settings: Settings, console: Console) -> dict[str, Any]:
     match given:
-        case Given(data=Path() as data, images=None, negatives=False, clip=None):
-            return _data(data, given, settings, console)
-        case Given(data=None, images=Path() as images, masks=Path() as masks, negatives=False,
-                   clip=None):  # fmt: skip
-            return _images(images, masks, given, settings, console)
-        case Given(data=None, images=Path() as images, masks=None, negatives=True, clip=None):
-            return _negatives(images, given.held_out, settings, console)
-        case Given(data=None, images=None, clip=Path() as clip, boxes=Path() as boxes):
-            return _clip(clip, boxes, settings, console)
+        case Options(data=Path() as data, images=None, negatives=False, clip=None):
+            return _score_data(data, given, settings, console)
+        case Options(data=None, images=Path() as images, masks=Path() as masks, negatives=False,
+                     clip=None):  # fmt: skip
+            return _score_images(images, masks, given, settings, console)
+        case Options(data=None, images=Path() as images, masks=None, negatives=True, clip=None):
+            return _score_negatives(images, given.held_out, settings, console)
+        case Options(data=None, images=None, clip=Path() as clip, boxes=Path() as boxes):
+            return _score_clip(clip, boxes, settings, console)
     raise UsageError(
         "give --images with --masks, --data, --images with --negatives, or --clip with --boxes"
     )
 
 
-def _data(data: Path, given: Given, settings: Settings, console: Console) -> dict[str, Any]:
+def _score_data(data: Path, given: Options, settings: Settings, console: Console) -> dict[str, Any]:
     pairs = {name: split_pairs(data, name) for name in given.split or splits_to_score(data)}
     if given.robustness:
         return _robustness(pairs, " ".join(pairs), settings, console)
@@ -194,8 +196,8 @@ def _data(data: Path, given: Given, settings: Settings, console: Console) -> dic
     return content
 
 
-def _images(
-    images: Path, masks: Path, given: Given, settings: Settings, console: Console
+def _score_images(
+    images: Path, masks: Path, given: Options, settings: Settings, console: Console
 ) -> dict[str, Any]:
     pairs = find_pairs(images, masks, given.listing)
     name = given.listing.stem if given.listing else images.absolute().name
@@ -239,7 +241,7 @@ def _report(
     return report(rows, about, figures)
 
 
-def _negatives(
+def _score_negatives(
     images: Path, held_out: bool, settings: Settings, console: Console
 ) -> dict[str, Any]:
     files = find_negatives(images, held_out=held_out)
@@ -255,7 +257,7 @@ def _negatives_report(rows: Sequence[NegativeScores], about: dict[str, Any]) -> 
     return {**about, "count": len(rows), **summary(rows), "images": each}
 
 
-def _clip(clip: Path, boxes: Path, settings: Settings, console: Console) -> dict[str, Any]:
+def _score_clip(clip: Path, boxes: Path, settings: Settings, console: Console) -> dict[str, Any]:
     true = read_boxes(boxes)
     with open_source(str(clip), settings) as source:
         total = source.info.frame_count

@@ -1,4 +1,4 @@
-"""Scores of the bare probability map at every threshold: what post-processing starts from."""
+"""Scores the probability map at every threshold, without post-processing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +12,16 @@ from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.segmentation.geometry import Geometry
 
 LEVELS = 128
-"""Thresholds 0, 1/128, .., 127/128: a power of two, so that a probability is compared with each
-of them without rounding."""
+"""Number of thresholds: 0, 1/128, .., 127/128. A power of two avoids rounding in comparisons."""
 Counts = NDArray[np.int64]
 
 
 def pixel_counts(probability: NDArray[np.float32], truth: Mask) -> Counts:
-    """`(2, LEVELS)`: pixels without and with lesion, by the highest threshold that they reach.
+    """Count pixels without and with lesion, `(2, LEVELS)`, by the highest threshold they reach.
 
     Args:
-        probability: `(H, W)`, 0 to 1; NaN counts as 0.
-        truth: `(H, W) uint8` of 0 and 1.
+        probability: `(H, W)`, 0 to 1; NaN counts as 0
+        truth: `(H, W) uint8`, 0 or 1
     """
     reached = np.clip(np.nan_to_num(probability) * LEVELS, 0, LEVELS - 1).astype(np.int64)
     both = np.bincount((reached + LEVELS * truth).ravel(), minlength=2 * LEVELS)
@@ -30,11 +29,11 @@ def pixel_counts(probability: NDArray[np.float32], truth: Mask) -> Counts:
 
 
 def curves(images: Sequence[Counts]) -> dict[str, Any]:
-    """Scores of the masks {probability >= threshold}, at each of the thresholds.
+    """Score the masks {probability >= threshold} at each threshold.
 
-    `dice`, `iou`: means over the images; two empty masks score 1. `precision`, `recall`: of the
-    pixels of all images together, precision 1 where nothing is found, recall None without
-    lesions. `average_precision`: sum of precisions weighted by the steps of recall.
+    `dice` and `iou` are means over the images; two empty masks score 1. `precision` and `recall`
+    use the pixels of all images together. Precision is 1 where nothing is found, and recall is
+    None without lesions. `average_precision` is the sum of precisions, weighted by recall steps.
     """
     counts = np.stack(images)
     found = counts[..., ::-1].cumsum(axis=-1)[..., ::-1]
@@ -59,7 +58,7 @@ def curves(images: Sequence[Counts]) -> dict[str, Any]:
 
 
 class MapFigures:
-    """Collects thresholds' curves and the calibration of the lesion regions."""
+    """Collects the curves over thresholds and the calibration of the lesion regions."""
 
     def __init__(self) -> None:
         self._counts: list[Counts] = []
@@ -76,17 +75,17 @@ class MapFigures:
         """Count one image.
 
         Args:
-            probability: at the size of `truth`.
-            own: the map as the network gave it, on which the calibration is measured.
-            own_truth: the part of `truth` that the network saw, and `geometry` how it lies in
-                the map.
+            probability: probabilities at the size of `truth`
+            own: map as the network gave it, for the calibration
+            own_truth: part of `truth` that the network saw
+            geometry: position of that part in the map
         """
         self._counts.append(pixel_counts(probability, truth))
         height, width = own.shape
         self._reliability.add(own, truth_at((width, height), own_truth, geometry))
 
     def report(self) -> dict[str, Any]:
-        """For JSON; `reliability` is None where no image had a lesion region."""
+        """Return the figures for JSON; `reliability` is None without a lesion region."""
         return {"curves": curves(self._counts), "reliability": self._calibration()}
 
     def _calibration(self) -> dict[str, Any] | None:
@@ -97,5 +96,5 @@ class MapFigures:
 
 
 def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:
-    """1 where both are empty."""
+    """Divide; the ratio is 1 where both are 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)

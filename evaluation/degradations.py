@@ -1,8 +1,8 @@
-"""Pictures made worse in ways that endoscopy knows.
+"""Degrades images in ways that are common in endoscopy.
 
-Severity 1 is often seen, 3 is what a doctor would barely accept. The scale was set by eye and is
-qlumen's own; the idea is that of ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261).
-Lengths are shares of a picture's shorter side, so that small pictures and large ones suffer alike.
+Severity 1 is common. Severity 3 is barely acceptable for a doctor. The scale was set by eye and is
+qlumen's own. The idea is from ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261).
+Lengths are shares of an image's shorter side, so the effect is equal on small and large images.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ SEVERITIES = (1, 2, 3)
 DEFOCUS_RADIUS = (0.006, 0.012, 0.022)
 MOTION_LENGTH = (0.02, 0.045, 0.09)
 GRAIN_SIGMA = 1 / 600
-"""Of the side: noise of a sensor, after the processor has enlarged its picture."""
+"""Share of the side: noise of a sensor, after the processor has enlarged its image."""
 SHOT_LEVELS = (8.0, 15.0, 25.0)
-"""Standard deviation on white, 0 to 255, from the light itself."""
+"""Standard deviation on white, 0 to 255, from the light."""
 READ_LEVELS = (3.0, 6.0, 10.0)
-"""The same on black, from the sensor."""
+"""Standard deviation on black, 0 to 255, from the sensor."""
 CODED_SIDE_PX = 352
-"""Pictures are coded at this size, so that a block of 8 px is as large a share of each."""
+"""Images are coded at this size, so that a block of 8 px is the same share of each image."""
 JPEG_QUALITY = (30, 16, 10)
 UNDER_STOPS = (1.0, 2.0, 3.5)
 OVER_STOPS = (0.6, 1.2, 1.8)
@@ -39,95 +39,97 @@ DISPLAY_GAMMA = 2.2
 CAST_STRENGTH = (0.08, 0.16, 0.26)
 """Natural logarithm of the gain of the channel that changes most."""
 HAZE_SHARE = (0.25, 0.45, 0.7)
-"""Of the light, that comes from the veil where it is thickest."""
+"""Share of the light from the veil at its thickest place."""
 HAZE_THINNEST = 0.5
-"""Of the thickest."""
+"""Thinnest haze as a share of the thickest."""
 HAZE_CLOUDS = (4, 4)
 VEIL_LEVEL = np.float32(200)
 BLACK_LEVEL = 12
-"""Of the brightest channel: what is darker over a wide area is no scene, but a black surface."""
+"""Level of the brightest channel. A wide area below it is a black surface and not the scene."""
 BLACK_WIDTH = 1 / 24
-"""Of the side."""
+"""Smallest width of such an area, as a share of the side."""
 LINES_LEFT = (160, 104, 64)
-"""Of the shorter side. A picture that has no more stays as it is."""
+"""Lines of the shorter side. An image without more lines does not change."""
 
 
 def degrade(image: Image, name: str, *, kind: str, severity: int) -> Image:
-    """A copy made worse, always in the same way for a name, kind and severity.
+    """Return a degraded copy, always the same for a name, kind and severity.
 
-    What chance decides (direction, hue, grain, clouds) is one for all severities of a kind.
+    Direction, hue, grain and clouds are random, but equal for all severities of a kind.
 
     Args:
-        image: `(H, W, 3) uint8` BGR. kind: of `KINDS`. severity: 1 to 3.
+        image: `(H, W, 3) uint8` BGR
+        kind: key of `KINDS`
+        severity: 1 to 3
     """
     seed = hashlib.sha256(f"{kind}/{name}".encode()).digest()
     return KINDS[kind](image, severity, np.random.default_rng(list(seed)))
 
 
 def defocus(image: Image, severity: int, rng: Rng) -> Image:
-    """The lens is out of focus: the mean over a disc."""
+    """Blur the image by the mean over a disc: the lens is out of focus."""
     return _filter(image, disc(DEFOCUS_RADIUS[severity - 1] * _side(image)))
 
 
 def motion(image: Image, severity: int, rng: Rng) -> Image:
-    """The endoscope moves while the shutter is open: the mean along a line."""
+    """Blur the image by the mean along a line: the endoscope moves during the exposure."""
     length_px = MOTION_LENGTH[severity - 1] * _side(image)
     return _filter(image, line(length_px, rng.uniform(0, 180)))
 
 
 def noise(image: Image, severity: int, rng: Rng) -> Image:
-    """Little light: a variance that grows with the light, and one that is always there.
+    """Add the noise of low light: one variance grows with the light, and one is constant.
 
-    The normal approximation of Poisson and Gaussian noise (Foi et al. 2008, IEEE TIP 17).
+    This is the normal approximation of Poisson and Gaussian noise (Foi et al. 2008, IEEE TIP 17).
     """
     levels = image.astype(np.float32)
     shot, read = SHOT_LEVELS[severity - 1], READ_LEVELS[severity - 1]
     sigma = np.sqrt(np.float32(shot**2 / 255) * levels + np.float32(read**2))
-    return _as_image(levels + sigma * _grain(image, rng))
+    return _to_image(levels + sigma * _grain(image, rng))
 
 
 def compression(image: Image, severity: int, rng: Rng) -> Image:
-    """A recorder or a network saves space: JPEG of low quality."""
+    """Compress the image as JPEG of low quality: a recorder or a network saves space."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY[severity - 1]]
-    _, data = cv2.imencode(".jpg", _with_lines(image, CODED_SIDE_PX), quality)
+    _, data = cv2.imencode(".jpg", _set_lines(image, CODED_SIDE_PX), quality)
     coded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
-    return _as_large_as(image, coded)
+    return _resize_like(image, coded)
 
 
 def underexposure(image: Image, severity: int, rng: Rng) -> Image:
-    """The lamp is too weak for the distance."""
+    """Darken the image: the lamp is too weak for the distance."""
     return _expose(image, -UNDER_STOPS[severity - 1])
 
 
 def overexposure(image: Image, severity: int, rng: Rng) -> Image:
-    """The lamp is too strong: what exceeds white is lost."""
+    """Brighten the image: the lamp is too strong, and levels above white are lost."""
     return _expose(image, OVER_STOPS[severity - 1])
 
 
 def colour_cast(image: Image, severity: int, rng: Rng) -> Image:
-    """The white balance is off, in any direction; the gains' product is 1."""
+    """Shift the white balance in a random direction; the product of the gains is 1."""
     hue = rng.standard_normal(3)
     hue -= hue.mean()
     gains = np.exp(CAST_STRENGTH[severity - 1] * hue / np.abs(hue).max())
-    return _as_image(image * gains.astype(np.float32))
+    return _to_image(image * gains.astype(np.float32))
 
 
 def haze(image: Image, severity: int, rng: Rng) -> Image:
-    """Smoke of a snare, or a fogged lens: an uneven grey veil over the visible field."""
+    """Add an uneven grey veil to the visible field: smoke of a snare, or a fogged lens."""
     height, width = image.shape[:2]
     random = rng.random(HAZE_CLOUDS, dtype=np.float32)
     clouds = cv2.resize(random, (width, height), interpolation=cv2.INTER_LINEAR)
     thickness = HAZE_THINNEST + (1 - HAZE_THINNEST) * clouds
     share = np.float32(HAZE_SHARE[severity - 1]) * thickness * _visible(image)
-    return _as_image(image + share[..., None] * (VEIL_LEVEL - image))
+    return _to_image(image + share[..., None] * (VEIL_LEVEL - image))
 
 
 def low_resolution(image: Image, severity: int, rng: Rng) -> Image:
-    """An old endoscope, or a converter of analogue video: fewer lines, enlarged again."""
+    """Reduce the lines and enlarge: an old endoscope, or a converter of analogue video."""
     lines = LINES_LEFT[severity - 1]
     if _side(image) <= lines:
         return image.copy()
-    return _as_large_as(image, _with_lines(image, lines))
+    return _resize_like(image, _set_lines(image, lines))
 
 
 KINDS: Mapping[str, Callable[[Image, int, Rng], Image]] = MappingProxyType(
@@ -139,11 +141,11 @@ KINDS: Mapping[str, Callable[[Image, int, Rng], Image]] = MappingProxyType(
         )
     }
 )  # fmt: skip
-"""By name: from a picture, its severity and what chance decides to a new picture."""
+"""Functions by name, from an image, a severity and a random generator to a new image."""
 
 
 def disc(radius_px: float) -> Kernel:
-    """`(S, S)`, sum 1; pixels on the rim count by how far they are inside."""
+    """Return an `(S, S)` disc with sum 1; pixels on the rim count by their part inside."""
     reach = math.ceil(radius_px)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     weights = np.clip(radius_px + 0.5 - np.hypot(x, y), 0, 1)
@@ -151,7 +153,7 @@ def disc(radius_px: float) -> Kernel:
 
 
 def line(length_px: float, angle: float) -> Kernel:
-    """`(S, S)`, sum 1, S odd: a line through the middle, `angle` degrees against the clock."""
+    """Return an `(S, S)` line with sum 1, S odd, turned `angle` degrees anticlockwise."""
     side = 2 * int(length_px / 2) + 1
     row = np.zeros((side, side), np.float32)
     row[side // 2] = 1
@@ -170,7 +172,7 @@ def _filter(image: Image, kernel: Kernel) -> Image:
 
 
 def _grain(image: Image, rng: Rng) -> FloatImage:
-    """Noise of variance 1, its grains as large a share of each picture."""
+    """Return noise of variance 1; its grains are the same share of each image."""
     sigma_px = GRAIN_SIGMA * _side(image)
     kernel = cv2.getGaussianKernel(2 * math.ceil(3 * sigma_px) + 1, sigma_px)
     white = rng.standard_normal(image.shape, dtype=np.float32)
@@ -179,12 +181,12 @@ def _grain(image: Image, rng: Rng) -> FloatImage:
 
 
 def _expose(image: Image, stops: float) -> Image:
-    """With `2 ** stops` times the light."""
-    return _as_image(image * np.float32(2 ** (stops / DISPLAY_GAMMA)))
+    """Multiply the light by `2 ** stops`."""
+    return _to_image(image * np.float32(2 ** (stops / DISPLAY_GAMMA)))
 
 
 def _visible(image: Image) -> Mask:
-    """`(H, W)`, 1 on the endoscope's field, but for black rectangles that cover a part of it."""
+    """Return `(H, W)`, 1 on the endoscope's field, except black areas that cover a part of it."""
     field = find_field(image)
     x0, y0, x1, y1 = field.box
     mask = np.zeros(image.shape[:2], np.uint8)
@@ -193,26 +195,26 @@ def _visible(image: Image) -> Mask:
 
 
 def _black(image: Image) -> Mask:
-    """`(H, W)`, 1 on wide black areas."""
+    """Return `(H, W)`, 1 on wide black areas."""
     dark = (image.max(axis=2) < BLACK_LEVEL).astype(np.uint8)
     side = 2 * round(BLACK_WIDTH / 2 * _side(image)) + 1
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, element), dtype=np.uint8)
 
 
-def _with_lines(image: Image, lines: int) -> Image:
-    """With `lines` pixels on the shorter side."""
+def _set_lines(image: Image, lines: int) -> Image:
+    """Resize to `lines` pixels on the shorter side."""
     factor = lines / _side(image)
     height, width = (round(factor * side) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
-def _as_large_as(image: Image, other: Image) -> Image:
+def _resize_like(image: Image, other: Image) -> Image:
     height, width = image.shape[:2]
     resized = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _as_image(levels: FloatImage) -> Image:
+def _to_image(levels: FloatImage) -> Image:
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

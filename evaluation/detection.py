@@ -1,4 +1,4 @@
-"""Which lesions were found: findings against true boxes."""
+"""Compares findings with true boxes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,16 @@ import numpy as np
 from qlumen.evaluation.bootstrap import interval
 from qlumen.realtime.pixels.arrays import Box, Mask
 
-LEAST_LESION_SHARE = 0.0005
-"""Of the frame: smaller parts of a true mask are crumbs of its drawing, as those of the
-shipped bundle's findings are noise."""
-LEAST_IOU = 0.3
-"""Overlap of two boxes that counts as a hit, as is usual for lesions with soft borders."""
+MIN_LESION_SHARE = 0.0005
+"""Share of the frame. Smaller parts of a true mask are drawing errors, and smaller findings of the
+shipped bundle are noise."""
+MIN_IOU = 0.3
+"""Smallest overlap of two boxes for a hit, as is usual for lesions with soft borders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Of one frame.
-
-    Attributes:
-        lesions: true ones. hit: of them. false_findings: that hit none.
-    """
+    """Counts the true lesions of a frame, those that are hit, and findings without a lesion."""
 
     lesions: int
     hit: int
@@ -30,21 +26,21 @@ class Hits:
 
 
 def hits(found: Sequence[Box], true: Sequence[Box]) -> Hits:
-    """Pair findings and lesions one to one, the best overlap first, down to an IoU of 0.3."""
+    """Pair findings and lesions one to one, the best overlap first, at an IoU of 0.3 or more."""
     overlaps = [
         (iou(one, other), i, j) for i, one in enumerate(found) for j, other in enumerate(true)
     ]
     used: set[int] = set()
     reached: set[int] = set()
     for overlap, i, j in sorted(overlaps, key=lambda row: (-row[0], row[1], row[2])):
-        if overlap >= LEAST_IOU and i not in used and j not in reached:
+        if overlap >= MIN_IOU and i not in used and j not in reached:
             used.add(i)
             reached.add(j)
     return Hits(len(true), len(reached), len(found) - len(used))
 
 
 def iou(one: Box, other: Box) -> float:
-    """Intersection over union of two half-open boxes; 0 when both are empty."""
+    """Return the intersection over union of two half-open boxes; 0 if both are empty."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     overlap = max(0, width) * max(0, height)
@@ -53,17 +49,17 @@ def iou(one: Box, other: Box) -> float:
 
 
 def lesion_boxes(truth: Mask) -> list[Box]:
-    """The boxes of the 8-connected parts of a `(H, W)` mask, but for parts below 0.05% of it."""
-    least_px = LEAST_LESION_SHARE * truth.size
+    """Return the boxes of the 8-connected parts of an `(H, W)` mask, from 0.05% of it upwards."""
+    least_px = MIN_LESION_SHARE * truth.size
     count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(truth))
     parts = stats[1:count].tolist()
     return [(x, y, x + w, y + h) for x, y, w, h, area_px in parts if area_px >= least_px]
 
 
 def summary(rows: Iterable[Hits]) -> dict[str, float | int | None]:
-    """Sensitivity per lesion and per frame that has one, and false findings a frame.
+    """Return sensitivity per lesion and per frame with a lesion, and false findings per frame.
 
-    A frame counts as found when one of its lesions is hit. None: no frame had a lesion.
+    A frame counts as found if one of its lesions is hit. None means that no frame has a lesion.
     """
     rows = list(rows)
     ill = [row for row in rows if row.lesions]
@@ -78,7 +74,7 @@ def summary(rows: Iterable[Hits]) -> dict[str, float | int | None]:
 
 
 def summary_intervals(rows: Sequence[Hits]) -> dict[str, list[float] | None]:
-    """95% bootstrap intervals over frames of the two figures of `summary` that are by frame."""
+    """Return 95% bootstrap intervals over frames for the two figures of `summary` per frame."""
     found = [float(row.hit > 0) for row in rows if row.lesions]
     return {
         "frame_sensitivity": list(interval(found)) if found else None,

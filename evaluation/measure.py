@@ -1,4 +1,4 @@
-"""A network's figures on every set there is, and the time it takes, for bundles and reports."""
+"""Measures a network's scores on all sets and its time, for bundles and reports."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,18 @@ TEST_SPLITS = ("test_kvasir", "test_clinicdb")
 MEASURED_SPLITS = (VALIDATION, *TEST_SPLITS)
 TIMED_SEED = 0
 ROUNDS = 10
-RUNS_A_ROUND = 5
+RUNS_PER_ROUND = 5
 
 
 def measure(
     segmenter: Segmenter, data: Path, splits: Sequence[str] = MEASURED_SPLITS
 ) -> dict[str, dict[str, Any]]:
-    """Mean scores on the splits that are there, and the share of the held-out lesion-free
-    pictures with a finding, as a manifest's `metrics` holds them.
+    """Return a manifest's `metrics`: mean scores on splits, and findings in lesion-free images.
+
+    Splits without a list are left out. The lesion-free images are those held out.
 
     Raises:
-        DatasetError: a listed file is missing or unreadable.
+        DatasetError: a listed file is missing or unreadable
     """
     analysis = FrameAnalysis(segmenter, Settings(), related=False)
     metrics: dict[str, dict[str, Any]] = {}
@@ -47,20 +48,23 @@ def measure(
 
 
 def time_engines(
-    engines: Mapping[str, Engine], rounds: int = ROUNDS, runs: int = RUNS_A_ROUND
+    engines: Mapping[str, Engine], rounds: int = ROUNDS, runs: int = RUNS_PER_ROUND
 ) -> dict[str, dict[str, float]]:
-    """p50 and p95 of one picture's time in each engine, ms, taken in turns: what else runs on
-    the machine hits all of them alike, so that their ratios hold where the times do not."""
+    """Return p50 and p95 of the time for one image in each engine, in ms.
+
+    The engines take turns, so that other load on the machine affects all of them. Their ratios
+    hold even if the times do not.
+    """
     spent: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
         for name, engine in engines.items():
             width, height = engine.input_size
             rng = np.random.default_rng(TIMED_SEED)
-            picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-            engine.infer(picture)
+            image = rng.integers(0, 256, (height, width, 3), np.uint8)
+            engine.infer(image)
             for _ in range(runs):
                 started = time.monotonic_ns()
-                engine.infer(picture)
+                engine.infer(image)
                 spent[name].append((time.monotonic_ns() - started) / 1e6)
     return {
         name: {"p50": float(np.median(ms)), "p95": float(np.percentile(ms, 95))}
@@ -69,5 +73,5 @@ def time_engines(
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor computes in bf16 by itself."""
+    """Check whether the processor computes in bf16."""
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,4 +1,4 @@
-"""Scores of a mask against the true one."""
+"""Scores a mask against the true mask."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,15 @@ HD_PERCENTILE = 95
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of one image. All but `mae` and `hd95_px` compare masks, and are 0 to 1.
+    """Holds the scores of one image; all except `mae` and `hd95_px` compare masks, 0 to 1.
 
     Attributes:
-        dice, iou: 1 when both masks are empty.
-        precision: 1 when nothing was found. recall: 1 when there was nothing to find.
-        mae: mean absolute difference of probability and truth over all pixels.
-        hd95_px: 95th percentile of the distances between the two borders, both ways, in
-            pixels; None when a mask is empty.
+        dice: 1 if both masks are empty, as for `iou`
+        precision: 1 if nothing was found
+        recall: 1 if there was nothing to find
+        mae: mean absolute difference of probability and truth over all pixels
+        hd95_px: 95th percentile of the distances between the two borders, both ways, in pixels;
+            None if a mask is empty
     """
 
     dice: float
@@ -36,12 +37,12 @@ def score(mask: Mask, truth: Mask, probability: NDArray[np.float32]) -> Scores:
     """Compare `(H, W)` masks of 0 and 1, and a probability map of the same size.
 
     Raises:
-        ValueError: the sizes differ.
+        ValueError: the sizes differ
     """
     if not mask.shape == truth.shape == probability.shape:
         raise ValueError(
             f"mask {mask.shape}, truth {truth.shape} and probability {probability.shape} "
-            "must have one size"
+            "must have the same size"
         )
     found, real = int(mask.sum()), int(truth.sum())
     overlap = int((mask & truth).sum())
@@ -56,10 +57,10 @@ def score(mask: Mask, truth: Mask, probability: NDArray[np.float32]) -> Scores:
 
 
 def border_distance(mask: Mask, truth: Mask, percentile: float = HD_PERCENTILE) -> float:
-    """The percentile of the distances from each border pixel to the other mask's border.
+    """Return a percentile of the distances from each border pixel to the other border.
 
-    Both directions are pooled. Borders are the mask's own pixels with a 4-neighbour
-    outside; the picture's edge counts as outside. Neither mask may be empty.
+    Both directions are pooled. A border pixel belongs to the mask and has a 4-neighbour outside.
+    The image's edge counts as outside. Both masks must have pixels.
     """
     borders = [_border(mask), _border(truth)]
     maps = [ndimage.distance_transform_edt(~border) for border in borders]

@@ -1,4 +1,4 @@
-"""The card of a bundle: what it is, what it was trained on, how well it does, its limits."""
+"""Writes the card of a bundle: its network, training, scores and limits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,17 +23,17 @@ LOSSES = {
 }
 THRESHOLDS = {
     "val": "Thresholds and epoch were chosen on `val`.",
-    "start": "The thresholds are those of the bundle before.",
+    "start": "The thresholds are those of the bundle that the training started from.",
     "given": "The thresholds were given, not chosen.",
 }
 COLUMNS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 
 
 def render_card(manifest: Manifest) -> str:
-    """Markdown for people, from the manifest alone."""
+    """Write a Markdown text for people from the manifest."""
     parts = [
         f"# {manifest.name}, version {manifest.version}",
-        "Segments polyps in colonoscopy pictures. **A research tool, not a medical device.**",
+        "Segments polyps in colonoscopy images. **A research tool, not a medical device.**",
         _network(manifest),
         _training(manifest.provenance),
         _scores(manifest),
@@ -45,7 +45,7 @@ def render_card(manifest: Manifest) -> str:
     if manifest.quantised:
         parts.append(_describe_quantisation(manifest.quantised))
     if manifest.ranges:
-        parts.append(_in_tensorrt(manifest.ranges))
+        parts.append(_describe_ranges(manifest.ranges))
     if manifest.calibration:
         parts.append(_describe_calibration(manifest.calibration))
     return "\n\n".join(parts) + "\n"
@@ -58,7 +58,7 @@ def write_papers(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def was_trained_on_validation(provenance: Mapping[str, Any]) -> bool:
-    """Whether the run did, or one that it started from or was mixed with."""
+    """Check whether the run used validation, or a run that it started from or was mixed with."""
     before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
     return provenance.get("settings", {}).get("train_on") == "all" or any(
         was_trained_on_validation(run) for run in before if run
@@ -70,22 +70,22 @@ def _network(manifest: Manifest) -> str:
     lines = [
         "## Network",
         f"U-Net on EfficientNet-Lite0, input {spec.width}x{spec.height} ({spec.fit}), output at "
-        f"half that size. Thresholds: high {thresholds.high}, low {thresholds.low}, least area "
+        f"half that size. Thresholds: high {thresholds.high}, low {thresholds.low}, smallest area "
         f"{thresholds.min_area_fraction:.2%} of the frame.",
     ]
     if record := manifest.quantum:
         tables = " and ".join(f"{rows}x{columns}" for rows, columns in record.table_shapes)
         lines.append(
-            f"Bottleneck: the circuit `{record.circuit}` behind a gated residual, stored as its "
-            f"exact table of {tables} coefficients, sampled in {record.circuit_runs} runs "
-            f"on `{record.device}`; largest difference from live execution on "
+            f"Bottleneck: the circuit `{record.circuit}` behind a gated residual. It is stored as "
+            f"its exact table of {tables} coefficients, from {record.circuit_runs} runs on "
+            f"`{record.device}`. Largest difference from live execution on "
             f"{record.checked_inputs} random inputs: {record.max_abs_error:.1e}."
         )
     return "\n\n".join(lines)
 
 
 def _training(provenance: dict[str, Any]) -> str:
-    """One paragraph a run, the first run first."""
+    """Write one paragraph for each run, the first run first."""
     runs: list[str] = []
     run: dict[str, Any] | None = provenance
     while run:
@@ -134,11 +134,11 @@ def _images(provenance: dict[str, Any]) -> str:
     settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
     lesions = provenance["train_images"] - free
     whole = settings.get("train_on") == "all"
-    held_back = "whole" if whole else f"less {provenance['val_images']} for validation"
-    text = f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (the PraNet split {held_back})"
+    part = "all" if whole else f"without {provenance['val_images']} for validation"
+    text = f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (PraNet split, {part})"
     if times := int(settings.get("lesion_free", 0)):
         often = "once" if times == 1 else f"{times} times"
-        text += f" and {free // times} pictures without lesion, each {often} an epoch"
+        text += f" and {free // times} images without lesion, each {often} per epoch"
     return text
 
 
@@ -156,12 +156,14 @@ def _scores(manifest: Manifest) -> str:
         "row is optimistic."
     )
     if VALIDATION in manifest.metrics and was_trained_on_validation(manifest.provenance):
-        note += f" The images of `{VALIDATION}` were trained on: its row is no measure of accuracy."
+        note += (
+            f" The images of `{VALIDATION}` were trained on, so its row does not measure accuracy."
+        )
     paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
     if negatives := manifest.metrics.get(HELD_OUT):
         paragraphs.append(
-            f"Something is found in {negatives['with_findings']:.1%} of {negatives['images']} "
-            "pictures without lesion that were not trained on."
+            f"The network finds something in {negatives['with_findings']:.1%} of "
+            f"{negatives['images']} images without lesion that were not trained on."
         )
     return "\n\n".join(paragraphs)
 
@@ -172,19 +174,19 @@ def _limits(provenance: dict[str, Any]) -> str:
 
 
 SAW_NEGATIVES = """\
-Most pictures without a polyp that it was trained on are close views of mucosa, few are whole
-frames, and hardly any show instruments, stool or a blurred view: it still marks something on
-many frames of video without a polyp."""
+Most training images without a polyp are close views of mucosa. Few are whole frames, and very few
+show instruments, stool or a blurred view. The network still marks something on many video frames
+without a polyp."""
 
 
 SAW_NO_NEGATIVES = """\
-Trained on pictures that all show a polyp: it has not learned what a colon without one looks
-like, and marks something on many such frames."""
+All training images show a polyp. The network has not learned how a colon without a polyp looks.
+It marks something on many frames without a polyp."""
 
 
 LIMITS = """\
-Polyps that cover less than 2% of the frame, and flat and pale ones, are missed more often than
-others. Not tried on other endoscopes than those of its data sets, on children, or on capsule
+The network misses polyps below 2% of the frame, and flat and pale polyps, more often than others.
+It was not tried on endoscopes other than those of its data sets, on children, or on capsule
 endoscopy."""
 
 
@@ -216,28 +218,28 @@ def _describe_resizing(manifest: Manifest, origin: str) -> str:
 
 
 def _describe_quantisation(record: QuantisedRecord) -> str:
-    left = ", ".join(f"`{name}`" for name in record.left_in_f32) or "none further"
+    left = "".join(f", `{name}`" for name in record.left_in_f32)
     lines = [
         "## INT8",
         f"Quantised with NNCF {record.nncf} from the bundle with SHA-256 "
         f"{record.bundle_sha256[:12]}..., which holds the trained weights. The ranges come from "
-        f"{record.pictures} pictures of the training side. In FP32 are the bottleneck with its "
-        f"circuit, the head, and of the other convolutions: {left}.",
+        f"{record.pictures} images of the training side. These parts stay in FP32: the bottleneck "
+        f"with its circuit, the head{left}.",
         _before_and_after(record.report),
     ]
     return "\n\n".join(lines)
 
 
-def _in_tensorrt(record: RangesRecord) -> str:
-    left = ", ".join(f"`{name.removeprefix('network.')}`" for name in record.left) or "none further"
+def _describe_ranges(record: RangesRecord) -> str:
+    left = "".join(f", `{name.removeprefix('network.')}`" for name in record.left)
     lines = [
         "## INT8 in TensorRT",
         f"With the 8-bit ranges that nvidia-modelopt {record.modelopt} found on {record.pictures} "
-        "pictures of the training side, TensorRT computes the convolutions of encoder and decoder "
-        "on bytes, with biases that make up for what is rounded off in the mean. Not quantised are "
-        "the bottleneck with its circuit, the head, and of the other "
-        f"convolutions: {left}. The other engines run the network as it was. Both columns were "
-        "computed in torch on the CPU, as TensorRT rounds; not on a card.",
+        "images of the training side, TensorRT computes the convolutions of encoder and decoder in "
+        "8 bits. Corrected biases restore the mean that rounding changes. These parts are not "
+        f"quantised: the bottleneck with its circuit, the head{left}. The other engines run the "
+        "network without a change. Both columns were computed in torch on the CPU, as TensorRT "
+        "rounds, and not on a GPU.",
         _before_and_after(record.report),
     ]
     return "\n\n".join(lines)
@@ -260,6 +262,6 @@ def _describe_calibration(calibration: dict[str, Any]) -> str:
     return (
         "## Calibration\n\n"
         f"The head is divided by the temperature {calibration['temperature']:.4g}, fitted on "
-        f"`val`: the calibration error in the lesion region is {ece['after']:.4f}, before "
+        f"`val`. The calibration error in the lesion region is {ece['after']:.4f}; before it was "
         f"{ece['before']:.4f}. Thresholds: {calibration['rule']}"
     )

@@ -1,4 +1,4 @@
-"""Images without a lesion: what is found in them is false."""
+"""Scores images without a lesion, in which every finding is false."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,10 @@ from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 
 @dataclass(frozen=True, slots=True)
 class NegativeScores:
-    """Of one picture without a lesion.
+    """Holds the findings of one image without a lesion, all false.
 
     Attributes:
-        findings: all false. area_share: of the picture, covered by them.
-        largest_probability: of any pixel.
+        area_share: share of the image that the findings cover
     """
 
     name: str
@@ -30,11 +29,7 @@ def evaluate_negatives(
     analysis: FrameAnalysis,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[NegativeScores]:
-    """Segment pictures in which there is nothing to find.
-
-    Raises:
-        DatasetError: a file cannot be read.
-    """
+    """Segment images without a lesion; raise DatasetError if a file cannot be read."""
     rows = []
     frames = (still_frame(i, read_bgr(file), file.name) for i, file in enumerate(files))
     for frame, judgement in analysis.judge_all(frames):
@@ -52,7 +47,7 @@ def evaluate_negatives(
 
 
 def summary(rows: Sequence[NegativeScores]) -> dict[str, float | list[float]]:
-    """Share of pictures with a finding, its 95% interval, findings a picture."""
+    """Return the share of images with a finding, its 95% interval, and findings per image."""
     hit = [float(row.findings > 0) for row in rows]
     return {
         "with_findings": sum(hit) / len(rows),

@@ -1,4 +1,4 @@
-"""Plots of evaluated sets: precision and recall, scores by threshold, reliability."""
+"""Draws plots of evaluated sets: precision and recall, scores by threshold, reliability."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ Sets = Mapping[str, Mapping[str, Any]]
 
 
 def draw_plots(folder: Path, sets: Sets) -> list[Path]:
-    """Write `precision-recall.png`, `thresholds.png` and `reliability.png`, a line a set.
+    """Write `precision-recall.png`, `thresholds.png` and `reliability.png`, one line per set.
 
     Args:
-        folder: is made if it is not there.
-        sets: reports of `evaluation.run.report`, by name.
+        folder: folder for the plots, made if it is missing
+        sets: reports of `evaluation.run.report`, by name
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {

@@ -1,4 +1,4 @@
-"""What `qlumen evaluate` shows of its figures."""
+"""Prints the figures of `qlumen evaluate`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ SEVERITY_COLUMNS = ("1: often seen", "2", "3: barely accepted")
 
 
 def print_images(content: Mapping[str, Any], where: str, console: Console) -> None:
-    """Means, intervals, sizes, detection and calibration of images with masks from `where`."""
+    """Print the figures of images with masks; `where` names their list and folder."""
     means = Table(title=f"mean over {content['count']} images")
     for name in content["mean"]:
         means.add_column(name, justify="right")
@@ -41,7 +41,7 @@ def print_images(content: Mapping[str, Any], where: str, console: Console) -> No
 
 
 def print_sets(content: Mapping[str, Any], console: Console) -> None:
-    """A row a set, and the pictures without lesion."""
+    """Print one row for each set, and the images without lesion."""
     table = Table("set", "n", "Dice", "95%", "IoU", "lesions", "frames", "false", "ECE")
     for name, row in content["sets"].items():
         low, high = row["interval_95"]["dice"]
@@ -56,7 +56,7 @@ def print_sets(content: Mapping[str, Any], console: Console) -> None:
             *("-" if value is None else f"{value:.3f}" for value in figures),
         )
     console.print(table)
-    say(console, "lesions, frames: shares that are hit; false: findings a frame that hit nothing")
+    say(console, "lesions, frames: shares that are hit; false: findings per frame without a hit")
     if any(_is_optimistic(name) for name in content["sets"]):
         say(console, OPTIMISTIC)
     if negatives := content.get("negatives"):
@@ -64,10 +64,10 @@ def print_sets(content: Mapping[str, Any], console: Console) -> None:
 
 
 def print_robustness(content: Mapping[str, Any], where: str, console: Console) -> None:
-    """Of each set: Dice by kind and severity, and the share that is kept."""
+    """Print the Dice of each set by kind and severity, and the share that is kept."""
     for name, row in content["sets"].items():
-        title = f"{name}: Dice {row['clean']['dice']:.3f} on {row['count']} images as they are"
-        table = Table("made worse by", *SEVERITY_COLUMNS, "kept", title=title)
+        title = f"{name}: Dice {row['clean']['dice']:.3f} on {row['count']} unchanged images"
+        table = Table("degraded by", *SEVERITY_COLUMNS, "kept", title=title)
         for kind, figures in row["kinds"].items():
             dice = (f"{one['dice']:.3f}" for one in figures["severities"])
             table.add_row(kind.replace("_", " "), *dice, _share(figures["kept"]))
@@ -79,24 +79,24 @@ def print_robustness(content: Mapping[str, Any], where: str, console: Console) -
 
 
 def print_negatives(content: Mapping[str, Any], console: Console) -> None:
-    """The share of lesion-free pictures with a finding."""
+    """Print the share of lesion-free images with a finding."""
     low, high = content["with_findings_95"]
     say(
         console,
-        f"findings in {content['with_findings']:.4f} of {content['count']} pictures without "
+        f"findings in {content['with_findings']:.4f} of {content['count']} images without "
         f"lesion, 95% bootstrap interval {low:.4f} to {high:.4f}; "
-        f"{content['findings_per_image']:.4f} a picture",
+        f"{content['findings_per_image']:.4f} findings per image",
     )
 
 
 def print_clip(content: Mapping[str, Any], console: Console) -> None:
-    """Hits on the frames with true boxes."""
+    """Print the hits on the frames with true boxes."""
     hit = sum(row["hit"] > 0 for row in content["boxed_frames"])
     say(
         console,
         f"findings on {content['frames_with_findings']} of {content['frames']} frames; hits on "
         f"{hit} of the {len(content['boxed_frames'])} frames with true boxes (IoU 0.3), each "
-        "frame by itself",
+        "frame alone",
     )
 
 
@@ -105,7 +105,7 @@ def say(console: Console, line: str) -> None:
 
 
 def _detection(content: Mapping[str, Any]) -> Table:
-    """Findings against the true parts, frame by frame."""
+    """Build the table of findings against the true parts of the masks."""
     counts, bounds = content["detection"], content["detection_95"]
     title = f"detection: {counts['lesions']} lesions on {counts['frames']} frames, IoU 0.3"
     table = Table("figure", "value", "95%", title=title)

@@ -1,15 +1,15 @@
-"""Whether a map's probabilities are true: calibration error and reliability diagram.
+"""Measures how true a map's probabilities are: calibration error and reliability diagram.
 
-Most pixels of a frame are far from any lesion, where a probability near 0 is right and easy, so
-the error over whole frames says little. It is taken over the *lesion region* instead: the
-bounding box of true mask and prediction together, with a margin (bounding boxes around the
-foreground: Mehrtash et al. 2020, "Confidence calibration and predictive uncertainty estimation
-for deep medical image segmentation", IEEE TMI 39(12)).
+Most pixels of a frame are far from any lesion. There a probability near 0 is right and easy, so
+the error over whole frames says little. The error is taken over the *lesion region*: the bounding
+box of true mask and prediction together, with a margin. Mehrtash et al. 2020 ("Confidence
+calibration and predictive uncertainty estimation for deep medical image segmentation", IEEE TMI
+39(12)) also use bounding boxes around the foreground.
 
-The expected calibration error is that of Guo et al. 2017, "On calibration of modern neural
-networks", for the probability of the class "lesion": over bins of equal width, the mean distance
-of mean probability and share of lesion pixels, weighted by the pixels in a bin. Every image has
-the weight 1, however many pixels its region has: images of all sizes count alike.
+The expected calibration error is that of Guo et al. 2017 ("On calibration of modern neural
+networks") for the class "lesion". In each bin of equal width it compares mean probability and
+share of lesion pixels. It is the mean distance, weighted by the pixels in a bin. Every image has
+the weight 1 for any number of pixels, so images of all sizes count equally.
 """
 
 from collections.abc import Iterable
@@ -23,21 +23,22 @@ from qlumen.realtime.pixels.arrays import Box, Mask
 from qlumen.realtime.segmentation.geometry import Geometry
 
 BINS = 15
-"""As in Guo et al. 2017."""
+"""Number of bins, as in Guo et al. 2017."""
 PREDICTED_FROM = 0.5
-"""Probability from which a pixel is part of the prediction that the region covers."""
+"""Smallest probability of a pixel of the prediction."""
 MARGIN_SHARE = 0.1
-"""Added on each side of the box, as a share of the picture's longer side."""
+"""Margin on each side of the box, as a share of the image's longer side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """A reliability diagram; arrays are `(bins,) float64`, in bins of equal width from 0 to 1.
+    """Holds a reliability diagram in `(bins,) float64` arrays, with equal bins from 0 to 1.
 
     Attributes:
-        weight: share of all pixels in the bin, each image counting 1; they add up to 1.
-        probability, lesion: mean probability, and share of lesion pixels; NaN in empty bins.
-        images: with a lesion region. Those with neither lesion nor prediction have none.
+        weight: share of all pixels in the bin, with equal weight for each image; the sum is 1
+        probability: mean probability; NaN in empty bins
+        lesion: share of lesion pixels; NaN in empty bins
+        images: number of images with a lesion region, which needs a lesion or a prediction
     """
 
     weight: NDArray[np.float64]
@@ -47,12 +48,12 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error, 0 to 1."""
+        """Return the expected calibration error, 0 to 1."""
         gaps = np.abs(self.probability - self.lesion)
         return float(np.nansum(self.weight * gaps))
 
     def record(self) -> dict[str, Any]:
-        """For JSON and plots: error, images, and of each bin that is not empty its bounds."""
+        """Return error, number of images, and bins that are not empty, for JSON and plots."""
         edges = np.linspace(0, 1, len(self.weight) + 1)
         rows = [
             {
@@ -72,7 +73,7 @@ class ReliabilityCounts:
 
     def __init__(self, bins: int = BINS) -> None:
         if bins < 1:
-            raise ValueError(f"bins is {bins}; one or more are needed")
+            raise ValueError(f"bins is {bins}; use at least 1")
         self._sums = np.zeros((3, bins))
         self._images = 0
 
@@ -80,11 +81,11 @@ class ReliabilityCounts:
         """Count the pixels of one image's lesion region.
 
         Args:
-            probability: `(H, W)` float, 0 to 1; values beyond are clamped, NaN counts as 0.
-            truth: `(H, W) uint8` of 0 and 1.
+            probability: `(H, W)` float, 0 to 1; other values are clipped, NaN counts as 0
+            truth: `(H, W) uint8`, 0 or 1
 
         Raises:
-            ValueError: the sizes differ.
+            ValueError: the sizes differ
         """
         box = lesion_region(probability, truth)
         if box is None:
@@ -99,13 +100,9 @@ class ReliabilityCounts:
         self._images += 1
 
     def result(self) -> Reliability:
-        """The diagram of the images so far.
-
-        Raises:
-            ValueError: none of them had a lesion region.
-        """
+        """Return the diagram of the images so far; raise ValueError without a lesion region."""
         if not self._images:
-            raise ValueError("no image with a lesion or a prediction; there is nothing to compare")
+            raise ValueError("no image has a lesion or a prediction, so there is no diagram")
         weight, probability, lesion = self._sums
         with np.errstate(invalid="ignore"):
             means = probability / weight, lesion / weight
@@ -115,10 +112,10 @@ class ReliabilityCounts:
 def reliability(
     samples: Iterable[tuple[NDArray[np.float32], Mask]], bins: int = BINS
 ) -> Reliability:
-    """The diagram of pairs of probability map and true mask, of one size each.
+    """Return the diagram of pairs of probability map and true mask.
 
     Raises:
-        ValueError: the two of a pair differ in size, or no pair has a lesion region.
+        ValueError: map and mask of a pair differ in size, or no pair has a lesion region
     """
     counts = ReliabilityCounts(bins)
     for probability, truth in samples:
@@ -129,11 +126,13 @@ def reliability(
 def lesion_region(
     probability: NDArray[np.float32], truth: Mask, margin_share: float = MARGIN_SHARE
 ) -> Box | None:
-    """The tight box of all pixels that are true or 0.5 and more, with a margin of 10% of the
-    picture's longer side (rounded half up), cut at its edges; None where there is no such pixel.
+    """Return the box of all lesion or predicted pixels with a margin; None without such pixels.
+
+    A predicted pixel has a probability of 0.5 or more. The margin is 10% of the image's longer
+    side, rounded half up. The box ends at the image's edges.
 
     Raises:
-        ValueError: the sizes differ.
+        ValueError: the sizes differ
     """
     if probability.shape != truth.shape:
         raise ValueError(f"probability {probability.shape} and truth {truth.shape} differ in size")
@@ -152,10 +151,9 @@ def lesion_region(
 
 
 def truth_at(size: tuple[int, int], truth: Mask, geometry: Geometry) -> Mask:
-    """A frame's true mask at a network's map of (width, height), so that neither probabilities
-    nor borders are made up by interpolating: map pixels whose centre falls on a lesion pixel.
+    """Sample a frame's true mask at a network's map of (width, height), without interpolation.
 
-    Margins of a letterbox count as no lesion.
+    A map pixel is lesion if its centre is on a lesion pixel. Margins of a letterbox are no lesion.
     """
     width, height = size
     x0, y0, x1, y1 = geometry.inner
@@ -167,5 +165,5 @@ def truth_at(size: tuple[int, int], truth: Mask, geometry: Geometry) -> Mask:
 
 
 def _centres(inner_px: int, frame_px: int) -> NDArray[np.intp]:
-    """The frame's pixel under the centre of each inner one."""
+    """Return the frame's pixel under the centre of each inner pixel."""
     return (2 * np.arange(inner_px, dtype=np.intp) + 1) * frame_px // (2 * inner_px)

@@ -1,7 +1,7 @@
-"""Dice on pictures that were made worse: what of it is kept.
+"""Measures the share of Dice that is kept on degraded images.
 
-The scale of severities is qlumen's own (`degradations`), so figures compare only with figures of
-`qlumen evaluate --robustness`.
+The scale of severities is qlumen's own (`degradations`). So compare the figures only with other
+figures of `qlumen evaluate --robustness`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +24,13 @@ def robustness(
     analysis: FrameAnalysis,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Score every pair as it is and once for each kind and severity, for JSON as in `report`.
+    """Score every pair unchanged and once for each kind and severity; return the `report`.
 
     Args:
-        on_image: gets the number of pictures scored, `ROUNDS` for each pair in the end.
+        on_image: gets the number of scored images, in the end `ROUNDS` for each pair
 
     Raises:
-        DatasetError: a file cannot be read, or image and mask differ in size.
+        DatasetError: a file cannot be read, or image and mask differ in size
     """
     clean = evaluate(pairs, analysis, on_image=on_image)
     worse: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
@@ -45,14 +45,15 @@ def robustness(
 def report(
     names: Sequence[str], clean: Sequence[float], worse: Mapping[str, Sequence[Sequence[float]]]
 ) -> dict[str, Any]:
-    """Means, what is lost and what is kept, and the Dice of each image.
+    """Report means, lost and kept Dice, and the Dice of each image.
 
-    `loss` is clean minus worse, `loss_95` its bootstrap interval over the images' differences.
-    `kept` is the share of the clean mean Dice, averaged over severities, and over kinds for the
-    whole; None where nothing was found in the clean images.
+    `loss` is clean minus worse, and `loss_95` its bootstrap interval over the images' differences.
+    `kept` is the share of the clean mean Dice, averaged over severities and, for the total, over
+    kinds. It is None if nothing was found in the clean images.
 
     Args:
-        clean: Dice by image. worse: by kind, severity and image.
+        clean: Dice by image
+        worse: Dice by kind, severity and image
     """
     kinds = {kind: _kind_report(clean, rows) for kind, rows in worse.items()}
     shares = [row["kept"] for row in kinds.values()]
@@ -87,5 +88,5 @@ def _kind_report(clean: Sequence[float], worse: Sequence[Sequence[float]]) -> di
 
 
 def count_on(on_image: Callable[[int], None], before: int) -> Callable[[int], None]:
-    """A counter of images that goes on from those that are done before."""
+    """Return a progress function that adds the number of earlier images."""
     return lambda done: on_image(before + done)

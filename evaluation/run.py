@@ -1,4 +1,4 @@
-"""Scoring a bundle on images with masks, through the engine and post-processing of replay."""
+"""Scores a bundle on images with masks, with the engine and post-processing of replay."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,20 +25,23 @@ from qlumen.realtime.segmentation.geometry import Fit, Geometry
 from qlumen.realtime.sinks.images import MaskWriter
 
 Change = Callable[[Image, str], Image]
-"""From a picture and its file's name to one of the same size."""
+"""Function from an image and its file's name to an image of the same size."""
 METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
 SMALL_BELOW = 0.02
 LARGE_FROM = 0.10
-"""Shares of the frame that lesions cover: 5% of the training images lie below the first, and
-about as many between the two as above."""
+"""Bounds of the lesions' share of the frame. 5% of the training images are below the first bound.
+About equal numbers are between the two bounds and above."""
 STRATA = ("none", "small", "medium", "large")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """Attributes:
-    findings: their number. hits: findings against the boxes of the true mask's parts.
-    area_share: of the frame, covered by the true mask.
+    """Holds the scores of one image.
+
+    Attributes:
+        findings: number of findings
+        hits: findings against the boxes of the true mask's parts
+        area_share: share of the frame that the true mask covers
     """
 
     name: str
@@ -57,11 +60,15 @@ def evaluate(
     figures: MapFigures | None = None,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> list[ImageScores]:
-    """Score every pair at its mask's own size, the picture after `change`; `save_masks` takes the
-    masks as PNG, `figures` the probabilities.
+    """Score every pair at its mask's own size.
+
+    Args:
+        change: function that changes each image before the network
+        save_masks: folder for the masks, as PNG
+        figures: collector of the probabilities
 
     Raises:
-        DatasetError: a file cannot be read, or image and mask differ in size.
+        DatasetError: a file cannot be read, or image and mask differ in size
     """
 
     def read_frames() -> Iterator[Frame]:
@@ -91,13 +98,13 @@ def evaluate(
 
 
 def still_frame(index: int, image: Image, name: str, truth: Mask | None = None) -> Frame:
-    """A frame of `(H, W, 3) uint8` BGR that stands by itself, read now."""
+    """Make a single frame from `(H, W, 3) uint8` BGR, with the present time."""
     now_ns = time.monotonic_ns()
     return Frame(index, index, Fraction(1), BgrImage(image), now_ns, name=name, truth=truth)
 
 
 def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
-    """Mean of each metric over the images where it is defined."""
+    """Return the mean of each metric over the images where it is defined."""
     result: dict[str, float | None] = {}
     for metric in METRICS:
         values = [getattr(row.scores, metric) for row in rows]
@@ -107,7 +114,7 @@ def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
 
 
 def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
-    """95% bootstrap intervals of the mean Dice and IoU."""
+    """Return the 95% bootstrap intervals of the mean Dice and IoU."""
     return {
         metric: list(interval([getattr(row.scores, metric) for row in rows]))
         for metric in ("dice", "iou")
@@ -117,8 +124,9 @@ def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
 def report(
     rows: Sequence[ImageScores], about: dict[str, Any], figures: MapFigures | None = None
 ) -> dict[str, Any]:
-    """What `--json` writes: means, intervals, sizes, detection, each image, and what was run;
-    with `figures` also scores by threshold and the calibration of the lesion regions.
+    """Return the content of `--json`.
+
+    With `figures` it includes scores by threshold and the calibration of the lesion regions.
     """
     images = [
         {
@@ -144,7 +152,7 @@ def report(
 
 
 def stratum(area_share: float) -> str:
-    """`none` without a lesion, `small` below 2% of the frame, `large` from 10% on."""
+    """Return `none` without a lesion, `small` below 2% of the frame, `large` from 10% upwards."""
     if area_share <= 0:
         return "none"
     if area_share < SMALL_BELOW:
@@ -153,7 +161,7 @@ def stratum(area_share: float) -> str:
 
 
 def by_size(area_shares: Sequence[float], dice: Sequence[float]) -> dict[str, dict[str, Any]]:
-    """Number of images, mean Dice and its 95% interval in each stratum that occurs."""
+    """Return number of images, mean Dice and its 95% interval in each stratum that occurs."""
     groups: dict[str, list[float]] = {name: [] for name in STRATA}
     for share, value in zip(area_shares, dice, strict=True):
         groups[stratum(share)].append(value)
@@ -174,7 +182,7 @@ def _map(judgement: Judgement) -> NDArray[np.float32]:
 
 
 def _spread(judgement: Judgement, fit: Fit) -> NDArray[np.float32]:
-    """The map without its margins, interpolated to the field; 0 on the rest of the frame."""
+    """Interpolate the map, without its margins, to the field; 0 on the rest of the frame."""
     width, height = judgement.seen.size
     x0, y0, x1, y1 = _geometry(judgement, fit).inner
     inner = np.ascontiguousarray(_map(judgement)[y0:y1, x0:x1])
@@ -185,6 +193,6 @@ def _spread(judgement: Judgement, fit: Fit) -> NDArray[np.float32]:
 
 
 def _geometry(judgement: Judgement, fit: Fit) -> Geometry:
-    """How the field lies in the map."""
+    """Return the position of the field in the map."""
     (x0, y0, x1, y1), shape = judgement.seen.field.box, _map(judgement).shape
     return Geometry.of((x1 - x0, y1 - y0), (shape[1], shape[0]), fit)

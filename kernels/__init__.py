@@ -1,1 +1,1 @@
-"""Loops over pixels, compiled by Numba. They know arrays and numbers, nothing else of qlumen."""
+"""Holds pixel loops that Numba compiles; they use arrays and numbers, nothing else of qlumen."""

@@ -1,6 +1,6 @@
-"""Fixed-point blending of flat colours into a picture.
+"""Blends flat colours into an image in fixed point.
 
-`out = (value * keep + add) >> 8`, so that keep 256 with add 0 leaves a value as it is. A
+The formula is `out = (value * keep + add) >> 8`. Keep 256 with add 0 leaves a value unchanged. A
 colour c of weight a / 256 is keep 256 - a with add c * a + 128, which rounds half up.
 """
 
@@ -11,16 +11,17 @@ FRACTION_BITS = 8
 
 @kernel
 def blend_parts(image, left, top, parts, keep, add, x0, y0, x1, y1):
-    """Blend, in place, the pixels of a box whose part is not 0, and set their part to 0,
-    so that no later box blends them again.
+    """Blend, in place, the pixels of a box whose part is not 0, and set their part to 0.
+
+    A later box then does not blend them again.
 
     Args:
-        image: in and out, `(h, w, 3) uint8`, the picture or what of it holds the box.
-        left, top: where `image` begins in the picture, pixels.
+        image: in and out, `(h, w, 3) uint8`, the whole image or a patch that holds the box.
+        left, top: start of `image` in the whole image, pixels.
         parts: in and out, `(H, W) uint8`, indices into the two tables.
-        keep: `(P,) int32`, weight of the picture for each part, of 256.
-        add: `(P, 3) int32`, what is added to each channel.
-        x0, y0, x1, y1: the half-open box, inside the picture.
+        keep: `(P,) int32`, weight of the image for each part, of 256.
+        add: `(P, 3) int32`, value to add to each channel.
+        x0, y0, x1, y1: half-open box inside the whole image.
     """
     for y in range(y0, y1):
         for x in range(x0, x1):

@@ -1,21 +1,12 @@
-"""Where the user's caches lie. It is here because kernels import nothing of qlumen's."""
+"""Finds the user's cache folder, here because kernels import nothing else of qlumen."""
 
 import os
-import sys
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 
 def cache_root() -> Path:
-    """`$QLUMEN_CACHE`, else the folder `qlumen` in the user's cache by the system's convention:
-
-    Linux: `$XDG_CACHE_HOME` or `~/.cache`; macOS: `~/Library/Caches`; Windows: `%LOCALAPPDATA%`.
-    """
-    if chosen := os.environ.get("QLUMEN_CACHE"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qlumen"
-    if sys.platform == "win32":
-        named, usual = "LOCALAPPDATA", Path("AppData", "Local")
-    else:
-        named, usual = "XDG_CACHE_HOME", Path(".cache")
-    return Path(os.environ.get(named) or Path.home() / usual) / "qlumen"
+    """Return `$QLUMEN_CACHE`, else the folder `qlumen` in the system's cache folder of the user."""
+    chosen = os.environ.get("QLUMEN_CACHE")
+    return Path(chosen) if chosen else user_cache_path("qlumen", appauthor=False)

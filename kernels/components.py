@@ -1,7 +1,7 @@
-"""Connected components of runs: union-find over the rows' half-open spans.
+"""Finds connected components of runs by union-find over the rows' half-open spans.
 
-Runs are kept as in `qlumen.kernels.threshold`. A component is known by its root, its
-first run from the top left; after `label_runs` every run's label is its root.
+Runs are stored as in `qlumen.kernels.threshold`. The root of a component is its first run from
+the top left. After `label_runs` the label of every run is its root.
 """
 
 from qlumen.kernels.jit import kernel
@@ -17,8 +17,8 @@ def label_runs(spans, row_first, reach, label):
     Args:
         spans: `(N, 2) int32`.
         row_first: `(H + 1,) int32`.
-        reach: EIGHT_CONNECTED or FOUR_CONNECTED: columns by which runs may miss each other.
-        label: out, `(N,) int32`, the root of each run's component.
+        reach: EIGHT_CONNECTED or FOUR_CONNECTED, columns by which joined runs may miss each other.
+        label: out, `(N,) int32`, root of each run's component.
     """
     count = row_first[-1]
     for i in range(count):
@@ -57,7 +57,7 @@ def _root(label, i):
 
 @kernel
 def mark_strong(strong, label, count):
-    """Carry `strong` of the first `count` runs to their roots: `(N,) uint8`, in and out."""
+    """Carry `strong`, `(N,) uint8` in and out, from the first `count` runs to their roots."""
     for i in range(count):
         strong[label[i]] |= strong[i]
 
@@ -69,11 +69,11 @@ def keep_numbered(spans, row_first, label, number):
     Args:
         spans: in and out, `(N, 2) int32`.
         row_first: in and out, `(H + 1,) int32`.
-        label: in and out, `(N,) int32`: roots before, the roots' numbers afterwards.
+        label: in and out, `(N,) int32`, roots before and the roots' numbers afterwards.
         number: `(N,)` integers.
 
     Returns:
-        The number of runs kept.
+        Number of runs kept.
     """
     kept, begin = 0, 0
     for y in range(row_first.size - 1):
@@ -90,12 +90,12 @@ def keep_numbered(spans, row_first, label, number):
 
 @kernel
 def measure(spans, row_first, label, area, box):
-    """Area and tight box of each component, written at its root.
+    """Write the area and the tight box of each component at its root.
 
     Args:
-        spans, row_first, label: as from `label_runs`.
+        spans, row_first, label: runs and labels of `label_runs`.
         area: out, `(N,) int32`, pixels; 0 where a run is no root.
-        box: out, `(N, 4) int32`, x0, y0, x1, y1, half open; untouched where no root.
+        box: out, `(N, 4) int32`, x0, y0, x1, y1, half open; unchanged where a run is no root.
     """
     for y in range(row_first.size - 1):
         for i in range(row_first[y], row_first[y + 1]):
@@ -112,15 +112,15 @@ def measure(spans, row_first, label, area, box):
 def largest(area, box, count, min_area, roots):
     """Choose the largest components of at least `min_area` pixels, in order.
 
-    Larger first; equal ones by the box's top, then its left, then the root.
+    Larger components come first, equal ones by the box's top, then its left, then the root.
 
     Args:
-        area, box: from `measure`.
+        area, box: results of `measure`.
         count: number of runs.
         roots: out, `(MAX,) int32`.
 
     Returns:
-        The number chosen, at most MAX.
+        Number of components chosen, at most MAX.
     """
     chosen = 0
     for i in range(count):

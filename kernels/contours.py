@@ -1,4 +1,4 @@
-"""The outer border of a component, as a closed chain of pixels.
+"""Traces the outer border of a component as a closed chain of pixels.
 
 Directions count clockwise on screen from the right: 0 right, 2 down, 4 left, 6 up. The
 border is followed as in Suzuki and Abe, "Topological structural analysis of digitized
@@ -17,13 +17,13 @@ def trace_border(mask, x, y, points):
     """Follow an outer border clockwise and keep the points where it turns.
 
     Args:
-        mask: `(H, W) uint8`, not 0 on components; 8-connected.
+        mask: `(H, W) uint8`, not 0 on 8-connected components.
         x, y: the component's top-most, then left-most pixel.
-        points: out, `(N, 2) int32`, x and y; the first is the given pixel. What does not
-            fit is counted and not written.
+        points: out, `(N, 2) int32`, x and y, from the given pixel on; points that do not fit
+            are counted and not written.
 
     Returns:
-        The number of points of the whole border.
+        Number of points of the whole border.
     """
     first = _next_direction(mask, x, y, 0)
     count = _store(points, 0, x, y)

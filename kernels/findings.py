@@ -1,7 +1,6 @@
-"""From labelled runs to a mask and to the sum of probability in each finding.
+"""Paints labelled runs into a mask, and sums the probability of each finding.
 
-Runs are kept as in `qlumen.kernels.threshold`; here `label` is the finding's number, 1 for
-the first.
+Runs are stored as in `qlumen.kernels.threshold`. Here `label` is the finding's number, from 1.
 """
 
 from qlumen.kernels.jit import kernel
@@ -23,10 +22,10 @@ def sum_probability(
     """Add up the interpolated probability of each finding, row by row, from left to right.
 
     Args:
-        padded: from `qlumen.kernels.upsample.pad_inner`.
-        row_cell, row_weight: of the frame's rows, as in `AxisMap`.
-        cell, weight, start: of the frame's columns, as in `AxisMap`.
-        spans, row_first, label: the runs and their finding's number.
+        padded: padded map of `qlumen.kernels.upsample.pad_inner`.
+        row_cell, row_weight: `AxisMap` of the frame's rows.
+        cell, weight, start: `AxisMap` of the frame's columns.
+        spans, row_first, label: runs and their finding's number.
         row: scratch, `(inner_w + 2,) float32`.
         total: out, `(MAX,) float64`, at the finding's number less one.
     """

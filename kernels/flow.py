@@ -1,9 +1,9 @@
-"""Dense motion between two small pictures, applied to borders and to maps.
+"""Moves borders and maps by the dense motion between two small images.
 
-A flow is `(h, w, 2) float32`: for each pixel of the earlier picture its displacement x, y to
-the later one, in pixels of that size. Pixel centres lie at half coordinates: position X of
-an axis of N pixels falls on (X + 1/2) * n / N - 1/2 of one of n pixels. Between pixels a
-flow is interpolated, beyond the edge it is that of the edge.
+A flow is `(h, w, 2) float32`: for each pixel of the earlier image its displacement x, y to
+the later one, in pixels of that size. Pixel centres are at half coordinates: position X on
+an axis of N pixels is (X + 1/2) * n / N - 1/2 on one of n pixels. A flow is interpolated
+between pixels. Beyond the edge it is that of the edge.
 """
 
 import math
@@ -15,21 +15,21 @@ from qlumen.kernels.jit import fast_kernel, kernel
 
 @kernel
 def move_border(points, flow, width, height, step, moved):
-    """Displace a closed border of a picture by the flow of a smaller one.
+    """Move a closed border of an image by the flow of a smaller image.
 
-    Points are added so that neighbours lie at most `step` apart, and results are rounded
-    half up, so that no motion gives points of the same border.
+    Points are added so that neighbours are at most `step` apart. Results are rounded half up,
+    so that no motion gives points of the same border.
 
     Args:
-        points: `(N, 2) int32`, x and y, joined by level, upright or 45-degree lines, as
+        points: `(N, 2) int32`, x and y, joined by horizontal, vertical or 45-degree lines, as
             `qlumen.kernels.contours.trace_border` gives them.
         flow: `(h, w, 2) float32`.
-        width, height: of the picture, pixels.
+        width, height: size of the image, pixels.
         step: pixels, at least 1.
-        moved: out, `(M, 2) int32`, see `border_room`.
+        moved: out, `(M, 2) int32`, with M from `border_room`.
 
     Returns:
-        The number of points written.
+        Number of points written.
     """
     count = 0
     for i in range(points.shape[0]):
@@ -46,7 +46,7 @@ def move_border(points, flow, width, height, step, moved):
 
 @kernel
 def border_room(points, step):
-    """The number of points that `move_border` writes."""
+    """Return the number of points that `move_border` writes."""
     count = 0
     for i in range(points.shape[0]):
         x, y = points[i]
@@ -65,7 +65,7 @@ def _displace(x, y, flow, width, height):
 
 @kernel
 def _sample(flow, x, y):
-    """Bilinear; the edge's value beyond the edge."""
+    """Interpolate bilinearly, with the edge's value beyond the edge."""
     height, width = flow.shape[:2]
     x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
     left, top = int(x), int(y)
@@ -82,10 +82,10 @@ def _sample(flow, x, y):
 
 @kernel
 def reverse_flow(flow, rounds, back):
-    """From the later picture's pixels to where they were: back(p) = -flow(p + back(p)).
+    """Map the later image's pixels to where they were: back(p) = -flow(p + back(p)).
 
-    Solved by `rounds` fixed-point steps from 0, which converge where the flow stretches the
-    picture by less than its own size.
+    The solution takes `rounds` fixed-point steps from 0. They converge where the flow stretches
+    the image by less than its own size.
 
     Args:
         flow: `(h, w, 2) float32`.
@@ -103,8 +103,7 @@ def reverse_flow(flow, rounds, back):
 
 @fast_kernel
 def flow_residual(earlier, later, flow):
-    """How far `later`, taken from where `flow` leads, is from `earlier`: the mean of the
-    absolute differences.
+    """Return the mean absolute difference of `earlier` and `later` taken where `flow` leads.
 
     Args:
         earlier, later: `(h, w) uint8`.
@@ -121,16 +120,16 @@ def flow_residual(earlier, later, flow):
 
 @fast_kernel
 def mix_moved(past, past_region, now, region, back, weight, mixed):
-    """Mix a map with the one before, taken from where each pixel was.
+    """Mix a map with the previous one, taken from where each pixel was.
 
-    A pixel that came from outside of the map before keeps its new value.
+    A pixel that came from outside the previous map keeps its new value.
 
     Args:
         past, now: `(H, W) float32`.
         past_region, region: `(4,) float64`, x0, y0, x1, y1 of these maps within their frame,
             as shares of its size.
-        back: `(h, w, 2) float32`, from `reverse_flow`, of the picture of the whole frame.
-        weight: of the past, 0 to 1.
+        back: `(h, w, 2) float32` of `reverse_flow`, for the whole frame.
+        weight: weight of the past, 0 to 1.
         mixed: out, `(H, W) float32`.
     """
     height, width = now.shape
@@ -180,7 +179,7 @@ def _flow_line(flow, y, line):
 
 @fast_kernel
 def _neighbours(place, count):
-    """The two of `count` values that a place lies between, and the second one's share."""
+    """Return the two of `count` values around a place, and the share of the second."""
     place = min(max(np.float32(place), np.float32(0)), np.float32(count - 1))
     first = np.int32(place)
     return first, np.int32(min(first + 1, count - 1)), place - np.float32(first)
@@ -197,5 +196,5 @@ def _value(values, x, y):
 
 @fast_kernel
 def _between(a, b, share):
-    """In floating point: whole numbers without a sign have no differences below 0."""
+    """Interpolate in floating point, because unsigned integers have no negative differences."""
     return a + share * (np.float32(b) - np.float32(a))

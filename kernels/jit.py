@@ -1,4 +1,4 @@
-"""The one decorator that holds all Numba options, and where compiled code is kept."""
+"""Holds all Numba options, in two decorators, and finds the folder of compiled code."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def cache_dir() -> Path:
-    """The folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in `cache_root`.
+    """Return the folder for compiled kernels: `NUMBA_CACHE_DIR`, else one in `cache_root`.
 
-    Numba's own default is a `__pycache__` beside the source, debris in site-packages. And
-    it does not notice when a kernel that another one calls has changed, so the user's
+    Numba's own default is a `__pycache__` beside the source, which leaves files in site-packages.
+    Numba also does not notice when a kernel that another one calls has changed. So the user's
     cache has a folder for each state of the kernels' sources.
     """
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
@@ -42,7 +42,7 @@ def kernel(function: F) -> F:
 
 
 def fast_kernel(function: F) -> F:
-    """Like `kernel`, with floating-point reordering allowed: for pictures, not for figures."""
+    """Compile like `kernel`, with floating-point reordering: for images, not for figures."""
     return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
 
 

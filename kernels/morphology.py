@@ -1,6 +1,6 @@
-"""Hole filling on runs: the gaps of each row are runs of the background.
+"""Fills the holes of runs; the gaps of each row are runs of the background.
 
-Runs are kept as in `qlumen.kernels.threshold`.
+Runs are stored as in `qlumen.kernels.threshold`.
 """
 
 from qlumen.kernels.components import FOUR_CONNECTED, label_runs
@@ -14,24 +14,24 @@ def fill_holes(spans, row_first, width, gaps, gap_first, gap_label, outside):
     Args:
         spans: in and out, `(N, 2) int32`.
         row_first: in and out, `(H + 1,) int32`.
-        width: of the frame, pixels.
+        width: width of the frame, pixels.
         gaps: scratch, `(N + H, 2) int32`.
         gap_first: scratch, `(H + 1,) int32`.
         gap_label: scratch, `(N + H,) int32`.
         outside: scratch, `(N + H,) uint8`.
 
     Returns:
-        The number of runs left.
+        Number of runs left.
     """
-    _gaps(spans, row_first, width, gaps, gap_first)
+    _find_gaps(spans, row_first, width, gaps, gap_first)
     label_runs(gaps, gap_first, FOUR_CONNECTED, gap_label)
     _mark_outside(gap_first, gap_label, outside)
     return _close(spans, row_first, gap_first, gap_label, outside)
 
 
 @kernel
-def _gaps(spans, row_first, width, gaps, gap_first):
-    """A row of n runs has n + 1 gaps; the first and the last may be empty."""
+def _find_gaps(spans, row_first, width, gaps, gap_first):
+    """Write the n + 1 gaps of each row of n runs; the first and the last may be empty."""
     gap = 0
     for y in range(row_first.size - 1):
         gap_first[y] = gap

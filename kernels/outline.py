@@ -1,4 +1,4 @@
-"""Which part of the overlay each pixel belongs to: `(H, W) uint8` of the levels below."""
+"""Marks the part of the overlay that each pixel belongs to: `(H, W) uint8` of these levels."""
 
 from qlumen.kernels.jit import kernel
 
@@ -10,9 +10,9 @@ def stamp_border(points, half_width, level, parts):
     """Write `level` at every pixel near a closed border.
 
     Args:
-        points: `(N, 2) int32`, x and y, joined by level, upright or 45-degree lines, as
+        points: `(N, 2) int32`, x and y, joined by horizontal, vertical or 45-degree lines, as
             `qlumen.kernels.contours.trace_border` gives them.
-        half_width: `(2 * r + 1,) int32`, for dy from -r to r: reach in x, pixels.
+        half_width: `(2 * r + 1,) int32`, reach in x for dy from -r to r, pixels.
         level: RIM or LINE.
         parts: in and out, `(H, W) uint8`.
     """

@@ -1,4 +1,4 @@
-"""Coarse blocks in place of a picture."""
+"""Replaces an image by coarse blocks."""
 
 from qlumen.kernels.jit import kernel
 
@@ -9,7 +9,7 @@ def pixelate(image, side, blocks):
 
     Args:
         image: `(H, W, 3) uint8`.
-        side: of a block, pixels; those at the right and lower edge may be smaller.
+        side: side of a block, pixels; blocks at the right and lower edge may be smaller.
         blocks: out, `(H, W, 3) uint8`.
     """
     height, width = image.shape[:2]

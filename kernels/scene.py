@@ -1,8 +1,8 @@
-"""Drawing grids of triangles into a depth buffer, as an endoscope's wide lens sees them.
+"""Draws grids of triangles into a depth buffer, as an endoscope's wide lens sees them.
 
 Lengths are millimetres; camera axes are x right, y down, z forward. The lens is
-stereographic: a direction at angle a from the axis lands 2 f tan(a / 2) from the centre,
-which bends straight lines as endoscopes do and keeps the shape of small things.
+stereographic: a direction at angle a from the axis is drawn 2 f tan(a / 2) from the centre.
+This bends straight lines as endoscopes do, and keeps the shape of small things.
 """
 
 import math
@@ -12,17 +12,17 @@ import numpy as np
 from qlumen.kernels.jit import fast_kernel
 
 VERTEX_FIELDS = 11
-"""Position (3), normal (3), then what surfaces carry: u, v, redness, light, detail.
+"""Fields of a vertex: position (3), normal (3), u, v, redness, light, detail.
 
-u and v count widths of the texture; redness goes from 0, plain mucosa, to 1, inflamed;
-light multiplies what falls on the place; detail is how far vessels show (up to 1) or, when
-negative, the pits of a polyp."""
+u and v count widths of the texture. Redness is 0 for plain and 1 for inflamed mucosa. Light
+multiplies the light on the place. Detail is the strength of vessels (up to 1) or, when
+negative, of the pits of a polyp."""
 SURFACE_FIELDS = 10
-"""Of a pixel: distance, normal in camera axes (3), u, v, redness, light, detail, polyp."""
+"""Fields of a pixel: distance, normal in camera axes (3), u, v, redness, light, detail, polyp."""
 FAR_MM = 1e9
-"""The distance of a pixel on which nothing was drawn."""
+"""Distance of a pixel on which nothing was drawn."""
 EDGE = 1e-3
-"""Pixels by which triangles are drawn too large, so that none is missed between two."""
+"""Pixels by which triangles are drawn too large, so that no pixel between two is missed."""
 BACKWARDS = -0.6
 """Cosine of the angle from the axis beyond which vertices are not projected."""
 
@@ -38,15 +38,15 @@ def clear(surface):
 
 @fast_kernel
 def project(vertices, first, last, pose, focal, middle, screen):
-    """Bring rows `first` to `last` of a grid to the screen.
+    """Project rows `first` to `last` of a grid to the screen.
 
     Args:
         vertices: `(rows, columns, VERTEX_FIELDS) float32`, in the world's axes.
-        pose: `(4, 3) float64`: the camera's place, then its right, down and forward.
-        focal: pixels. middle: `(2,)`, x and y of the optical axis in pixels.
-        screen: like `vertices`, filled with x and y in pixels (whole numbers at pixels'
-            centres), distance (-1 behind the camera), the normal in camera axes, and the
-            rest as it was.
+        pose: `(4, 3) float64`, position of the camera, then its right, down and forward axes.
+        focal: focal length in pixels.
+        middle: `(2,)`, x and y of the optical axis in pixels.
+        screen: out, like `vertices`, with x and y in pixels (whole numbers at pixel centres),
+            distance (-1 behind the camera), normal in camera axes, and the other fields.
     """
     for row in range(first, last):
         for column in range(vertices.shape[1]):
@@ -71,7 +71,7 @@ def project(vertices, first, last, pose, focal, middle, screen):
 
 @fast_kernel
 def _turn(vertex, pose, on_screen):
-    """The normal from the world's axes to the camera's."""
+    """Turn the normal from the world's axes to the camera's axes."""
     for axis in range(3):
         on_screen[3 + axis] = (
             vertex[3] * pose[axis + 1, 0]
@@ -84,23 +84,24 @@ def _turn(vertex, pose, on_screen):
 def draw(screen, first, last, polyp, surface):
     """Draw the cells between rows `first` and `last` of a projected grid; the nearest wins.
 
-    Triangles that run the other way round on the screen show their back and are left out:
-    something of the same closed surface lies in front of them.
+    Triangles that run the other way round on the screen show their back and are left out.
+    Another part of the same closed surface is in front of them.
 
     Args:
-        screen: from `project`. polyp: 1.0 for a polyp's grid, 0.0 for the colon's.
-        surface: `(h, w, SURFACE_FIELDS) float32`, updated.
+        screen: grid of `project`.
+        polyp: 1.0 for a polyp's grid, 0.0 for the colon's.
+        surface: in and out, `(h, w, SURFACE_FIELDS) float32`.
     """
     for row in range(first, last - 1):
         below = row + 1
         for column in range(screen.shape[1] - 1):
             right = column + 1
-            _triangle(screen, row, column, row, right, below, column, polyp, surface)
-            _triangle(screen, below, column, row, right, below, right, polyp, surface)
+            _draw_triangle(screen, row, column, row, right, below, column, polyp, surface)
+            _draw_triangle(screen, below, column, row, right, below, right, polyp, surface)
 
 
 @fast_kernel
-def _triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
+def _draw_triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
     """Draw the triangle between three vertices, given by row and column of the grid."""
     ax, ay, bx, by = screen[ra, ca, 0], screen[ra, ca, 1], screen[rb, cb, 0], screen[rb, cb, 1]
     cx, cy = screen[rc, cc, 0], screen[rc, cc, 1]
@@ -119,8 +120,8 @@ def _triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
         b = b_x * (left - ax) + b_y * (y - ay)
         c = c_x * (left - ax) + c_y * (y - ay)
         a = 1 - b - c
-        first = max(_from(a, a_x), _from(b, b_x), _from(c, c_x), 0.0)
-        last = min(_until(a, a_x), _until(b, b_x), _until(c, c_x), float(right - left))
+        first = max(_first_step(a, a_x), _first_step(b, b_x), _first_step(c, c_x), 0.0)
+        last = min(_last_step(a, a_x), _last_step(b, b_x), _last_step(c, c_x), float(right - left))
         for step in range(math.ceil(first), math.floor(last) + 1):
             of_b, of_c = np.float32(b + step * b_x), np.float32(c + step * c_x)
             of_a = np.float32(1) - of_b - of_c
@@ -138,14 +139,14 @@ def _triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
 
 
 @fast_kernel
-def _from(share, slope):
-    """The step from which a vertex's share, `share` at step 0, is not negative."""
+def _first_step(share, slope):
+    """Return the step from which a vertex's share, `share` at step 0, is not negative."""
     return -share / slope - EDGE if slope > 0 else -EDGE
 
 
 @fast_kernel
-def _until(share, slope):
-    """The step up to which it is not negative."""
+def _last_step(share, slope):
+    """Return the step up to which the share is not negative."""
     if slope < 0:
         return -share / slope + EDGE
     return FAR_MM if share >= 0 or slope > 0 else -1.0
@@ -153,8 +154,8 @@ def _until(share, slope):
 
 @fast_kernel
 def ray_table(height, width, focal, middle):
-    """What the lens does to each pixel: `(height, width, 4) float32`, the unit direction in
-    camera axes, and the share of the lamps' light that goes there (they shine forwards)."""
+    """Return each pixel's unit direction in camera axes, and the share of the light that the
+    forward-facing lamps send there: `(height, width, 4) float32`."""
     table = np.empty((height, width, 4), np.float32)
     for row in range(height):
         for column in range(width):

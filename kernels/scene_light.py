@@ -1,6 +1,6 @@
-"""The light of the synthetic colon: exposure, mucosa and wet highlights.
+"""Lights the synthetic colon: exposure, mucosa and wet highlights.
 
-Light is linear; 1 is about what saturates the sensor. Distances are millimetres.
+Light is linear; about 1 saturates the sensor. Distances are millimetres.
 """
 
 import math
@@ -11,29 +11,29 @@ from qlumen.kernels.jit import fast_kernel
 from qlumen.kernels.scene import FAR_MM
 
 TILE_FIELDS = 8
-"""Of a texel, a byte each, the lowest first: vessel, mottle, pits, relief (3), film of
-bubbles, their glints."""
+"""Bytes of a texel, the lowest first: vessel, mottle, pits, relief (3), film of bubbles,
+glints of bubbles."""
 BYTES = np.uint64(0x00FF00FF00FF00FF)
 SIXTEEN_BITS = np.uint64(0xFFFF)
 UNIT = np.float32(1 / (255 * 256))
 TILE_LEVELS = 5
 TILE_MM = 157.0
-"""What the texture covers, on the wall: once around the colon."""
+"""Length of wall that the texture covers: once around the colon."""
 TARGET = 0.70
 USUAL = 1 / 1000
 EXPOSURE_POWER = 0.85
-"""Below 1: the exposure follows the light of the scene, though not all the way."""
+"""Below 1, so that the exposure follows the light of the scene, but not fully."""
 EXPOSURE_STEP_PX = 4
 NEAR_MM = 7.0
-"""The lamps sit beside the lens and are no points: it gets no brighter nearer than this."""
+"""The lamps are beside the lens and are no points. It gets no brighter nearer than this."""
 LAMP_MM = 2.2
-"""From the lens to each of the two lamps, sideways."""
+"""Sideways distance from the lens to each of the two lamps."""
 HAZE_PER_MM = 0.02
 BOUNCED_PER_MM = 0.0003
-"""Light by way of other walls, against the 1 / mm^2 of the lamps'."""
+"""Light from other walls, against the 1 / mm^2 of the lamps."""
 BOUNCE_REACH_MM = 12.0
 WRAP = 0.24
-"""Share of the light that a surface seen edge-on keeps: mucosa scatters it."""
+"""Share of the light that a surface seen edge-on keeps, because mucosa scatters it."""
 ROUGHNESS = 0.36
 SHINE = 3.0
 BUBBLE_SHINE = 1.6
@@ -44,12 +44,12 @@ TOE, FLARE = 0.045, 0.009
 
 @fast_kernel
 def exposure(surface, rays, spans):
-    """The gain that suits a picture, from every fourth pixel of every fourth row.
+    """Return the gain that suits an image, from every fourth pixel of every fourth row.
 
     Args:
-        surface: `(h, w, SURFACE_FIELDS) float32`. rays: from `scene.ray_table`.
-        spans: `(h, 2) int32`, the first column to look at in each row and the one after
-            the last.
+        surface: `(h, w, SURFACE_FIELDS) float32`.
+        rays: table of `scene.ray_table`.
+        spans: `(h, 2) int32`, half-open columns to use in each row.
     """
     total, count = 0.0, 0
     for row in range(0, surface.shape[0], EXPOSURE_STEP_PX):
@@ -64,7 +64,7 @@ def exposure(surface, rays, spans):
 
 @fast_kernel
 def _facing(surface, rays, row, column):
-    """Cosine between the surface's normal and the way back to the lens, at least 0."""
+    """Return the cosine of the surface's normal and the way back to the lens, at least 0."""
     x, y, z = surface[row, column, 1], surface[row, column, 2], surface[row, column, 3]
     along = x * rays[row, column, 0] + y * rays[row, column, 1] + z * rays[row, column, 2]
     return max(-along / math.sqrt(x * x + y * y + z * z + 1e-12), 0.0)
@@ -78,8 +78,8 @@ def _lamps(surface, rays, row, column, facing):
 
 @fast_kernel
 def lamps_at(far):
-    """The lamps' light straight ahead, per unit of gain: falls off with the square of the
-    distance, and a little faster."""
+    """Return the lamps' light straight ahead, per unit of gain; it falls off with the square of
+    the distance, and a little faster."""
     return 1 / (far * far * (1 + far * HAZE_PER_MM) + NEAR_MM * NEAR_MM)
 
 
@@ -88,14 +88,14 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
     """Turn surfaces into colours.
 
     Args:
-        surface, rays, spans: as in `exposure`.
+        surface, rays, spans: same as in `exposure`.
         tiles: `(TILE_LEVELS, n, n) uint64` of `TILE_FIELDS` bytes, n a power of two; each
-            level half as fine, in the upper left of its plane.
-        gain: from `exposure`. focal: pixels.
+            level is half as fine, in the upper left of its plane.
+        gain, focal: gain of `exposure`, and focal length in pixels.
         palette: `(5, 3) float32`, linear red, green, blue: mucosa, inflamed mucosa, share
             left over a vessel, share left in a pit, film of bubbles.
-        image: `(h, w, 3) uint8`, blue, green, red, filled inside the spans.
-        cover: `(h, w) uint8`, 255 on polyps, filled inside the spans.
+        image: out, `(h, w, 3) uint8`, blue, green, red, filled inside the spans.
+        cover: out, `(h, w) uint8`, 255 on polyps, filled inside the spans.
     """
     texels = tiles.shape[1] / (focal * TILE_MM)
     for row in range(surface.shape[0]):
@@ -134,7 +134,7 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
 
 @fast_kernel
 def _encode(value):
-    """The sensor's toe and shoulder, then gamma 2.0 (near enough to 2.2, and fast)."""
+    """Apply the sensor's toe and shoulder, then gamma 2.0 (close enough to 2.2, and fast)."""
     value *= value / (value + TOE)
     shown = FLARE + value * (1 + 0.16 * value) / (1 + 0.55 * value)
     return np.uint8(255.0 * math.sqrt(min(shown, 1.0)))
@@ -142,7 +142,7 @@ def _encode(value):
 
 @fast_kernel
 def _level(texels):
-    """The level at which a pixel covers about one texel, from how many of the finest."""
+    """Return the level at which a pixel covers about one texel; `texels` counts the finest."""
     level = 0
     while texels > 1.4 and level < TILE_LEVELS - 1:
         texels *= 0.5
@@ -152,8 +152,8 @@ def _level(texels):
 
 @fast_kernel
 def sample_tile(tiles, level, u, v):
-    """Bilinear sample of a level of a texture that repeats: fields 0, 2, 4, 6 and fields
-    1, 3, 5, 7, each with 16 bits of a word of their own, for `tile_field`."""
+    """Sample a level of a repeating texture bilinearly: fields 0, 2, 4, 6 and fields 1, 3, 5, 7,
+    each group in a word of 16 bits per field for `tile_field`."""
     size = tiles.shape[1] >> level
     x, y = (u - math.floor(u)) * size, (v - math.floor(v)) * size
     j, i = int(x), int(y)
@@ -177,23 +177,23 @@ def _weigh(texel, weight):
 
 @fast_kernel
 def tile_field(word, place):
-    """One of the four values in a word, 0 to 1."""
+    """Return one of the four values in a word, 0 to 1."""
     return np.float32(np.int32((word >> np.uint64(16 * place)) & SIXTEEN_BITS)) * UNIT
 
 
 @fast_kernel
 def _glint(surface, rays, row, column, even, odd):
-    """The two lamps mirrored in the wet, uneven surface: cosine to the 512th power."""
+    """Mirror the two lamps in the wet, uneven surface: cosine to the 512th power."""
     x = surface[row, column, 1] + 2 * ROUGHNESS * (tile_field(odd, 1) - 0.5)
     y = surface[row, column, 2] + 2 * ROUGHNESS * (tile_field(even, 2) - 0.5)
     z = surface[row, column, 3] + 2 * ROUGHNESS * (tile_field(odd, 2) - 0.5)
     square = x * x + y * y + z * z
-    aside = LAMP_MM / (2 * surface[row, column, 0])
+    offset = LAMP_MM / (2 * surface[row, column, 0])
     rest = -y * rays[row, column, 1] - z * rays[row, column, 2]
     across = rays[row, column, 0]
     total = 0.0
     for side in range(2):
-        halfway = (aside if side else -aside) - across
+        halfway = (offset if side else -offset) - across
         along = x * halfway + rest
         if along > 0:
             power = along * along / (square * (halfway * halfway + 1 - across * across))

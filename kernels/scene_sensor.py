@@ -1,4 +1,4 @@
-"""What an endoscope's sensor and processor do to a picture: grain and visible field."""
+"""Applies an endoscope's sensor and processor to an image: grain and visible field."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from qlumen.kernels.jit import fast_kernel
 
 @fast_kernel
 def finish(image, spans, grain, top, left):
-    """Add a repeated tile of noise inside the spans; blacken what lies outside.
+    """Add a repeated tile of noise inside the spans, and blacken the outside.
 
     Args:
-        image: `(h, w, 3) uint8`, changed in place. spans: `(h, 2) int32`.
-        grain: `(n, n, 3) int8`. top, left: from 0 to n - 1, where the tile begins.
+        image, spans: `(h, w, 3) uint8`, changed in place, and `(h, 2) int32`.
+        grain, top, left: `(n, n, 3) int8`, and the start in this tile, from 0 to n - 1.
     """
     height, width = image.shape[0], image.shape[1]
     size = grain.shape[0]
@@ -38,11 +38,11 @@ def _add(values, noise):
 
 @fast_kernel
 def cut_out(cover, spans, left, top, truth):
-    """The mask: 1 where `cover` is at least half and the field shows it.
+    """Write the mask: 1 where `cover` is at least half and the field shows it.
 
     Args:
         cover: `(h, w) uint8`, 255 where a polyp fills the pixel.
-        spans: `(H, 2) int32`, of the whole picture. left, top: where `cover` lies in it.
+        spans, left, top: `(H, 2) int32` of the whole image, and the start of `cover` in it.
         truth: `(H, W) uint8` of zeros, changed in place.
     """
     for row in range(cover.shape[0]):

@@ -1,4 +1,4 @@
-"""From a probability map to the runs of frame pixels that reach a threshold.
+"""Finds the runs of frame pixels at which a probability map reaches a threshold.
 
 A run is a maximal row of neighbouring pixels, half open: `spans[i]` is start and stop. The
 runs of frame row y are `row_first[y]` to `row_first[y + 1]`, half open, from left to right.
@@ -10,12 +10,12 @@ from qlumen.kernels.jit import kernel
 from qlumen.kernels.upsample import interpolate_down
 
 ROUNDING_SLACK = np.float32(1e-6)
-"""An interpolated value leaves the range of its four neighbours by two float32 roundings at
-most, 2.4e-7 for values in 0..1; what is further from the threshold needs no look."""
+"""An interpolated value leaves the range of its four neighbours by at most two float32 roundings,
+2.4e-7 for values in 0..1. Values further from the threshold need no check."""
 
 
 def max_runs(frame_w, frame_h, inner_w):
-    """The most runs `threshold_runs` can give: two borders a cell at most, or one a pixel."""
+    """Return the most runs of `threshold_runs`: at most two borders per cell, or one per pixel."""
     return frame_h * ((min(frame_w, 2 * (inner_w + 1)) + 1) // 2)
 
 
@@ -26,10 +26,10 @@ def threshold_runs(
     """Find the runs of interpolated probability at least `low`.
 
     Args:
-        padded, extent: from `pad_inner`, with `low - ROUNDING_SLACK` or less as its `low`.
-        row_cell, row_weight: `(H,)` int32 and float32, of the frame's rows.
+        padded, extent: results of `pad_inner` with `low - ROUNDING_SLACK` or less as its `low`.
+        row_cell, row_weight: `(H,)` int32 and float32 of the frame's rows.
         start: `(inner_w + 2,) int32`, first frame column of each cell, then W.
-        weight: `(W,) float32`, of the frame's columns.
+        weight: `(W,) float32` of the frame's columns.
         low, high: float32.
         row: scratch, `(inner_w + 2,) float32`.
         spans: out, `(max_runs, 2) int32`.
@@ -37,7 +37,7 @@ def threshold_runs(
         row_first: out, `(H + 1,) int32`.
 
     Returns:
-        The number of runs.
+        Number of runs.
     """
     count = 0
     for y in range(row_cell.size):
@@ -54,7 +54,7 @@ def threshold_runs(
 
 @kernel
 def _row_runs(row, first, last, start, weight, low, high, spans, strong, count):
-    """Most cells lie wholly inside or outside; only the others are looked at by the pixel."""
+    """Find the runs of a row; check single pixels only in cells partly inside, which are few."""
     surely_in, surely_out = low + ROUNDING_SLACK, low - ROUNDING_SLACK
     is_open = False
     for cell in range(first - 1, last + 1):

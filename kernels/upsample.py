@@ -1,9 +1,9 @@
-"""Bilinear interpolation of a probability map at a frame's pixels, only where it is asked for.
+"""Interpolates a probability map bilinearly at a frame's pixels, only where it is needed.
 
 All of it is float32, in this order: `p = a + weight * (b - a)`, first down the rows, then
-along the columns. The map carries a border of one pixel that repeats its edge, so that
-the pixels outside of the outermost centres need no case of their own. Cells and weights
-are those of `qlumen.realtime.segmentation.geometry.AxisMap`.
+along the columns. The map has a border of one pixel that repeats its edge, so that the
+pixels outside the outermost centres need no case of their own. Cells and weights are those
+of `qlumen.realtime.segmentation.geometry.AxisMap`.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from qlumen.kernels.jit import kernel
 
 @kernel
 def reaches(probability, x0, y0, x1, y1, level):
-    """Whether any value of the half-open rectangle of `(h, w) float32` is at least `level`."""
+    """Check whether a value of a half-open rectangle of `(h, w) float32` is at least `level`."""
     for y in range(y0, y1):
         row = probability[y, x0:x1]
         hits = 0
@@ -29,12 +29,12 @@ def pad_inner(probability, offset_x, offset_y, low, padded, extent):
     """Copy the inner rectangle with its edge repeated, and find where it reaches `low`.
 
     Args:
-        probability: `(h, w) float32`. Clamped to 0..1; NaN counts as 0.
+        probability: `(h, w) float32`, clamped to 0..1; NaN counts as 0.
         offset_x, offset_y: first column and row of the inner rectangle, network pixels.
         low: float32.
         padded: out, `(inner_h + 2, inner_w + 2) float32`.
         extent: out, `(inner_h + 2, 2) int32`, first and last padded column of each row
-            that is at least `low`, edges not counted; last < first where there is none.
+            that is at least `low`, without the edges; last < first if there is none.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     for j in range(height):
@@ -46,7 +46,7 @@ def pad_inner(probability, offset_x, offset_y, low, padded, extent):
 
 @kernel
 def _clean_row(source, low, row):
-    """Without branches: the compiler makes it wide."""
+    """Clamp a row without branches, so that the compiler vectorises the loop."""
     zero, one = np.float32(0), np.float32(1)
     first, last = row.size, 0
     for i in range(1, row.size - 1):
@@ -66,8 +66,8 @@ def interpolate_down(padded, cell, weight, first, last, row):
 
     Args:
         padded: `(inner_h + 2, inner_w + 2) float32`.
-        cell, weight: of the frame row.
-        row: out, `(inner_w + 2,) float32`; other columns are left as they are.
+        cell, weight: cell and weight of the frame row.
+        row: out, `(inner_w + 2,) float32`; other columns stay unchanged.
     """
     upper, lower = padded[cell, first : last + 1], padded[cell + 1, first : last + 1]
     out = row[first : last + 1]
@@ -80,14 +80,14 @@ def add_along(row, start, weight, cell, begin, end, total):
     """Add the interpolated values of frame columns `begin` to `end`, one after the other.
 
     Args:
-        row: `(inner_w + 2,) float32`, made by `interpolate_down`.
-        start, weight: `(inner_w + 2,) int32` and `(W,) float32`, of the frame's columns.
-        cell: the cell of column `begin`.
-        begin, end: half open, not empty.
-        total: float64, what to add to.
+        row: `(inner_w + 2,) float32` of `interpolate_down`.
+        start, weight: `(inner_w + 2,) int32` and `(W,) float32` of the frame's columns.
+        cell: cell of column `begin`.
+        begin, end: half-open columns, not empty.
+        total: float64 to add to.
 
     Returns:
-        The sum, float64.
+        Sum, float64.
     """
     while begin < end:
         a, step = row[cell], row[cell + 1] - row[cell]

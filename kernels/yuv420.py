@@ -1,8 +1,8 @@
-"""Between BGR and planar 4:2:0 of 8 bits, in one pass, in fixed point, rounded once, half up.
+"""Converts between BGR and planar 8-bit 4:2:0 in one pass, in fixed point, rounded once, half up.
 
-A mapping is `(3, 4) int32`, rows `[a b c d]` of `a x + b y + c z + d` in units of 1 / `ONE`;
-`qlumen.realtime.pixels.colour` makes those of the standards. Sums stay within 32 bits, which is
-what the compiler makes wide; so do the rows of single channels between the two loops.
+A mapping is `(3, 4) int32`, rows `[a b c d]` of `a x + b y + c z + d` in units of 1 / `ONE`.
+`qlumen.realtime.pixels.colour` makes the mappings of the standards. Sums stay within 32 bits, and
+rows of single channels lie between two loops, so that the compiler vectorises the loops.
 """
 
 import numpy as np
@@ -17,14 +17,13 @@ WORD = np.int32
 
 @kernel
 def yuv420_to_bgr(luma, blue, red, x0, y0, mapping, bgr):
-    """Convert the box of `bgr`'s size that begins at (x0, y0); a chroma sample is that of its
-    2x2 pixels.
+    """Convert the box of `bgr`'s size that begins at (x0, y0); 2x2 pixels share a chroma sample.
 
     Args:
         luma: `(rows, line) uint8`, C-contiguous, as the other arrays are.
         blue, red: Cb and Cr, `(rows, line) uint8` each.
-        x0, y0: even.
-        mapping: from Y, Cb, Cr to B, G, R.
+        x0, y0: even start of the box, pixels.
+        mapping: mapping from Y, Cb, Cr to B, G, R.
         bgr: out, `(h, w, 3) uint8`.
     """
     height, width = bgr.shape[0], bgr.shape[1]
@@ -51,7 +50,7 @@ def sample_yuv420(luma, blue, red, rows, columns, mapping, bgr):
         luma: `(rows, line) uint8`, C-contiguous, as the other arrays are.
         blue, red: Cb and Cr, `(rows, line) uint8` each.
         rows, columns: `(h,)` and `(w,) intp`, from 0.
-        mapping: from Y, Cb, Cr to B, G, R.
+        mapping: mapping from Y, Cb, Cr to B, G, R.
         bgr: out, `(h, w, 3) uint8`.
     """
     of_light, u_in_b, u_in_g = mapping[0, 0], mapping[0, 1], mapping[1, 1]
@@ -67,7 +66,7 @@ def sample_yuv420(luma, blue, red, rows, columns, mapping, bgr):
     b, g, r = np.empty(count, np.uint8), np.empty(count, np.uint8), np.empty(count, np.uint8)
     for i in range(rows.size):
         light, u, v = luma[rows[i]], blue[rows[i] // 2], red[rows[i] // 2]
-        # Gathered first: what follows is then compiled wide.
+        # Gather first, so that the compiler vectorises the next loop.
         for j in range(count):
             y[j], cb[j], cr[j] = light[whole[j]], u[half[j]], v[half[j]]
         for j in range(count):
@@ -83,11 +82,11 @@ def sample_yuv420(luma, blue, red, rows, columns, mapping, bgr):
 
 @kernel
 def bgr_to_yuv420(bgr, mapping, luma, blue, red):
-    """Convert a picture of even sides; a chroma sample is that of the mean of its 2x2 pixels.
+    """Convert an image of even sides; a chroma sample is that of the mean of its 2x2 pixels.
 
     Args:
         bgr: `(H, W, 3) uint8`, C-contiguous, as the other arrays are.
-        mapping: from B, G, R to Y, Cb, Cr.
+        mapping: mapping from B, G, R to Y, Cb, Cr.
         luma: out, `(rows, line) uint8`, from its first sample on.
         blue, red: out, Cb and Cr, `(rows, line) uint8` each.
     """
@@ -110,7 +109,7 @@ def bgr_to_yuv420(bgr, mapping, luma, blue, red):
 
 @kernel
 def _row(light, u, v, mapping, b, g, r):
-    """B, G and R along a row. Luma counts alike in all; B has nothing of `v`, R nothing of `u`."""
+    """Convert a row to B, G and R. Luma counts alike in all; B needs no `v`, and R no `u`."""
     of_light, u_in_b, u_in_g = mapping[0, 0], mapping[0, 1], mapping[1, 1]
     v_in_g, v_in_r = mapping[1, 2], mapping[2, 2]
     offset_b = WORD(mapping[0, 3] + HALF)
@@ -143,7 +142,7 @@ def _luma(b, g, r, weights, out):
 
 @kernel
 def _chroma(b, g, r, weights, out):
-    """From two rows of each."""
+    """Compute a chroma row from two rows of each channel."""
     of_b, of_g, of_r = weights[0], weights[1], weights[2]
     offset = WORD(4 * (weights[3] + HALF))
     b0, b1, g0, g1, r0, r1 = b[0], b[1], g[0], g[1], r[0], r[1]

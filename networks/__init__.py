@@ -1,1 +1,1 @@
-"""The network, and the bundles that hold it."""
+"""Builds the network, and reads and writes the bundles that hold it."""

@@ -1,13 +1,13 @@
-"""What can stand at the U-Net's deepest feature map, behind one gated residual:
+"""Builds the part at the U-Net's deepest feature map: one of four cores in a gated residual.
 
     y = x + gate * back(core(pi * tanh(project(x))))
 
     vqc        at each position, n features are the angles of a small circuit
     hqconv     three features pooled to a 4x4 grid are the angles of a circuit of 16 qubits
-    classical  as vqc, with an MLP of as many parameters in place of the circuit
-    identity   as vqc, with nothing in place of the circuit
+    classical  like vqc, with an MLP of as many parameters in place of the circuit
+    identity   like vqc, with nothing in place of the circuit
 
-`project` and `back` are 1x1 convolutions. All shapes are static once the map's size is.
+`project` and `back` are 1x1 convolutions. All shapes are static once the map's size is static.
 """
 
 from dataclasses import dataclass
@@ -22,19 +22,21 @@ from qlumen.quantum.layer import QuantumLayer
 BOTTLENECKS = ("vqc", "hqconv", "classical", "identity")
 
 GATE_START = 0.1
-"""The share of the bottleneck's output in the sum before training."""
+"""Weight of the bottleneck's output in the sum before training."""
 GRID_SIDE = 4
 READ_OUTS = 2
-"""Of a cell of `hqconv`: Z and X."""
+"""Outputs of each `hqconv` cell: Z and X."""
 
 
 @dataclass(frozen=True, slots=True)
 class BottleneckConfig:
-    """Attributes:
-    name: one of `BOTTLENECKS`.
-    qubits: features of a position and qubits of the vqc, 2 to 8. `hqconv` always has 16.
-    layers: strongly entangling layers of the vqc, filters of each pass of `hqconv`.
-    reuploading: whether the vqc encodes its inputs again before each layer.
+    """Describes a bottleneck.
+
+    Attributes:
+        name: one of `BOTTLENECKS`.
+        qubits: features of a position and qubits of the vqc, 2 to 8; `hqconv` always has 16.
+        layers: strongly entangling layers of the vqc, or filters of each pass of `hqconv`.
+        reuploading: True if the vqc encodes its inputs again before each layer.
     """
 
     name: str = "vqc"
@@ -44,7 +46,7 @@ class BottleneckConfig:
 
 
 class GatedBottleneck(nn.Module):
-    """`(N, C, h, w)` to the same shape; `core` maps `(positions, n)` angles to `(positions, n)`."""
+    """Maps `(N, C, h, w)` to its own shape; `core` maps angles to outputs, `(positions, n)`."""
 
     def __init__(self, channels: int, features: int, core: nn.Module) -> None:
         super().__init__()
@@ -62,10 +64,10 @@ class GatedBottleneck(nn.Module):
 
 
 class GridBottleneck(nn.Module):
-    """`(N, C, h, w)` to the same shape; `core` maps `(N, 48)` angles of a grid to `(N, 32)`.
+    """Maps `(N, C, h, w)` to its own shape; `core` maps `(N, 48)` grid angles to `(N, 32)`.
 
-    The grid is an adaptive average pool, and comes back by linear interpolation, both as
-    products with fixed matrices: pooling 11 to 4 is no average pooling of one stride.
+    An adaptive average pool makes the grid, and linear interpolation brings it back. Both are
+    products with fixed matrices, because pooling 11 to 4 has no single stride.
     """
 
     def __init__(self, channels: int, core: nn.Module) -> None:
@@ -86,23 +88,30 @@ class GridBottleneck(nn.Module):
 
 
 def make_bottleneck(config: BottleneckConfig, channels: int) -> nn.Module:
-    """Build the bottleneck for `channels` feature channels; ValueError for an unknown name."""
+    """Build the bottleneck for `channels` features; raise ValueError for an unknown name."""
     if config.name not in BOTTLENECKS:
         raise ValueError(
             f"bottleneck {config.name!r} is unknown; use one of: {', '.join(BOTTLENECKS)}"
         )
     if config.name == "hqconv":
         return GridBottleneck(channels, QuantumLayer(make_circuit("hqconv", 0, config.layers)))
-    return GatedBottleneck(channels, config.qubits, _core(config))
+    if config.name == "identity":
+        core: nn.Module = nn.Identity()
+    elif config.name == "classical":
+        core = _make_mlp(config.qubits, config.layers)
+    else:
+        circuit = make_circuit("vqc", config.qubits, config.layers, config.reuploading)
+        core = QuantumLayer(circuit)
+    return GatedBottleneck(channels, config.qubits, core)
 
 
 def bottleneck_name(config: BottleneckConfig) -> str:
-    """For the names of bundles, such as `vqc4`."""
+    """Return the name for bundles, such as `vqc4`."""
     return config.name if config.name == "hqconv" else f"{config.name}{config.qubits}"
 
 
 def pooling(size: int, cells: int) -> Tensor:
-    """`(cells, size)` weights of an adaptive average pool along one axis.
+    """Return the `(cells, size)` weights of an adaptive average pool along one axis.
 
     Cell i is the mean of the inputs from floor(i size / cells) to ceil((i + 1) size / cells).
     """
@@ -114,24 +123,16 @@ def pooling(size: int, cells: int) -> Tensor:
 
 
 def interpolation(cells: int, size: int) -> Tensor:
-    """`(size, cells)` weights of linear interpolation between the centres of cells."""
+    """Return the `(size, cells)` weights of linear interpolation between cell centres."""
     centres = ((torch.arange(size) + 0.5) * cells / size - 0.5).clamp(0, cells - 1)
     distance = (centres[:, None] - torch.arange(cells)).abs()
     return (1 - distance).clamp(min=0)
 
 
-def _core(config: BottleneckConfig) -> nn.Module:
-    if config.name == "identity":
-        return nn.Identity()
-    if config.name == "classical":
-        return _mlp(config.qubits, config.layers)
-    return QuantumLayer(make_circuit("vqc", config.qubits, config.layers, config.reuploading))
+def _make_mlp(features: int, layers: int) -> nn.Sequential:
+    """Build an MLP with the 3 n L parameters of the vqc and outputs in the same range.
 
-
-def _mlp(features: int, layers: int) -> nn.Sequential:
-    """As many parameters as the vqc's 3 n L, and outputs in the same range.
-
-    Two matrices of n (3 L / 2) each; where 3 L is odd, the half comes as n biases.
+    It has two matrices of n (3 L / 2) each. Where 3 L is odd, n biases make up the rest.
     """
     hidden, odd = divmod(3 * layers, 2)
     return nn.Sequential(
@@ -143,5 +144,5 @@ def _mlp(features: int, layers: int) -> nn.Sequential:
 
 
 def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """`(N, C, h, w)` by `(H, h)` and `(W, w)` weights to `(N, C, H, W)`."""
+    """Resample `(N, C, h, w)` with `(H, h)` and `(W, w)` weights to `(N, C, H, W)`."""
     return rows.to(x) @ x @ columns.to(x).T

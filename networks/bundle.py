@@ -1,15 +1,15 @@
-"""The model bundle: a folder with everything that runs a trained network, and its papers.
+"""Reads and checks model bundles: folders with a trained network and its description.
 
-    bundle.json            what it is: input, thresholds, circuit, provenance, metrics, hashes
-    weights.safetensors    the trained weights, half precision (the circuit's in single);
-                           of an INT8 bundle the circuit's alone, and none without a circuit
-    circuit.safetensors    the circuit's exact tables in double precision, if it has a circuit
-    ranges.safetensors     of the convolutions that TensorRT is to run in 8 bits, if it is to
-    network.xml, .bin      the compiled form that the OpenVINO engine loads
-    CARD.md                for people
+    bundle.json            input, thresholds, circuit, provenance, metrics, hashes
+    weights.safetensors    trained weights in half precision, the circuit's in single;
+                           an INT8 bundle has only the circuit's, and no file without a circuit
+    circuit.safetensors    exact tables of the circuit in double precision, if it has a circuit
+    ranges.safetensors     ranges of the convolutions that TensorRT runs in 8 bits, if any
+    network.xml, .bin      compiled form that the OpenVINO engine loads
+    CARD.md                description for people
 
-No file of it is a pickle, and none is used before its SHA-256 has been compared. Needs no
-torch: `networks/export.py` writes bundles.
+No file is a pickle, and no file is used before its SHA-256 is checked. This module needs no
+torch; `networks/export.py` writes new bundles.
 """
 
 import hashlib
@@ -34,11 +34,10 @@ RANGES = "ranges.safetensors"
 CARD = "CARD.md"
 SHIPPED, SHIPPED_INT8 = "lite0-vqc4", "lite0-vqc4-int8"
 RESIZED_FROM = "resized_from"
-"""In the provenance: SHA-256 of the bundle of another input size that the weights come from."""
-CHUNK_BYTES = 1 << 20
+"""Provenance key: SHA-256 of the bundle of another input size that gave the weights."""
 
 Precision = Literal["f32", "bf16", "f16"]
-"""Of a network's arithmetic."""
+"""Number formats that a network can compute in."""
 
 
 class _Record(BaseModel):
@@ -46,7 +45,7 @@ class _Record(BaseModel):
 
 
 class InputSpec(_Record):
-    """The network takes `(1, height, width, 3) uint8` BGR and normalises it itself."""
+    """Describes the input, `(1, height, width, 3) uint8` BGR, which the network normalises."""
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -56,7 +55,7 @@ class InputSpec(_Record):
 
 
 class Thresholds(_Record):
-    """Of the post-processing; see `realtime/segmentation/postprocess.py`."""
+    """Holds the thresholds of `realtime/segmentation/postprocess.py`."""
 
     low: float = Field(gt=0, lt=1)
     high: float = Field(gt=0, lt=1)
@@ -70,15 +69,15 @@ class Thresholds(_Record):
 
 
 class QuantumRecord(_Record):
-    """The circuit in the bottleneck and the exact tables that stand for it.
+    """Describes the circuit in the bottleneck and the exact tables that replace it.
 
     Attributes:
-        key: hash of circuit, weights and device: of all that the tables depend on.
-        shots: of each run that the tables were made from; none: exact values.
-        circuit_runs: inputs that the device was run on.
-        table_shapes, tables_sha256: of the one table, or of a row's and a column's.
-        max_abs_error: from live execution without shots, over `checked_inputs` random inputs.
-        standard_error: of an output, from the shots.
+        key: hash of circuit, weights and device, on which the tables depend.
+        shots: measurements of each run that made the tables; None for exact values.
+        circuit_runs: number of inputs that the device ran.
+        table_shapes, tables_sha256: values of the one table, or of the row and column tables.
+        max_abs_error: error against live runs without shots, for `checked_inputs` random inputs.
+        standard_error: standard error of an output from the shots.
     """
 
     circuit: str
@@ -95,15 +94,15 @@ class QuantumRecord(_Record):
 
 
 class QuantisedRecord(_Record):
-    """How an INT8 bundle was made.
+    """Describes how an INT8 bundle was made.
 
     Attributes:
-        bundle_sha256: of the bundle it was made from, which holds the trained weights.
-        pictures, pictures_sha256: number of those whose activations set the ranges, and hash
-            of their names in order.
-        left_in_f32: convolutions that are not quantised, by their names in the graph.
+        bundle_sha256: SHA-256 of the source bundle, which holds the trained weights.
+        pictures, pictures_sha256: number of images whose activations set the ranges, and
+            hash of their names in order.
+        left_in_f32: graph names of the convolutions that are not quantised.
         nncf: version of the library.
-        report: figures of both bundles, measured in one run.
+        report: figures of both bundles from one run.
     """
 
     bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -115,15 +114,15 @@ class QuantisedRecord(_Record):
 
 
 class RangesRecord(_Record):
-    """How the 8-bit ranges for TensorRT were found.
+    """Describes how the 8-bit ranges for TensorRT were found.
 
     Attributes:
-        bundle_sha256: of the bundle they were made for: this one without them.
-        pictures, pictures_sha256: as of `QuantisedRecord`.
+        bundle_sha256: SHA-256 of this bundle without the ranges.
+        pictures, pictures_sha256: same as in `QuantisedRecord`.
         left: convolutions of encoder and decoder that are not in 8 bits.
-        method: by which a range follows from the values seen.
+        method: rule that derives a range from the values seen.
         modelopt: version of the library.
-        report: figures of both arithmetics, in torch, measured in one run.
+        report: figures of both arithmetics in torch, from one run.
     """
 
     bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -136,12 +135,12 @@ class RangesRecord(_Record):
 
 
 class Manifest(_Record):
-    """What `bundle.json` holds.
+    """Holds the content of `bundle.json`.
 
     Attributes:
-        quantised: of an INT8 bundle.
-        ranges: of a bundle that TensorRT runs in INT8.
-        calibration: what `qlumen calibrate threshold` fitted, how, and its figures.
+        quantised: record of an INT8 bundle.
+        ranges: record of a bundle that TensorRT runs in INT8.
+        calibration: values that `qlumen calibrate threshold` fitted, the method and figures.
     """
 
     format: int
@@ -162,11 +161,7 @@ class Manifest(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose files have been checked.
-
-    Attributes:
-        sha256: of the manifest, which holds the hashes of all other files.
-    """
+    """Describes a checked bundle; `sha256` covers the manifest with all other files' hashes."""
 
     folder: Path
     manifest: Manifest
@@ -178,23 +173,22 @@ class Bundle:
 
     @property
     def precision(self) -> Literal["f32", "int8"]:
-        """Of the compiled form's weights, before an engine chooses its arithmetic."""
+        """Return the precision of the compiled weights; an engine chooses its arithmetic later."""
         return "int8" if self.manifest.quantised else "f32"
 
     @property
     def ranges(self) -> Path | None:
-        """Of the convolutions that TensorRT is to run in 8 bits; none where it is not to."""
+        """Return the file of ranges for TensorRT in 8 bits; None if the bundle has no ranges."""
         return self.folder / RANGES if self.manifest.ranges else None
 
     @property
     def weights(self) -> Path:
-        """The trained weights, for training and for engines that run them; BundleError if this
-        is an INT8 bundle."""
+        """Return the file of trained weights; raise BundleError for an INT8 bundle."""
         if record := self.manifest.quantised:
             raise BundleError(
-                f"{self.folder} is an INT8 bundle, without the trained weights: it runs with "
-                "engine.name=openvino; for all else use the bundle it was made from, whose "
-                f"SHA-256 begins with {record.bundle_sha256[:12]}"
+                f"{self.folder} is an INT8 bundle, without the trained weights; run it with "
+                "engine.name=openvino, or use the bundle it was made from, whose SHA-256 "
+                f"begins with {record.bundle_sha256[:12]}"
             )
         return self.folder / WEIGHTS
 
@@ -203,8 +197,8 @@ def read_bundle(folder: Path) -> Bundle:
     """Read and check a bundle.
 
     Raises:
-        BundleError: no bundle there, of another format, or its manifest is broken.
-        BundleHashError: a file differs from the one the bundle was written with.
+        BundleError: the folder holds no bundle, another format or a broken manifest.
+        BundleHashError: a file has another SHA-256 than the manifest says.
     """
     path = folder / MANIFEST
     try:
@@ -212,38 +206,34 @@ def read_bundle(folder: Path) -> Bundle:
     except OSError as error:
         raise BundleError(
             f"no model bundle in {folder}: {MANIFEST}: {error.strerror}; "
-            "give the folder of one, or none for the shipped bundle"
+            "give the folder of a bundle, or leave it out for the shipped bundle"
         ) from None
     manifest = _parse(path, data)
     unchecked = sorted(_required_names(manifest) - manifest.files.keys())
     if unchecked:
-        raise BundleError(f"{path} has no hash of {unchecked[0]}; restore it or export again")
+        raise BundleError(f"{path} has no hash of {unchecked[0]}; restore it or export it again")
     for name, wanted in manifest.files.items():
         _check_file(folder, name, wanted)
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
 def find_bundle(name: str = SHIPPED) -> Path:
-    """The folder of a bundle that is installed with qlumen: the trained one, in FP32, or
-    `SHIPPED_INT8`, which was made from it."""
+    """Return the folder of an installed bundle: the FP32 one, or the INT8 one made from it."""
     return Path(str(files("qlumen.models"))) / name
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise BundleError if a bundle cannot be written to `folder` without harm.
-
-    A folder that is missing or empty is fine, and so is one with nothing but a bundle.
-    """
+    """Raise BundleError unless `folder` is missing, empty or holds only a bundle."""
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder} is a file; name a folder for the bundle")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     foreign = sorted(names - {MANIFEST, MODEL, MODEL_WEIGHTS, WEIGHTS, TABLES, RANGES, CARD})
     if foreign:
-        raise BundleError(f"{folder} holds {foreign[0]}, no part of a bundle; name another folder")
+        raise BundleError(f"{folder} holds {foreign[0]}, not a bundle file; name another folder")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
-    """Write `manifest` with the hashes of the files that lie in `folder`, last and at once."""
+    """Write `manifest` atomically, as the last file, with the hashes of the files in `folder`."""
     names = sorted(p.name for p in folder.iterdir() if p.name != MANIFEST)
     hashes = {name: file_sha256(folder / name) for name in names}
     complete = manifest.model_copy(update={"files": hashes})
@@ -252,15 +242,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _required_names(manifest: Manifest) -> set[str]:
-    """Files without which the bundle cannot be used."""
     bare = manifest.quantised is not None and manifest.quantum is None
     ranges = {RANGES} if manifest.ranges else set()
     return {MODEL, MODEL_WEIGHTS} | ranges | (set() if bare else {WEIGHTS})
@@ -271,9 +257,7 @@ def _parse(path: Path, data: bytes) -> Manifest:
         values = json.loads(data)
         found = values["format"]
     except (ValueError, TypeError, KeyError):
-        raise BundleError(
-            f"{path} is not a bundle's manifest; restore it or export again"
-        ) from None
+        raise BundleError(f"{path} is no bundle manifest; restore it or export it again") from None
     if found != FORMAT:
         raise BundleError(f"{path} has format {found}; this qlumen reads format {FORMAT}")
     try:
@@ -287,7 +271,7 @@ def _parse(path: Path, data: bytes) -> Manifest:
 def _check_file(folder: Path, name: str, wanted: str) -> None:
     path = folder / name
     if Path(name).name != name or not path.is_file():
-        raise BundleError(f"{path} is missing from its bundle; restore it or export again")
+        raise BundleError(f"{path} is missing; restore it or export the bundle again")
     found = file_sha256(path)
     if found != wanted:
         raise BundleHashError(

@@ -1,7 +1,4 @@
-"""The circuit of a bundle: its weights for live execution, and its tables, which may be renewed.
-
-Needs no torch.
-"""
+"""Reads a bundle's circuit with its weights, and replaces its tables. Needs no torch."""
 
 import os
 from dataclasses import dataclass
@@ -36,14 +33,14 @@ READABLE = 0o644
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedCircuit:
-    """A circuit and its trained `weights`, float64 radians."""
+    """Holds a circuit and its trained `weights`, float64 radians."""
 
     circuit: Circuit
     weights: NDArray[np.float64]
 
 
 def read_circuit(bundle: Bundle) -> TrainedCircuit:
-    """The circuit of a bundle; BundleError if its bottleneck has none."""
+    """Return the circuit of a bundle; raise BundleError if its bottleneck has none."""
     if bundle.manifest.quantum is None:
         raise BundleError(
             f"{bundle.folder} holds no circuit: its bottleneck is "
@@ -59,7 +56,7 @@ def read_circuit(bundle: Bundle) -> TrainedCircuit:
 
 
 def write_tables(path: Path, surrogate: Surrogate, key: str) -> None:
-    """Store the tables as `table.0` (and `table.1`), in double precision, with their key."""
+    """Store the tables in double precision as `table.0` and `table.1`, with their key."""
     tables = {f"table.{i}": np.ascontiguousarray(t) for i, t in enumerate(surrogate.tables)}
     save_file(tables, path, metadata={"key": key, "circuit": surrogate.circuit.name})
     path.chmod(READABLE)
@@ -68,7 +65,7 @@ def write_tables(path: Path, surrogate: Surrogate, key: str) -> None:
 def describe_surrogate(
     surrogate: Surrogate, weights: NDArray[np.float64], inputs: int = CHECK_INPUTS
 ) -> QuantumRecord:
-    """Compare with live execution, on the same device without shots, for random inputs."""
+    """Compare tables with live runs of random inputs, on the same device without shots."""
     circuit, device = surrogate.circuit, surrogate.device
     rng = np.random.default_rng(CHECK_SEED)
     angles = rng.uniform(-np.pi, np.pi, (inputs, circuit.n_inputs))
@@ -89,10 +86,10 @@ def describe_surrogate(
 
 
 def renew_tables(bundle: Bundle, surrogate: Surrogate, record: QuantumRecord) -> Bundle:
-    """Put new tables into a bundle: into its tables' file, its network and its manifest.
+    """Put new tables into a bundle: into its table file, its network and its manifest.
 
-    Each file is replaced at once, the manifest last: a run that is cut off in between
-    leaves a bundle that says it does not match, never one that computes something else.
+    Each file is replaced atomically, the manifest last. A run that stops in between leaves
+    a bundle with wrong hashes, which is refused, never one that computes something else.
 
     Raises:
         BundleError: the network has no named tables.
@@ -110,8 +107,9 @@ def renew_tables(bundle: Bundle, surrogate: Surrogate, record: QuantumRecord) ->
 
 
 def _make_newer(path: Path, old: Path) -> None:
-    """Date a file at least a second after another: OpenVINO's cache of compiled networks
-    tells a changed file by its time in whole seconds.
+    """Date a file at least a second after another.
+
+    OpenVINO's cache of compiled networks compares file times in whole seconds.
     """
     seconds = max(path.stat().st_mtime, old.stat().st_mtime + 1)
     os.utime(path, (seconds, seconds))

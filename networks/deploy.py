@@ -1,7 +1,6 @@
-"""The torch form of a bundle as it is deployed: its circuit as tables, its precision in the graph.
+"""Builds the torch form of a bundle: its circuit as tables, its precision in the graph.
 
-Engines that compile torch networks build on it; nothing here is needed to run the compiled
-form that lies in the bundle.
+Engines that compile torch networks use it. The compiled form in the bundle runs without it.
 """
 
 import shutil
@@ -45,15 +44,15 @@ DTYPES: dict[Precision, torch.dtype] = {
 
 
 class Clamp(nn.Module):
-    """ReLU6 as an operation of its own: exporters widen `hardtanh` of half precision to single
-    and back, which parts it from its convolution."""
+    """Computes ReLU6 by `clamp`: exporters convert a half-precision `hardtanh` to single precision
+    and back, which separates it from its convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.clamp(x, 0, 6)
 
 
 class SinglePrecision(nn.Module):
-    """Computes `inner` in single precision, whatever the network around it computes in."""
+    """Computes `inner` in single precision inside a network of any precision."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -64,14 +63,13 @@ class SinglePrecision(nn.Module):
 
 
 def deploy_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
-    """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`, in evaluation mode.
+    """Build the `Deployed` network of a bundle, in evaluation mode.
 
-    The convolutions compute in `precision`, batch norms folded into them; the circuit's tables
-    and the sigmoid always in single precision.
+    Convolutions, with batch norms folded into them, compute in `precision`. The circuit's tables
+    and the sigmoid always compute in single precision.
 
     Raises:
-        BundleError: the bundle holds no torch weights, as an INT8 one, or others than its
-            manifest says.
+        BundleError: the bundle holds no torch weights, or weights that do not fit its manifest.
     """
     network = _build_trained(bundle)
     dtype = DTYPES[precision]
@@ -86,11 +84,11 @@ def deploy_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
 def export_program(
     network: nn.Module, size: tuple[int, int], device: torch.device | None = None
 ) -> torch.export.ExportedProgram:
-    """`network` of `deploy_network` as a graph of one static shape.
+    """Export a network of `deploy_network` as a graph of one static shape.
 
     Args:
-        size: width and height of the input in px.
-        device: where `network` lies; none: the CPU.
+        size: width and height of the input in pixels.
+        device: device of `network`; None for the CPU.
     """
     width, height = size
     example = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
@@ -98,7 +96,7 @@ def export_program(
 
 
 def read_surrogate(bundle: Bundle) -> Surrogate:
-    """The tables that a bundle with a circuit holds; BundleError if it has none."""
+    """Return the tables of a bundle with its circuit; raise BundleError if it has none."""
     circuit = read_circuit(bundle).circuit
     record = bundle.manifest.quantum
     if record is None:
@@ -115,14 +113,14 @@ def read_surrogate(bundle: Bundle) -> Surrogate:
 
 
 def resize_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
-    """Write the network of `source` to `folder`, for squares of `side` px.
+    """Write the network of `source` to `folder`, for square inputs of `side` pixels.
 
-    Thresholds and papers come along; metrics and 8-bit ranges, which were measured at another
-    size, do not, and there is no card yet.
+    Thresholds and provenance are copied. Metrics and 8-bit ranges are not, because they were
+    measured at another size. There is no card yet.
 
     Raises:
         BundleError: `source` is an INT8 bundle, or `folder` holds something that is no bundle.
-        ValueError: the network does not take that side.
+        ValueError: `side` is no multiple of the encoder's stride.
     """
     check_input_size(side, side)
     network = load_network(source.weights, network_config(source.manifest.network))
@@ -151,16 +149,16 @@ def _build_trained(bundle: Bundle) -> UNet:
     except (RuntimeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"{bundle.folder} holds other weights than those of the network that its manifest "
-            f"names ({reason}); run it with engine.name=openvino, or export it again"
+            f"{bundle.folder} holds weights that do not fit the network in its manifest "
+            f"({reason}); run it with engine.name=openvino, or export it again"
         ) from None
 
 
 def _simplify(network: nn.Module) -> None:
-    """Fold batch norms into the convolutions before them; put `Clamp` for ReLU6.
+    """Fold batch norms into the convolutions before them, and replace ReLU6 by `Clamp`.
 
-    The folded weights are rounded as those of the compiled form are, so that all engines
-    compute one network: where a finding just reaches its threshold, another rounding loses it.
+    The folded weights are rounded like those of the compiled form, so that all engines compute
+    one network. Another rounding can lose a finding that just reaches its threshold.
     """
     for module in network.modules():
         if not isinstance(module, nn.Sequential):

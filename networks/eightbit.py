@@ -1,16 +1,15 @@
-"""A bundle's torch network with convolutions in 8 bits: explicit quantisation, for TensorRT.
+"""Builds a bundle's torch network with 8-bit convolutions, quantised explicitly for TensorRT.
 
     x ------> Q -> DQ --.
                         convolution -> + bias -> ...
     weight -> Q -> DQ --'
 
-Each Q/DQ pair rounds to multiples of `range / 127`, from -128 to 127 of them; weights have a
-range per output channel. TensorRT moves the pairs and computes the convolution on bytes. What the
-rounding takes from a channel in the mean, its bias gives back. The bottleneck with its circuit's
-tables and the head stay in the precision of the rest.
+Each Q/DQ pair rounds to multiples of `range / 127`, from -128 to 127 of them. Weights have one
+range per output channel. TensorRT moves the pairs and computes the convolution on bytes. The bias
+of a channel gives back the mean that the rounding takes away. The bottleneck with the circuit's
+tables and the head keep the precision of the other layers.
 
-The ranges lie in a file of the bundle, what is added to the biases beside them;
-`qlumen calibrate int8 --for tensorrt` writes it.
+`qlumen calibrate int8 --for tensorrt` writes ranges and bias corrections to a file of the bundle.
 """
 
 import io
@@ -30,22 +29,22 @@ from qlumen.errors import BundleError, EngineError
 from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deploy_network
 
-SPARED = ("bottleneck", "head")
+UNQUANTISED = ("bottleneck", "head")
 """Parts of the network that are not quantised."""
 BITS = 8
 LOWEST, HIGHEST = -128, 127
 INPUT, WEIGHT = "input", "weight"
-"""Of a convolution, what its two ranges are for: `encoder.stem.1.input` and so on."""
+"""Last part of the names of a convolution's two ranges, such as `encoder.stem.1.input`."""
 BIAS = "bias"
-"""What is added to a convolution's bias in 8 bits; it may be left out."""
+"""Last part of the name of a bias correction, which is optional."""
 OPERATORS = "modelopt"
-"""The package that defines the operator that Torch-TensorRT converts to Q and DQ."""
+"""Package that defines the operator which Torch-TensorRT converts to Q and DQ."""
 
 Ranges = Mapping[str, Tensor]
 
 
 class QuantiserOperator(nn.Module):
-    """Q and DQ as the one operator that Torch-TensorRT has a converter for; to be exported."""
+    """Applies Q and DQ, for export, as the one operator that Torch-TensorRT can convert."""
 
     range: Tensor
 
@@ -59,14 +58,14 @@ class QuantiserOperator(nn.Module):
 
 
 class Quantiser(QuantiserOperator):
-    """What the operator computes, in torch alone."""
+    """Computes the result of the operator in torch alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         return round_to_range(x, self.range)
 
 
 class EightBitConvolution(nn.Module):
-    """A convolution whose input and weight go through quantisers."""
+    """Runs a convolution whose input and weight go through quantisers."""
 
     def __init__(
         self, convolution: nn.Conv2d, input_: QuantiserOperator, weight: QuantiserOperator
@@ -79,21 +78,21 @@ class EightBitConvolution(nn.Module):
 
 
 def convolve(own: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
-    """What the convolution makes of `x` with this weight in place of its own."""
+    """Apply the convolution `own` to `x` with this weight in place of its own weight."""
     return F.conv2d(x, weight, own.bias, own.stride, own.padding, own.dilation, own.groups)
 
 
 def eight_bit_network(
     bundle: Bundle, precision: Precision = "f32", *, operators: bool = False
 ) -> nn.Module:
-    """`deploy_network` with the convolutions that the bundle has ranges of in 8 bits.
+    """Build `deploy_network` with 8-bit convolutions wherever the bundle has ranges.
 
     Args:
-        precision: of all else.
-        operators: for export to TensorRT; else what they compute, in torch.
+        precision: arithmetic of the other layers.
+        operators: True for export to TensorRT; False computes the same values in torch.
 
     Raises:
-        BundleError: the bundle has no ranges, or others than its network needs.
+        BundleError: the bundle has no ranges, or ranges that do not fit its network.
         EngineError: the operator's package is not installed.
     """
     if operators:
@@ -102,10 +101,10 @@ def eight_bit_network(
 
 
 def quantise(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> nn.Module:
-    """`network`, changed in place: in 8 bits are the convolutions that have ranges.
+    """Put the convolutions that have ranges in 8 bits, in place, and return `network`.
 
     Raises:
-        BundleError: a range that is no range, lacks its other, or is of no such convolution.
+        BundleError: a range is invalid, is missing, or belongs to no such convolution.
     """
     kind = QuantiserOperator if operators else Quantiser
     layers = eight_bit_layers(network)
@@ -115,8 +114,8 @@ def quantise(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> 
     if wanted | biases != set(ranges):
         odd = sorted(wanted ^ (set(ranges) - biases))[0]
         raise BundleError(
-            f"the bundle's ranges are not for its network: {odd} is missing, or of no convolution "
-            "there; make them again with qlumen calibrate int8 --for tensorrt"
+            f"the bundle's ranges are not for its network: {odd} is missing or has no convolution "
+            "there; make the ranges again with qlumen calibrate int8 --for tensorrt"
         )
     for name in named:
         convolution = layers[name]
@@ -127,45 +126,46 @@ def quantise(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> 
                 bias = bias + convolution.bias.float()
             convolution.bias = nn.Parameter(bias.to(convolution.weight.dtype))
         parent, _, last = name.rpartition(".")
-        made = EightBitConvolution(convolution, kind(pair[0]), kind(pair[1]))
-        setattr(network.get_submodule(parent), last, made)
+        replacement = EightBitConvolution(convolution, kind(pair[0]), kind(pair[1]))
+        setattr(network.get_submodule(parent), last, replacement)
     return network.eval().requires_grad_(False)
 
 
 def eight_bit_layers(network: nn.Module) -> dict[str, nn.Conv2d]:
-    """The convolutions that may be quantised, by name, in the order of the network."""
+    """Return the convolutions that may be quantised, by name, in the network's order."""
     return {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and not set(SPARED) & set(name.split("."))
+        if isinstance(module, nn.Conv2d) and not set(UNQUANTISED) & set(name.split("."))
     }
 
 
 def read_ranges(bundle: Bundle) -> dict[str, Tensor]:
-    """Of each convolution in 8 bits the ranges of input and weight, `()` and `(channels, 1, 1, 1)
-    float32`, and what is added to its bias, `(channels,) float32`; BundleError if the bundle has
-    none."""
+    """Read the float32 values of each 8-bit convolution; raise BundleError if there are none.
+
+    They are the range of the input, `()`, that of the weight, `(channels, 1, 1, 1)`, and the
+    correction of the bias, `(channels,)`.
+    """
     if bundle.ranges is None:
         raise BundleError(
-            f"{bundle.folder} holds no 8-bit ranges; make a bundle that does with qlumen "
-            "calibrate int8 --for tensorrt"
+            f"{bundle.folder} holds no 8-bit ranges; run qlumen calibrate int8 --for tensorrt "
+            "to make a bundle with ranges"
         )
     return load_file(bundle.ranges)
 
 
 def round_to_range(x: Tensor, range_: Tensor) -> Tensor:
-    """`x` at the nearest multiple of `range_ / 127`, from -128 to 127 of them; in single precision,
-    returned in that of `x`."""
+    """Round `x` in single precision to -128 to 127 steps of `range_ / 127`; keep its dtype."""
     step = range_ / HIGHEST
     return (torch.clamp(torch.round(x.float() / step), LOWEST, HIGHEST) * step).to(x.dtype)
 
 
 @cache
 def define_operator() -> torch.library.Library:
-    """Define `tensorrt::quantize_op`, for as long as what is returned is kept.
+    """Define `tensorrt::quantize_op` for as long as the returned library is kept.
 
-    modelopt defines it with a kernel that nvcc compiles at the first call, and none for the CPU.
-    Lowering calls it, and nvcc is not there where only the driver is: so it gets one in torch.
+    modelopt defines it without a CPU kernel, and with one that nvcc compiles at the first call.
+    Lowering calls it, but a machine with only a driver has no nvcc. So it gets a torch kernel.
 
     Raises:
         EngineError: modelopt is not installed.
@@ -175,7 +175,7 @@ def define_operator() -> torch.library.Library:
             "8-bit convolutions in TensorRT need nvidia-modelopt: pip install 'qlumen[gpu]'"
         )
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # of unwanted libraries, and of the kernel that is there
+        warnings.simplefilter("ignore")  # about unwanted libraries and the replaced kernel
         import modelopt.torch.quantization  # noqa: F401
 
         library = torch.library.Library("tensorrt", "IMPL")
@@ -188,7 +188,7 @@ def _compute(
     x: Tensor, range_: Tensor, bits: int, exponent_bits: int, unsigned: bool, narrow: bool
 ) -> Tensor:
     if (bits, exponent_bits, unsigned, narrow) != (BITS, 0, False, False):
-        raise ValueError(f"{bits} bits with {exponent_bits} of exponent are not in use here")
+        raise ValueError(f"got {bits} bits, {exponent_bits} of exponent; want {BITS} signed bits")
     return round_to_range(x, range_)
 
 

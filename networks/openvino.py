@@ -1,9 +1,9 @@
-"""The door through which everything imports OpenVINO, which sends nothing from here.
+"""Imports OpenVINO, with its telemetry off, for all of qlumen.
 
     from qlumen.networks.openvino import ops, ov
 
-OpenVINO reports to its makers over the network that it was imported, and what it converts.
-Nothing may go out of an examination room.
+OpenVINO reports its import and its conversions to its makers over the network. Nothing may leave
+an examination room.
 """
 
 import sys
@@ -13,10 +13,9 @@ TELEMETRY = "openvino_telemetry"
 
 
 def silence_telemetry() -> None:
-    """Put an empty module in the place of the package that sends.
+    """Put an empty module in place of the telemetry package, before OpenVINO is imported.
 
-    OpenVINO then takes its own stand-in for a missing one. Has to be called before OpenVINO
-    is imported.
+    OpenVINO then uses its own stand-in for a missing package.
     """
     sys.modules.setdefault(TELEMETRY, ModuleType(TELEMETRY))
 

@@ -1,4 +1,4 @@
-"""A bundle's network as ONNX and as torch-export, made with torch from its weights."""
+"""Writes a bundle's network as ONNX and as torch-export, with torch from its weights."""
 
 import logging
 import warnings
@@ -18,27 +18,27 @@ INPUT, OUTPUT = "image", "map"
 
 
 def write_onnx(bundle: Bundle, path: Path, precision: Precision = "f32") -> None:
-    """One file, weights included; input `image (1, H, W, 3) uint8`, output `map` as the engines'.
+    """Write one file with weights, from `image (1, H, W, 3) uint8` to `map` as engines give it.
 
     Raises:
         BundleError: the bundle holds no torch weights.
-        ImportError: without `onnx` or `onnxscript`.
+        ImportError: `onnx` or `onnxscript` is not installed.
         OSError: the file cannot be written.
     """
     network = deploy_network(bundle, precision)
     program = export_program(network, _size(bundle))
     with _quiet():
-        made = torch.onnx.export(
+        export = torch.onnx.export(
             program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
         )
-    if made is None:
+    if export is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    made.model.metadata_props.update(origin(bundle, precision))
-    made.save(path)
+    export.model.metadata_props.update(origin(bundle, precision))
+    export.save(path)
 
 
 def write_torch_export(bundle: Bundle, path: Path, precision: Precision = "f32") -> None:
-    """What `torch.export.load` reads: the graph of one static shape, weights included.
+    """Write a file for `torch.export.load`: a graph of one static shape, with weights.
 
     Raises:
         BundleError: the bundle holds no torch weights.
@@ -50,7 +50,7 @@ def write_torch_export(bundle: Bundle, path: Path, precision: Precision = "f32")
 
 
 def read_torch_export(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a file that `write_torch_export` wrote, from `(H, W, 3)` to `(h, w)`."""
+    """Load a file of `write_torch_export` as a function from `(H, W, 3)` to `(h, w)`."""
     network = torch.export.load(path).module()
 
     def run(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -67,7 +67,7 @@ def _size(bundle: Bundle) -> tuple[int, int]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on libraries that are not wanted here."""
+    """Silence the exporter's warnings about libraries that are not needed here."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The segmentation network: encoder, quantum bottleneck, decoder, head."""
+"""Builds the segmentation network: encoder, quantum bottleneck, decoder, head."""
 
 from dataclasses import dataclass, field
 
@@ -15,11 +15,11 @@ OUTPUT_STRIDE = 2
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """What is needed to build the network again.
+    """Describes a network, so that it can be built again.
 
     Attributes:
         decoder_channels: widths at strides 16, 8, 4 and 2.
-        bottleneck: what stands at stride 32.
+        bottleneck: part at stride 32.
     """
 
     decoder_channels: tuple[int, int, int, int] = (80, 56, 40, 24)
@@ -27,7 +27,7 @@ class NetworkConfig:
 
 
 class UNet(nn.Module):
-    """`(N, 3, H, W)` normalised RGB to logits `(N, 1, H/2, W/2)`.
+    """Maps `(N, 3, H, W)` normalised RGB to logits `(N, 1, H/2, W/2)`.
 
         stride      2     4     8    16    32
         encoder    16 -> 24 -> 40 -> 112 -> 320
@@ -35,8 +35,8 @@ class UNet(nn.Module):
         decoder    24 <- 40 <- 56 <- 80 <---'
         head        1
 
-    The map stays at stride 2: the post-processing interpolates it to the frame's own
-    size anyway, and a decoder stage at stride 1 would cost as much as all others.
+    The map stays at stride 2. The post-processing interpolates it to the frame's own size
+    anyway, and a decoder stage at stride 1 would cost as much as all others.
     """
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
@@ -64,7 +64,7 @@ class UNet(nn.Module):
 
 
 class UpStage(nn.Module):
-    """Nearest upsampling by 2, the skip joined on, two full 3x3 convolutions."""
+    """Upsamples by 2 to nearest values, joins the skip, and applies two full 3x3 convolutions."""
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Circuits of qubits as a layer of the network: their definition, simulation and tables."""
+"""Defines and simulates circuits of qubits as a layer of the network, and makes their tables."""

@@ -1,10 +1,10 @@
-"""The circuits, as PennyLane quantum functions with their sizes.
+"""Defines the circuits as PennyLane quantum functions with their sizes.
 
     vqc     RY per input, strongly entangling layers, Z on each qubit
     hqconv  a square grid of qubits: RX, RY, RZ per cell, a two-qubit filter shared along
             all rows, another shared along all columns, Z and X on each qubit
 
-PennyLane is imported when a circuit is run, so that a compiled network needs none of it.
+PennyLane is imported when a circuit runs, so that a compiled network does not need it.
 """
 
 import itertools
@@ -21,26 +21,25 @@ MAX_QUBITS = 8
 MIN_SIDE = 2
 MAX_SIDE = 4
 FILTER_ANGLES = 15
-"""Of any two-qubit gate: two rotations of 3, three couplings, two rotations of 3."""
+"""Angles of any two-qubit gate: two rotations of 3, three couplings, two rotations of 3."""
 ANGLES_PER_CELL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """A circuit and what is needed to cache it exactly. It can be pickled.
+    """Describes a circuit and what its exact tables need. It can be pickled.
 
     Attributes:
-        name: with the sizes, such as `vqc-n4-l2`.
-        n_inputs: angles, in radians.
-        n_outputs: expectation values, each in [-1, 1].
-        n_qubits: wires.
-        weight_shape: of the trained rotation angles, in radians.
-        function: `(inputs, weights)` to the PennyLane measurements.
-        encoding: `fourier`: each input is the angle of rotations of its own, so the outputs
-            are trigonometric polynomials. `bloch`: each qubit takes three inputs, RX, RY,
-            RZ in a row on |0>, so the outputs are linear in products of Bloch vectors.
-        uploads: times each input is encoded; the degree of the polynomial.
-        parts: circuits that this one factors into exactly: along a row, along a column.
+        name: name with the sizes, such as `vqc-n4-l2`.
+        n_inputs: number of input angles, in radians.
+        n_outputs: number of expectation values, each in [-1, 1].
+        weight_shape: shape of the trained rotation angles, in radians.
+        function: PennyLane function of `(inputs, weights)` that returns the measurements.
+        encoding: `fourier` if each input is the angle of its own rotations, so that the outputs
+            are trigonometric polynomials; `bloch` if each qubit takes three inputs, RX, RY and
+            RZ in a row on |0>, so that the outputs are linear in products of Bloch vectors.
+        uploads: number of times each input is encoded, which is the polynomial's degree.
+        parts: circuits along a row and along a column that this one factors into exactly.
     """
 
     name: str
@@ -55,10 +54,10 @@ class Circuit:
 
 
 def make_circuit(name: str, qubits: int, layers: int, reuploading: bool = False) -> Circuit:
-    """`vqc` of these sizes, or `hqconv`, which always has 16 qubits.
+    """Make a `vqc` of these sizes, or an `hqconv`, which always has 16 qubits.
 
     Raises:
-        ValueError: an unknown name, or sizes that the circuit does not come in.
+        ValueError: the name is unknown, or the circuit does not exist in these sizes.
     """
     if name == "vqc":
         return make_vqc(qubits, layers, reuploading)
@@ -68,16 +67,16 @@ def make_circuit(name: str, qubits: int, layers: int, reuploading: bool = False)
 
 
 def make_vqc(n_qubits: int, n_layers: int, reuploading: bool = False) -> Circuit:
-    """Angle encoding by RY, strongly entangling layers, Z read out on each qubit.
+    """Make a circuit of RY encoding, strongly entangling layers and Z on each qubit.
 
     The ansatz is `qml.StronglyEntanglingLayers` (Schuld et al. 2018, arXiv 1804.00633).
 
     Args:
-        reuploading: encode the inputs again before each layer (Perez-Salinas et al. 2020,
-            arXiv 1907.02085), which makes the polynomial's degree `n_layers`.
+        reuploading: True to encode the inputs again before each layer (Perez-Salinas et al.
+            2020, arXiv 1907.02085), which makes the polynomial's degree `n_layers`.
 
     Raises:
-        ValueError: for a number of qubits outside 2 to 8, or no layer.
+        ValueError: the number of qubits is outside 2 to 8, or there is no layer.
     """
     if not MIN_QUBITS <= n_qubits <= MAX_QUBITS:
         raise ValueError(f"vqc has {MIN_QUBITS} to {MAX_QUBITS} qubits, not {n_qubits}")
@@ -94,17 +93,17 @@ def make_vqc(n_qubits: int, n_layers: int, reuploading: bool = False) -> Circuit
 
 
 def make_hqconv(n_layers: int = 1, side: int = 4) -> Circuit:
-    """A separable quantum convolution on a grid, after HQ-UNet (arXiv 2604.27206).
+    """Make a separable quantum convolution on a grid, after HQ-UNet (arXiv 2604.27206).
 
     Input `3 * cell + i` is the angle of RX, RY, RZ (i = 0, 1, 2) on cell `side * row +
-    column`; output `2 * cell` is its Z, `2 * cell + 1` its X. No qubit is dropped.
+    column`. Output `2 * cell` is its Z, `2 * cell + 1` its X. No qubit is dropped.
 
     Args:
         n_layers: sweeps of a filter along each row, and after all of them along each column.
         side: cells of a row; 4 for the network, less for tests.
 
     Raises:
-        ValueError: for a side outside 2 to 4, or no layer.
+        ValueError: the side is outside 2 to 4, or there is no layer.
     """
     if not MIN_SIDE <= side <= MAX_SIDE:
         raise ValueError(f"hqconv has a side of {MIN_SIDE} to {MAX_SIDE}, not {side}")
@@ -126,7 +125,7 @@ def make_hqconv(n_layers: int = 1, side: int = 4) -> Circuit:
 
 
 def _make_line(name: str, n_layers: int, side: int, axes: str) -> Circuit:
-    """One row or column of `hqconv` by itself."""
+    """Make one row or column of `hqconv` as a circuit of its own."""
     return Circuit(
         name=f"hqconv-{name}-n{side}-l{n_layers}",
         n_inputs=ANGLES_PER_CELL * side,
@@ -181,14 +180,14 @@ def _encode(inputs: Any, wires: Sequence[int]) -> None:
 
 
 def _sweep(weights: Any, wires: Sequence[int]) -> None:
-    """One filter per layer, over each pair of neighbours from first to last."""
+    """Apply one filter per layer to each pair of neighbours, from first to last."""
     for layer in range(len(weights)):
         for pair in itertools.pairwise(wires):
             _filter(weights[layer], pair)
 
 
 def _filter(angles: Any, pair: tuple[int, int]) -> None:
-    """Any two-qubit gate, up to phase, by the Cartan decomposition of SU(4)."""
+    """Apply any two-qubit gate, up to phase, by the Cartan decomposition of SU(4)."""
     import pennylane as qml
 
     for start, wire in ((0, pair[0]), (3, pair[1])):

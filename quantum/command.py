@@ -1,4 +1,4 @@
-"""`qlumen quantum draw`: a circuit as text or SVG."""
+"""Draws a circuit as text or SVG for `qlumen quantum draw`."""
 
 from html import escape
 from pathlib import Path
@@ -13,24 +13,24 @@ CHARACTER_PX = 7.8
 LINE_PX = 18
 MARGIN_PX = 16
 TEXT_WIDTH = 160
-"""Characters after which a drawing is continued below."""
+"""Characters of a line, after which a drawing continues below."""
 
 
 @click.group("quantum")
 def command() -> None:
-    """Look at the circuits."""
+    """Show the circuits."""
 
 
 @command.command("draw")
 @click.argument("name", type=click.Choice(CIRCUITS))
 @click.option("--qubits", type=click.IntRange(MIN_QUBITS, MAX_QUBITS), default=4,
-              show_default=True, help="Of the vqc; hqconv has 16.")  # fmt: skip
+              show_default=True, help="Qubits of the vqc; hqconv has 16.")  # fmt: skip
 @click.option("--layers", type=click.IntRange(min=1), default=2, show_default=True,
-              help="Of the vqc, or filters of each pass of hqconv.")  # fmt: skip
-@click.option("--reuploading", is_flag=True, help="The vqc encodes before each layer.")
-@click.option("--output", type=click.Path(path_type=Path), help="File: .txt or .svg.")
+              help="Layers of the vqc, or filters of each pass of hqconv.")  # fmt: skip
+@click.option("--reuploading", is_flag=True, help="Encode the vqc's inputs before each layer.")
+@click.option("--output", type=click.Path(path_type=Path), help="File to save: .txt or .svg.")
 def draw(name: str, qubits: int, layers: int, reuploading: bool, output: Path | None) -> None:
-    """Print a circuit's drawing, and save it if told to."""
+    """Print the drawing of a circuit, and save it with --output."""
     if output and output.suffix not in (".txt", ".svg"):
         raise UsageError(f"--output {output}: a drawing is .txt or .svg, not {output.suffix!r}")
     text = draw_text(make_circuit(name, qubits, layers, reuploading))
@@ -45,7 +45,7 @@ def draw(name: str, qubits: int, layers: int, reuploading: bool, output: Path | 
 
 
 def draw_text(circuit: Circuit) -> str:
-    """The circuit as PennyLane draws it; a circuit with parts as its parts, which repeat."""
+    """Draw a circuit as PennyLane does; of a circuit with parts draw each part once."""
     if circuit.parts is None:
         return _draw(circuit)
     row, column = circuit.parts
@@ -53,12 +53,12 @@ def draw_text(circuit: Circuit) -> str:
         f"{circuit.name}: {circuit.n_qubits} qubits on a grid. Each row, after its encoding, "
         "goes through:"
     )
-    then = "then each column goes through (encoding aside), and Z and X are read out:"
+    then = "then each column goes through, without the encoding, and Z and X are read out:"
     return "\n".join([heading, "", _draw(row), "", then, "", _draw(column)])
 
 
 def draw_svg(text: str) -> str:
-    """A drawing in text, as a picture of its lines."""
+    """Draw the lines of a text drawing as SVG."""
     lines = text.split("\n")
     width = round(2 * MARGIN_PX + CHARACTER_PX * max(map(len, lines)))
     height = 2 * MARGIN_PX + LINE_PX * len(lines)

@@ -1,4 +1,4 @@
-"""Running circuits on PennyLane's devices, with shots and noise where asked for.
+"""Runs circuits on PennyLane's devices, with optional shots and noise.
 
 `lightning.gpu` takes the same path as `lightning.qubit`; only the name differs.
 """
@@ -16,25 +16,25 @@ FloatArray = NDArray[np.float64]
 
 DEVICES = ("lightning.qubit", "lightning.gpu", "default.qubit", "default.mixed")
 BROADCASTING = ("default.qubit", "default.mixed")
-"""Devices that run a circuit for many inputs at once."""
+"""Devices that run a circuit for many inputs in one run."""
 EXTRAS = {"lightning.gpu": "qlumen[gpu]"}
 MAX_MIXED_QUBITS = 10
-"""A density matrix of 10 qubits takes 16 MiB; each more takes four times as much."""
+"""A density matrix of 10 qubits takes 16 MiB; each further qubit takes four times as much."""
 MAX_AMPLITUDES = 1 << 22
-"""In one broadcast run: 64 MiB of states."""
+"""Amplitudes of one broadcast run: 64 MiB of states."""
 GATES = {"RX", "RY", "RZ", "Rot", "CNOT", "IsingXX", "IsingYY", "IsingZZ"}
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What runs a circuit.
+    """Describes the device that runs a circuit.
 
     Attributes:
-        name: PennyLane's, of `DEVICES`.
-        shots: measurements per circuit and input; none: exact expectation values.
+        name: PennyLane's name, one of `DEVICES`.
+        shots: measurements per circuit and input; None for exact expectation values.
         depolarizing: probability of a depolarising error on each qubit of a gate, after it.
         readout_error: probability that a read-out is inverted.
-        seed: of the shots; none draws one.
+        seed: seed of the shots; None draws one.
     """
 
     name: str = "lightning.qubit"
@@ -44,11 +44,11 @@ class Device:
     seed: int | None = None
 
     def check(self, circuit: Circuit) -> None:
-        """Find out, before any work, whether the device exists and takes `circuit`.
+        """Check, before any work, that the device exists and takes `circuit`.
 
         Raises:
             MissingExtraError: its package is not installed, or finds no hardware.
-            CircuitError: noise on a device without, or a circuit too large for it.
+            CircuitError: the device is unknown, has no noise, or is too small for the circuit.
         """
         if self.name not in DEVICES:
             raise CircuitError(f"device {self.name!r} is unknown; use one of: {', '.join(DEVICES)}")
@@ -63,10 +63,10 @@ class Device:
         self._open(circuit.n_qubits)
 
     def run(self, circuit: Circuit, weights: FloatArray, angles: FloatArray) -> FloatArray:
-        """Execute the circuit for each row of angles.
+        """Run the circuit for each row of angles.
 
         Args:
-            weights: of `circuit.weight_shape`, radians.
+            weights: trained angles of `circuit.weight_shape`, radians.
             angles: `(rows, n_inputs)`, radians.
 
         Returns:
@@ -87,7 +87,7 @@ class Device:
 
     @property
     def noisy(self) -> bool:
-        """Whether gates or read-outs have errors."""
+        """Check whether gates or read-outs have errors."""
         return self.depolarizing > 0 or self.readout_error > 0
 
     @property
@@ -95,7 +95,7 @@ class Device:
         return self.name in BROADCASTING and self.shots is None
 
     def _chunks(self, circuit: Circuit, angles: FloatArray) -> list[FloatArray]:
-        """Rows that one run takes: all at once would not fit for large circuits."""
+        """Split the rows into runs, because one run of all rows is too large for large circuits."""
         exponent = 2 if self.name == "default.mixed" else 1
         rows = max(1, MAX_AMPLITUDES >> (exponent * circuit.n_qubits))
         return [angles[start : start + rows] for start in range(0, max(1, len(angles)), rows)]
@@ -123,7 +123,7 @@ class Device:
         for operation in plain.operations:
             operations.append(operation)
             operations += [qml.DepolarizingChannel(self.depolarizing, w) for w in operation.wires]
-        for wire in plain.wires:  # the one inverts Z, the other X
+        for wire in plain.wires:  # a bit flip inverts Z, a phase flip inverts X
             operations += [
                 qml.BitFlip(self.readout_error, wire),
                 qml.PhaseFlip(self.readout_error, wire),

@@ -1,10 +1,10 @@
-"""What computes the circuit's outputs when a network runs: its tables, or a device live.
+"""Computes the circuit's outputs when a network runs, from its tables or live on a device.
 
-One port: `(rows, n_inputs)` angles in, `(rows, n_outputs)` expectation values out.
+Each executor maps `(rows, n_inputs)` angles to `(rows, n_outputs)` expectation values.
 
-    SurrogateExecutor  the tables, in numpy
-    DeviceExecutor     each row on a device, in parallel where the device allows it
-    Memo               in front of another: what was computed for nearly the same row
+    SurrogateExecutor  computes from the tables, in numpy
+    DeviceExecutor     runs each row on a device, in parallel where the device allows it
+    Memo               asks another executor, and remembers its outputs for nearly equal rows
 """
 
 import os
@@ -27,22 +27,22 @@ from qlumen.quantum.surrogate import Surrogate, sample_surrogate
 SURROGATE = "surrogate"
 EXECUTORS = (SURROGATE, *DEVICES)
 IN_PROCESSES = ("lightning.qubit",)
-"""Devices that run one circuit at a time, but in several processes at once."""
+"""Devices that run one circuit at a time, but in several processes in parallel."""
 ROWS_PER_WORKER = 8
-"""With fewer, handing rows to other processes costs more than it saves."""
+"""With fewer rows, other processes cost more than they save."""
 
 
 class Executor(ABC):
     @abstractmethod
     def __call__(self, angles: FloatArray) -> FloatArray:
-        """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values."""
+        """Map `(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Name, settings and counts, for summaries."""
+        """Return name, settings and counts, for summaries."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to release
-        """Release the device; may be called twice."""
+        """Release the device. A second call does nothing."""
 
 
 def open_executor(
@@ -54,11 +54,11 @@ def open_executor(
     memo_entries: int = 0,
     workers: int = 1,
 ) -> Executor:
-    """The tables without a `device`; else the device, behind a memo if it has entries.
+    """Open the tables if `device` is None, else the device, behind a memo if it has entries.
 
     Raises:
-        MissingExtraError: the device is not there.
-        CircuitError: it does not take the circuit; or the tables would be too large.
+        MissingExtraError: the device is not available.
+        CircuitError: the device does not take the circuit, or the tables would be too large.
     """
     if device is None:
         return SurrogateExecutor(sample_surrogate(circuit, weights))
@@ -80,11 +80,11 @@ class SurrogateExecutor(Executor):
 class DeviceExecutor(Executor):
     """Runs the circuit for each row.
 
-    `default.qubit` and `default.mixed` take all rows in one run; `lightning.qubit` shares
-    them out to processes; `lightning.gpu` gets one after the other.
+    `default.qubit` and `default.mixed` take all rows in one run. `lightning.qubit` shares them
+    among processes. `lightning.gpu` gets one row after the other.
 
     Args:
-        workers: processes; 0: one per core.
+        workers: number of processes; 0 for one per core.
     """
 
     def __init__(
@@ -92,9 +92,8 @@ class DeviceExecutor(Executor):
     ) -> None:
         device.check(circuit)
         self._circuit, self._weights, self._device = circuit, weights, device
-        allowed = (workers or os.cpu_count() or 1) if device.name in IN_PROCESSES else 1
-        self._workers = allowed
-        self._pool = self._open_pool() if allowed > 1 else None
+        self._workers = (workers or os.cpu_count() or 1) if device.name in IN_PROCESSES else 1
+        self._pool = self._open_pool() if self._workers > 1 else None
 
     def __call__(self, angles: FloatArray) -> FloatArray:
         if self._pool is None or len(angles) < ROWS_PER_WORKER * self._workers:
@@ -125,7 +124,7 @@ class DeviceExecutor(Executor):
     def _open_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             self._workers,
-            mp_context=get_context("spawn"),  # a fork would copy the engine's threads' locks
+            mp_context=get_context("spawn"),  # a fork would copy locks of the engine's threads
             initializer=_start_worker,
         )
 
@@ -133,14 +132,14 @@ class DeviceExecutor(Executor):
 class Memo(Executor):
     """Rounds each input to a multiple of `step` and remembers the outputs.
 
-    The least recently used rows are forgotten. Rounding moves an input by half a step at
-    most, and no output changes faster than by `uploads` per radian of one input (the
-    parameter-shift rule bounds each derivative), so the error is at most
+    The least recently used rows are forgotten. Rounding moves an input by at most half a step.
+    No output changes faster than by `uploads` per radian of one input, because the
+    parameter-shift rule bounds each derivative. So the error is at most
     `n_inputs * uploads * step / 2`.
 
     Args:
-        step: radians; 0: only exactly equal rows are found again.
-        entries: rows remembered.
+        step: radians; 0 finds only exactly equal rows again.
+        entries: number of rows to remember.
     """
 
     def __init__(self, inner: Executor, circuit: Circuit, step: float, entries: int) -> None:
@@ -151,7 +150,7 @@ class Memo(Executor):
 
     @property
     def hit_rate(self) -> float:
-        """The share of rows that were not run."""
+        """Return the share of rows that were not run."""
         return self._hits / self._lookups if self._lookups else 0.0
 
     def __call__(self, angles: FloatArray) -> FloatArray:
@@ -186,6 +185,6 @@ class Memo(Executor):
 
 
 def _start_worker() -> None:
-    """Before PennyLane is imported: one thread, as each core has a process of its own."""
+    """Allow one thread, before PennyLane is imported, because each core has its own process."""
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the process

@@ -1,15 +1,15 @@
-"""The circuit as a torch layer for training.
+"""Runs the circuit as a torch layer for training.
 
-The weights are the same for every position of a batch. With `backprop` the circuit's table
-of coefficients, or with re-uploading each layer's unitary, is built once a step,
-differentiably, and applied to all positions. The table is contracted in the Pauli basis:
-with the encoded qubit state (I + cos x Z + sin x X) / 2 and U the ansatz,
+The weights are the same for every position of a batch. `backprop` builds the circuit's table
+of coefficients, or each layer's unitary with re-uploading. It builds them once a step,
+differentiably, and applies them to all positions. The table is contracted in the Pauli basis.
+With the encoded qubit state (I + cos x Z + sin x X) / 2 and U the ansatz:
 
     <Z_k> = sum over B in {I, Z, X}^n of Tr(U^dagger Z_k U B) / 2^n * product of {1, cos, sin}.
 
-`adjoint` and `parameter-shift` run the circuit on a device for each position instead, which
-is how one trains where no table can be had: large circuits, hardware. PennyLane rounds the
-gradient that reaches them to single precision on the way.
+`adjoint` and `parameter-shift` run the circuit on a device for each position. They train where
+no table is possible: large circuits and hardware. PennyLane rounds the gradient that reaches
+them to single precision.
 """
 
 import math
@@ -36,13 +36,13 @@ METHODS: tuple[Differentiation, ...] = get_args(Differentiation)
 
 
 class QuantumLayer(nn.Module):
-    """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values.
+    """Maps `(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values.
 
-    Tables are made on the CPU, wherever the layer lies: their matrices are small.
+    Tables are made on the CPU, wherever the layer is, because their matrices are small.
 
     Args:
-        method: of differentiation.
-        device: what runs the circuit, unless by `backprop`.
+        method: differentiation, one of `METHODS`.
+        device: device that runs the circuit, except with `backprop`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class QuantumLayer(nn.Module):
         if self.circuit.parts:
             return self._grid(angles)
         if self.circuit.uploads > 1:
-            # There are no complex numbers of half precision to compute with.
+            # Complex numbers of half precision cannot be computed with.
             exact = angles if angles.dtype == torch.float64 else angles.float()
             return reuploading_vqc(exact.cpu(), self.weights.cpu()).to(angles)
         table = vqc_table(self.weights.cpu(), self.circuit.n_qubits).to(angles)
@@ -89,7 +89,7 @@ class QuantumLayer(nn.Module):
 
 
 def vqc_table(weights: Tensor, n_qubits: int) -> Tensor:
-    """Coefficients of the `vqc` read-outs, differentiable in the weights.
+    """Return the coefficients of the `vqc` read-outs, differentiable in the weights.
 
     Args:
         weights: `(layers, n, 3)`, radians.
@@ -101,7 +101,7 @@ def vqc_table(weights: Tensor, n_qubits: int) -> Tensor:
 
 
 def line_table(weights: Tensor, n_qubits: int, axes: str) -> Tensor:
-    """Coefficients of a row (`XYZ`) or column (`ZX`) of `hqconv`.
+    """Return the coefficients of a row (`XYZ`) or column (`ZX`) of `hqconv`.
 
     Args:
         weights: `(layers, 15)`, radians.
@@ -113,14 +113,14 @@ def line_table(weights: Tensor, n_qubits: int, axes: str) -> Tensor:
 
 
 def reuploading_vqc(angles: Tensor, weights: Tensor) -> Tensor:
-    """The re-uploading `vqc`: the state of every position, each layer applied as one matrix.
+    """Simulate the re-uploading `vqc`: apply each layer as one matrix to every position's state.
 
     Args:
         angles: `(rows, n)`, radians.
         weights: `(layers, n, 3)`, radians.
 
     Returns:
-        `(rows, n)`, of the type of `angles`.
+        `(rows, n)` in the dtype of `angles`.
     """
     rows, n = angles.shape
     complex_ = torch.complex128 if angles.dtype == torch.float64 else torch.complex64
@@ -133,7 +133,7 @@ def reuploading_vqc(angles: Tensor, weights: Tensor) -> Tensor:
 
 
 def _encode(states: Tensor, angles: Tensor) -> Tensor:
-    """RY of each angle on its qubit."""
+    """Apply RY of each angle to its qubit."""
     rows, n = angles.shape
     cos, sin = (angles / 2).cos(), (angles / 2).sin()
     for wire in range(n):

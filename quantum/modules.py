@@ -1,4 +1,4 @@
-"""A surrogate as a torch module: multiplications and one or two matrix products.
+"""Computes a surrogate as a torch module, by multiplications and one or two matrix products.
 
 All shapes are static once the input's is, so the modules export to ONNX, OpenVINO and
 `torch.export`. The arithmetic is that of `quantum/surrogate.py`, in single precision.
@@ -14,7 +14,7 @@ from qlumen.quantum.surrogate import Surrogate
 
 
 class FrozenCircuit(nn.Module):
-    """A circuit with one table: `(rows, n_inputs)` angles to `(rows, n_outputs)`."""
+    """Computes a circuit with one table: `(rows, n_inputs)` angles to `(rows, n_outputs)`."""
 
     table: Tensor
 
@@ -28,7 +28,7 @@ class FrozenCircuit(nn.Module):
 
 
 class FrozenGrid(nn.Module):
-    """A circuit with a table for its rows and one for its columns, as `hqconv` has."""
+    """Computes a circuit with a table for its rows and one for its columns, as `hqconv` has."""
 
     row_table: Tensor
     column_table: Tensor
@@ -44,7 +44,7 @@ class FrozenGrid(nn.Module):
 
 
 def freeze(surrogate: Surrogate) -> nn.Module:
-    """The module of a surrogate, with `float32` tables."""
+    """Convert a surrogate to a module with `float32` tables."""
     tables = [torch.from_numpy(table).float() for table in surrogate.tables]
     circuit = surrogate.circuit
     if circuit.parts:
@@ -53,7 +53,7 @@ def freeze(surrogate: Surrogate) -> nn.Module:
 
 
 def trigonometric_products(angles: Tensor, degree: int = 1) -> Tensor:
-    """All products of one of `1, cos x_i, sin x_i, .., cos dx_i, sin dx_i` per input.
+    """Return all products of one of `1, cos x_i, sin x_i, .., cos dx_i, sin dx_i` per input.
 
     Args:
         angles: `(rows, n)`, radians.
@@ -68,7 +68,7 @@ def trigonometric_products(angles: Tensor, degree: int = 1) -> Tensor:
 
 
 def separable_outputs(angles: Tensor, row_table: Tensor, column_table: Tensor, side: int) -> Tensor:
-    """`hqconv` by its tables.
+    """Compute `hqconv` from its tables.
 
     Args:
         angles: `(n, 3 side^2)`, radians.
@@ -88,7 +88,7 @@ def separable_outputs(angles: Tensor, row_table: Tensor, column_table: Tensor, s
 
 
 def bloch_vectors(angles: Tensor) -> Tensor:
-    """`(..., 3)` angles of RX, RY, RZ on |0> to `(..., 4)`: 1 and the Bloch vector."""
+    """Map `(..., 3)` angles of RX, RY, RZ on |0> to `(..., 4)`: 1 and the Bloch vector."""
     ca, cb, cc = angles.cos().unbind(dim=-1)
     sa, sb, sc = angles.sin().unbind(dim=-1)
     x = cc * sb * ca + sc * sa
@@ -97,7 +97,7 @@ def bloch_vectors(angles: Tensor) -> Tensor:
 
 
 def products(factors: Tensor) -> Tensor:
-    """`(rows, n, k)` to `(rows, k^n)`, the last factor varying fastest."""
+    """Multiply `(rows, n, k)` to `(rows, k^n)`; the last factor varies fastest."""
     rows, n, k = factors.shape
     result = factors[:, 0]
     for i in range(1, n):

@@ -1,15 +1,15 @@
-"""The exact cache: a circuit with frozen weights as a finite table of coefficients.
+"""Replaces a circuit with frozen weights, exactly, by a finite table of coefficients.
 
     fourier  An input encoded d times enters every expectation value as a trigonometric
              polynomial of degree d. Sampling at 2d + 1 angles per input gives as many
-             equations as coefficients, and they separate by input: (2d + 1)^n in all.
+             equations as coefficients. They separate by input: (2d + 1)^n in all.
     bloch    A qubit's state is linear in (1, x, y, z), its Bloch vector. Sampling with each
-             qubit in four states that span these gives 4^n equations, again separable.
-    parts    `hqconv` is two such circuits: before its columns are filtered its rows are a
-             product state, and a read-out sees one qubit of each row, so of a row only the
-             Bloch vectors count. One table serves all rows, one all columns.
+             qubit in four states that span these gives 4^n equations, also separable.
+    parts    `hqconv` is two such circuits. Before its columns are filtered, its rows are a
+             product state. A read-out sees one qubit of each row, so only the Bloch vectors
+             of a row count. One table serves all rows, one all columns.
 
-No approximation is involved. Derived in `docs/quantum.md`; after Schreiber, Eisert, Meyer,
+No approximation is involved. `docs/quantum.md` derives this, after Schreiber, Eisert, Meyer,
 "Classical surrogates for quantum learning models" (2022).
 """
 
@@ -26,8 +26,8 @@ from qlumen.quantum.circuits import ANGLES_PER_CELL, Circuit
 from qlumen.quantum.devices import Device, FloatArray
 
 MAX_TABLE_ROWS = 20_000
-"""Of one table. Above it, a frame's products alone outgrow the caches: 121 positions of
-20,000 take 10 MB, and sampling takes as many circuit runs."""
+"""Bound of one table. Above it, the products of a frame alone exceed the caches: 121 positions
+of 20,000 rows take 10 MB, and sampling takes one circuit run per row."""
 BASIS_STATES: FloatArray = np.array([[0, 0, 0], [pi, 0, 0], [0, pi / 2, 0], [-pi / 2, 0, 0]])
 """RX, RY, RZ angles, in radians, of the states |0>, |1>, |+> and |+i>."""
 ERROR_INPUTS = 200
@@ -37,13 +37,13 @@ ERROR_SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
-    """Attributes:
-    circuit: what the tables stand for.
-    tables: one `(products, outputs) float64`, or two, of a row and of a column. The last
-        input's factor varies fastest.
-    circuit_runs: inputs that the device was run on.
-    device: what ran them.
-    standard_error: of an output, from the shots; 0 without shots.
+    """Holds the tables that replace a circuit.
+
+    Attributes:
+        tables: one `(products, outputs) float64`, or two, of a row and of a column; the last
+            input's factor varies fastest.
+        circuit_runs: number of inputs that `device` ran.
+        standard_error: standard error of an output from the shots; 0 without shots.
     """
 
     circuit: Circuit
@@ -53,26 +53,26 @@ class Surrogate:
     standard_error: float = 0.0
 
     def __call__(self, angles: FloatArray) -> FloatArray:
-        """`(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values."""
+        """Map `(rows, n_inputs)` angles in radians to `(rows, n_outputs)` expectation values."""
         return _evaluate(self.circuit, self.tables, angles)
 
 
 def sample_surrogate(
     circuit: Circuit, weights: FloatArray, device: Device | None = None
 ) -> Surrogate:
-    """Run `circuit` with frozen `weights` on the grid of inputs and solve for its tables.
+    """Run `circuit` with frozen `weights` on the grid of inputs, and solve for its tables.
 
     Raises:
-        CircuitError: a table would be over the bound; names its size and what to do.
-        MissingExtraError: the device is not there.
+        CircuitError: a table is over the bound, or a circuit with parts has noise.
+        MissingExtraError: the device is not available.
     """
     device = device or Device()
     check_table_size(circuit)
     device.check(circuit)
     if circuit.parts and device.noisy:
         raise CircuitError(
-            f"{circuit.name} cannot be sampled with noise: its rows' would count twice; run it "
-            "live, or study noise on a vqc"
+            f"{circuit.name} cannot be sampled with noise: the noise of its rows would count "
+            "twice; run it live, or study noise on a vqc"
         )
     parts = circuit.parts or (circuit,)
     grids = [sampling_grid(part) for part in parts]
@@ -88,13 +88,13 @@ def sample_surrogate(
 
 
 def table_shapes(circuit: Circuit) -> tuple[tuple[int, int], ...]:
-    """Rows and columns of the tables that `circuit` needs."""
+    """Return the rows and columns of the tables that `circuit` needs."""
     parts = circuit.parts or (circuit,)
     return tuple((_factor_count(p) ** _factors_per_row(p), p.n_outputs) for p in parts)
 
 
 def check_table_size(circuit: Circuit) -> None:
-    """Raise CircuitError if a table of `circuit` would be over the bound."""
+    """Raise CircuitError if a table of `circuit` is over the bound."""
     for rows, columns in table_shapes(circuit):
         if rows > MAX_TABLE_ROWS:
             megabytes = rows * columns * 8 / 1e6
@@ -106,26 +106,19 @@ def check_table_size(circuit: Circuit) -> None:
 
 
 def sampling_grid(circuit: Circuit) -> FloatArray:
-    """`(rows, n_inputs)` angles in radians that determine a circuit without parts."""
+    """Return the `(rows, n_inputs)` angles, radians, that determine a circuit without parts."""
     points = _sampling_points(circuit)
     places = itertools.product(points, repeat=_factors_per_row(circuit))
     return np.array([np.ravel(place) for place in places])
 
 
 def trigonometric_products(angles: FloatArray, degree: int = 1) -> FloatArray:
-    """All products of one of `1, cos x_i, sin x_i, .., cos dx_i, sin dx_i` per input.
-
-    Args:
-        angles: `(rows, n)`, radians.
-
-    Returns:
-        `(rows, (2 degree + 1)^n)`.
-    """
+    """Return the products of `qlumen.quantum.modules.trigonometric_products` in numpy."""
     return _products(_harmonics(angles, degree))
 
 
 def bloch_vectors(angles: FloatArray) -> FloatArray:
-    """`(..., 3)` angles of RX, RY, RZ on |0> to `(..., 4)`: 1 and the Bloch vector."""
+    """Map `(..., 3)` angles of RX, RY, RZ on |0> to `(..., 4)`: 1 and the Bloch vector."""
     (ca, cb, cc), (sa, sb, sc) = (np.moveaxis(f(angles), -1, 0) for f in (np.cos, np.sin))
     x = cc * sb * ca + sc * sa
     y = sc * sb * ca - cc * sa
@@ -133,14 +126,14 @@ def bloch_vectors(angles: FloatArray) -> FloatArray:
 
 
 def array_sha256(array: FloatArray) -> str:
-    """Hash of an array's shape and values."""
+    """Hash the shape and values of an array."""
     digest = hashlib.sha256(repr(array.shape).encode())
     digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
     return digest.hexdigest()
 
 
 def cache_key(circuit: Circuit, weights: FloatArray, device: Device) -> str:
-    """Hash of all that the tables depend on."""
+    """Hash everything that the tables depend on."""
     text = f"{circuit.name} {array_sha256(weights)} {device}"
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -171,7 +164,7 @@ def _basis(circuit: Circuit, angles: FloatArray) -> FloatArray:
 
 
 def _products(factors: FloatArray) -> FloatArray:
-    """`(rows, n, k)` to `(rows, k^n)`, the last factor varying fastest."""
+    """Multiply `(rows, n, k)` to `(rows, k^n)`; the last factor varies fastest."""
     products = factors[:, 0]
     for i in range(1, factors.shape[1]):
         products = (products[:, :, None] * factors[:, None, i]).reshape(len(factors), -1)
@@ -186,7 +179,7 @@ def _harmonics(x: FloatArray, degree: int) -> FloatArray:
 
 
 def _solve(circuit: Circuit, samples: FloatArray) -> FloatArray:
-    """The table of a circuit without parts from its values on the sampling grid."""
+    """Compute the table of a circuit without parts from its values on the sampling grid."""
     points = _sampling_points(circuit)
     fourier = circuit.encoding == "fourier"
     factors = _harmonics(points[:, 0], circuit.uploads) if fourier else bloch_vectors(points)
@@ -199,7 +192,7 @@ def _solve(circuit: Circuit, samples: FloatArray) -> FloatArray:
 
 
 def _sampling_points(circuit: Circuit) -> FloatArray:
-    """`(k, angles of a factor)`: where each factor is sampled."""
+    """Return the points at which each factor is sampled, `(k, angles of a factor)`."""
     if circuit.encoding == "bloch":
         return BASIS_STATES
     k = _factor_count(circuit)
@@ -215,7 +208,7 @@ def _factors_per_row(circuit: Circuit) -> int:
 
 
 def _standard_error(circuit: Circuit, samples: Sequence[FloatArray], shots: int) -> float:
-    """Root mean square deviation of outputs under samples redrawn with the shots' variance.
+    """Return the root mean square deviation of outputs for samples redrawn with shot noise.
 
     A mean of `shots` results of +1 or -1 has the variance (1 - mean^2) / shots.
     """

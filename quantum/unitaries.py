@@ -1,4 +1,4 @@
-"""The trained parts of the circuits as matrices, differentiable in their angles.
+"""Computes the trained parts of the circuits as matrices, differentiable in their angles.
 
 Wire 0 is the most significant bit of a row's number, as in PennyLane.
 """
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def entangling_unitary(weights: Tensor, n_qubits: int, first_layer: int = 0) -> Tensor:
-    """The matrix of `qml.StronglyEntanglingLayers`.
+    """Return the matrix of `qml.StronglyEntanglingLayers`.
 
     Args:
         weights: `(layers, n, 3)`, radians.
-        first_layer: number of the first of them, which its ring of CNOTs depends on.
+        first_layer: number of the first layer, on which its ring of CNOTs depends.
 
     Returns:
         `(2^n, 2^n)` complex128.
@@ -29,7 +29,7 @@ def entangling_unitary(weights: Tensor, n_qubits: int, first_layer: int = 0) -> 
 
 
 def sweep_unitary(weights: Tensor, n_qubits: int) -> Tensor:
-    """The matrix of `hqconv`'s filters along one row or column.
+    """Return the matrix of `hqconv`'s filters along one row or column.
 
     Args:
         weights: `(layers, 15)`, radians.
@@ -48,7 +48,7 @@ def sweep_unitary(weights: Tensor, n_qubits: int) -> Tensor:
 
 
 def filter_unitary(angles: Tensor) -> Tensor:
-    """`(15,)` angles to the `(4, 4)` matrix of the two-qubit filter."""
+    """Return the `(4, 4)` matrix of the two-qubit filter with these `(15,)` angles."""
     before_a, before_b, after_a, after_b = _rotations(
         torch.stack([angles[0:3], angles[3:6], angles[9:12], angles[12:15]])
     )
@@ -57,13 +57,13 @@ def filter_unitary(angles: Tensor) -> Tensor:
 
 
 def vqc_observables(weights: Tensor, n_qubits: int) -> Tensor:
-    """`(n, 2^n, 2^n)`: Z on each qubit, carried back through the ansatz."""
+    """Carry Z on each qubit back through the ansatz: `(n, 2^n, 2^n)`."""
     unitary = entangling_unitary(weights, n_qubits)
     return unitary.conj().T @ (z_signs(n_qubits)[:, :, None] * unitary)
 
 
 def sweep_observables(weights: Tensor, n_qubits: int, axes: str) -> Tensor:
-    """`(n len(axes), 2^n, 2^n)`: each axis on each qubit, carried back through the filters."""
+    """Carry each axis on each qubit back through the filters: `(n len(axes), 2^n, 2^n)`."""
     unitary = sweep_unitary(weights, n_qubits)
     dim = 2**n_qubits
     carried = []
@@ -76,7 +76,7 @@ def sweep_observables(weights: Tensor, n_qubits: int, axes: str) -> Tensor:
 
 
 def pauli_coefficients(observables: Tensor, basis: Tensor) -> Tensor:
-    """Coefficients of observables in products of Paulis, divided by the dimension.
+    """Return the coefficients of observables in products of Paulis, divided by the dimension.
 
     Args:
         observables: `(k, 2^n, 2^n)`, Hermitian.
@@ -95,7 +95,7 @@ def pauli_coefficients(observables: Tensor, basis: Tensor) -> Tensor:
 
 
 def paulis(axes: str) -> Tensor:
-    """`(len(axes), 2, 2)` complex128 matrices of I, X, Y, Z."""
+    """Return `(len(axes), 2, 2)` complex128 matrices of I, X, Y, Z."""
     matrices = {
         "I": [[1, 0], [0, 1]],
         "X": [[0, 1], [1, 0]],
@@ -106,14 +106,14 @@ def paulis(axes: str) -> Tensor:
 
 
 def z_signs(n_qubits: int) -> Tensor:
-    """`(n, 2^n)` complex128: the eigenvalue of Z on each qubit for each basis state."""
+    """Return the eigenvalue of Z on each qubit for each basis state: `(n, 2^n)` complex128."""
     states = torch.arange(2**n_qubits)
     shifts = torch.arange(n_qubits - 1, -1, -1)
     return (1 - 2 * ((states[None] >> shifts[:, None]) & 1)).to(torch.complex128)
 
 
 def _rotations(angles: Tensor) -> Tensor:
-    """`(..., 3)` angles to `(..., 2, 2)` matrices of `qml.Rot`: RZ(omega) RY(theta) RZ(phi)."""
+    """Map `(..., 3)` angles to `(..., 2, 2)` of `qml.Rot`: RZ(omega) RY(theta) RZ(phi)."""
     phi, theta, omega = angles.unbind(dim=-1)
     cos, sin = (theta / 2).cos(), (theta / 2).sin()
     plus = torch.exp(0.5j * (phi + omega))
@@ -123,7 +123,7 @@ def _rotations(angles: Tensor) -> Tensor:
 
 
 def _coupling(angles: Tensor) -> Tensor:
-    """exp(-i/2 (a XX + b YY + c ZZ)); the three terms commute."""
+    """Return exp(-i/2 (a XX + b YY + c ZZ)); the three terms commute."""
     gate = torch.eye(4, dtype=torch.complex128)
     for angle, pauli in zip(angles, paulis("XYZ"), strict=True):
         term = torch.kron(pauli, pauli)
@@ -133,7 +133,7 @@ def _coupling(angles: Tensor) -> Tensor:
 
 
 def _entangler(n_qubits: int, layer: int) -> Tensor:
-    """The ring of CNOTs of a layer, as row indices of the matrix it is applied to."""
+    """Return the ring of CNOTs of a layer, as row indices of the matrix it is applied to."""
     reach = layer % (n_qubits - 1) + 1
     rows = torch.arange(2**n_qubits)
     for control in reversed(range(n_qubits)):

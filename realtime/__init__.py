@@ -1,1 +1,1 @@
-"""The video path."""
+"""Reads, analyses, draws and writes video."""

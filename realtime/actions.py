@@ -1,4 +1,4 @@
-"""What may be asked of a running live view, from keys, signals or a browser."""
+"""Lists the actions of a running live view: keys, signals and the browser ask for them."""
 
 from enum import StrEnum
 

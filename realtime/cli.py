@@ -1,7 +1,7 @@
-"""The command line: which commands there are and how they end. No logic, no heavy imports.
+"""Runs the command line: it lists the commands and sets the exit code, without heavy imports.
 
-A command is imported when it is called, so `qlumen --help` needs nothing but click. The
-table names modules as text because `realtime` must not import what is built upon it.
+A command is imported when it is called, so `qlumen --help` needs only click. The table names
+modules as text because `realtime` must not import what is built upon it.
 """
 
 import importlib
@@ -37,11 +37,11 @@ COMMANDS = {
     "view": Entry("qlumen.realtime.commands.view", "Show live video and recordings in a browser."),
 }
 POSIX_MODULES = ("fcntl", "grp", "pwd", "resource", "termios")
-"""Modules of the standard library that Python has on POSIX systems only."""
+"""Modules of the standard library that exist on POSIX systems only."""
 
 
 class Commands(click.Group):
-    """Finds commands in `COMMANDS`: attribute `command` of the named module."""
+    """Finds commands in `COMMANDS`: the attribute `command` of the named module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -65,7 +65,7 @@ class Commands(click.Group):
 
 
 def _explain(error: ModuleNotFoundError) -> Exception:
-    """What to do about a module that is not installed; `error` itself where that is our fault."""
+    """Return an error that says how to install a module; `error` itself if it is our fault."""
     from qlumen.system.requirements import extra_of
 
     module = (error.name or "qlumen").partition(".")[0]
@@ -86,11 +86,11 @@ def _explain(error: ModuleNotFoundError) -> Exception:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="qlumen", prog_name="qlumen")
 def commands() -> None:
-    """Draws polyps on colonoscopy video. A research tool, not a medical device."""
+    """Draw polyps on colonoscopy video. A research tool, not a medical device."""
 
 
 def main() -> None:
-    """Run a command; a QlumenError ends in one line and its exit code (1, usage: 2)."""
+    """Run a command; a QlumenError becomes one line and an exit code (1, or 2 for usage)."""
     try:
         sys.exit(commands.main(standalone_mode=False) or 0)
     except QlumenError as error:

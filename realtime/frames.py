@@ -1,8 +1,8 @@
-"""The vocabulary of the video path: plain frozen records that every stage may import.
+"""Defines the records of the video path, which every stage may import.
 
-Images are `(H, W, 3) uint8` BGR, masks `(H, W) uint8` of 0 and 1, boxes
-`x0, y0, x1, y1` in pixels and half open. Times named `_ns` are monotonic
-nanoseconds; `time_s` is the position in the recording in seconds.
+Images are `(H, W, 3) uint8` BGR, masks `(H, W) uint8` of 0 and 1. Boxes are `x0, y0, x1, y1`
+in pixels and half open. Times named `_ns` are monotonic nanoseconds; `time_s` is the position
+in the recording in seconds.
 """
 
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ NO_MAP = np.zeros((0, 0), np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """Holds one image of a video with its time, or one still image.
 
     Attributes:
-        index: 0-based position among the frames the source delivered.
-        pts: presentation timestamp, in units of `time_base`, as the source has it.
+        index: position among the delivered frames, from 0.
+        pts: presentation timestamp of the source, in units of `time_base`.
         time_base: seconds per unit of `pts`.
-        pixels: the picture itself; stages share it.
-        grabbed_ns: monotonic time at which the picture was complete in memory.
-        name: the file it came from, for sources of single images; else empty.
+        pixels: the image; stages share it.
+        grabbed_ns: monotonic time at which the image was complete in memory.
+        name: file of a single image; empty in a video.
         truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
     """
 
@@ -45,7 +45,7 @@ class Frame:
 
     @property
     def image(self) -> Image:
-        """`pixels.bgr()`: `(H, W, 3) uint8` BGR, read-only."""
+        """Return `pixels.bgr()`: `(H, W, 3) uint8` BGR, read-only."""
         return self.pixels.bgr()
 
     @property
@@ -54,20 +54,20 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """Return width and height in pixels."""
         return self.pixels.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """One lesion in one frame.
+    """Describes one lesion in one frame.
 
     Attributes:
         box: `x0, y0, x1, y1` in pixels of the frame, half open, tight around the mask.
         score: mean probability over the finding's pixels, 0 to 1.
-        area_px: pixels of the finding, holes filled.
-        contour: `(N, 2) int32`, x and y of the outer border's pixels, clockwise on
-            screen, points inside straight runs left out; filling it gives the mask back.
+        area_px: number of pixels of the finding, with filled holes.
+        contour: `(N, 2) int32`, x and y of the pixels of the outer border, clockwise on screen,
+            without points inside straight runs; the filled contour is the mask.
     """
 
     box: Box
@@ -78,11 +78,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """What the network and the post-processing say of one frame.
+    """Holds the findings of one frame.
 
     Attributes:
         mask: `(H, W) uint8` at the frame's size, 1 on findings.
-        findings: largest first.
+        findings: findings by size, the largest first.
         probability: `(h, w) float32` at the network's size, 0 to 1, or `NO_MAP`.
     """
 
@@ -92,7 +92,7 @@ class Segmentation:
 
 
 class Condition(StrEnum):
-    """Whether a frame can be judged, and if not, why."""
+    """Says whether a frame can be judged, and if not, why."""
 
     CLEAR = "clear"
     BLURRED = "blurred"
@@ -101,18 +101,31 @@ class Condition(StrEnum):
     UNDEREXPOSED = "underexposed"
     OUT_OF_BODY = "out_of_body"
 
+    @property
+    def label(self) -> str:
+        """Return the words that people see, the same on video, pages and reports."""
+        return LABELS.get(self, str(self))
+
+
+LABELS = {
+    Condition.RED_OUT: "red-out",
+    Condition.OVEREXPOSED: "too bright",
+    Condition.UNDEREXPOSED: "too dark",
+    Condition.OUT_OF_BODY: "out of body",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One lesion over time, as of the frame it was last seen in.
+    """Describes one lesion over time, as of the frame it was last seen in.
 
     Attributes:
-        number: from 1, in the order of appearance, never used twice in a run.
-        finding: where it was last seen.
+        number: number from 1 in the order of appearance, never used twice in a run.
+        finding: last finding of the lesion.
         since_s: `time_s` of the frame in which it was first seen.
-        alarm: it has held for as long as the alarm hold asks, so it is shown.
-        new: its alarm began with this frame.
-        seen: it was found in this frame; else its last finding was moved along.
+        alarm: True if it has lasted for the alarm hold, so it is shown.
+        new: True if its alarm began with this frame.
+        seen: True if it was found in this frame; else its last finding was moved along.
     """
 
     number: int
@@ -125,11 +138,11 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """Where a frame shows the endoscope's view.
+    """Describes the part of a frame that shows the endoscope's view.
 
     Attributes:
-        box: around the field, in pixels of the frame, half open; its bounds are even, or the
-            frame's own.
+        box: box around the field, in pixels of the frame, half open; its bounds are even, or
+            the bounds of the frame.
         mask: `(H, W) uint8` of the whole frame, 1 inside, without holes; None: the whole box.
     """
 
@@ -139,18 +152,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a frame shows before the network judges it.
+    """Describes a frame before the network judges it.
 
     Attributes:
-        size: width and height of the frame, pixels.
-        time_s: of the frame.
-        field: the endoscope's visible field in it.
-        condition: whether it can be judged, as of this frame.
-        judged: whether the network judges it.
-        flow: the motion from the frame observed before this one, `(h, w, 2) float32`; None where
-            nothing is carried over from it.
+        size: width and height of the frame in pixels.
+        condition: condition as of this frame.
+        judged: True if the network judges the frame.
+        flow: motion from the last observed frame, `(h, w, 2) float32`; None where nothing is
+            carried over from that frame.
         elapsed_s: seconds since that frame; 0 where nothing is carried over.
-        thumbnail: the frame as a small grey image; None where frames are not related.
+        thumbnail: the frame as a small grey image; None in a stored review.
     """
 
     size: tuple[int, int]
@@ -165,15 +176,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What is known of one frame.
+    """Holds the result of the analysis of one frame.
 
     Attributes:
-        seen: what it shows before the network judges it.
+        seen: the frame before the network judges it.
         probability: `(h, w) float32` of its field, from the network; None where not judged.
-        segmentation: what is shown, at the frame's size. Of frames that follow each other: the
-            findings of tracks with an alarm; else all findings.
-        tracks: the lesions followed, with and without an alarm; none where frames are not
-            related.
+        segmentation: findings to show, at the frame's size: in a video those of tracks with an
+            alarm, else all.
+        tracks: lesions with and without an alarm; empty where frames are not related.
     """
 
     seen: Observation
@@ -183,7 +193,7 @@ class Judgement:
 
 
 class AiState(StrEnum):
-    """What the room may expect of the overlay."""
+    """Says what a viewer may expect of the overlay."""
 
     ON = "on"
     LATE = "late"
@@ -192,14 +202,14 @@ class AiState(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveState:
-    """What is told beside a live frame.
+    """Describes the state of live video at one frame.
 
     Attributes:
-        annotated_frame: index of the frame that the findings were made on; None without.
-        annotation_age_ms: from that frame's grab to this one's display; None without.
-        tracks: lesions followed at the annotated frame, with and without alarm.
-        recording: whether a recording is being written.
-        signal: False while the source delivers nothing; the picture is then the last one.
+        annotated_frame: index of the frame on which the findings were made; None without.
+        annotation_age_ms: time from the grab of that frame to the display of this one, or None.
+        tracks: lesions at the annotated frame, with and without alarm.
+        recording: True while a recording is written.
+        signal: False while the source delivers no frame; the last frame is then shown.
         overlay: False while the findings are hidden on request.
     """
 
@@ -215,14 +225,14 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRecord:
-    """What is written down of a frame: all but its pixels, so it is small.
+    """Holds what is written to a file about a frame: everything except its pixels.
 
     Attributes:
-        index, pts, time_base, grabbed_ns, name: see `Frame`.
         size: width and height of the frame in pixels.
-        findings: largest first.
+        findings: findings by size, the largest first.
         stages_ms, live: see `FrameResult`.
-        condition, tracks: of the frame that the findings were made on; no condition: not known.
+        condition: condition of the frame on which the findings were made; None: not known.
+        tracks: lesions at that frame.
     """
 
     index: int
@@ -246,21 +256,21 @@ class FrameRecord:
 
 
 class Recordable(Protocol):
-    """A frame's result, with or without pixels: a `FrameResult` or a `FrameRecord`."""
+    """Describes a frame's result, with or without pixels: `FrameResult` or `FrameRecord`."""
 
     def record(self) -> FrameRecord:
-        """What is written down of the frame; it holds no pixels."""
+        """Return the result without pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What the sinks receive, once a frame.
+    """Holds what sinks receive for each frame.
 
     Attributes:
-        annotated: the frame's picture with the overlay, or None when no sink asked for it.
-        stages_ms: milliseconds spent in each stage on this frame.
-        judgement: of this frame itself; None on live video, where frames may be left out.
-        live: set on live video only; `segmentation` is then the newest one, moved to this
+        annotated: the frame with the overlay; None when no sink asked for it.
+        stages_ms: milliseconds that each stage spent on this frame.
+        judgement: result of this frame; None on live video, where frames may be left out.
+        live: state of live video only; `segmentation` is then the newest one, moved to this
             frame.
     """
 
@@ -273,12 +283,10 @@ class FrameResult:
 
     @property
     def shown(self) -> Image:
-        """`(H, W, 3) uint8` BGR, read-only: with the overlay, or without where no sink asked
-        for it."""
+        """Return `(H, W, 3) uint8` BGR, read-only, with the overlay if a sink asked for it."""
         return self.frame.image if self.annotated is None else self.annotated.bgr()
 
     def record(self) -> FrameRecord:
-        """What is written down of the frame; it holds no pixels."""
         frame = self.frame
         return FrameRecord(
             frame.index,

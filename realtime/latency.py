@@ -1,4 +1,4 @@
-"""How long each stage takes: durations by stage, and their percentiles.
+"""Measures how long each stage takes, and computes percentiles.
 
 Durations are counted in HDR histograms, so ten hours need no more memory than a minute.
 """
@@ -18,19 +18,19 @@ NS_PER_MS = 1_000_000
 NS_PER_US = 1000
 US_PER_MS = 1000
 END_TO_END = "end_to_end"
-"""The stage from the decoded frame to its finished overlay, time in queues included."""
+"""The stage from the decoded frame to its finished overlay; it includes time in queues."""
 QUEUED = "queued_"
-"""Before a stage's name: how long frames waited for that stage."""
+"""Prefix of a stage's name for the time that frames waited for the stage."""
 
 PERCENTILES = (50, 90, 95, 99, 99.9)
 HIGHEST_US = 3_600_000_000
-"""An hour; a longer duration counts as one, save in the maximum."""
+"""One hour. A longer duration counts as one hour, except in the maximum."""
 SIGNIFICANT_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
-    """Milliseconds of one stage over `count` frames, to three significant digits; `max` is
+    """Holds milliseconds of a stage over `count` frames, to three significant digits. `max` is
     exact. `p99_9` is the percentile 99.9."""
 
     count: int
@@ -43,12 +43,12 @@ class LatencySummary:
 
 
 class DurationHistogram:
-    """Counts durations: microseconds from 0 to an hour, to three significant digits, in 184 KiB.
+    """Counts durations from 0 to an hour in microseconds, to three significant digits, in 184 KiB.
 
-    One thread adds; others may read meanwhile.
+    One thread adds; other threads may read at the same time.
 
     Attributes:
-        count, total_ns, max_ns: of all durations, exact.
+        count, total_ns, max_ns: exact number, sum and maximum of all durations.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class DurationHistogram:
         self.max_ns = max(self.max_ns, duration_ns)
 
     def summary(self) -> LatencySummary:
-        """Of a histogram that is not empty. The duration at a percentile is the least that so
-        many percent of all do not exceed, the rank rounded to the nearest."""
+        """Return the percentiles of a histogram that is not empty: the least durations that
+        this percentage of all do not exceed, with the rank rounded to the nearest one."""
         sums, longest_ms = np.cumsum(self.counts()), self.max_ns / NS_PER_MS
         ranks = [max(1, int(percent * int(sums[-1]) / 100 + 0.5)) for percent in PERCENTILES]
         values_us = bin_values_us()[np.searchsorted(sums, ranks)].tolist()
@@ -74,11 +74,11 @@ class DurationHistogram:
         return LatencySummary(self.count, p50, p90, p95, p99, p99_9, longest_ms)
 
     def counts(self) -> NDArray[np.uint64]:
-        """A copy of the counts; `bin_values_us` says of what."""
+        """Return a copy of the counts by the bins of `bin_values_us`."""
         return np.frombuffer(self._histogram.counts, np.uint64).copy()
 
     def cumulative(self, limits_us: Sequence[float]) -> list[int]:
-        """For each limit, how many durations do not exceed it."""
+        """Return for each limit how many durations do not exceed it."""
         sums = np.concatenate(([0], np.cumsum(self.counts())))
         places = np.searchsorted(bin_values_us(), limits_us, side="right")
         return [int(value) for value in sums[places]]
@@ -100,25 +100,24 @@ class LatencyRecorder:
         histogram.add(duration_ns)
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
-        """Count a stage's work on the frame of this index. Called by the thread that did it,
-        when it is done."""
+        """Count a stage's work on the frame of this index. The working thread calls this."""
         self.add(stage, end_ns - begin_ns)
 
     def stages(self) -> dict[str, DurationHistogram]:
-        """The histograms by stage, in the order in which the stages first reported."""
+        """Return the histograms by stage, in the order of the first reports."""
         return dict(self._stages)
 
     def summary(self) -> dict[str, LatencySummary]:
-        """Percentiles by stage, in the order in which the stages first reported."""
+        """Return the percentiles by stage, in the order of the first reports."""
         return {stage: kept.summary() for stage, kept in self.stages().items() if kept.count}
 
 
 class FrameClock:
-    """Reports the stages of one frame, each from the end of the one before it.
+    """Reports the stages of one frame, each from the end of the last one.
 
     Attributes:
-        spans_ns: how long each stage took.
-        since_ns: when the last stage ended.
+        spans_ns: duration of each stage.
+        since_ns: end of the last stage.
     """
 
     def __init__(self, latency: LatencyRecorder, frame_index: int) -> None:
@@ -152,14 +151,14 @@ class NullRecorder(LatencyRecorder):
 
 @cache
 def bin_values_us() -> NDArray[np.float64]:
-    """The largest duration that each bin of `DurationHistogram.counts` holds, ascending."""
+    """Return the largest duration of each bin of `DurationHistogram.counts`, ascending."""
     histogram = _empty()
     values = (histogram.get_value_from_index(index) for index in range(histogram.counts_len))
     return np.array([histogram.get_highest_equivalent_value(v) for v in values], np.float64)
 
 
 def latency_table(rows: Mapping[str, LatencySummary]) -> Table:
-    """Make a table for the terminal, a row a stage, in milliseconds."""
+    """Make a table for the terminal, in milliseconds, with a row for each stage."""
     table = Table(title="latency, ms")
     table.add_column("stage")
     for column in ("p50", "p95", "p99", "max"):

@@ -1,4 +1,4 @@
-"""The bounded queues between stages: one that makes its producer wait, one that drops."""
+"""Connects stages by bounded queues: one makes its producer wait, the other drops items."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class StageQueue(Generic[T]):
-    """A bounded first-in first-out queue that makes a faster producer wait.
+    """Holds a bounded number of items, first in, first out; a faster producer must wait.
 
-    `close` ends it: what is queued is still delivered. `abort` ends it empty.
+    After `close` the queued items are still delivered; `abort` returns them instead.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -30,7 +30,7 @@ class StageQueue(Generic[T]):
             return self._open
 
     def __iter__(self) -> Iterator[T]:
-        """Yield items in order, waiting for them, until the queue has ended and is empty."""
+        """Wait for items and yield them in order, until the queue has ended and is empty."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._items or not self._open)
@@ -46,7 +46,7 @@ class StageQueue(Generic[T]):
             self._changed.notify_all()
 
     def abort(self) -> list[T]:
-        """End the queue and return what was still in it."""
+        """End the queue and return the items that were still in it."""
         with self._changed:
             dropped = list(self._items)
             self._items.clear()
@@ -56,9 +56,8 @@ class StageQueue(Generic[T]):
 
 
 class DroppingQueue(Generic[T]):
-    """A bounded first-in first-out queue whose producer never waits: the oldest item gives
-    way to the newest. With a capacity of 1 it holds the newest item only.
-    """
+    """Holds a bounded number of items, first in, first out; its producer never waits. A full
+    queue drops its oldest item. With a capacity of 1 it holds only the newest item."""
 
     def __init__(self, capacity: int = 1) -> None:
         self._items: deque[T] = deque()
@@ -68,12 +67,12 @@ class DroppingQueue(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Closed, and nothing left to take."""
+        """Check whether the queue is closed and empty."""
         with self._changed:
             return not self._open and not self._items
 
     def put(self, item: T) -> T | None:
-        """Append `item` and return what gave way to it; a closed queue returns `item` itself."""
+        """Append `item` and return the dropped one; a closed queue returns `item` itself."""
         with self._changed:
             if not self._open:
                 return item
@@ -83,7 +82,7 @@ class DroppingQueue(Generic[T]):
             return dropped
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """The oldest item; None when none came in time, or the queue is closed and empty."""
+        """Take the oldest item; None when no item came in time, or the queue has ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or not self._open, timeout_s)
             return self._items.popleft() if self._items else None

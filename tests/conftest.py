@@ -1,4 +1,4 @@
-"""Fixtures that many tests share."""
+"""Holds the fixtures that many tests share."""
 
 import gc
 import os
@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-# Before any library with threads is loaded: four qubits and networks of a few cells are not
-# worth a second thread, and waiting for it costs more than they do.
+# This must come before any import of a library with threads. Four qubits and networks of a few
+# cells take less time than a wait for a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
@@ -27,11 +27,11 @@ settings.load_profile("qlumen")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ROOT = Path(__file__).parents[1]
 REQUIRE_ALL = bool(os.environ.get("QLUMEN_REQUIRE_ALL"))
-"""Set in CI: a test that cannot run fails there, unless it is marked as needing a GPU."""
+"""CI sets this: a test that cannot run then fails, unless it is marked `gpu`."""
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the modules of all tests, which stay as they are."""
+    """Exclude the modules of all tests from garbage collection: they stay until the end."""
     gc.collect()
     gc.freeze()
 
@@ -40,14 +40,14 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let a skipped test fail under `REQUIRE_ALL`."""
+    """Make a skipped test fail under `REQUIRE_ALL`."""
     report = yield
     return report if item.get_closest_marker("gpu") else _fail_if_skipped(report)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Let a module that skips itself fail under `REQUIRE_ALL`."""
+    """Make a module that skips itself fail under `REQUIRE_ALL`."""
     report = yield
     return _fail_if_skipped(report)
 
@@ -61,7 +61,7 @@ def _fail_if_skipped(report: Report) -> Report:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The real data: `QLUMEN_DATA`, or `../shared/data` beside the project."""
+    """Return the folder of the real data: `QLUMEN_DATA`, or `../shared/data`."""
     folder = Path(os.environ.get("QLUMEN_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; set QLUMEN_DATA")
@@ -70,7 +70,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def real_frames(data_dir: Path) -> Sequence[Frame]:
-    """Frames of a recording and stills of both data sets."""
+    """Read frames of a recording and stills of both data sets."""
     folders = [data_dir / name for name in ("kvasir-seg", "cvc-clinicdb")]
     files = [path for folder in folders for path in sorted(folder.glob("images/*.jpg"))[:2]]
     stills = [cv2.imread(str(path)) for path in files]
@@ -84,7 +84,7 @@ def real_frames(data_dir: Path) -> Sequence[Frame]:
 
 @pytest.fixture(scope="session")
 def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of the scene in the layout of the real data."""
+    """Write frames of the scene in the layout of the real data."""
     root = tmp_path_factory.mktemp("scene-data")
     for part in ("scene/images", "scene/masks", "splits"):
         (root / part).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The architecture page says what the sources say, and no page names a file that is not there."""
+"""Compares the architecture page with the sources, and checks the files that pages name."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/architecture.md"
-PICTURE = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
+DIAGRAM = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"(?<![\w/.-])(?:[\w-]+/)+[\w-]+\.py\b")
 BOX = re.compile(r'(\w+)\["([\w.]+)"\]')
 drawing = SimpleNamespace(**run_path(str(ROOT / "docs/draw_architecture.py")))
@@ -21,60 +21,60 @@ drawing = SimpleNamespace(**run_path(str(ROOT / "docs/draw_architecture.py")))
 
 @cache
 def modules() -> grimp.ImportGraph:
-    """Every module and its imports, as import-linter's library finds them."""
+    """Return all modules and their imports, as import-linter's library finds them."""
     rooms = {room.partition("/")[0] for room in drawing.room_imports()}
     return grimp.build_graph(*(f"qlumen.{room}" for room in rooms), cache_dir=None)
 
 
-def pictures() -> list[str]:
-    """The three pictures: rooms, replay, live."""
-    return PICTURE.findall(PAGE.read_text("utf-8"))
+def diagrams() -> list[str]:
+    """Return the three diagrams: rooms, replay, live."""
+    return DIAGRAM.findall(PAGE.read_text("utf-8"))
 
 
-def drawn_rooms() -> dict[str, set[str]]:
-    """The arrows of the picture of rooms, by the last part of their names."""
+def room_arrows() -> dict[str, set[str]]:
+    """Return the arrows of the diagram of rooms, by the last part of their names."""
     arrows: dict[str, set[str]] = {}
-    for line in pictures()[0].splitlines():
+    for line in diagrams()[0].splitlines():
         if "-->" in line:
             room, targets = line.split("-->")
             arrows[room.strip()] = {target.strip() for target in targets.split("&")}
     return {room: arrows.get(room, set()) for room in arrows.keys() | set().union(*arrows.values())}
 
 
-def way(picture: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """The names in the boxes and the arrows between them, in order."""
-    boxes = dict(BOX.findall(picture))
-    lines = [BOX.sub(r"\1", line) for line in picture.splitlines() if "-->" in line]
+def frame_path(diagram: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Return the names in the boxes and the arrows between them, in order."""
+    boxes = dict(BOX.findall(diagram))
+    lines = [BOX.sub(r"\1", line) for line in diagram.splitlines() if "-->" in line]
     return boxes, [tuple(part.strip() for part in line.split("-->")) for line in lines]
 
 
 def imports(importer: str, imported: str) -> bool:
-    """Whether the module of one name imports the other's, by way of others as well."""
+    """Check whether the module of one name imports the other one, directly or not."""
     one, other = (f"qlumen.{name.rpartition('.')[0]}" for name in (importer, imported))
     return one == other or modules().find_shortest_chain(one, other) is not None
 
 
-def test_the_page_is_as_the_sources_are() -> None:
-    """`python docs/draw_architecture.py` would change nothing."""
+def test_the_page_agrees_with_the_sources() -> None:
+    """`python docs/draw_architecture.py` changes nothing."""
     page = PAGE.read_text("utf-8")
     assert drawing.draw_page(page) == page
 
 
 def test_each_room_says_what_it_holds() -> None:
-    """A room's docstring opens with a sentence for the table."""
+    """Each room's docstring opens with a sentence for the table."""
     for room in drawing.room_imports():
         assert drawing._sentence(room).endswith("."), room
 
 
-def test_rooms_import_what_the_picture_says() -> None:
-    """Whatever one room reaches of another by imports, the picture's arrows reach, and no more."""
+def test_rooms_import_what_the_diagram_shows() -> None:
+    """The arrows of the diagram reach exactly the rooms that a room's imports reach."""
     wanted: dict[str, set[str]] = {}
     for importer in modules().modules:
         room = drawing.room_of(importer)
         found = map(drawing.room_of, modules().find_modules_directly_imported_by(importer))
         if room:
             wanted.setdefault(room, set()).update({one for one in found if one} - {room})
-    drawn = drawn_rooms()
+    drawn = room_arrows()
     for room in drawn.keys() | {room.rpartition("/")[2] for room in wanted if wanted[room]}:
         (name,) = (one for one in wanted if one.rpartition("/")[2] == room)
         reached = {one.rpartition("/")[2] for one in drawing.reachable(wanted, name)}
@@ -82,9 +82,9 @@ def test_rooms_import_what_the_picture_says() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["replay", "live"])
-def test_a_frame_s_way_has_places_that_exist(number: int) -> None:
-    """Each box names what a module defines."""
-    boxes, arrows = way(pictures()[number])
+def test_each_box_names_a_place_that_exists(number: int) -> None:
+    """Each box names something that a module defines."""
+    boxes, arrows = frame_path(diagrams()[number])
     assert set(boxes) == {box for arrow in arrows for box in arrow}
     for name in boxes.values():
         module, _, thing = name.rpartition(".")
@@ -93,21 +93,21 @@ def test_a_frame_s_way_has_places_that_exist(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["replay", "live"])
-def test_a_frame_is_handed_on_by_what_knows_both_sides(number: int) -> None:
-    """At each arrow one side imports the other, or another box of the picture imports both."""
-    boxes, arrows = way(pictures()[number])
+def test_each_arrow_has_a_module_that_knows_both_sides(number: int) -> None:
+    """At each arrow one side imports the other, or another box imports both."""
+    boxes, arrows = frame_path(diagrams()[number])
     for one, other in arrows:
         first, second = boxes[one], boxes[other]
         direct = imports(first, second) or imports(second, first)
         assert direct or any(
             imports(third, first) and imports(third, second) for third in boxes.values()
-        ), f"nobody hands on from {first} to {second}"
+        ), f"no module passes frames from {first} to {second}"
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["replay", "live"])
-def test_a_frame_s_way_passes_layers(number: int) -> None:
-    """Of two rooms on the way, at most one imports the other, by whatever way."""
-    boxes, _ = way(pictures()[number])
+def test_a_frame_passes_layers(number: int) -> None:
+    """Of two rooms that a frame passes, at most one imports the other, directly or not."""
+    boxes, _ = frame_path(diagrams()[number])
     rooms = {drawing.room_of(f"qlumen.{name}") for name in boxes.values()}
     arrows = drawing.room_imports()
     for one, other in combinations(sorted(rooms), 2):
@@ -116,7 +116,7 @@ def test_a_frame_s_way_passes_layers(number: int) -> None:
 
 
 def test_pages_name_files_that_exist() -> None:
-    """Each `folder/file.py` of a page lies there, seen from the root or from the page."""
+    """Each `folder/file.py` of a page exists, seen from the root or from the page."""
     for page in (ROOT / "CONTRIBUTING.md", ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
         for name in CODE.findall(page.read_text("utf-8")):
             assert (ROOT / name).exists() or (page.parent / name).exists(), f"{page.name}: {name}"

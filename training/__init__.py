@@ -1,1 +1,1 @@
-"""How a network is trained: images, losses, loop and the bundle at the end."""
+"""Trains a network and writes its bundle: images, augmentation, losses and loop."""

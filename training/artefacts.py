@@ -1,81 +1,80 @@
-"""What endoscopes and their recorders add to a picture: highlights, bubbles, combs, frames."""
+"""Draws artefacts of endoscopes and recorders: highlights, bubbles, combs and surrounds."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 FloatImage = NDArray[np.float32]
-MOST_HIGHLIGHTS = 24
-MOST_BUBBLES = 12
-LARGEST_COMB_SHIFT = 0.02
-"""Of the side: how far the scene moves between the two fields of a frame."""
+MAX_HIGHLIGHTS = 24
+MAX_BUBBLES = 12
+MAX_COMB_SHIFT = 0.02
+"""Largest motion of the scene between the two fields of a frame, as a share of the side."""
 OCTAGON_CORNER = (0.12, 0.3)
-"""Of the side: what is cut off a corner."""
+"""Size of a cut corner, as a share of the side."""
 LIT = 40.0
-"""Brightness, 0 to 255, from which a pixel shows the scene."""
+"""Brightness, 0 to 255, at and above which a pixel shows the scene."""
 MARKS = "0123456789:/. CVPADNiseMxagel"
 
 
 def add_highlights(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Mirror reflections of the lamp: small bright ellipses near one another, soft at the rim."""
+    """Draw reflections of the lamp: small bright ellipses in a group, with soft edges."""
     side = image.shape[0]
     light = np.zeros(image.shape[:2], np.float32)
     middle = rng.uniform(0.1, 0.9, 2) * side
-    for _ in range(rng.integers(2, MOST_HIGHLIGHTS)):
+    for _ in range(rng.integers(2, MAX_HIGHLIGHTS)):
         centre = middle + rng.normal(0, 0.12 * side, 2)
         logs = rng.uniform(np.log(0.002), np.log(0.025), size=2)
         axes = np.maximum(1, np.exp(logs) * side)
         angle = rng.uniform(0, 180)
         cv2.ellipse(light, _point(centre), _point(axes), angle, 0, 360, 1.0, cv2.FILLED)
-    light = _on_scene(cv2.GaussianBlur(light, (0, 0), rng.uniform(0.4, 1.5)), image)
+    light = _limit_to_scene(cv2.GaussianBlur(light, (0, 0), rng.uniform(0.4, 1.5)), image)
     white = rng.uniform(225, 255, 3).astype(np.float32)
     return image + light * (white - image)
 
 
 def add_bubbles(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Bubbles of rinsing water: bright rims, a reflection in each, the scene seen through."""
+    """Draw transparent bubbles of rinsing water, each with a bright rim and a reflection."""
     side = image.shape[0]
     light = np.zeros(image.shape[:2], np.float32)
     middle = rng.uniform(0.1, 0.9, 2) * side
-    for _ in range(rng.integers(2, MOST_BUBBLES)):
+    for _ in range(rng.integers(2, MAX_BUBBLES)):
         centre = middle + rng.normal(0, 0.15 * side, 2)
         radius = max(2, np.exp(rng.uniform(*np.log((0.006, 0.05)))) * side)
         cv2.circle(light, _point(centre), round(radius), rng.uniform(0.3, 0.8), 1, cv2.LINE_AA)
         spot = centre + rng.uniform(-0.4, 0.4, 2) * radius
         cv2.circle(light, _point(spot), max(1, round(radius / 6)), 1.0, cv2.FILLED, cv2.LINE_AA)
-    light = _on_scene(cv2.GaussianBlur(light, (0, 0), 0.6), image)
+    light = _limit_to_scene(cv2.GaussianBlur(light, (0, 0), 0.6), image)
     return image + light * (np.float32(245) - image)
 
 
 def add_comb(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Interlaced video of a moving scene: every second row comes from a moment later."""
-    most = max(1, round(LARGEST_COMB_SHIFT * image.shape[0]))
+    """Shift every second row, as in interlaced video of a moving scene."""
+    most = max(1, round(MAX_COMB_SHIFT * image.shape[0]))
     shift = int(rng.integers(1, most + 1)) * int(rng.choice((-1, 1)))
     combed = image.copy()
     combed[1::2] = np.roll(image[1::2], shift, axis=1)
     return combed
 
 
-def add_frame(
+def add_surround(
     image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[FloatImage, NDArray[np.uint8]]:
-    """A dark surround with a hole of one of the usual shapes, burned-in marks, perhaps an inset.
+    """Draw a dark surround with a hole of a usual shape, and by chance an inset and marks.
 
     Returns:
-        The picture, and the mask without what the surround covers.
+        the image, and the mask without the covered pixels
     """
-    hole = _hole(image.shape[0], rng)
+    visible = _draw_hole(image.shape[0], rng)
     dark = np.full(3, rng.uniform(0, 16), np.float32)
-    framed = np.where(hole[..., None], image, dark)
-    covered = hole.copy()
+    surrounded = np.where(visible[..., None], image, dark)
     if rng.random() < 0.3:
-        _draw_inset(framed, covered, rng)
+        _draw_inset(surrounded, visible, rng)
     if rng.random() < 0.7:
-        _draw_marks(framed, rng)
-    return framed, np.where(covered, mask, np.uint8(0))
+        _draw_marks(surrounded, rng)
+    return surrounded, np.where(visible, mask, np.uint8(0))
 
 
-def _hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _draw_hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     hole = np.zeros((side, side), np.uint8)
     low = np.rint(rng.uniform(0, 0.15, 2) * side).astype(int)
     high = np.rint((1 - rng.uniform(0, 0.08, 2)) * side).astype(int)
@@ -103,7 +102,7 @@ def _octagon(
 
 
 def _draw_inset(image: FloatImage, visible: NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """The endoscope's position is shown as a line on a plain rectangle in a lower corner."""
+    """Draw the endoscope's position as a line on a plain rectangle in a lower corner."""
     side = image.shape[0]
     width, height = np.rint(rng.uniform(0.2, 0.36, 2) * side).astype(int)
     x0 = 0 if rng.random() < 0.8 else side - width
@@ -131,8 +130,8 @@ def _draw_marks(image: FloatImage, rng: np.random.Generator) -> None:
     image += alpha * (np.float32(rng.uniform(170, 255)) - image)
 
 
-def _on_scene(light: FloatImage, image: FloatImage) -> FloatImage:
-    """`(S, S, 1)`: nothing is reflected in the dark surround."""
+def _limit_to_scene(light: FloatImage, image: FloatImage) -> FloatImage:
+    """Return light `(S, S, 1)` without the dark surround, because that reflects nothing."""
     return light[..., None] * np.clip(image.max(axis=2, keepdims=True) / LIT, 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Random changes of a training image that leave its meaning as it is."""
+"""Changes a training image and its mask at random, and keeps their meaning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,27 +8,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.training.artefacts import FloatImage, add_bubbles, add_comb, add_frame, add_highlights
+from qlumen.training import artefacts
+from qlumen.training.artefacts import FloatImage
 
 LESION_FREE_TRIES = 12
 LESION_FREE_SHIFT = 0.5
-"""Of the centre, as a share of the result's side: far enough to leave the image's middle."""
+"""Largest shift of the centre, as a share of the side. It must leave the image's middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentRanges:
-    """Attributes:
-    scale: factor on the size of what is seen, drawn log-uniformly.
-    aspect: largest factor between the two sides' scales.
-    shift: of the centre, as a share of the side.
-    gain: on all channels; `white_balance` on each one.
-    gamma: exponent on intensities in 0 to 1.
-    saturation: factor on the distance from grey.
-    lesion_free_share: of results that show a part without lesion, where one can be found,
-        zoomed in by a factor of `lesion_free_scale`.
-    paste_share: of images with a piece of another; see `mixing`.
-    colour_exchange_share: of images in the colours of another.
-    highlight_share, bubble_share, comb_share, frame_share: of results; see `artefacts`.
+    """Holds the ranges of the random changes, and the share of images that get each.
+
+    Attributes:
+        scale: factor on the size of the scene, drawn log-uniformly
+        aspect: largest factor between the two sides' scales
+        shift: largest shift of the centre, as a share of the side
+        gain: factor on all channels; `white_balance` is one for each channel
+        gamma: exponent on intensities in 0 to 1
+        saturation: factor on the distance from grey
+        lesion_free_share: share of results with a part without lesion, where one is found,
+            enlarged by a factor of `lesion_free_scale`
+        paste_share: share of images with a piece of another image; see `mixing`
     """
 
     scale: tuple[float, float] = (0.7, 1.45)
@@ -53,7 +54,7 @@ class AugmentRanges:
     highlight_share: float = 0.0
     bubble_share: float = 0.0
     comb_share: float = 0.0
-    frame_share: float = 0.0
+    surround_share: float = 0.0
 
 
 PLAIN = AugmentRanges()
@@ -65,7 +66,7 @@ ENDOSCOPIC = AugmentRanges(
     highlight_share=0.2,
     bubble_share=0.1,
     comb_share=0.08,
-    frame_share=0.2,
+    surround_share=0.2,
 )
 RANGES: Mapping[str, AugmentRanges] = MappingProxyType({"plain": PLAIN, "endoscopic": ENDOSCOPIC})
 
@@ -80,11 +81,12 @@ def augment(
     """Rotate, scale, flip and shift image and mask together, then change the image's colours.
 
     Args:
-        image: `(S, S, 3) uint8` BGR. mask: `(S, S) uint8`, 0 or 1.
-        size: side of the result in pixels.
+        image: `(S, S, 3) uint8` BGR
+        mask: `(S, S) uint8`, 0 or 1
+        size: side of the result in pixels
 
     Returns:
-        `(size, size, 3) uint8` and `(size, size) uint8`, black outside the image.
+        `(size, size, 3) uint8` and `(size, size) uint8`, black outside the image
     """
     matrix = _random_view(mask, size, rng, ranges)
     moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
@@ -98,7 +100,7 @@ def augment(
 def _random_view(
     mask: NDArray[np.uint8], size: int, rng: np.random.Generator, ranges: AugmentRanges
 ) -> NDArray[np.float64]:
-    """The 2x3 matrix from source to destination pixels."""
+    """Draw a 2x3 matrix from source to destination pixels."""
     if rng.random() < ranges.lesion_free_share:
         for _ in range(LESION_FREE_TRIES):
             view = _random_affine(
@@ -144,19 +146,19 @@ def _random_artefacts(
     image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator, ranges: AugmentRanges
 ) -> tuple[FloatImage, NDArray[np.uint8]]:
     for share, add in (
-        (ranges.highlight_share, add_highlights),
-        (ranges.bubble_share, add_bubbles),
-        (ranges.comb_share, add_comb),
+        (ranges.highlight_share, artefacts.add_highlights),
+        (ranges.bubble_share, artefacts.add_bubbles),
+        (ranges.comb_share, artefacts.add_comb),
     ):
         if _happens(share, rng):
             image = add(image, rng)
-    if _happens(ranges.frame_share, rng):
-        image, mask = add_frame(image, mask, rng)
+    if _happens(ranges.surround_share, rng):
+        image, mask = artefacts.add_surround(image, mask, rng)
     return image, mask
 
 
 def _happens(share: float, rng: np.random.Generator) -> bool:
-    """A share of zero draws nothing, so runs without an artefact stay as they were."""
+    """Decide by chance; a share of 0 draws no number, so earlier runs stay reproducible."""
     return share > 0 and rng.random() < share
 
 
@@ -179,7 +181,7 @@ def _random_degradation(
 
 
 def _motion_kernel(rng: np.random.Generator, ranges: AugmentRanges) -> FloatImage:
-    """The mean along a line of random length and direction."""
+    """Make a kernel that averages along a line of random length and direction."""
     length = int(rng.integers(*ranges.motion_px))
     angle = rng.uniform(0, np.pi)
     steps = np.linspace(-0.5, 0.5, 4 * length) * (length - 1)

@@ -1,4 +1,4 @@
-"""Batches of an epoch: a pure function of seed and epoch, made one ahead in a thread."""
+"""Makes the batches of an epoch from seed and epoch only, one batch ahead in a thread."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +15,16 @@ from qlumen.training.data import Dataset
 from qlumen.training.mixing import mix
 
 SIDE = 1
-"""Sets the random numbers of a batch's side apart from those of its images."""
+"""Separates the random numbers of a batch's side from those of its images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Attributes:
-    names: of its images.
-    images: `(N, 3, S, S) float32`, normalised RGB.
-    masks: `(N, 1, S, S) float32`, 0 or 1.
+    """Holds the images and masks of a training step.
+
+    Attributes:
+        images: `(N, 3, S, S) float32`, normalised RGB
+        masks: `(N, 1, S, S) float32`, 0 or 1
     """
 
     names: tuple[str, ...]
@@ -42,11 +43,11 @@ def training_batches(
     rank: int = 0,
     processes: int = 1,
 ) -> Iterator[Batch]:
-    """Yield shuffled, augmented batches; an incomplete last one is left out if there are others.
+    """Yield shuffled, augmented batches; drop an incomplete last one if there are others.
 
     Args:
-        sizes: sides in pixels; each batch has one of them, drawn with equal chance.
-        rank, processes: yield only this process's images of each batch, every `processes`-th.
+        sizes: sides in pixels; each batch draws one of them with equal chance
+        rank: index of this process, which gets every `processes`-th image of each batch
     """
     order = np.random.default_rng((seed, epoch)).permutation(len(data))
     count = max(1, len(data) // batch_size)

@@ -1,4 +1,4 @@
-"""The network of a run, where its weights start, and mixtures of two networks."""
+"""Builds the network of a run, reads its start weights, and mixes networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SHARE_TOLERANCE = 1e-6
 
 
 def build_network(settings: TrainSettings) -> UNet:
-    """The network of a run, with ImageNet weights in the encoder if it starts from them."""
+    """Build the network of a run, with ImageNet weights in the encoder if it starts from them."""
     network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
     if isinstance(core := network.bottleneck.core, QuantumLayer):
         check_table_size(core.circuit)
@@ -36,48 +36,44 @@ def bottleneck_config(settings: TrainSettings) -> BottleneckConfig:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A network out of a bundle, and for the provenance which bundle and how it came to be."""
+    """Holds a bundle's network, and the bundle's hash and provenance."""
 
     network: UNet
     provenance: dict[str, Any]
 
 
 def read_network(folder: Path, settings: TrainSettings) -> Origin:
-    """Read a bundle's network.
-
-    Raises:
-        TrainingError: it is of another shape than the settings' network.
-    """
+    """Read a bundle's network; raise TrainingError if the settings give another shape."""
     bundle = read_bundle(folder)
     config = network_config(bundle.manifest.network)
     if config.bottleneck != bottleneck_config(settings):
         raise TrainingError(
-            f"{folder} holds {config.bottleneck}; this run trains {bottleneck_config(settings)}"
+            f"{folder} holds {config.bottleneck}, but this run trains "
+            f"{bottleneck_config(settings)}; use a bundle or settings that match"
         )
     network = load_network(bundle.weights, config).eval()
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 
 def mix_networks(network: UNet, others: Sequence[tuple[UNet, float]]) -> UNet:
-    """A network whose weights, means and variances are weighted means: each other with its
-    share, `network` with the rest.
+    """Average weights and batch statistics: others by their shares, `network` by the rest.
 
     Networks fine-tuned from one another average well, and the mean often keeps the skills of
     all (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", "Model soups").
 
     Raises:
-        TrainingError: they are not of one shape, or the shares add up to more than 1.
+        TrainingError: the shapes differ, or the shares add up to more than 1
     """
     rest = 1 - sum(share for _, share in others)
     if rest < -SHARE_TOLERANCE:
-        raise TrainingError(f"the shares to mix in add up to {1 - rest:g}; they may reach 1")
+        raise TrainingError(f"the shares to mix in add up to {1 - rest:g}; use at most 1")
     weights = {
         name: value * rest if value.is_floating_point() else value
         for name, value in network.state_dict().items()
     }
     for other, share in others:
         if network.config != other.config:
-            raise TrainingError(f"cannot mix {network.config} with {other.config}; they differ")
+            raise TrainingError(f"cannot mix {network.config} with {other.config}; use one shape")
         for name, value in other.state_dict().items():
             if value.is_floating_point():
                 weights[name] = weights[name] + share * value

@@ -1,4 +1,4 @@
-"""`qlumen train`: splits in, a bundle out."""
+"""Runs `qlumen train`, which trains a network on the splits and writes a bundle."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,19 +27,19 @@ SHOWN = ("dice", "iou", "with_findings")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
 @click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
-@click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue from the run's checkpoint.")
 @click.option("--finish", type=click.Choice(EPOCHS),
-              help="With --resume: train no more, write that epoch.")  # fmt: skip
+              help="With --resume: write this epoch and do not train.")  # fmt: skip
 @click.option("--mix-with", multiple=True, type=(PATH, click.FloatRange(0, 1)),
-              metavar="BUNDLE SHARE", help="Mix in so much of other weights.")  # fmt: skip
+              metavar="BUNDLE SHARE", help="Mix in this share of other weights.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
-@click.option("--limit", type=click.IntRange(min=1), help="Take only so many images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Largest number of images of each kind.")
 @click.option("--thresholds", type=(float, float), metavar="LOW HIGH",
-              help="Take these, do not choose them on the validation images.")  # fmt: skip
+              help="Use these; do not choose them on the validation images.")  # fmt: skip
 @click.option("--size", type=click.IntRange(min=32), default=352, show_default=True,
               help="Side of the engine's input, a multiple of 32.")  # fmt: skip
-@click.option("--tensorboard", is_flag=True, help="Log to the run's folder for TensorBoard, too.")
+@click.option("--tensorboard", is_flag=True, help="Also log to RUN/tensorboard for TensorBoard.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
     data: Path,
@@ -58,15 +58,15 @@ def command(
 ) -> None:
     """Train a network, choose its thresholds, and write its bundle.
 
-    With `--set train_on=all` the validation images are trained on, too: the last epoch is
-    kept, and the thresholds are those of `start`, or given.
+    With `--set train_on=all` it also trains on the validation images. It then keeps the last
+    epoch and takes the thresholds of `start`, or those that you give.
     """
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     values = {"bottleneck": bottleneck, **read_overrides(overrides)}
     settings = check_settings(values | ({"epochs": epochs} if epochs else {}))
     if finish and not resume:
-        raise UsageError("--finish ends a run that was begun; give --resume too")
+        raise UsageError("--finish needs a run that exists; also give --resume")
     others = [(read_network(folder, settings), share) for folder, share in mix_with]
     fixed = _thresholds(thresholds, settings)
     check_replaceable(output)
@@ -74,7 +74,7 @@ def command(
     if resume:
         trainer.resume()
     elif trainer.has_checkpoint():
-        raise UsageError(f"{run_folder} holds a run already; add --resume, or name another")
+        raise UsageError(f"{run_folder} already holds a run; add --resume, or name another folder")
     console = Console(quiet=not trainer.devices.is_main)
     steps = settings.epochs * trainer.steps_per_epoch
     with ExitStack() as stack:
@@ -114,7 +114,7 @@ def command(
 
 
 def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> Thresholds | None:
-    """Those that are not to be chosen; None if validation images are there to choose on."""
+    """Return the given thresholds or those of `start`; None if validation must choose them."""
     if given:
         low, high = given
         try:
@@ -127,7 +127,7 @@ def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> T
         return read_bundle(settings.start).manifest.thresholds
     raise UsageError(
         "train_on=all leaves no image to choose thresholds on; give --thresholds LOW HIGH, or "
-        "--set start=BUNDLE to take that bundle's"
+        "--set start=BUNDLE to take the thresholds of that bundle"
     )
 
 

@@ -1,4 +1,4 @@
-"""Images and masks of a split, decoded once and kept in memory."""
+"""Loads images and masks of a split into memory, decoded once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,15 +21,17 @@ from qlumen.datasets.splits import (
 from qlumen.training.settings import TrainSettings
 
 CACHED_SIZE_PX = 416
-"""Side at which images are kept: above the training crop, so that zooming in stays sharp."""
+"""Side of the images in memory: larger than a training crop, so that zoomed crops stay sharp."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Attributes:
-    names: `folder/stem` of each image.
-    images: `(N, S, S, 3) uint8` BGR, stretched to a square.
-    masks: `(N, S, S) uint8`, 0 or 1.
+    """Holds images with their masks.
+
+    Attributes:
+        names: `folder/stem` of each image
+        images: `(N, S, S, 3) uint8` BGR, stretched to a square
+        masks: `(N, S, S) uint8`, 0 or 1
     """
 
     names: tuple[str, ...]
@@ -40,7 +42,7 @@ class Dataset:
         return len(self.names)
 
     def join(self, other: "Dataset") -> "Dataset":
-        """Both, this one first."""
+        """Append the images of `other`."""
         return Dataset(
             self.names + other.names,
             np.concatenate([self.images, other.images]),
@@ -48,25 +50,25 @@ class Dataset:
         )
 
     def repeat(self, times: int) -> "Dataset":
-        """One after the other, so many times."""
+        """Repeat the images in order."""
         rows = np.tile(np.arange(len(self)), times)
         return Dataset(self.names * times, self.images[rows], self.masks[rows])
 
     def names_sha256(self) -> str:
-        """Hash of which images these are, in order."""
+        """Return the hash of the names in order."""
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
 
 
 def training_data(
     root: Path, settings: TrainSettings, limit: int | None = None
 ) -> tuple[Dataset, Dataset | None]:
-    """The images that a run trains on, and those that it validates on, if any.
+    """Load the images that a run trains on, and those that it validates on, if any.
 
     Args:
-        limit: take only so many of each kind, evenly spread over their lists.
+        limit: largest number of images of each kind, evenly spread over their lists
 
     Raises:
-        DatasetError: a list or an image is missing or unreadable.
+        DatasetError: a list or an image is missing or unreadable
     """
     train, val = (load_split(root, split, limit=limit) for split in (TRAINING, VALIDATION))
     free = load_lesion_free(root, limit=limit).repeat(settings.lesion_free)
@@ -81,10 +83,10 @@ def load_split(
     """Read the images listed in `root/splits/SPLIT.txt`, one `folder/stem` a line.
 
     Args:
-        limit: take only so many, evenly spread over the list.
+        limit: largest number of images, evenly spread over the list
 
     Raises:
-        DatasetError: the list or one of its files is missing or unreadable.
+        DatasetError: the list or one of its files is missing or unreadable
     """
     names = spread(split_names(root, split), limit)
     images = np.empty((len(names), size, size, 3), np.uint8)
@@ -98,13 +100,13 @@ def load_split(
 
 
 def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None = None) -> Dataset:
-    """Read the pictures without lesion that are trained on; named `negatives/stem`.
+    """Read the training images without lesion, named `negatives/stem`.
 
     Args:
-        limit: take only so many, evenly spread.
+        limit: largest number of images, evenly spread over the list
 
     Raises:
-        DatasetError: a file is unreadable.
+        DatasetError: a file is unreadable
     """
     files = spread(negative_files(root / NEGATIVES, training=True), limit)
     images = np.empty((len(files), size, size, 3), np.uint8)
@@ -117,7 +119,7 @@ def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None =
 def resize_pairs(
     images: NDArray[np.uint8], masks: NDArray[np.uint8], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images by area averaging and masks by nearest pixel, to squares of `size`."""
+    """Resize images by area averaging and masks by nearest pixel, to squares of `size`."""
     shape = (size, size)
     small = [cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in images]
     small_masks = [cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST) for mask in masks]

@@ -1,7 +1,7 @@
-"""Where a run computes: the CPU, a GPU, or several processes together, through Accelerate.
+"""Places a run on the CPU, a GPU, or several processes, through Accelerate.
 
-With one process on the CPU nothing is changed by it. Several are started by `torchrun` or
-`accelerate launch`, each of them with the same command.
+`torchrun` or `accelerate launch` starts several processes, all with the same command. One
+process on the CPU gives the same result as without Accelerate.
 """
 
 import torch
@@ -14,9 +14,12 @@ from qlumen.training.settings import TrainSettings
 
 
 class Devices:
-    """Attributes:
-    is_main: whether this process writes checkpoints and logs; one of them does.
-    processes, rank: how many there are, and which of them this is, from 0.
+    """Describes this process: its device and its place among the processes of the run.
+
+    Attributes:
+        is_main: whether this process writes checkpoints and logs; only one process does
+        processes: number of processes
+        rank: index of this process, from 0
     """
 
     def __init__(self, settings: TrainSettings) -> None:
@@ -33,25 +36,25 @@ class Devices:
             )
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network for the forward passes of training: gradients are means over processes."""
+        """Prepare the network for training passes; gradients are means over processes."""
         wrapped: nn.Module = self._accelerator.prepare_model(network)
         return wrapped
 
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Logits in single precision, computed in that of the settings."""
+        """Compute logits in the precision of the settings; return them in single precision."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half):
             logits: Tensor = network(images.to(self.device)).float()
         return logits
 
     def agree(self, value: float | None) -> float | None:
-        """The main process's value, in all processes: what a run decides by must be one."""
+        """Return the main process's value in all processes, because all must decide the same."""
         box = [value]
         if self.processes > 1:
             broadcast_object_list(box)
         return box[0]
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have reached this point."""
         self._accelerator.wait_for_everyone()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From a trained network to a bundle with thresholds, figures and a card."""
+"""Writes the bundle of a trained network, with thresholds, figures and a card."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -20,7 +20,7 @@ from qlumen.system.files import replacing
 
 VERSION = "1"
 MIN_AREA_FRACTION = 0.0005
-"""About 1,000 pixels of a 1080p frame: less is noise more often than a polyp."""
+"""About 1,000 pixels of a 1080p frame. A smaller area is noise more often than a polyp."""
 
 
 def finish_bundle(
@@ -33,15 +33,15 @@ def finish_bundle(
     provenance: Mapping[str, Any],
     thresholds: Thresholds | None = None,
 ) -> Bundle:
-    """Export `network`, choose its thresholds on validation, measure it on every split there is
-    but those that it was trained on.
+    """Export `network`, choose its thresholds on validation, and measure it.
 
-    The bundle takes its place when it is complete; one that stood there before stays until then.
+    It measures all splits in `data` except those of the training. A bundle that exists in `folder`
+    stays until the new one is complete.
 
     Args:
-        size: side of the engine's input in pixels, a multiple of 32.
-        provenance: what the training reports of itself.
-        thresholds: take these, do not choose any.
+        size: side of the engine's input in pixels, a multiple of 32
+        provenance: record of the training for the bundle's papers
+        thresholds: thresholds to use; None chooses them
     """
     check_replaceable(folder)
     start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)

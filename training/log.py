@@ -1,4 +1,4 @@
-"""The log of a run: a row an epoch."""
+"""Writes the log of a run, with one row for each epoch."""
 
 import csv
 from dataclasses import asdict, dataclass
@@ -12,13 +12,16 @@ FOLDER = "tensorboard"
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """Attributes:
-    epoch: 1-based. loss: mean over the epoch's steps.
-    dice: of the averaged weights on the validation images; `best` of all epochs so far. None
-        without such images.
-    false_share: of the training pictures without lesion in which the averaged weights find
-        something; None without such pictures.
-    cpu_seconds: of all threads of the process, which tell more than `seconds` on a shared machine.
+    """Holds the figures of an epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1
+        loss: mean over the epoch's steps
+        dice: validation Dice of the averaged weights; None without validation images
+        best: best `dice` of all epochs so far
+        false_share: share of the training images without lesion in which the averaged weights
+            find something; None without such images
+        cpu_seconds: CPU time of all threads; steadier than `seconds` on a shared machine
     """
 
     epoch: int
@@ -31,7 +34,7 @@ class EpochReport:
 
 
 def append(path: Path, report: EpochReport) -> None:
-    """Add a row; a file of an older release keeps the columns that it has."""
+    """Append a row; a file of an older release keeps its columns."""
     row = {name: _text(value) for name, value in asdict(report).items()}
     columns = _columns(path) or list(row)
     new = not path.exists()
@@ -43,10 +46,10 @@ def append(path: Path, report: EpochReport) -> None:
 
 
 class TensorBoardLog:
-    """Event files in `RUN/tensorboard`; a resumed run adds one that goes on from there.
+    """Writes event files to `RUN/tensorboard`; a resumed run adds a file.
 
     Raises:
-        MissingExtraError: TensorBoard is not installed.
+        MissingExtraError: TensorBoard is not installed
     """
 
     def __init__(self, run: Path) -> None:
@@ -59,7 +62,7 @@ class TensorBoardLog:
         self._writer = SummaryWriter(str(run / FOLDER))
 
     def add(self, report: EpochReport) -> None:
-        """A point an epoch on the curve of each figure that the report has."""
+        """Add a point to the curve of each figure in the report."""
         for name, value in asdict(report).items():
             if name != "epoch" and value is not None:
                 self._writer.add_scalar(name, value, report.epoch)

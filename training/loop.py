@@ -1,4 +1,4 @@
-"""Training a network: epochs, validation, checkpoints, exact resume."""
+"""Trains a network over epochs, with validation, checkpoints and exact resume."""
 
 import math
 import pickle
@@ -31,11 +31,11 @@ MAX_GRADIENT_NORM = 5.0
 
 
 class Trainer:
-    """A run in a folder, from the start, or after `resume` from the folder's checkpoint.
+    """Trains a run in a folder, from the start, or after `resume` from its checkpoint.
 
-    Order and augmentation are functions of seed and epoch, so a run that was
-    interrupted ends with the same weights as one that was not. Without validation images
-    the last epoch counts as the best. Of several processes one validates and writes.
+    Order and augmentation depend only on seed and epoch. So a resumed run ends with the same
+    weights as an uninterrupted one. Without validation images the last epoch counts as the
+    best. With several processes, only the main one validates and writes.
     """
 
     def __init__(
@@ -75,9 +75,7 @@ class Trainer:
         on_step: Callable[[int], None] = lambda steps_done: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> UNet:
-        """Train to the last epoch, or until validation has stalled for `patience` epochs, and
-        return the network with the best averaged weights.
-        """
+        """Train to the last epoch or until validation stalls; return the best network."""
         while self.epoch < self.settings.epochs and not self._has_stalled():
             started, worked = time.monotonic(), time.process_time()
             loss = self._train_epoch(on_step)
@@ -98,13 +96,13 @@ class Trainer:
         return self.finish()
 
     def finish(self, epoch: str = BEST) -> UNet:
-        """The averaged weights of the best epoch so far, or of the last.
+        """Return the network with the averaged weights of the best epoch, or of the last.
 
         Raises:
-            TrainingError: no epoch is done.
+            TrainingError: the run has no complete epoch
         """
         if not self.best_weights:
-            raise TrainingError("no epoch of this run is done; train one first")
+            raise TrainingError("the run has no complete epoch; train one first")
         network = build_network(self.settings.model_copy(update={"pretrained": False}))
         last = self.averaged.module.state_dict()
         network.load_state_dict(self.best_weights if epoch == BEST else last)
@@ -114,7 +112,7 @@ class Trainer:
         return (self.folder / CHECKPOINT).is_file()
 
     def provenance(self) -> dict[str, Any]:
-        """What a bundle's papers say of the run."""
+        """Describe the run for a bundle's papers."""
         return {
             "settings": self.settings.model_dump(mode="json", exclude={"start", "threads"}),
             "started_from": self.started_from,
@@ -130,22 +128,22 @@ class Trainer:
         """Load the folder's checkpoint.
 
         Raises:
-            TrainingError: there is none, or it was made with other settings.
+            TrainingError: it is missing or damaged, or has other settings or images
         """
         path = self.folder / CHECKPOINT
         if not self.has_checkpoint():
-            raise TrainingError(f"nothing to resume: no {path}; train without --resume first")
+            raise TrainingError(f"there is no {path} to resume; train without --resume first")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{path} is damaged; start the run anew: {error}") from None
+            raise TrainingError(f"{path} is damaged; start a new run: {error}") from None
         given = TrainSettings.model_validate(state["settings"]).model_dump(mode="json")
         here = self.settings.model_dump(mode="json")
         differing = sorted(key for key in here if given[key] != here[key] and key != "threads")
         if differing:
             raise TrainingError(f"{path} was made with other settings: {', '.join(differing)}")
         if state["images"] != self.train.names_sha256():
-            raise TrainingError(f"{path} was made with other images; give the same --data, --limit")
+            raise TrainingError(f"{path} has other images; give the same --data and --limit")
         for name in ("network", "averaged", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.epoch = state["epoch"]
@@ -153,7 +151,7 @@ class Trainer:
         self.best_weights = state["best_weights"]
 
     def validate(self) -> float | None:
-        """Mean Dice of the averaged weights over the validation images; None without any."""
+        """Return the mean validation Dice of the averaged weights; None without images."""
         if self.val is None:
             return None
         scores = [
@@ -162,7 +160,7 @@ class Trainer:
         return float(torch.cat(scores).mean())
 
     def false_share(self) -> float | None:
-        """Share of the training pictures without lesion in which something is found."""
+        """Return the share of the training images without lesion that have a finding."""
         rows = np.flatnonzero(~self.train.masks.any(axis=(1, 2)))
         if not rows.size:
             return None
@@ -173,7 +171,7 @@ class Trainer:
     def _predictions(
         self, data: Dataset, rows: NDArray[np.int64]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits and masks of the averaged weights, a batch at a time."""
+        """Yield logits of the averaged weights with the masks, a batch at a time."""
         self.averaged.eval()
         side, count = self.settings.input_size, self.settings.batch_size
         for start in range(0, len(rows), count):
@@ -235,20 +233,20 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        # Given a path instead of a file, torch reports a full disk as a RuntimeError.
+        # torch gets a file: with a path it reports a full disk as a RuntimeError.
         with replacing(self.folder / CHECKPOINT) as part, part.open("wb") as file:
             torch.save(state, file)
 
 
 def _check_folder(folder: Path) -> None:
-    """Make the run's folder, before hours of work that could then not be kept."""
+    """Make the run's folder and write to it, so that hours of training are not lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{CHECKPOINT}.part"
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise TrainingError(f"the run's folder {folder}: {error.strerror}") from None
+        raise TrainingError(f"cannot write to run folder {folder}: {error.strerror}") from None
 
 
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:

@@ -1,4 +1,4 @@
-"""Losses on logits, and the scores that validation watches."""
+"""Computes losses on logits, and the scores for validation."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -12,35 +12,35 @@ SMOOTHING_PX = 1.0
 BORDER_WINDOW_PX = 31
 BORDER_WEIGHT = 5.0
 MISSED_WEIGHT = 0.7
-"""Of a missed pixel in the Tversky ratio; a falsely found one weighs the rest to 1."""
+"""Weight of a missed pixel in the Tversky ratio; a false pixel weighs 1 minus this."""
 MIN_FOUND_SHARE = 0.0005
-"""Of the picture: less is noise more often than a polyp."""
+"""Share of the image. A smaller area is noise more often than a polyp."""
 
 
 def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice loss, each averaged over the batch.
+    """Add binary cross-entropy and soft Dice loss, each averaged over the batch.
 
     Images without a lesion have no Dice term: it would punish one faint pixel as much as a
     whole false finding. The same holds for the other losses.
 
     Args:
-        logits: `(N, 1, h, w)`, interpolated to the masks' size first.
-        masks: `(N, 1, H, W)` float, 0 or 1.
+        logits: `(N, 1, h, w)`, interpolated to the masks' size first
+        masks: `(N, 1, H, W)` float, 0 or 1
     """
-    logits = _at_size_of(masks, logits)
+    logits = _resize(logits, masks)
     return F.binary_cross_entropy_with_logits(logits, masks) + _on_lesions(
         soft_dice_loss, logits, masks
     )
 
 
 def structure(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy weighted towards the lesions' borders, plus soft Dice loss.
+    """Add cross-entropy with more weight near lesions' borders, and soft Dice loss.
 
     The weight of a pixel is 1 + 5 |mean of the mask in 31x31 around it - mask| (Wei et al.
-    2020, F3Net); an image's cross-entropy is the weighted mean of its pixels. Shapes as in
-    `bce_dice`.
+    2020, F3Net). The cross-entropy of an image is the weighted mean of its pixels. Shapes are
+    those of `bce_dice`.
     """
-    logits = _at_size_of(masks, logits)
+    logits = _resize(logits, masks)
     weights = border_weights(masks)
     entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     weighted = (entropy * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))
@@ -48,10 +48,11 @@ def structure(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def tversky(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy plus the Tversky loss, which weighs missed pixels 0.7 and false ones 0.3
-    (Salehi et al. 2017). Shapes as in `bce_dice`.
+    """Add cross-entropy and the Tversky loss (Salehi et al. 2017).
+
+    Missed pixels weigh 0.7 and false pixels 0.3. Shapes are those of `bce_dice`.
     """
-    logits = _at_size_of(masks, logits)
+    logits = _resize(logits, masks)
     return F.binary_cross_entropy_with_logits(logits, masks) + _on_lesions(
         tversky_loss, logits, masks
     )
@@ -63,7 +64,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
 
 
 def soft_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - Dice of the probabilities, per image, averaged (Milletari et al. 2016, unsquared)."""
+    """Return the mean over images of 1 - Dice (Milletari et al. 2016, unsquared)."""
     probability = logits.sigmoid().flatten(1)
     target = masks.flatten(1)
     overlap = (probability * target).sum(1)
@@ -72,8 +73,9 @@ def soft_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def tversky_loss(logits: Tensor, masks: Tensor, missed_weight: float = MISSED_WEIGHT) -> Tensor:
-    """1 - Tversky index of the probabilities, per image, averaged; at a weight of 0.5 one of
-    twice the smoothing is `soft_dice_loss`.
+    """Return the mean over images of 1 - Tversky index of the probabilities.
+
+    At a weight of 0.5 it is `soft_dice_loss` with twice the smoothing.
     """
     probability = logits.sigmoid().flatten(1)
     target = masks.flatten(1)
@@ -85,14 +87,14 @@ def tversky_loss(logits: Tensor, masks: Tensor, missed_weight: float = MISSED_WE
 
 
 def border_weights(masks: Tensor) -> Tensor:
-    """The weights of `structure`, 1 to 6; outside the picture there is no lesion."""
+    """Return the weights of `structure`, 1 to 6; pixels outside the image are no lesion."""
     near = F.avg_pool2d(masks, BORDER_WINDOW_PX, stride=1, padding=BORDER_WINDOW_PX // 2)
     return 1 + BORDER_WEIGHT * (near - masks).abs()
 
 
 def dice_per_image(logits: Tensor, masks: Tensor) -> Tensor:
-    """`(N,)` Dice of {probability >= 0.5}; two empty masks score 1."""
-    found = (_at_size_of(masks, logits) >= 0).flatten(1).float()
+    """Return the `(N,)` Dice of {probability >= 0.5}; two empty masks score 1."""
+    found = (_resize(logits, masks) >= 0).flatten(1).float()
     target = masks.flatten(1)
     total = found.sum(1) + target.sum(1)
     overlap = (2 * (found * target).sum(1)).where(total > 0, total.new_ones(()))
@@ -100,11 +102,11 @@ def dice_per_image(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def finds_something(logits: Tensor) -> Tensor:
-    """`(N,)` bool: whether {probability >= 0.5} covers 0.05% of the picture or more."""
+    """Return `(N,)` bool: True where {probability >= 0.5} covers at least 0.05% of the image."""
     return (logits >= 0).flatten(1).float().mean(1) >= MIN_FOUND_SHARE
 
 
-def _at_size_of(masks: Tensor, logits: Tensor) -> Tensor:
+def _resize(logits: Tensor, masks: Tensor) -> Tensor:
     return F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
 
 

@@ -1,4 +1,4 @@
-"""Mixing of training scenes: colours of one on another, pieces of one in another."""
+"""Mixes training images: exchanges colours between them, and pastes pieces."""
 
 import cv2
 import numpy as np
@@ -9,24 +9,24 @@ from qlumen.training.data import Dataset
 
 Bytes = NDArray[np.uint8]
 DARK_L = 20.0
-"""LAB lightness, 0 to 100, below which a pixel is surround or lumen and keeps its colour."""
+"""LAB lightness, 0 to 100. A darker pixel is surround or lumen and keeps its colour."""
 PIECE_SCALE = (0.3, 1.1)
 FEATHER_PX = 4.0
 PLACING_TRIES = 8
-LEAST_PIECE_PX = 60
+MIN_PIECE_PX = 60
 
 
 def mix(
     data: Dataset, row: int, rng: np.random.Generator, ranges: AugmentRanges
 ) -> tuple[Bytes, Bytes]:
-    """Image and mask of `row` with, by chance, a piece and the colours of other images.
+    """Return image and mask of `row` with, by chance, a piece and the colours of other images.
 
-    The pieces are lesions, or mucosa of a lesion-free picture cut in a lesion's shape: a
-    seam alone tells nothing.
+    A piece is a lesion, or mucosa of a lesion-free image in a lesion's shape. So a seam alone
+    does not show a lesion.
     """
     image, mask = data.images[row], data.masks[row]
     if ranges.paste_share and rng.random() < ranges.paste_share:
-        image, mask = _with_piece(data, image, mask, rng)
+        image, mask = _paste_piece(data, image, mask, rng)
     if ranges.colour_exchange_share and rng.random() < ranges.colour_exchange_share:
         image = exchange_colours(image, data.images[rng.integers(len(data))])
     return image, mask
@@ -35,7 +35,7 @@ def mix(
 def exchange_colours(image: Bytes, other: Bytes) -> Bytes:
     """Give an image the LAB means and deviations of another (Wei et al. 2021, SANet).
 
-    Dark pixels count in neither and stay as they are, so that surrounds stay black.
+    Dark pixels do not count and do not change, so that surrounds stay black.
     """
     lab, light = _lab(image)
     other_lab, other_light = _lab(other)
@@ -52,29 +52,29 @@ def exchange_colours(image: Bytes, other: Bytes) -> Bytes:
 def paste(
     image: Bytes, piece: Bytes, shape: Bytes, matrix: NDArray[np.float64], match: float
 ) -> tuple[Bytes, Bytes]:
-    """Lay the part of `piece` under `shape`, moved by `matrix`, on `image`, soft at the rim.
+    """Paste the part of `piece` inside `shape` on `image`, moved by `matrix`, with soft edges.
 
     Args:
-        shape: `(S, S)` of 0 and 1, of the piece.
-        matrix: 2x3, from the piece's to the image's pixels.
-        match: share of the way from the piece's mean colour to the place's.
+        shape: `(S, S)` mask of the piece, 0 or 1
+        matrix: 2x3, from the piece's to the image's pixels
+        match: share of the way from the piece's mean colour to that of the covered pixels
 
     Returns:
-        The image and the `(S, S)` mask of what was laid on it.
+        the image and the `(S, S)` mask of the pasted pixels
     """
     size = image.shape[1::-1]
     moved = cv2.warpAffine(piece, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
-    laid = cv2.warpAffine(shape, matrix, size, flags=cv2.INTER_NEAREST)
-    inside = laid.astype(bool)
+    pasted = cv2.warpAffine(shape, matrix, size, flags=cv2.INTER_NEAREST)
+    inside = pasted.astype(bool)
     if not inside.any():
-        return image, np.asarray(laid, dtype=np.uint8)
-    alpha = cv2.GaussianBlur(laid.astype(np.float32), (0, 0), FEATHER_PX)[..., None]
+        return image, np.asarray(pasted, dtype=np.uint8)
+    alpha = cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), FEATHER_PX)[..., None]
     shift = match * (image[inside].mean(0) - moved[inside].mean(0))
     mixed = image + alpha * (np.clip(moved + shift, 0, 255) - image)
-    return np.rint(mixed).astype(np.uint8), np.asarray(laid, dtype=np.uint8)
+    return np.rint(mixed).astype(np.uint8), np.asarray(pasted, dtype=np.uint8)
 
 
-def _with_piece(
+def _paste_piece(
     data: Dataset, image: Bytes, mask: Bytes, rng: np.random.Generator
 ) -> tuple[Bytes, Bytes]:
     lesions = np.flatnonzero(data.masks.any(axis=(1, 2)))
@@ -86,22 +86,22 @@ def _with_piece(
     piece = data.images[donor if is_lesion else int(rng.choice(free))]
     for _ in range(PLACING_TRIES):
         matrix = _placement(data.masks[donor], rng)
-        laid = cv2.warpAffine(data.masks[donor], matrix, mask.shape, flags=cv2.INTER_NEAREST)
-        if _fits(image, mask, laid.astype(bool)):
-            mixed, laid = paste(image, piece, data.masks[donor], matrix, rng.uniform(0, 1))
-            return mixed, mask | laid if is_lesion else mask
+        place = cv2.warpAffine(data.masks[donor], matrix, mask.shape, flags=cv2.INTER_NEAREST)
+        if _fits(image, mask, place.astype(bool)):
+            mixed, pasted = paste(image, piece, data.masks[donor], matrix, rng.uniform(0, 1))
+            return mixed, mask | pasted if is_lesion else mask
     return image, mask
 
 
-def _fits(image: Bytes, mask: Bytes, laid: NDArray[np.bool_]) -> bool:
-    """On lit mucosa, clear of lesions, and large enough to be seen."""
-    if laid.sum() < LEAST_PIECE_PX or mask[laid].any():
+def _fits(image: Bytes, mask: Bytes, place: NDArray[np.bool_]) -> bool:
+    """Check whether a place is lit, free of lesions and large enough."""
+    if place.sum() < MIN_PIECE_PX or mask[place].any():
         return False
-    return bool(np.percentile(image[laid].max(axis=1), 10) > 40)
+    return bool(np.percentile(image[place].max(axis=1), 10) > 40)
 
 
 def _placement(shape: Bytes, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Turn and scale a piece about its centre, and move that anywhere."""
+    """Draw a matrix that turns and scales a piece about its centre, and moves it anywhere."""
     rows, columns = np.nonzero(shape)
     centre = np.array([columns.mean(), rows.mean()])
     zoom = np.exp(rng.uniform(*np.log(PIECE_SCALE)))

@@ -1,4 +1,4 @@
-"""Settings of a training run; unknown keys are refused."""
+"""Defines the settings of a training run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from qlumen.networks.bottlenecks import BOTTLENECKS
 
 
 class TrainSettings(BaseModel):
-    """What a run does. Written into its checkpoint and into the bundle's provenance."""
+    """Holds the settings of a run; its checkpoint and its bundle's provenance keep them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,56 +21,52 @@ class TrainSettings(BaseModel):
         "train", description="all adds the validation images and keeps the last epoch"
     )
     patience: int = Field(
-        0, ge=0, description="epochs without a better validation Dice that end the run; 0: none do"
+        0, ge=0, description="epochs without a better validation Dice that end a run; 0: no limit"
     )
-    batch_size: int = Field(12, ge=1, description="images a step, of all processes together")
+    batch_size: int = Field(12, ge=1, description="images per step, of all processes together")
     input_size: int = Field(256, ge=32, multiple_of=32, description="side of a training crop, px")
     sides: tuple[int, ...] = Field(
-        (), description="of training crops, px, one drawn for each batch; none: input_size"
+        (), description="sides of training crops, px, one drawn per batch; empty: input_size"
     )
-    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    seed: int = Field(0, ge=0, description="seed of weights, order and augmentation")
     encoder_rate: float = Field(4e-4, gt=0, description="peak learning rate of the encoder")
-    rate: float = Field(1e-3, gt=0, description="peak learning rate of everything else")
+    rate: float = Field(1e-3, gt=0, description="peak learning rate of all other parts")
     warm_up: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="share of the steps in which the rates rise to their peaks; both ways on a "
-        "cosine (one-cycle)",
+        0.1, gt=0, lt=1, description="share of the steps with rising rates (one-cycle, cosine)"
     )
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW's, decoupled")
-    ema_decay: float = Field(0.995, ge=0, lt=1, description="of the averaged weights, per step")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay of AdamW")
+    ema_decay: float = Field(
+        0.995, ge=0, lt=1, description="decay of the averaged weights, per step"
+    )
     loss: Literal["bce_dice", "structure", "tversky"] = Field(
         "bce_dice", description="structure weighs pixels near a border, tversky missed pixels more"
     )
     augmentation: Literal["plain", "endoscopic"] = Field(
-        "plain", description="endoscopic adds highlights, bubbles, combs, frames, mixed scenes"
+        "plain", description="endoscopic adds highlights, bubbles, combs, surrounds, mixed scenes"
     )
     lesion_free: int = Field(
-        0, ge=0, description="times an epoch shows each of the data's pictures without lesion"
+        0, ge=0, description="times that an epoch shows each image without lesion"
     )
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the forward pass; bf16 pays on a GPU, and a CPU with avx512_bf16"
+        "fp32", description="of the forward pass; bf16 is faster on GPUs and CPUs with avx512_bf16"
     )
     bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
-    qubits: int = Field(4, ge=2, le=8, description="features at a position; hqconv has 16")
-    layers: int = Field(2, ge=1, description="of the circuit")
+    qubits: int = Field(4, ge=2, le=8, description="features per position; hqconv has 16")
+    layers: int = Field(2, ge=1, description="layers of the circuit")
     reuploading: bool = Field(False, description="the vqc encodes its inputs before each layer")
     differentiation: Literal["backprop", "adjoint", "parameter-shift"] = Field(
-        "backprop", description="of the circuit; the others run it for each position"
+        "backprop", description="gradient method; all except backprop run the circuit per position"
     )
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
-    start: Path | None = Field(None, description="a bundle whose weights all parts start from")
-    device: Literal["auto", "cpu"] = Field(
-        "auto", description="auto takes a GPU where there is one"
-    )
-    threads: int = Field(0, ge=0, description="of torch; 0 leaves its own choice")
+    start: Path | None = Field(None, description="bundle with the start weights of all parts")
+    device: Literal["auto", "cpu"] = Field("auto", description="auto uses a GPU if there is one")
+    threads: int = Field(0, ge=0, description="threads of torch; 0 lets torch choose")
 
     @field_validator("sides")
     @classmethod
     def _whole_strides(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
         if wrong := [side for side in sides if side < 32 or side % 32]:
-            raise ValueError(f"{wrong} are not multiples of 32, from 32 on")
+            raise ValueError(f"{wrong} are not multiples of 32; use 32, 64, 96 and so on")
         return sides
 
     @model_validator(mode="after")
@@ -88,16 +84,12 @@ class TrainSettings(BaseModel):
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of `KEY=VALUE` texts, each value in YAML.
-
-    Raises:
-        ConfigError: a text has another form.
-    """
+    """Read `KEY=VALUE` texts with values in YAML; raise ConfigError for another form."""
     values = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ConfigError(f"--set {override!r} is not of the form key=value")
+            raise ConfigError(f"--set {override!r} has another form; use key=value")
         try:
             values[key] = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
@@ -106,7 +98,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def check_settings(values: Mapping[str, Any]) -> TrainSettings:
-    """Settings from values; ConfigError names the first that cannot be."""
+    """Build settings from values; raise ConfigError with the first wrong one."""
     try:
         return TrainSettings.model_validate(values)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""How a frame is judged: one way for live video, replay, review, report and evaluation."""
+"""Judges frames in one way for live video, replay, review, report and evaluation."""

@@ -1,10 +1,10 @@
-"""One analysis for every command: what the room saw is what a review finds.
+"""Analyses frames in one way for every command, so that a review finds what the room saw.
 
     start:   frame -> field -> quality -> motion -> preprocess -> network
     finish:  its map -> smoothing -> findings, on the frame -> tracks with alarm hold -> judgement
 
-Live video may leave frames out, and moves what is shown to the frames between. Recordings look
-ahead, unless `analysis.look_ahead` is off. Frames that are not related are judged one by one.
+Live video may leave frames out, and moves findings to the frames between. Recordings look ahead,
+unless `analysis.look_ahead` is off. Frames that are not related are judged one by one.
 """
 
 import time
@@ -36,12 +36,11 @@ WARM_UP_RATE = Fraction(1, 25)
 
 @dataclass(slots=True, eq=False)
 class Started:
-    """A frame that the network works on.
+    """Holds a frame that the network works on.
 
     Attributes:
-        seen: what it shows.
-        ticket: of the network; None where the frame is not judged.
-        clock: how long each stage has taken.
+        ticket: ticket of the network; None where the frame is not judged.
+        clock: times of the frame's stages.
     """
 
     seen: Observation
@@ -49,7 +48,7 @@ class Started:
     clock: FrameClock
 
     def discard(self) -> None:
-        """Leave the frame; waits for the network."""
+        """Wait for the network, and drop its map."""
         if self.ticket is not None:
             self.ticket.discard()
 
@@ -58,10 +57,10 @@ class FrameAnalysis:
     """Judges frames in their order. One thread may start them while another one finishes them.
 
     Args:
-        segmenter: the opened network; the caller closes it.
+        segmenter: opened network, which the caller closes.
         related: whether the frames follow each other in time. If not, or with
-            `analysis.temporal` off, each frame is judged for itself: the network within the field.
-        numbers: of the tracks, where this analysis goes on after another one.
+            `analysis.temporal` off, each frame is judged alone, by the network within the field.
+        numbers: track numbers, to continue after another analysis.
     """
 
     def __init__(
@@ -80,31 +79,31 @@ class FrameAnalysis:
         self._interpreter = self._make_interpreter(numbers)
 
     def start(self, frame: Frame) -> Started:
-        """Observe a frame and hand it to the network; waits when too many are in flight."""
+        """Observe a frame and hand it to the network. Wait while too many are in flight."""
         clock = FrameClock(self._latency, frame.index)
         seen = self._observer.observe(frame, clock.lap)
         ticket = None
         if seen.judged:
-            picture = self.segmenter.preprocess(frame.pixels.crop(seen.field.box))
+            image = self.segmenter.preprocess(frame.pixels.crop(seen.field.box))
             clock.lap("preprocess")
-            ticket = self.segmenter.engine.submit(picture)
+            ticket = self.segmenter.engine.submit(image)
             clock.wait("inference")
         return Started(seen, ticket, clock)
 
     def finish(self, started: Started) -> Judgement:
-        """Wait for the network, and judge the frame by its map; never looks ahead."""
+        """Wait for the network, and judge the frame by its map without looking ahead."""
         return self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
 
     def judge(self, frame: Frame) -> Judgement:
-        """Start and finish a frame; never looks ahead."""
+        """Start and finish a frame without looking ahead."""
         return self.finish(self.start(frame))
 
     def judge_all(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Judgement]]:
-        """Judge frames in their order; the network works on some while others are read."""
+        """Judge frames in their order. The network works on some while others are read."""
         return self.finish_all(self._start_all(frames))
 
     def finish_all(self, started: Iterable[tuple[T, Started]]) -> Iterator[tuple[T, Judgement]]:
-        """Finish frames in their order; with `analysis.look_ahead` each a moment later."""
+        """Finish frames in their order, with `analysis.look_ahead` each a moment later."""
         waited = ((item, one.seen, self._wait(one), one.clock.lap) for item, one in started)
         if self._settings.analysis.look_ahead and self._temporal is not None:
             segmenter = self.segmenter
@@ -113,13 +112,12 @@ class FrameAnalysis:
         return self._interpreter.interpret_all(waited)
 
     def change(self, segmenter: Segmenter, settings: Settings) -> None:
-        """Go on with other thresholds and limits over time; the rest needs another analysis."""
+        """Change thresholds and limits over time. Other settings need another analysis."""
         self.segmenter, self._settings = segmenter, settings
         self._interpreter.change(segmenter.postprocess, self._temporal)
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
-        """Run every stage on black frames of (width, height) pixels and a made-up finding, so
-        that no frame pays for compiling and allocating."""
+        """Compile and allocate on black frames of (width, height) pixels with a made-up finding."""
         width, height = frame_size
         made_up = self.segmenter.warm_up(frame_size).probability
         observer = Observer(self._settings, related=self._related)

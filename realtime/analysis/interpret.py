@@ -1,4 +1,4 @@
-"""From the network's map of a frame to what is shown of it."""
+"""Turns the network's map of a frame into the findings that are shown."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -21,9 +21,9 @@ class Interpreter:
     """Interprets the maps of frames in their order. It belongs to one thread.
 
     Args:
-        fit: how the field lies in the network's input.
-        temporal: the limits of smoothing and tracks; None where frames are not related.
-        numbers: of the tracks, to go on after another interpreter; None counts from 1.
+        fit: way in which the field lies in the network's input.
+        temporal: limits of smoothing and tracks; None where frames are not related.
+        numbers: track numbers, to continue after another interpreter; None counts from 1.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Interpreter:
             self._tracker = self._make_tracker(temporal)
 
     def change(self, postprocess: Postprocessor, temporal: TemporalSettings | None) -> None:
-        """Go on with other thresholds and limits; the tracks stay."""
+        """Change thresholds and limits. The tracks stay."""
         self._postprocess = postprocess
         if temporal is not None and temporal != self._temporal:
             self._smoother = Smoother(temporal.smoothing)
@@ -52,7 +52,7 @@ class Interpreter:
     def interpret_all(
         self, frames: Iterable[tuple[T, Observation, Probability | None, Lap]]
     ) -> Iterator[tuple[T, Judgement]]:
-        """Interpret frames in their order, each as soon as it is there."""
+        """Interpret frames in their order, each as soon as it arrives."""
         for item, seen, probability, lap in frames:
             yield item, self.interpret(seen, probability, lap)
 
@@ -62,9 +62,9 @@ class Interpreter:
         """Interpret the map of the next frame.
 
         Args:
-            probability: `(h, w) float32` of the frame's field, as `round_map` gives it; None where
+            probability: map `(h, w) float32` of the frame's field, from `round_map`; None where
                 the frame was not judged.
-            lap: called with the name of each stage when it ends.
+            lap: function called with the name of each stage when it ends.
         """
         own = probability
         if self._temporal is None:
@@ -105,6 +105,6 @@ class Interpreter:
 
 
 def share_of_frame(seen: Observation) -> Region:
-    """The field's box as shares of the frame's width and height."""
+    """Return the field's box as shares of the frame's width and height."""
     (x0, y0, x1, y1), (width, height) = seen.field.box, seen.size
     return x0 / width, y0 / height, x1 / width, y1 / height

@@ -1,7 +1,7 @@
-"""Interprets the frames of a recording with what is known of those that follow.
+"""Interprets the frames of a recording with knowledge of the frames that follow.
 
-Smoothing mixes each map with those before and after it. A lesion that holds for as long as the
-alarm hold asks is shown from its first frame on, where live video has to wait.
+Smoothing mixes each map with those before and after it. A lesion that lasts for the alarm hold is
+shown from its first frame on. Live video has to wait.
 """
 
 from collections import deque
@@ -31,19 +31,19 @@ from qlumen.realtime.tracking.tracks import TIME_SLACK_S, select_alarms
 T = TypeVar("T")
 
 LOOK_AHEAD = "look_ahead"
-"""The stage in which a frame waits for those that follow."""
+"""The stage in which a frame waits for the frames that follow."""
 
 SMOOTHING_S = 0.08
-"""How far smoothing looks ahead. Looking further changes nothing on real clips."""
+"""Time that smoothing looks ahead. A longer time changes nothing on real clips."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[T]):
-    """A frame whose followers are not known yet.
+    """Holds a frame while those that follow it are not known.
 
     Attributes:
         odds: log-odds of the network's map; None where it was not judged, or nothing is smoothed.
-        past: these mixed with those of the frames before.
+        past: `odds` mixed with those of the frames before.
     """
 
     item: T
@@ -66,7 +66,7 @@ class LookAhead:
     def interpret_all(
         self, frames: Iterable[tuple[T, Observation, Probability | None, Lap]]
     ) -> Iterator[tuple[T, Judgement]]:
-        """Interpret frames; each comes when those that matter to it are known."""
+        """Interpret frames, each when the frames that affect it are known."""
         return self._hold_all(self._smooth_all(frames))
 
     def _smooth_all(
@@ -92,7 +92,7 @@ class LookAhead:
         return _Waiting(item, seen, lap, probability, odds, past)
 
     def _interpret(self, waiting: deque[_Waiting[T]]) -> tuple[T, Judgement]:
-        """Take the first frame, and interpret it by the map that all of them give."""
+        """Take out the first frame, and interpret it by the map that all of them give."""
         smoothed = self._smooth_by_future(waiting)
         first = waiting.popleft()
         first.lap(LOOK_AHEAD)
@@ -140,15 +140,15 @@ class LookAhead:
 
 
 def _is_known(first: Observation, newest: Observation) -> bool:
-    """Whether all that smooths the first frame is there."""
+    """Check whether all frames that smooth the first one have arrived."""
     return newest.flow is None or newest.time_s - first.time_s > SMOOTHING_S + TIME_SLACK_S
 
 
 def _show_early(judgement: Judgement, shown: dict[int, float]) -> Judgement:
-    """Show the tracks that get an alarm later, from their first frame on.
+    """Show tracks that get an alarm later from their first frame on.
 
     Args:
-        shown: when tracks with an alarm were first seen, by number.
+        shown: time when a track with an alarm was first seen, by number.
     """
     tracks = tuple(_begin_early(one, judgement.seen.time_s, shown) for one in judgement.tracks)
     if judgement.probability is None or tracks == judgement.tracks:

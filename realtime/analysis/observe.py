@@ -1,4 +1,4 @@
-"""What a frame shows before the network judges it: field, condition and motion."""
+"""Observes what a frame shows before the network judges it: field, condition and motion."""
 
 from collections.abc import Callable
 
@@ -18,19 +18,19 @@ from qlumen.realtime.tracking.motion import (
 Lap = Callable[[str], None]
 
 FORGET_S = 0.5
-"""Without a frame for so long nothing is carried over: the camera may look elsewhere."""
+"""After this time without a frame nothing is carried over: the camera may look elsewhere."""
 
 
 def ignore_laps(stage: str) -> None:
-    """Take no time."""
+    """Do nothing at the end of a stage."""
 
 
 class Observer:
-    """Observes frames in their order; frames may be left out. It belongs to one thread.
+    """Observes frames in their order. Frames may be left out. It belongs to one thread.
 
     Args:
         related: whether the frames follow each other in time. If not, each frame has a field of
-            its own and all of them are judged.
+            its own, and all frames are judged.
     """
 
     def __init__(self, settings: Settings, *, related: bool) -> None:
@@ -40,14 +40,17 @@ class Observer:
         self._field, self._judge = self._make_field(), self._make_judge()
 
     def observe(self, frame: Frame, lap: Lap = ignore_laps) -> Observation:
-        """Observe the next frame; `lap` is called with the name of each stage when it ends."""
+        """Observe the next frame. Call `lap` with the name of each stage when it ends."""
         if not self._related:
             self._field, self._judge = self._make_field(), self._make_judge()
         field = self._field(frame) if self._settings.analysis.field else whole_field(frame.size)
         condition = self._judge(frame.pixels, field)
         lap("quality")
         if not self._related:
-            return Observation(frame.size, frame.time_s, field, condition, judged=True)
+            thumbnail = self._motion.reduce(frame.pixels)
+            return Observation(
+                frame.size, frame.time_s, field, condition, judged=True, thumbnail=thumbnail
+            )
         clear = condition is Condition.CLEAR
         thumbnail, flow, elapsed_s = self._follow(frame)
         lap("motion")
@@ -56,8 +59,10 @@ class Observer:
         )
 
     def _follow(self, frame: Frame) -> tuple[Thumbnail, Flow | None, float]:
-        """The frame's thumbnail, and the motion since the last one: None when that was too long
-        ago, or shows another scene."""
+        """Return thumbnail, motion and seconds since the last frame.
+
+        The motion is None when that frame was too long ago, or shows another scene.
+        """
         thumbnail = self._motion.reduce(frame.pixels)
         last, self._last = self._last, (frame.time_s, thumbnail)
         if last is None or last[1].shape != thumbnail.shape:

@@ -1,1 +1,1 @@
-"""The commands of the video path: options, signals, and what runs. Nothing imports it."""
+"""Defines the commands of the video path: options, signals, and what runs. Nothing imports it."""

@@ -1,4 +1,4 @@
-"""`qlumen doctor`: what is here, what will be used, what is missing and what adds it."""
+"""Runs `qlumen doctor`: shows what is here, what is used, what is missing and what adds it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
 def command(json_file: Path | None, config: Path | None, overrides: tuple[str, ...]) -> int:
     """Show what this machine has, what qlumen will use, and what adds the rest.
 
-    Ends with 1 if something is missing without which qlumen does not run.
+    Exit code 1: something is missing that qlumen needs to run.
     """
     settings = load_settings(config, overrides)
     check_paths([config] if config else [], [("--json", json_file)] if json_file else [], [])
@@ -40,7 +40,7 @@ def command(json_file: Path | None, config: Path | None, overrides: tuple[str, .
 
 
 def examine(settings: Settings) -> Report:
-    """All checks, by section."""
+    """Run all checks, by section."""
     bundle, engines = model_checks(settings)
     return {
         "machine": machine_checks(),

@@ -1,4 +1,4 @@
-"""`qlumen live`: video shown as it arrives, with the findings on it."""
+"""Runs `qlumen live`: shows video as it arrives, with the findings on it."""
 
 import os
 import signal
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 @click.command("live")
 @click.argument("source")
-@click.option("--monitor", is_flag=True, help="Show a window; see the keys in the guide.")
+@click.option("--monitor", is_flag=True, help="Show a window; the guide lists its keys.")
 @click.option("--view", is_flag=True, help="Serve a page for browsers, as qlumen view does.")
 @click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
 @click.option("--record-clean", type=PATH, help="The video without overlay, a new file.")
 @click.option("--stream", metavar="URL", help="Send the overlay to rtmp, srt, udp or rtsp.")
-@click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
+@click.option("--recordings", type=PATH, help="Folder for recordings begun on the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
               "of the one before; an existing file is continued.")  # fmt: skip
 @click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
 @click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT",
               help="Serve /metrics for Prometheus, /health and /ready.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this time.")
 @click.option("--loop", is_flag=True, help="Play a file again and again.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
@@ -63,8 +63,8 @@ def command(
     """Draw the findings on live video.
 
     SOURCE is a camera or capture card, a network stream, a file played at its own rate,
-    `scene`, the built-in synthetic colon, or `pattern`, a test picture. SIGHUP reads the
-    configuration again; Ctrl-C ends the session.
+    `scene`, the built-in synthetic colon, or `pattern`, a test image. SIGHUP reads the
+    configuration again. Ctrl-C ends the session.
     """
     overrides += ("source.loop=true",) if loop else ()
     settings = load_settings(config, overrides)
@@ -75,9 +75,9 @@ def command(
     steering, console = _Steering(config, overrides), Console(stderr=True)
     try:
         with (
-            steering.by_signals(),
-            _metrics(metrics, settings) as server,
-            _page(settings, console) if view else nullcontext() as panel,
+            steering.handle_signals(),
+            _open_metrics(metrics, settings) as server,
+            _open_page(settings, console) if view else nullcontext() as panel,
             LiveSession(
                 source,
                 outputs,
@@ -107,13 +107,13 @@ def command(
     return leave(1 if summary.error else 0)
 
 
-def _page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
+def _open_page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
     from qlumen.realtime.view.site import open_page
 
     return open_page(settings, console)
 
 
-def _metrics(
+def _open_metrics(
     port: int | None, settings: Settings
 ) -> "AbstractContextManager[MetricsServer | None]":
     if port is None:
@@ -124,11 +124,14 @@ def _metrics(
 
 
 class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM before the session began."""
+    """Reports Ctrl-C or SIGTERM before the session began."""
 
 
 class _Steering:
-    """Ctrl-C and SIGTERM end the session, a second one at once; SIGHUP reads the settings."""
+    """Ends the session on Ctrl-C or SIGTERM, and reads the settings again on SIGHUP.
+
+    A second Ctrl-C or SIGTERM ends the process immediately.
+    """
 
     def __init__(self, config: Path | None, overrides: tuple[str, ...]) -> None:
         self._config, self._overrides = config, overrides
@@ -136,7 +139,7 @@ class _Steering:
         self.session: LiveSession | None = None
 
     @contextmanager
-    def by_signals(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
         if hasattr(signal, "SIGHUP"):
             handlers[signal.SIGHUP] = self._reload

@@ -1,4 +1,4 @@
-"""`qlumen profile`: where the time of a frame goes, and whether it fits its budget."""
+"""Runs `qlumen profile`: measures where the time of a frame goes and whether it fits a budget."""
 
 from pathlib import Path
 
@@ -20,25 +20,25 @@ from qlumen.system.files import write_json
 from qlumen.system.output_paths import PATH, check_paths
 
 BUDGET_MISSED = 3
-"""Exit code."""
+"""Exit code if too many frames missed the budget."""
 ASSUMED_FPS = 25.0
 CAPACITY_SHARE = 0.5
-"""Of `--seconds`, for the pass at full speed."""
+"""Share of `--seconds` for the pass at full speed."""
 
 
 @click.command("profile")
 @click.argument("source", default=SCENE)
 @click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True,
-              help="Of steady state, after the warm-up.")  # fmt: skip
+              help="Time of steady state, after the warm-up.")  # fmt: skip
 @click.option("--fps", type=click.FloatRange(min=0.1, max=1000),
-              help="Frames come at this rate; without it at the source's own.")  # fmt: skip
+              help="Rate of frames; the default is the source's own.")  # fmt: skip
 @click.option("--budget-ms", type=click.FloatRange(min=0, min_open=True),
-              help="For a frame, from due to drawn; else the time between frames.")  # fmt: skip
-@click.option("--record", is_flag=True, help="Record as replay does, to a file thrown away.")
-@click.option("--json", "json_file", type=PATH, help="All figures; also for --compare.")
+              help="Time from due to drawn; the default is the time between frames.")  # fmt: skip
+@click.option("--record", is_flag=True, help="Record as replay does, to a file that is deleted.")
+@click.option("--json", "json_file", type=PATH, help="All figures, also for --compare.")
 @click.option("--trace", type=PATH, help="Spans for Perfetto (ui.perfetto.dev) or Chrome.")
 @click.option("--html", type=PATH, help="A page with plots.")
-@click.option("--compare", type=PATH, help="What --json wrote before; prints the ratios.")
+@click.option("--compare", type=PATH, help="Earlier file of --json; prints the ratios.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Measure where the time of a frame goes.
 
-    SOURCE is what replay takes; without one it is the built-in scene, as a recording. It is
+    SOURCE is what replay takes. The default is the built-in scene, as a recording. It is
     played at a steady rate, then at full speed with and without the profiler, then with all
     allocations traced. Exit code 3: more than 1% of the frames missed the budget.
     """
@@ -76,7 +76,7 @@ def command(
     if trace and log is not None:
         write_trace(trace, log)
         if log.left_out:
-            click.echo(f"{trace} has the first spans; {log.left_out} are left out", err=True)
+            click.echo(f"{trace} has the first spans; {log.left_out} more are left out", err=True)
     if html:
         write_page(html, report)
     return 0 if report.met else BUDGET_MISSED
@@ -92,7 +92,7 @@ def profile(
     record: bool = False,
     log: SpanLog | None = None,
 ) -> ProfileReport:
-    """Run all passes. `fps` and `budget_ms`: see the command's options.
+    """Run all passes. The command's options describe `fps` and `budget_ms`.
 
     Raises:
         QlumenError: the source, settings or bundle cannot be used, or the run fails.

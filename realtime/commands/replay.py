@@ -1,4 +1,4 @@
-"""`qlumen replay`: a recording in; the overlay, the events and the latency out."""
+"""Runs `qlumen replay`: reads a recording, writes the overlay, the events and the latency."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from qlumen.system.output_paths import PATH
 @click.command("replay")
 @click.argument("source")
 @click.option("--output", type=PATH, help="Video with the overlay (H.264 MP4).")
-@click.option("--events", type=PATH, help="Findings and times, a JSON line a frame.")
+@click.option("--events", type=PATH, help="Findings and times, one JSON line for each frame.")
 @click.option("--snapshots", type=PATH, help="Folder for frames with overlay, PNG.")
 @click.option("--masks", type=PATH, help="Folder for masks, PNG, 0 and 255.")
 @click.option("--json", "json_file", type=PATH, help="Summary with latency percentiles.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 @click.option("--sequence", is_flag=True, help="The folder's images follow each other in time.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of frames.")
 def command(
     source: str,
     output: Path | None,

@@ -1,4 +1,4 @@
-"""`qlumen report`: a recording, or a review of one, in; a report, tables and masks out."""
+"""Runs `qlumen report`: reads a recording or a review, writes a report, tables and masks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ from qlumen.system.progress import progress_bar
 @click.argument("source")
 @click.option("--html", type=PATH, help="Report as one HTML file.")
 @click.option("--pdf", type=PATH, help="Report as PDF.")
-@click.option("--csv", type=PATH, help="Findings, a row each.")
+@click.option("--csv", type=PATH, help="Findings, one row each.")
 @click.option("--coco", type=PATH, help="Findings as COCO annotations (RLE), JSON.")
-@click.option("--events", type=PATH, help="Findings and times, a JSON line a frame.")
+@click.option("--events", type=PATH, help="Findings and times, one JSON line for each frame.")
 @click.option("--video", type=PATH, help="Video with the overlay (H.264 MP4).")
 @click.option("--masks", type=PATH, help="Folder for masks, PNG, 0 and 255.")
 @click.option("--snapshots", type=PATH, help="Folder for each lesion's best frame, PNG.")
 @click.option("--dicom", type=PATH, help="Folder for best frames and masks as DICOM.")
 @click.option("--review", "kept", type=PATH, help="New folder to keep the review in.")
-@click.option("--patient", metavar="TEXT", help="Field in the report; empty: a line to fill.")
-@click.option("--operator", metavar="TEXT", help="The same for who examined.")
+@click.option("--patient", metavar="TEXT", help="Field in the report; empty: a line to fill in.")
+@click.option("--operator", metavar="TEXT", help="The same for the person who examined.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 @click.option("--sequence", is_flag=True, help="The folder's images follow each other in time.")
@@ -49,8 +49,8 @@ def command(
 ) -> int:
     """Report what was found in a recording.
 
-    SOURCE is what qlumen replay takes, a single image, or a folder that --review made: then
-    the network does not run again, and of the settings only postprocess and report count.
+    SOURCE is what qlumen replay takes, a single image, or a folder that --review made. With such
+    a folder the network does not run again, and only the settings postprocess and report count.
     """
     overrides += ("source.sequence=true",) if sequence else ()
     settings = load_settings(config, overrides)
@@ -80,7 +80,7 @@ def command(
 
 
 def merge_thresholds(review: Review, settings: Settings) -> Thresholds:
-    """The review's own thresholds where the settings have none."""
+    """Return the settings' thresholds, or the review's own where the settings leave them out."""
     given = settings.postprocess.model_dump(exclude_none=True)
     return review.manifest.thresholds.model_copy(update=given)
 
@@ -91,7 +91,7 @@ def _review(
 ) -> Iterator[Review]:
     if is_review(Path(source)):
         if kept:
-            raise UsageError(f"--review {kept}: {source} is a review already; leave it out")
+            raise UsageError(f"--review {kept}: {source} is already a review; leave --review out")
         with Review(Path(source)) as review:
             yield review
         return

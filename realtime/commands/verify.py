@@ -1,4 +1,4 @@
-"""`qlumen verify`: whether an events file is as it was written."""
+"""Runs `qlumen verify`: checks whether an events file is as it was written."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from qlumen.realtime.sinks.hash_chain import Account, check_chain
 
 @click.command("verify")
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option("--last", metavar="SHA256", help="The hash that the last line must have.")
+@click.option("--last", metavar="SHA256", help="Hash that the last line must have.")
 def command(file: Path, last: str | None) -> int:
     """Check the chain of hashes in an events file.
 
-    Ends with 0 if every line is as it was written and where it was written, with 1 and
-    the first bad line otherwise. Lines missing at the end show only against the hash of
-    the last line, noted when the file was written (--last).
+    Exit code 0: every line is as it was written, and in its place. Exit code 1: the first bad
+    line is named. Lines missing at the end are found only with --last, the hash of the last
+    line, noted when the file was written.
     """
     if not file.is_file():
         raise UsageError(f"{file} is not a regular file; give the events file itself")
@@ -27,7 +27,7 @@ def command(file: Path, last: str | None) -> int:
 
 
 def summary(account: Account) -> str:
-    """What a whole file holds, on one line."""
+    """Return what a whole file holds, on one line."""
     frames, notes = f"{account.frames} frames", f"{account.notes} notes"
     if account.times_s:
         frames += " from {} s to {} s".format(*account.times_s)

@@ -1,4 +1,4 @@
-"""`qlumen view`: live video and recordings in a browser."""
+"""Runs `qlumen view`: shows live video and recordings in a browser."""
 
 import json
 import signal
@@ -22,14 +22,14 @@ LOOK_SECONDS = 1.0
 
 
 @click.command("view")
-@click.option("--source", help="Shown at once: as for qlumen live.")
+@click.option("--source", help="Source to show immediately, as for qlumen live.")
 @click.option("--host", help="Address to listen on, 127.0.0.1 by default; others than the "
               "loopback's need --password-file.")  # fmt: skip
-@click.option("--port", type=int, help="7860 by default; 0 for any free one.")
-@click.option("--password-file", type=PATH, help="Made by --set-password.")
+@click.option("--port", type=int, help="Port, 7860 by default; 0 for any free one.")
+@click.option("--password-file", type=PATH, help="File that --set-password wrote.")
 @click.option("--set-password", type=PATH, metavar="FILE", help="Ask for a password, write its "
               "hash to a new file, and end.")  # fmt: skip
-@click.option("--recordings", type=PATH, help="Folder for what is recorded from the page.")
+@click.option("--recordings", type=PATH, help="Folder for recordings begun on the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--loop", is_flag=True, help="Play files again and again.")
 @click.option("--config", type=PATH, help="YAML file with settings.")
@@ -74,7 +74,7 @@ def _ask_password() -> str:
 
 
 def _serve(
-    access: Access, sources: list[str], at_once: bool, outputs: LiveOutputs, settings: Settings
+    access: Access, sources: list[str], show_first: bool, outputs: LiveOutputs, settings: Settings
 ) -> int:
     from qlumen.realtime.view.live.panel import LivePanel
     from qlumen.realtime.view.live.runner import SessionRunner
@@ -89,7 +89,7 @@ def _serve(
         Site(access, panel, runner, settings) as site,
     ):
         print_address(site, access, console)
-        if at_once:
+        if show_first:
             runner.choose(0)
         with suppress(KeyboardInterrupt):
             while not stopped.wait(LOOK_SECONDS):

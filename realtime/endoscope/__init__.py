@@ -1,1 +1,1 @@
-"""What an endoscope shows: its visible field, how good a frame is, and what is private."""
+"""Judges what an endoscope shows: its visible field, the quality of a frame, and private parts."""

@@ -1,5 +1,8 @@
-"""The endoscope's visible field in a frame: an octagon, circle or cut square amid black
-borders, burned-in text and, at times, a second small picture."""
+"""Finds the endoscope's visible field in a frame.
+
+It is an octagon, circle or cut square. Around it are black borders, burned-in text and, at times,
+a second small image.
+"""
 
 from fractions import Fraction
 from itertools import product
@@ -15,27 +18,27 @@ from qlumen.realtime.pixels.base import Pixels, Places
 from qlumen.realtime.pixels.bgr_image import BgrImage
 
 LOOK_PX = 320
-"""Longer side of the thinned-out copy that is looked at, up to 1.5 times that."""
+"""Longer side of the thinned-out copy that is searched; it can be up to 1.5 times longer."""
 LEAST_SIDE_PX = 16
-"""Of that copy. Thinner pictures are all field."""
+"""Least side of that copy. Thinner frames are all field."""
 OPENING_SHARE = 1 / 36
 """Bright things thinner than this share of the copy's shorter side are text, not field."""
 PART_SHARE = 0.1
-"""A separate part of the field has at least this share of the largest part's area: folds in
-the dark may part a field, a second picture is smaller."""
+"""Least area of a separate part of the field, as a share of the largest part. Dark folds may
+split a field; a second image is smaller."""
 WHOLE_SHARE = 0.985
-"""A field of so much of the frame is the whole frame."""
+"""A field with this share of the frame or more is the whole frame."""
 SAME_IOU = 0.99
-"""A field found anew that agrees so well with the last one is taken for it."""
+"""A new field with this IoU or more with the last one counts as the same field."""
 GREEN_LEVEL = 60
 GREEN_OVER_RED = 2.5
-"""The background of a scope-position picture. Dyed mucosa is bluer: its green stays below."""
+"""Green of the background of a scope-position image. Dyed mucosa is bluer and stays below."""
 POSITION_SHARE = 0.005
-"""Of the frame, that such a picture has at least."""
+"""Least share of the frame that such an image has."""
 POSITION_FILLED = 0.6
-"""Of its box, that is green at least: it is a rectangle."""
+"""Least share of its box that is green, because it is a rectangle."""
 POSITION_COVERS = 0.5
-"""Of the field, less than so much."""
+"""An image that covers this share of the field or more is not cut out."""
 T = TypeVar("T", bound=np.generic)
 
 NOTHING_SEEN = np.zeros((0, 0), np.float32)
@@ -43,7 +46,7 @@ NO_SHAPE: Mask = np.zeros((0, 0), np.uint8)
 
 
 def whole_field(frame_size: tuple[int, int]) -> Field:
-    """The field of a frame of (width, height) pixels that is all field."""
+    """Return the field of a frame of (width, height) pixels that is all field."""
     return Field((0, 0, *frame_size), None)
 
 
@@ -53,14 +56,14 @@ def find_field(image: Image) -> Field:
 
 
 class FieldFinder:
-    """Finds the field, and keeps to it through dark moments. Belongs to one video.
+    """Finds the field, and keeps it through dark moments. It belongs to one video.
 
     Args:
-        every_s: seconds of video between two looks; in between the last field is returned.
-        forget_s: how long a place counts as field after it was last lit. Looks at a picture
+        every_s: seconds of video between two searches; in between the last field is returned.
+        forget_s: seconds that a place counts as field after it was last lit. Searches in a frame
             that is mostly dark do not count.
-        level: of the brightest channel, 0 to 255, from which a place is lit.
-        least_share: of the frame that must be lit for a look to count.
+        level: level of the brightest channel, 0 to 255, from which a place is lit.
+        least_share: least share of the frame that must be lit for a search to count.
     """
 
     def __init__(
@@ -80,26 +83,26 @@ class FieldFinder:
         self._field = Field((0, 0, 0, 0), None)
 
     def __call__(self, frame: Frame) -> Field:
-        """The field of a frame, and of those before it; the whole frame while nothing is lit.
+        """Return the field of this frame and those before; the whole frame while nothing is lit.
 
         The same object is returned until the field changes.
         """
         since_s = frame.time_s - self._looked_s
-        anew = frame.size != self._size or since_s < 0
-        if anew:
+        unrelated = frame.size != self._size or since_s < 0
+        if unrelated:
             self._start(frame.size)
-        if min(frame.size) >= LEAST_SIDE_PX and (anew or since_s >= self._every_s):
+        if min(frame.size) >= LEAST_SIDE_PX and (unrelated or since_s >= self._every_s):
             self._looked_s = frame.time_s
             self._look(frame.pixels, min(since_s, self._forget_s / 2))
         return self._field
 
     @property
     def found(self) -> bool:
-        """Whether anything lit has been seen; until then the field is the whole frame."""
+        """Check whether anything lit was seen. Until then the field is the whole frame."""
         return self._shape.size > 0
 
     def _start(self, size: tuple[int, int]) -> None:
-        """Know nothing of earlier frames."""
+        """Forget earlier frames."""
         self._size = width, height = size
         rows, columns = _places(size)
         self._unlit_s = np.full((rows.size, columns.size), np.inf, np.float32)
@@ -109,7 +112,7 @@ class FieldFinder:
     def _look(self, pixels: Pixels, since_s: float) -> None:
         small = pixels.sample(*_places(pixels.size))
         green = _green(small)
-        lit = _without_text(cv2.compare(_brightest(small), self._level, cv2.CMP_GE) & ~green)
+        lit = _remove_text(cv2.compare(_brightest(small), self._level, cv2.CMP_GE) & ~green)
         lit_pixels = cv2.countNonZero(lit)
         if lit_pixels == 0 or lit_pixels < self._least_share * lit.size:
             return
@@ -132,7 +135,7 @@ class FieldFinder:
 
 
 def crop(image: NDArray[T], box: Box) -> NDArray[T]:
-    """Cut a half-open box out of `(H, W, ...)`: a view."""
+    """Cut a half-open box out of `(H, W, ...)`, as a view."""
     x0, y0, x1, y1 = box
     return image[y0:y1, x0:x1]
 
@@ -142,7 +145,7 @@ def _step(size: tuple[int, int]) -> int:
 
 
 def _places(size: tuple[int, int]) -> tuple[Places, Places]:
-    """The rows and columns that are looked at."""
+    """Return the rows and columns that are searched."""
     step = _step(size)
     return np.arange(step // 2, size[1], step), np.arange(step // 2, size[0], step)
 
@@ -153,20 +156,20 @@ def _brightest(small: Image) -> Mask:
 
 
 def _green(small: Image) -> Mask:
-    """255 on the green of a scope-position picture."""
+    """Set 255 on the green of a scope-position image."""
     _, green, red = cv2.split(small)
     greener = cv2.compare(green, cv2.multiply(red, GREEN_OVER_RED), cv2.CMP_GT)
     return greener & cv2.compare(green, GREEN_LEVEL, cv2.CMP_GE)
 
 
-def _without_text(lit: Mask) -> Mask:
+def _remove_text(lit: Mask) -> Mask:
     side = 2 * round(OPENING_SHARE / 2 * min(lit.shape)) + 1
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return cv2.morphologyEx(lit, cv2.MORPH_OPEN, element, borderType=cv2.BORDER_REPLICATE)
 
 
 def _hull(lit: Mask) -> NDArray[np.int32]:
-    """Around the largest part of what is lit and those of like size."""
+    """Return the hull around the largest lit part and those of like size."""
     contours, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     areas = [cv2.contourArea(one) for one in contours]
     parts = [c for c, area in zip(contours, areas, strict=True) if area >= PART_SHARE * max(areas)]
@@ -174,11 +177,13 @@ def _hull(lit: Mask) -> NDArray[np.int32]:
 
 
 def _corner(green: Mask, shape: Mask) -> Box | None:
-    """The rectangle from a scope-position picture to the nearest corner of the frame, if it
-    overlaps the field: so cut, the field has no hole."""
+    """Return the box from a scope-position image to the nearest corner, if it overlaps the field.
+
+    A field cut in this way has no hole.
+    """
     if cv2.countNonZero(green) < POSITION_SHARE * green.size:
         return None
-    _, _, facts, _ = cv2.connectedComponentsWithStats(_without_text(green))
+    _, _, facts, _ = cv2.connectedComponentsWithStats(_remove_text(green))
     height, width = green.shape
     for x, y, w, h, area in facts[1:].tolist():
         if area < max(POSITION_FILLED * w * h, POSITION_SHARE * green.size):
@@ -199,7 +204,7 @@ def _iou(a: Mask, b: Mask) -> float:
 def _enlarge(
     hull: NDArray[np.int32], corner: Box | None, step: int, size: tuple[int, int]
 ) -> Field:
-    """From the small copy to the frame: each small pixel stands for its cell."""
+    """Enlarge the field of the small copy to the frame. Each small pixel stands for its cell."""
     width, height = size
     cells = [hull * step + np.array(end, np.int32) for end in product((0, step - 1), repeat=2)]
     mask = np.zeros((height, width), np.uint8)

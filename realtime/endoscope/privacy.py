@@ -1,4 +1,4 @@
-"""What may identify a patient is hidden before a picture is written or sent."""
+"""Hides what may identify a patient before a frame is written or sent."""
 
 import math
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ Shares = tuple[float, float, float, float]
 """`x0, y0, x1, y1` as shares of the frame's width and height, 0 to 1."""
 
 BLOCKS_DOWN = 8
-"""Blocks in the height of a pixelated picture. A face as tall as the picture then has 8 by
-about 6 blocks; in Harmon's and Julesz's pictures faces were recognised at 16 by 16."""
+"""Blocks in the height of a pixelated image. A face as tall as the image then has 8 by about 6
+blocks. In Harmon's and Julesz's images faces were recognised at 16 by 16."""
 
 
 class Privacy:
-    """Hides parts of pictures. The same picture, field and condition give the same result.
+    """Hides parts of images. The same image, field and condition give the same result.
 
     Args:
-        regions: to black out, always.
-        outside_field: black out all but the endoscope's visible field.
-        pixelate_outside_body: make pictures from out of the body unrecognisable.
+        regions: regions that are always blacked out.
+        outside_field: whether all except the endoscope's visible field is blacked out.
+        pixelate_outside_body: whether images from outside the body are made unrecognisable.
 
     Raises:
-        ConfigError: a region that is empty or not within the frame.
+        ConfigError: a region is empty or not within the frame.
     """
 
     def __init__(
@@ -44,14 +44,13 @@ class Privacy:
 
     @property
     def active(self) -> bool:
-        """Whether any picture can come out changed."""
+        """Check whether any image can change."""
         return bool(self._regions) or self._outside_field or self._pixelate
 
     def __call__(self, image: Image, field: Field, condition: Condition) -> Image:
-        """Hide what is to be hidden of `(H, W, 3) uint8` BGR: in an array of its own, or
-        the same object if that is nothing.
+        """Hide parts of `(H, W, 3) uint8` BGR in a new array; with nothing to hide return `image`.
 
-        No byte of what is blacked out has an influence on the result, pixelated or not.
+        Bytes that are blacked out have no influence on the result, pixelated or not.
         """
         height, width = image.shape[:2]
         boxes = [_pixels(region, width, height) for region in self._regions]
@@ -67,7 +66,6 @@ class Privacy:
         return self._black_out(blocks, boxes, covered)
 
     def _black_out(self, image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
-        """A copy."""
         hidden = self._pool.take(image.shape)
         if field is None:
             np.copyto(hidden, image)
@@ -82,13 +80,13 @@ def _check(region: Shares) -> None:
     x0, y0, x1, y1 = region
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
         raise ConfigError(
-            f"privacy region {list(region)}: want x0, y0, x1, y1 as shares of the frame with "
+            f"privacy region {list(region)}: use x0, y0, x1, y1 as shares of the frame with "
             "0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1"
         )
 
 
 def _pixels(region: Shares, width: int, height: int) -> Box:
-    """Rounded outwards: no pixel that the region touches is left."""
+    """Round outwards, so that no pixel that the region touches is left."""
     x0, y0, x1, y1 = region
     return (
         math.floor(x0 * width), math.floor(y0 * height),
@@ -101,7 +99,7 @@ def _is_whole(field: Field, width: int, height: int) -> bool:
 
 
 def _copy_only(field: Field, image: Image, hidden: Image) -> None:
-    """The pixels within the field, and 0 around them."""
+    """Copy the pixels within the field, with 0 around them."""
     hidden.fill(0)
     x0, y0, x1, y1 = field.box
     inside = np.s_[y0:y1, x0:x1]

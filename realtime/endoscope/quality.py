@@ -1,4 +1,4 @@
-"""Whether a frame can be judged: in focus, lit, inside the body.
+"""Checks whether a frame can be judged: in focus, lit, inside the body.
 
 Thresholds were chosen on real stills so that almost all annotated ones stay clear: see
 `docs/quality.md` and `bench/quality.py`.
@@ -16,18 +16,18 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.reduce import reduce
 
 ROWS = 192
-"""To which the field is reduced; blur is judged in relation to the field's height."""
+"""Rows to which the field is reduced. Blur is judged in relation to the field's height."""
 EDGE_ROWS = 6
-"""Left out along the field's border: its own edge is sharp in any picture."""
+"""Rows left out along the field's border, because its own edge is sharp in any frame."""
 LEAST_SIDE_PX = 16
-"""In smaller fields there is nothing to measure."""
+"""Smaller fields have nothing to measure."""
 DARK_LEVEL = 40
 WHITE_LEVEL = 245
 BRIGHT_SHARE = 0.05
 LEAST_JUDGED_SHARE = 0.1
 RED_OVER_GREEN = 1.15
 GREY_SPREAD = 0.12
-"""Of the brightest channel, between it and the darkest one."""
+"""Largest difference of a grey pixel's channels, as a share of the brightest channel."""
 DEEP_RED_OVER_GREEN = 2.5
 DEEP_RED_LEVEL = 120
 SCALES_PX = (1.0, 2.0, 4.0)
@@ -35,25 +35,25 @@ WINDOWS = [cv2.getGaussianKernel(2 * int(4 * sigma) + 1, sigma) for sigma in SCA
 NO_WINDOW = np.ones((1, 1))
 """Leaves a direction as it is."""
 LEAST_DETAIL = 0.3
-"""Grey levels. Added to the coarse detail, so that noise on a flat picture is not sharp."""
+"""Grey levels added to the coarse detail, so that noise on a flat frame is not sharp."""
 NO_MASK: Mask = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Of the pixels well inside the field, reduced to `ROWS` rows. Shares are 0 to 1.
+    """Describes the pixels well inside the field, reduced to `ROWS` rows. Shares are 0 to 1.
 
     Attributes:
-        judged: whether `LEAST_JUDGED_SHARE` of them are neither dark nor white.
-        bright_level: that the brightest channel reaches on `BRIGHT_SHARE` of them, 0 to 255.
-        white_share: red and green at `WHITE_LEVEL` or more; glare on mucosa is yellow first.
-        red_share: red above green by `RED_OVER_GREEN`, among those neither dark nor white;
-            1 if too few of them are judged.
-        grey_share: channels within `GREY_SPREAD` of each other, among the same; 0 if so few.
-        deep_red_share: red at `DEEP_RED_LEVEL`, and above green by `DEEP_RED_OVER_GREEN`.
-        sharpness: fine over coarse detail, along rows or columns, whichever has less: blur
-            by motion takes it from one direction only. Detail is the mean difference
-            between the grey picture smoothed at two neighbouring `SCALES_PX`.
+        judged: whether more than `LEAST_JUDGED_SHARE` of them are neither dark nor white.
+        bright_level: level of the brightest channel, 0 to 255, that `BRIGHT_SHARE` of them reach.
+        white_share: share with red and green from `WHITE_LEVEL`; glare on mucosa is yellow first.
+        red_share: share with red above green by `RED_OVER_GREEN`, among those neither dark nor
+            white; 1 if those are too few.
+        grey_share: share with channels within `GREY_SPREAD`, among the same; 0 if too few.
+        deep_red_share: share with red at `DEEP_RED_LEVEL`, above green by `DEEP_RED_OVER_GREEN`.
+        sharpness: fine over coarse detail, the lower value of rows and columns, because blur by
+            motion reduces it in one direction only. Detail is the mean difference between the
+            grey image smoothed at two neighbouring `SCALES_PX`.
     """
 
     judged: bool
@@ -66,16 +66,16 @@ class Measures:
 
 
 class QualityJudge:
-    """Judges frames one after the other. Keeps the last field's reduced mask.
+    """Judges frames one after the other. It keeps the reduced mask of the last field.
 
     Args:
-        hold_frames: a condition must hold so long before the reported one changes.
-        blurred_below: `Measures.sharpness` below it is out of focus, or blurred by motion.
+        hold_frames: frames that a condition must hold before the reported one changes.
+        blurred_below: `Measures.sharpness` below which it is out of focus, or blurred by motion.
         red_out_from: `Measures.deep_red_share` from which the lens lies on the wall.
         white_from: `Measures.white_share` from which the frame is overexposed.
-        dark_below: `Measures.bright_level` below it is underexposed.
-        outside_below: `Measures.red_share` below it is out of the body.
-        grey_from: `Measures.grey_share` from which it is, too.
+        dark_below: `Measures.bright_level` below which it is underexposed.
+        outside_below: `Measures.red_share` below which it is out of the body.
+        grey_from: `Measures.grey_share` from which it is also out of the body.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class QualityJudge:
         self._same_frames = self._unclear_frames = 0
 
     def __call__(self, pixels: Pixels, field: Field) -> Condition:
-        """Judge the next frame: the condition that has held, as of this one."""
+        """Judge the next frame. Return the condition that has held, as of this frame."""
         now = self.instant(pixels, field)
         self._same_frames = self._same_frames + 1 if now is self._last else 1
         self._unclear_frames = 0 if now is Condition.CLEAR else self._unclear_frames + 1
@@ -109,7 +109,7 @@ class QualityJudge:
         return self._reported
 
     def instant(self, pixels: Pixels, field: Field) -> Condition:
-        """The condition of this frame alone; that of a tiny one is clear."""
+        """Judge this frame alone. A tiny frame is clear."""
         small, inside = self._reducer(pixels, field)
         if min(small.shape[:2]) < LEAST_SIDE_PX:
             return Condition.CLEAR
@@ -127,8 +127,10 @@ class QualityJudge:
         return Condition.CLEAR
 
     def may_be_outside(self, pixels: Pixels, field: Field) -> bool:
-        """Whether a frame may show anything but the inside of a body: also where too little is
-        neither dark nor white to tell, such as a page of white text on black."""
+        """Check whether a frame may show anything except the inside of a body.
+
+        It may if too few pixels are neither dark nor white, such as on white text on black.
+        """
         small, inside = self._reducer(pixels, field)
         if min(small.shape[:2]) < LEAST_SIDE_PX:
             return False
@@ -138,14 +140,14 @@ class QualityJudge:
 
 
 class Reducer:
-    """Reduces a field to `ROWS` rows, and remembers the mask while the field is the same."""
+    """Reduces a field to `ROWS` rows, and keeps the mask while the field is the same."""
 
     def __init__(self) -> None:
         self._field: Field | None = None
         self._inside = NO_MASK
 
     def __call__(self, pixels: Pixels, field: Field) -> tuple[Image, Mask]:
-        """Reduce a frame: `(h, w, 3)`, and `(h, w) uint8`, 1 well inside of the field."""
+        """Reduce a frame to `(h, w, 3)`, and a mask `(h, w) uint8`, 1 well inside the field."""
         small = reduce_rows(pixels, field.box)
         if field is not self._field or self._inside.shape != small.shape[:2]:
             self._field, self._inside = field, _inside(field, small.shape[:2])
@@ -161,7 +163,7 @@ def reduce_rows(pixels: Pixels, box: Box) -> Image:
 
 
 def measure(small: Image, inside: Mask) -> Measures:
-    """Measure a reduced picture `(h, w, 3) uint8` BGR where `inside` is 1."""
+    """Measure a reduced image `(h, w, 3) uint8` BGR where `inside` is 1."""
     blue, green, red = cv2.split(small)
     brightest = cv2.max(cv2.max(blue, green), red)
     darkest = cv2.min(cv2.min(blue, green), red)
@@ -200,7 +202,7 @@ def _sharpness(grey: Mask, inside: Mask) -> float:
 
 
 def _fineness(grey: Mask, inside: Mask) -> float:
-    """Along every other row: neighbouring ones show much the same."""
+    """Measure along every other row, because neighbouring rows show much the same."""
     grey, inside = grey[::2], np.ascontiguousarray(inside[::2])
     one, two, four = (cv2.sepFilter2D(grey, cv2.CV_32F, window, NO_WINDOW) for window in WINDOWS)
     fine = cv2.mean(cv2.absdiff(one, two), mask=inside)[0]
@@ -209,7 +211,7 @@ def _fineness(grey: Mask, inside: Mask) -> float:
 
 
 def _inside(field: Field, shape: tuple[int, ...]) -> Mask:
-    """A margin inside the field left out, unless nothing would remain."""
+    """Leave out a margin inside the field, unless nothing would remain."""
     height, width = shape[:2]
     if field.mask is None:
         full = np.ones((height, width), np.uint8)

@@ -1,1 +1,1 @@
-"""What runs the network: OpenVINO, ONNX Runtime, torch or TensorRT behind one interface."""
+"""Runs the network with OpenVINO, ONNX Runtime, torch or TensorRT behind one interface."""

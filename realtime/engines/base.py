@@ -1,4 +1,4 @@
-"""The port every engine implements: a compiled network of one static shape."""
+"""Defines the interface of all engines: a compiled network of one static shape."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,25 +19,25 @@ Probability = NDArray[np.float32]
 
 
 class Ticket(ABC):
-    """A frame in flight; ends with one call, of `result` or of `discard`."""
+    """Represents a frame in flight; it ends with one call of `result` or of `discard`."""
 
     @abstractmethod
     def result(self) -> Probability:
         """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy."""
 
     def discard(self) -> None:
-        """Wait for the network and forget what it says."""
+        """Wait for the network and ignore its map."""
         with suppress(EngineError):
             self.result()
 
 
 class Engine(Closing, ABC):
-    """Runs the network of a bundle on pictures of one size.
+    """Runs the network of a bundle on images of one size.
 
     Attributes:
         input_size, output_size: width and height in pixels.
-        requests: frames that may be in flight; `submit` waits when there are more.
-        reason: why this engine was chosen, where it was not asked for.
+        requests: number of frames that may be in flight; with more, `submit` waits.
+        reason: why this engine was chosen, if the settings did not name it.
     """
 
     input_size: tuple[int, int]
@@ -54,41 +54,41 @@ class Engine(Closing, ABC):
         """
 
     def infer(self, image: Image) -> Probability:
-        """`submit` and wait."""
+        """Submit an image and wait for its map."""
         return self.submit(image).result()
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run on a black picture, so that the first frame finds everything allocated."""
+        """Run on a black image, so that everything is allocated before the first frame."""
         width, height = self.input_size
         black = np.zeros((height, width, 3), np.uint8)
         for _ in range(runs):
             self.infer(black)
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, device and settings, for summaries; `reason` where there is one."""
+        """Return name, version, device and settings, for summaries; `reason` where there is one."""
         return self._about() | ({"reason": self.reason} if self.reason else {})
 
     @abstractmethod
     def _about(self) -> dict[str, Any]:
-        """`describe` without the reason."""
+        """Return what `describe` returns, without the reason."""
 
     @abstractmethod
     def close(self) -> None:
-        """Wait for what is in flight and release the network; may be called twice."""
+        """Wait for the frames in flight and release the network; may be called twice."""
 
     def closed_error(self) -> EngineError:
-        """For `submit` after `close`."""
+        """Return the error for `submit` after `close`."""
         return EngineError("the engine is closed; open another one")
 
     def check_input(self, image: Image) -> None:
-        """Raise EngineError unless `image` is what `submit` takes."""
+        """Raise EngineError unless `image` is valid for `submit`."""
         width, height = self.input_size
         wanted = (height, width, 3)
         if image.shape != wanted or image.dtype != np.uint8 or not image.flags.c_contiguous:
             layout = "contiguous" if image.flags.c_contiguous else "not contiguous"
             raise EngineError(
                 f"engine input is {image.shape} {image.dtype}, {layout}; "
-                f"want {wanted} uint8, contiguous: resize the frame with Preprocessor"
+                f"it needs {wanted} uint8, contiguous: resize the frame with Preprocessor"
             )
 
 
@@ -96,9 +96,9 @@ class WorkerEngine(Engine):
     """Runs `_compute` in `streams` threads.
 
     Args:
-        streams: frames that are computed side by side.
-        requests: frames in flight, those that wait for a thread included.
-        prepare: called once in each thread.
+        streams: number of frames that are computed side by side.
+        requests: number of frames in flight, with those that wait for a thread.
+        prepare: function that each thread calls once.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class WorkerEngine(Engine):
 
     @abstractmethod
     def _compute(self, image: Image) -> Probability:
-        """The map of a frame, an array of its own; called in several threads at once.
+        """Return the map of a frame in a new array; several threads call this at the same time.
 
         Raises:
             EngineError: the library failed.

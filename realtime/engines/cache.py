@@ -1,10 +1,9 @@
-"""Compiled engines on disk: used again only where everything they depend on is the same.
+"""Keeps compiled engines on disk and uses them only if all their dependencies are the same.
 
     {"key": {...}, "sha256": "..."}     the header, a line of JSON
     ...                                 the engine's bytes
 
-A file that is damaged, or was made for something else under the same name, is not used, and
-written anew.
+A file that is damaged, or was made for another key, is not used and is written again.
 """
 
 import hashlib
@@ -17,21 +16,21 @@ from pathlib import Path
 from qlumen.system.caches import cache_folder
 
 KEPT_ENGINES = 8
-"""Files that are kept, the latest used."""
+"""Number of files that are kept; the ones used last stay."""
 HEADER_BYTES = 65536
-"""At most, of the header."""
+"""Largest length of the header."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """All that a compiled engine depends on.
+    """Holds everything that a compiled engine depends on.
 
     Attributes:
-        network_sha256: of weights, tables and architecture.
-        shape: of the input.
-        gpu, driver: names and version.
-        libraries: with their versions.
+        network_sha256: hash of weights, tables and architecture.
+        shape: shape of the input.
+        gpu, driver: name of the GPU and version of its driver.
+        libraries: names of libraries with their versions.
     """
 
     network_sha256: str
@@ -49,18 +48,18 @@ class EngineKey:
 
 
 class EngineCache:
-    """Keeps engines in the user's cache folder `name`; without one, keeps nothing and says so."""
+    """Keeps engines in the user's cache folder `name`; without one, logs that and keeps nothing."""
 
     def __init__(self, name: str) -> None:
         self._folder = cache_folder(name)
         if self._folder is None:
             log.warning(
                 "no cache folder can be written: the engine is built at each start; set "
-                "QLUMEN_CACHE to a folder that can"
+                "QLUMEN_CACHE to a folder that can be written"
             )
 
     def load(self, key: EngineKey) -> bytes | None:
-        """The engine of `key`; none where there is none that is whole."""
+        """Return the engine of `key`; None when no whole one is there."""
         path = self._path(key)
         if path is None or not path.exists():
             return None
@@ -74,7 +73,7 @@ class EngineCache:
         return engine
 
     def store(self, key: EngineKey, engine: bytes) -> None:
-        """Keep `engine`; where that fails, say so and go on."""
+        """Keep `engine`; if that fails, log it and go on."""
         path = self._path(key)
         if path is None:
             return
@@ -98,7 +97,7 @@ class EngineCache:
 
 
 def _verify(content: bytes, key: EngineKey) -> bytes:
-    """The engine in a file's content; ValueError if it is damaged or another's."""
+    """Return the engine in a file's content; raise ValueError if it is damaged or another one."""
     header, newline, engine = content.partition(b"\n")
     if not newline or len(header) > HEADER_BYTES:
         raise ValueError("it has no header")

@@ -1,6 +1,6 @@
-"""The best engine that is here, and opening the one that is wanted.
+"""Chooses the best engine of this machine and opens the engine that the settings name.
 
-OpenVINO is always there; the library of another engine is imported when it is opened.
+OpenVINO is always installed. The library of another engine is imported when it is opened.
 """
 
 import logging
@@ -21,28 +21,27 @@ from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presen
 from qlumen.realtime.engines.split import SplitEngine
 
 LIVE_STREAMS, STREAMS = 1, 2
-"""Inferences side by side: one has a frame's map soonest, two finish more frames a second."""
-
+"""Inferences side by side: one finishes a frame's map soonest, two finish more frames a second."""
 REQUIRED: dict[Name, tuple[str, ...]] = {
     "openvino": (),
     "onnxruntime": ("onnxruntime",),
     "torch": ("torch",),
     "tensorrt": ("torch", "torch_tensorrt"),
 }
-"""Packages that an engine imports."""
+"""Packages that each engine imports."""
 log = logging.getLogger(__name__)
 
 
 def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> Engine:
-    """The engine that `settings.engine` names, or the best that is here, with the network of
-    `bundle` compiled. For `live` video one frame's map comes as soon as it can, else as many a
-    second as possible.
+    """Open the engine that `settings.engine` names, or the best one here, for `bundle`.
+
+    For `live` video each frame's map comes as soon as possible; otherwise as many maps a second
+    as possible.
 
     Raises:
         EngineError: the network cannot be compiled here.
-        MissingExtraError: the library of the engine that is named, or the device that should
-            run the circuit, is not there.
-        BundleError: the bundle holds nothing that the engine that is named could run.
+        MissingExtraError: the named engine's library or the circuit's device is missing.
+        BundleError: the bundle holds nothing that the named engine can run.
         CircuitError: the device does not take the circuit.
         ConfigError: settings that contradict each other.
     """
@@ -60,8 +59,10 @@ def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> En
 
 
 def bundle_folder(settings: Settings) -> Path:
-    """The bundle that the settings name. None named: the shipped one that runs fastest in the
-    engine that they ask for, INT8 in OpenVINO, and the trained one in the others."""
+    """Return the bundle that the settings name, or the shipped one that suits the engine best.
+
+    The fastest shipped bundle is INT8 in OpenVINO and the trained one in the other engines.
+    """
     given = settings.model.bundle
     if given is not None:
         shipped = find_bundle(given.name)
@@ -72,21 +73,21 @@ def bundle_folder(settings: Settings) -> Path:
 
 
 def best_engine(bundle: Bundle, settings: EngineSettings) -> tuple[Name, str]:
-    """What `auto` takes, and why."""
+    """Return the engine that `auto` takes, and the reason."""
     if settings.device and not settings.device.startswith("cuda"):
         return "openvino", f"engine.device is {settings.device}"
     if not nvidia_gpus():
         return "openvino", "no NVIDIA GPU here, and on a CPU it is the fastest"
     if not has_torch_weights(bundle):
-        return "openvino", "the bundle holds its network in OpenVINO's form alone"
+        return "openvino", "the bundle holds its network only in OpenVINO's form"
     name = _gpu_engine(settings)
     if name:
         return name, "an NVIDIA GPU is here"
-    return "openvino", f"an NVIDIA GPU is here, but nothing that uses it: {COMMANDS['tensorrt']}"
+    return "openvino", f"an NVIDIA GPU is here, but no engine for it: {COMMANDS['tensorrt']}"
 
 
 def _gpu_engine(settings: EngineSettings) -> Name | None:
-    """The best one for an NVIDIA GPU, if there is one that may be used."""
+    """Return the best engine for an NVIDIA GPU; None when no engine may use one."""
     elsewhere = settings.device and not settings.device.startswith("cuda")
     names: tuple[Name, ...] = ("tensorrt", "torch")
     usable = (name for name in names if presence(name).usable)
@@ -109,7 +110,7 @@ def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:
 
 
 def _open_tensorrt(bundle: Bundle, chosen: EngineSettings) -> Engine:
-    """TensorRT; where it fails torch on CUDA, and where that fails OpenVINO on the CPU."""
+    """Open TensorRT; if it fails, torch on CUDA; if that fails, OpenVINO on the CPU."""
     from qlumen.realtime.engines.tensorrt import open_tensorrt
 
     try:
@@ -136,7 +137,7 @@ def _instead_of_tensorrt(bundle: Bundle, chosen: EngineSettings, failure: str) -
 
 
 def _check(name: Name, chosen: EngineSettings) -> None:
-    """Raise for an engine whose library is missing, or a device that it cannot have."""
+    """Raise an error if the engine's library is missing or the engine cannot use the device."""
     packages = REQUIRED[name]
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
@@ -162,8 +163,8 @@ def _open_openvino(bundle: Bundle, chosen: EngineSettings) -> Engine:
 def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> Engine:
     if chosen.name not in ("auto", "openvino") or chosen.device not in (None, "cpu"):
         raise ConfigError(
-            f"quantum.executor={settings.quantum.executor} runs with engine.name=openvino on the "
-            f"cpu alone, got {chosen.name} on {chosen.device}; or use quantum.executor=surrogate"
+            f"quantum.executor={settings.quantum.executor} got engine.name={chosen.name} on "
+            f"{chosen.device}; it needs openvino on cpu; or use quantum.executor=surrogate"
         )
     quantum = settings.quantum
     trained = read_circuit(bundle)

@@ -1,4 +1,4 @@
-"""Torch networks on an NVIDIA GPU: one CUDA graph, pinned host buffers, streams for the copies.
+"""Runs torch networks on an NVIDIA GPU with one CUDA graph, pinned buffers and copy streams.
 
 upload stream     frame 1   frame 2 ...
 compute stream        frame 1   frame 2 ...
@@ -26,12 +26,12 @@ from qlumen.realtime.engines.openvino import drain
 from qlumen.realtime.pixels.arrays import Image
 
 CAPTURE_WARM_UPS = 3
-"""Runs before a graph is captured, in which libraries choose their kernels."""
+"""Number of runs before a graph is captured, in which libraries choose their kernels."""
 log = logging.getLogger(__name__)
 
 
 def open_cuda(bundle: Bundle, settings: EngineSettings, device: str) -> "CudaEngine":
-    """The bundle's torch network on `device`, such as `cuda` or `cuda:1`.
+    """Open the bundle's torch network on `device`, such as `cuda` or `cuda:1`.
 
     Raises:
         EngineError: torch has no such device, or fails on it.
@@ -49,32 +49,32 @@ def open_cuda(bundle: Bundle, settings: EngineSettings, device: str) -> "CudaEng
 
 
 def device_names() -> list[str]:
-    """The GPUs that the installed torch can use."""
+    """Return the GPUs that the installed torch can use."""
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def check_cuda(device: str) -> torch.device:
-    """The device with its number; EngineError where torch has it not."""
+    """Return the device with its number; raise EngineError if torch does not have it."""
     wanted = torch.device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = wanted.index or 0
     if index >= count:
         raise EngineError(
-            f"torch {torch.__version__} finds {count} CUDA devices here, want number {index}; "
+            f"torch {torch.__version__} finds {count} CUDA devices here, needs number {index}; "
             "set engine.device=cpu, or install NVIDIA's driver and a torch with CUDA"
         )
     return torch.device("cuda", index)
 
 
 def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`network` compiled for its one shape, at the first call."""
+    """Compile `network` for its one shape, at the first call."""
     made: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False, fullgraph=True)
     return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slot:
-    """What a frame in flight holds: pinned memory of the host, memory of the device."""
+    """Holds the memory of a frame in flight: pinned on the host, and on the device."""
 
     host_image: Tensor
     host_map: Tensor
@@ -84,15 +84,15 @@ class _Slot:
 
 
 class CudaEngine(Engine):
-    """Runs `run` on a GPU, frame after frame, while others are copied.
+    """Runs `run` on a GPU, one frame after another, while other frames are copied.
 
     Args:
-        run: `(1, H, W, 3) uint8` to `(1, 1, h, w) float32`, both on `device`.
-        size: width and height of the input in px.
-        about: for `describe`.
+        run: function from `(1, H, W, 3) uint8` to `(1, 1, h, w) float32`, both on `device`.
+        size: width and height of the input in pixels.
+        about: facts for `describe`.
 
     Raises:
-        EngineError: `run` fails on a first picture.
+        EngineError: `run` fails on a first image.
     """
 
     def __init__(
@@ -187,8 +187,8 @@ class _Pending(Ticket):
 def _capture(
     run: Callable[[Tensor], Tensor], image: Tensor, stream: torch.cuda.Stream
 ) -> tuple[Callable[[], Tensor], Tensor, bool]:
-    """What computes the map of what lies in `image`, the map of a first run, and whether it is
-    one graph: a network that cannot be captured is launched operation by operation."""
+    """Return a function for the map of `image`, its first map, and whether it is one graph; a
+    network that cannot be captured is launched operation by operation."""
 
     def launch() -> Tensor:
         with torch.no_grad():

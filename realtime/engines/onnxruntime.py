@@ -1,6 +1,6 @@
-"""ONNX Runtime: on the CPU, and on NVIDIA GPUs where its CUDA or TensorRT provider is there.
+"""Runs ONNX Runtime on the CPU, or on NVIDIA GPUs with its CUDA or TensorRT provider.
 
-It takes a file of `qlumen export --format onnx`, or makes one from the bundle with torch at
+It takes a file from `qlumen export --format onnx`, or makes one from the bundle with torch at
 the first use and keeps it in the user's cache.
 """
 
@@ -25,7 +25,7 @@ from qlumen.system.caches import content_folder
 
 CPU_PROVIDERS = ("CPUExecutionProvider",)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-"""The best first."""
+"""Providers in order of preference."""
 FAILURES = (
     state.EPFail,
     state.Fail,
@@ -37,17 +37,19 @@ FAILURES = (
     state.NotImplemented,
     state.RuntimeException,
 )
-"""What ONNX Runtime raises: they have no base class but Exception."""
+"""Errors of ONNX Runtime; their only base class is Exception."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """Attributes:
-    device: `cpu`, or `cuda` for the TensorRT or CUDA provider.
-    threads: of all inferences together; 0 takes all cores.
-    streams: inferences that run side by side and share the threads.
-    requests: frames that may be in flight.
+    """Holds the options of ONNX Runtime.
+
+    Attributes:
+        device: `cpu`, or `cuda` for the TensorRT or CUDA provider.
+        threads: number of threads of all inferences together; 0 takes all cores.
+        streams: number of inferences that run side by side and share the threads.
+        requests: number of frames that may be in flight.
     """
 
     device: str = "cpu"
@@ -60,10 +62,10 @@ class OnnxRuntimeEngine(WorkerEngine):
     """Runs an ONNX file.
 
     Args:
-        model: input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+        model: file with input `(1, H, W, 3) uint8` and output `(1, 1, h, w) float32`.
 
     Raises:
-        EngineError: the file cannot be read, or is no such network, or the device is not here.
+        EngineError: the file cannot be read, is no such network, or the device is missing.
     """
 
     def __init__(self, model: Path, options: OnnxOptions | None = None) -> None:
@@ -94,10 +96,10 @@ class OnnxRuntimeEngine(WorkerEngine):
 
 
 def open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> OnnxRuntimeEngine:
-    """The engine as the settings want it, on a GPU where its provider is there.
+    """Open the engine that the settings ask for, on a GPU if its provider is there.
 
     Raises:
-        ConfigError: a precision that its device has not.
+        ConfigError: the device does not have the precision.
         MissingExtraError: as `onnx_file`.
         EngineError: as `OnnxRuntimeEngine` and `onnx_file`, or the file is another network's.
         BundleError: the bundle holds no torch weights.
@@ -132,10 +134,10 @@ def check_origin(engine: OnnxRuntimeEngine, model: Path, bundle: Bundle) -> None
 
 
 def onnx_file(bundle: Bundle, precision: Precision = "f32") -> Path:
-    """The bundle's network as ONNX, made at the first use.
+    """Return the bundle's network as an ONNX file, which is made at the first use.
 
     Raises:
-        MissingExtraError: it is not in the cache, and cannot be made without torch and onnx.
+        MissingExtraError: it is not in the cache, and torch or onnx is missing to make it.
         EngineError: there is no folder to keep it in.
         BundleError: the bundle holds no torch weights.
     """
@@ -143,7 +145,7 @@ def onnx_file(bundle: Bundle, precision: Precision = "f32") -> Path:
     folder = content_folder("onnx", [bundle.folder / name for name in names])
     if folder is None:
         raise EngineError(
-            "there is no cache folder to keep the network as ONNX in; set QLUMEN_CACHE to a "
+            "no cache folder for the network as ONNX can be written; set QLUMEN_CACHE to a "
             "folder that can be written, or engine.model to a file that qlumen export wrote"
         )
     path = folder / f"{network_sha256(bundle)[:16]}-{precision}.onnx"
@@ -156,9 +158,9 @@ def _make(bundle: Bundle, path: Path, precision: Precision) -> None:
     missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f"the network as ONNX is not there yet, and making it needs {missing[0]}: "
-            "pip install 'qlumen[train]'; or, where that is installed, qlumen export --format "
-            "onnx --bundle DIR --output FILE, and here --set engine.model=FILE"
+            f"there is no ONNX file of the network, and qlumen needs {missing[0]} to make it: "
+            "pip install 'qlumen[train]'; or run qlumen export --format onnx --bundle DIR "
+            "--output FILE where that is installed, and here use --set engine.model=FILE"
         )
     from qlumen.networks.torch_formats import write_onnx
 
@@ -193,7 +195,7 @@ def _providers(device: str) -> list[str]:
 
 
 def _sizes(model: Path, session: ort.InferenceSession) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Width and height of input and output."""
+    """Return width and height of the input, then of the output."""
     takes, gives = session.get_inputs(), session.get_outputs()
     if len(takes) == len(gives) == 1 and takes[0].type == "tensor(uint8)":
         match takes[0].shape, gives[0].shape:
@@ -201,6 +203,6 @@ def _sizes(model: Path, session: ort.InferenceSession) -> tuple[tuple[int, int],
                 return (width, height), (columns, rows)
     found = "; ".join(f"{port.name} {port.shape} {port.type}" for port in (*takes, *gives))
     raise EngineError(
-        f"{model} has {found}; want one input (1, H, W, 3) uint8 and one output (1, 1, h, w): "
+        f"{model} has {found}; it needs one input (1, H, W, 3) uint8, one output (1, 1, h, w): "
         "write it with qlumen export --format onnx"
     )

@@ -1,4 +1,4 @@
-"""The default engine: OpenVINO on the CPU, or on a GPU or NPU that it knows."""
+"""Runs the default engine, OpenVINO, on the CPU, or on a GPU or NPU that it supports."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,18 +19,18 @@ CPU = "CPU"
 
 @dataclass(frozen=True, slots=True)
 class CpuOptions:
-    """How OpenVINO uses the processor.
+    """Describes how OpenVINO uses the processor.
 
-    Requests in flight, more of them than streams, keep the cores busy while other stages
-    work. One stream over all threads gives a frame its map soonest; two streams of half the
-    threads finish more frames, since none waits for a core that decodes.
+    More requests in flight than streams keep the cores busy while other stages work. One stream
+    over all threads finishes a frame's map soonest. Two streams with half the threads each
+    finish more frames, because none of them waits for a core that decodes.
 
     Attributes:
-        threads: of all inferences together; 0 takes all cores.
-        streams: inferences that run side by side and share the threads.
-        requests: frames that may be in flight.
-        precision: `f32`, `bf16` or `f16`, of the arithmetic. A quantised network computes in
-            eight bits where its graph says so, and in this elsewhere.
+        threads: number of threads of all inferences together; 0 takes all cores.
+        streams: number of inferences that run side by side and share the threads.
+        requests: number of frames that may be in flight.
+        precision: precision of the arithmetic: `f32`, `bf16` or `f16`. A quantised network
+            computes in 8 bits where its graph says so, and in this precision elsewhere.
     """
 
     threads: int = 0
@@ -39,7 +39,7 @@ class CpuOptions:
     precision: str = "f32"
 
     def properties(self, device: str = CPU) -> dict[str, Any]:
-        """What `ov.Core.compile_model` takes; threads are a matter of the CPU alone."""
+        """Return the properties for `ov.Core.compile_model`; only the CPU takes a thread count."""
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": self.streams,
@@ -51,11 +51,11 @@ class CpuOptions:
 
 
 class OpenVinoEngine(Engine):
-    """Compiles an OpenVINO model for latency.
+    """Compiles and runs an OpenVINO model for low latency.
 
     Args:
-        model: the `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
-        options: none: one stream over all cores.
+        model: `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+        options: options of the CPU; None for one stream over all cores.
         device: `CPU`, `GPU`, `GPU.1` or `NPU`.
 
     Raises:
@@ -105,25 +105,28 @@ class OpenVinoEngine(Engine):
 
 
 def drain(free: SimpleQueue[Any]) -> None:
-    """Let go of all requests, and with them of the network and its threads: those that are
-    left when the interpreter ends can abort the process."""
+    """Release all requests, and with them the network and its threads.
+
+    Requests that still exist when the interpreter ends can abort the process.
+    """
     with suppress(Empty):
         while True:
             free.get_nowait()
 
 
 def caching_core(model: Path) -> ov.Core:
-    """A core that keeps the compiled network in the user's cache folder.
+    """Return a core that keeps the compiled network in the user's cache folder.
 
-    OpenVINO takes a network for the one that it has in its cache if the `.xml` is the same,
-    whatever weights lie beside it. So each content has a folder of its own.
+    Each content has its own folder, because OpenVINO compares only the `.xml` with its cache and
+    not the weights beside it.
 
     Raises:
         EngineError: the model's files cannot be read.
     """
     core = ov.Core()
     try:
-        cache = content_folder("openvino", _files(model))
+        files = [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]
+        cache = content_folder("openvino", files)
     except OSError as error:
         raise EngineError(f"{error.filename} cannot be read: {error.strerror}") from error
     if cache:
@@ -131,18 +134,13 @@ def caching_core(model: Path) -> ov.Core:
     return core
 
 
-def _files(model: Path) -> list[Path]:
-    """The `.xml` and its weights; an ONNX file is one alone."""
-    return [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]
-
-
 def about(name: str, options: CpuOptions, device: str = CPU) -> dict[str, Any]:
-    """An engine's name, version, device and settings."""
+    """Return an engine's name, version, device and settings."""
     return {"name": name, "version": ov.__version__, "device": device, **asdict(options)}
 
 
 def devices() -> dict[str, str]:
-    """The devices that OpenVINO finds here, with their full names."""
+    """Return the devices that OpenVINO finds here, with their full names."""
     core = ov.Core()
     return {name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}
 
@@ -151,7 +149,7 @@ def _check_device(core: ov.Core, device: str) -> None:
     found = core.available_devices
     if device.partition(".")[0] not in {name.partition(".")[0] for name in found}:
         raise EngineError(
-            f"OpenVINO finds no {device} here, but {', '.join(found)}; set engine.device to one "
+            f"OpenVINO finds no {device} here, only {', '.join(found)}; set engine.device to one "
             "of these, or install the device's driver"
         )
 

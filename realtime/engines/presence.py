@@ -1,5 +1,7 @@
-"""Which engines are here. A library is imported only to ask it for devices, torch only where
-there is a GPU it could have."""
+"""Finds the engines that can run here.
+
+A library is imported only to list its devices; torch only if there is a GPU it could use.
+"""
 
 import shutil
 import subprocess
@@ -16,18 +18,18 @@ COMMANDS = {
     "torch": "pip install 'qlumen[train]'",
     "tensorrt": "pip install 'qlumen[gpu]'",
 }
-"""What adds an engine."""
+"""Commands that install each engine."""
 QUERY_SECONDS = 10
-"""A driver that answers no sooner does not work."""
+"""A driver that takes longer to answer does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """An engine and whether it can run here.
+    """Describes an engine and whether it can run here.
 
     Attributes:
-        detail: version and devices, or what is missing.
-        command: what adds it; empty where nothing is missing or no command helps.
+        detail: version and devices, or the missing part.
+        command: command that installs it; empty if nothing is missing or no command helps.
     """
 
     name: Name
@@ -38,7 +40,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """An NVIDIA GPU whose driver answers; `memory_mib` is all it has."""
+    """Describes an NVIDIA GPU whose driver answers; `memory_mib` is its whole memory."""
 
     name: str
     driver: str
@@ -46,12 +48,12 @@ class Gpu:
 
 
 def engines_here() -> tuple[Presence, ...]:
-    """All engines, usable or not."""
+    """Return all engines, usable or not."""
     return tuple(presence(name) for name in NAMES)
 
 
 def presence(name: Name) -> Presence:
-    """Whether an engine can run here, and on what."""
+    """Check whether an engine can run here, and on what."""
     if name == "openvino":
         return _openvino()
     if name == "onnxruntime":
@@ -60,7 +62,7 @@ def presence(name: Name) -> Presence:
 
 
 def nvidia_gpus() -> tuple[Gpu, ...]:
-    """What `nvidia-smi` knows of; empty where it is not there or fails."""
+    """Return the GPUs that `nvidia-smi` lists; empty if it is missing or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -75,7 +77,7 @@ def nvidia_gpus() -> tuple[Gpu, ...]:
 
 
 def parse_gpus(answer: str) -> tuple[Gpu, ...]:
-    """Lines such as `NVIDIA RTX A2000, 550.54.15, 6138 MiB`; others are left out."""
+    """Parse lines such as `NVIDIA RTX A2000, 550.54.15, 6138 MiB`; others are left out."""
     found = []
     for line in answer.splitlines():
         match [part.strip() for part in line.rsplit(",", 2)]:
@@ -118,7 +120,6 @@ def _tensorrt() -> Presence:
 
 
 def _cuda_devices() -> list[str]:
-    """The GPUs that the installed torch can use."""
     if not nvidia_gpus() or find_spec("torch") is None:
         return []
     from qlumen.realtime.engines.cuda import device_names

@@ -1,4 +1,4 @@
-"""The engine of live circuits: the network in two halves around an executor.
+"""Runs a live circuit: the network in two halves around an executor.
 
     image -> head (OpenVINO) -> executor -> tail (OpenVINO) -> map
 
@@ -21,25 +21,21 @@ from qlumen.realtime.pixels.arrays import Image
 
 
 class SplitEngine(Engine):
-    """The head runs when a frame is submitted, circuit and tail when its map is asked for.
+    """Runs the head when a frame is submitted, and circuit and tail when its map is read.
 
     Args:
-        model: the `.xml` of a bundle with a circuit.
-        executor: what computes the circuit; closed with the engine.
-        n_inputs: of the circuit.
-        options: as of `OpenVinoEngine`.
+        model: `.xml` of a bundle with a circuit.
+        executor: executor of the circuit; it is closed with the engine.
+        n_inputs: number of the circuit's inputs.
+        options: as for `OpenVinoEngine`.
 
     Raises:
         EngineError: the model cannot be read or compiled here.
-        BundleError: it has no named circuit to cut at.
+        BundleError: the model has no named circuit to cut at.
     """
 
     def __init__(
-        self,
-        model: Path,
-        executor: Executor,
-        n_inputs: int,
-        options: CpuOptions | None = None,
+        self, model: Path, executor: Executor, n_inputs: int, options: CpuOptions | None = None
     ) -> None:
         self._executor, self._n_inputs = executor, n_inputs
         self._options = options = options or CpuOptions()
@@ -71,7 +67,7 @@ class SplitEngine(Engine):
         return _Pending(self, pair, image)
 
     def finish(self, pair: tuple[ov.InferRequest, ov.InferRequest]) -> Probability:
-        """Circuit and tail of a frame whose head is running."""
+        """Run circuit and tail of a frame whose head is running."""
         head, tail = pair
         head.wait()
         angles, *carried = (tensor.data for tensor in head.output_tensors)
@@ -81,14 +77,11 @@ class SplitEngine(Engine):
         return np.array(tail.get_output_tensor(0).data[0, 0], dtype=np.float32)
 
     def release(self, pair: tuple[ov.InferRequest, ov.InferRequest]) -> None:
-        """Let the next frame have the requests."""
+        """Free the requests for the next frame."""
         self._free.put(pair)
 
     def _about(self) -> dict[str, Any]:
-        return {
-            **about("openvino-split", self._options),
-            "quantum": self._executor.describe(),
-        }
+        return about("openvino-split", self._options) | {"quantum": self._executor.describe()}
 
     def close(self) -> None:
         for head, _ in self._pairs:

@@ -1,8 +1,8 @@
-"""TensorRT through Torch-TensorRT: one static shape, strongly typed, kept on disk.
+"""Runs TensorRT through Torch-TensorRT: one static shape, strongly typed, kept on disk.
 
     bundle -> torch network -> torch.export -> TensorRT engine -> cache -> CUDA graph
 
-Torch-TensorRT 2.14 takes each operation's precision from the graph, so half precision, and the
+Torch-TensorRT 2.14 takes each operation's precision from the graph. So half precision, and the
 8 bits of a bundle with ranges, are written into the network before it is exported.
 """
 
@@ -26,31 +26,31 @@ from qlumen.realtime.engines.cuda import CudaEngine, check_cuda
 from qlumen.realtime.engines.presence import nvidia_gpus
 
 INPUT, OUTPUT = "image", "map"
-"""Names of the engine's bindings."""
+"""Names of the engine's input and output."""
 LIBRARIES = (
     "qlumen", "torch", "torch-tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt",
     "nvidia-modelopt",
 )  # fmt: skip
-"""Whose versions an engine depends on; TensorRT's own goes by the name of its CUDA."""
+"""An engine depends on their versions; TensorRT's package has its CUDA version in its name."""
 log = logging.getLogger(__name__)
 
 
 class Library(Protocol):
-    """The two calls that need TensorRT. Both raise EngineError where it fails."""
+    """Defines the two calls that need TensorRT; both raise EngineError if it fails."""
 
     def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
-        """A serialised engine for inputs like `example`."""
+        """Return a serialised engine for inputs like `example`."""
 
     def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """What runs a serialised engine."""
+        """Return a function that runs a serialised engine."""
 
 
 def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
-    """The engine as the settings want it, built now if the cache has none for it.
+    """Open the engine that the settings ask for; build it if the cache does not have it.
 
     Raises:
-        EngineError: there is no such GPU, TensorRT's libraries are missing, or they fail; or for
-            a bundle with 8-bit ranges, nvidia-modelopt is missing.
+        EngineError: there is no such GPU, or TensorRT's libraries are missing or fail. For a
+            bundle with 8-bit ranges: nvidia-modelopt is missing.
         BundleError: the bundle holds no torch weights.
     """
     device = check_cuda(settings.device or "cuda")
@@ -74,10 +74,10 @@ def load_or_compile(
     library: Library,
     device: torch.device,
 ) -> Callable[[Tensor], Tensor]:
-    """The bundle's network as an engine on `device`: from the cache if it is there and loads.
+    """Return the bundle's network as an engine on `device`, from the cache if it loads.
 
     Raises:
-        EngineError: `library` fails to build it, or to load what it has just built.
+        EngineError: `library` cannot build the engine, or cannot load the new engine.
         BundleError: the bundle holds no torch weights.
     """
     kept = cache.load(key)
@@ -85,7 +85,7 @@ def load_or_compile(
         try:
             return library.load(kept, device)
         except EngineError as error:
-            log.warning("the engine in the cache does not load, it is built again: %s", error)
+            log.warning("the engine in the cache does not load, so it is built again: %s", error)
     spec = bundle.manifest.input
     network = _network(bundle, precision).to(device)
     program = export_program(network, (spec.width, spec.height), device)
@@ -97,7 +97,7 @@ def load_or_compile(
 
 
 def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> EngineKey:
-    """What an engine of `bundle` for the GPU `device` depends on."""
+    """Return what an engine of `bundle` for the GPU `device` depends on."""
     spec = bundle.manifest.input
     ranges = bundle.ranges
     drivers = sorted({gpu.driver for gpu in nvidia_gpus()})
@@ -118,7 +118,7 @@ def _network(bundle: Bundle, precision: Precision) -> nn.Module:
 
 
 class TorchTensorRt:
-    """Torch-TensorRT's dynamo front end and its runtime."""
+    """Calls Torch-TensorRT's dynamo front end and its runtime."""
 
     def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
         library = _import_library()
@@ -147,13 +147,13 @@ class TorchTensorRt:
 
 
 def _import_library() -> Any:
-    """`torch_tensorrt`; EngineError where it, or TensorRT beneath it, does not load."""
+    """Import `torch_tensorrt`; raise EngineError if it or its TensorRT does not load."""
     if find_spec("tensorrt") is None:
         raise EngineError("TensorRT's Python package is missing: pip install 'qlumen[gpu]'")
     try:
         import torch_tensorrt
     except Exception as error:
-        # Where TensorRT does not load it raises Exception itself, and nothing narrower.
+        # If TensorRT does not load, it raises Exception itself and no subclass.
         known = isinstance(error, (ImportError, OSError, RuntimeError, AssertionError))
         if not known and type(error) is not Exception:
             raise

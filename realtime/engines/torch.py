@@ -1,4 +1,4 @@
-"""Torch on the CPU: eager, the reference of all engines, or compile_network by `torch.compile`."""
+"""Runs torch on the CPU: eager, the reference of all engines, or with `torch.compile`."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,12 +18,15 @@ from qlumen.realtime.pixels.arrays import Image
 
 @dataclass(frozen=True, slots=True)
 class TorchOptions:
-    """Attributes:
-    precision: of the convolutions.
-    compile: by `torch.compile`, which needs a C++ compiler and takes a minute or more.
-    threads: of an inference; 0 takes all cores.
-    streams: inferences side by side.
-    requests: frames that may be in flight.
+    """Holds the options of torch.
+
+    Attributes:
+        precision: precision of the convolutions.
+        compile: whether to use `torch.compile`, which needs a C++ compiler and takes a minute
+            or more.
+        threads: number of threads of one inference; 0 takes all cores.
+        streams: number of inferences that run side by side.
+        requests: number of frames that may be in flight.
     """
 
     precision: Precision = "f32"
@@ -34,7 +37,7 @@ class TorchOptions:
 
 
 def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
-    """The engine as the settings want it, on a GPU where torch has one.
+    """Open the engine that the settings ask for, on a GPU if torch has one.
 
     Raises:
         EngineError: torch has no such device, or fails on it.
@@ -52,18 +55,15 @@ class TorchEngine(WorkerEngine):
     """Runs the torch network of a bundle.
 
     Args:
-        network: another form of it, such as one in 8 bits; none: as `deploy_network` gives it.
+        network: another form of the network, such as one in 8 bits; None for `deploy_network`.
 
     Raises:
-        BundleError: it holds no torch weights.
+        BundleError: the bundle holds no torch weights.
         EngineError: `torch.compile` fails here.
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        options: TorchOptions | None = None,
-        network: nn.Module | None = None,
+        self, bundle: Bundle, options: TorchOptions | None = None, network: nn.Module | None = None
     ) -> None:
         self._options = options = options or TorchOptions()
         spec = bundle.manifest.input
@@ -92,9 +92,5 @@ class TorchEngine(WorkerEngine):
             raise EngineError(f"torch failed on a frame: {reason}") from error
 
     def _about(self) -> dict[str, Any]:
-        return {
-            "name": "torch",
-            "version": torch.__version__,
-            "device": "cpu",
-            **asdict(self._options),
-        }
+        about = {"name": "torch", "version": torch.__version__, "device": "cpu"}
+        return about | asdict(self._options)

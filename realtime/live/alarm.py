@@ -1,5 +1,4 @@
-"""What an alarm does beside its mark: an event, a flash of the picture, and a program of the
-operator's choice, such as a sound."""
+"""Announces alarms by an event, a flash of the frame and a program that the operator chooses."""
 
 import subprocess
 import threading
@@ -18,36 +17,39 @@ LIMIT_SECONDS = 10.0
 
 
 class AlarmCommand(Closing):
-    """Runs one program at a time; an alarm while it runs needs no second one.
-
-    Args:
-        note: writes an event: kind and fields.
-    """
+    """Runs one program at a time. An alarm while it runs starts no second one."""
 
     def __init__(self, note: Note) -> None:
         self._note = note
+        self._lock, self._closed = threading.Lock(), False
         self._running: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
 
     def run(self, command: Sequence[str]) -> None:
-        """Start the program and return at once; a failure becomes an event."""
+        """Start the program and return immediately. A failure becomes an event."""
         if command and not (self._thread and self._thread.is_alive()):
             self._thread = start("alarm", partial(self._run, command))
 
     def close(self) -> None:
-        """End a program that still runs."""
-        if (running := self._running) is not None:
-            running.kill()
+        """Kill the program if it still runs; none starts afterwards."""
+        with self._lock:
+            self._closed = True
+            if self._running is not None:
+                self._running.kill()
 
     def _run(self, command: Sequence[str]) -> None:
         quiet = subprocess.DEVNULL
         try:
-            self._running = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-            code = self._running.wait(LIMIT_SECONDS)
+            with self._lock:
+                if self._closed:
+                    return
+                running = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+                self._running = running
+            code = running.wait(LIMIT_SECONDS)
             if code:
                 self._note("alarm_command_failed", reason=f"exit code {code}")
         except subprocess.TimeoutExpired:
-            self.close()
+            running.kill()
             self._note("alarm_command_failed", reason=f"took over {LIMIT_SECONDS:g} s")
         except OSError as error:
             self._note("alarm_command_failed", reason=str(error))
@@ -56,11 +58,7 @@ class AlarmCommand(Closing):
 
 
 class Alarms(Closing):
-    """Announces the alarm of each track once; to be called by one thread.
-
-    Args:
-        note: writes an event: kind and fields.
-    """
+    """Announces the alarm of each track once. Only one thread may call it."""
 
     def __init__(self, note: Note) -> None:
         self._note, self._command = note, AlarmCommand(note)
@@ -68,7 +66,7 @@ class Alarms(Closing):
         self._flash_until_ns = 0
 
     def __call__(self, tracks: Sequence[Track], settings: AlarmSettings) -> bool:
-        """Announce alarms that are new; return whether the picture is to flash now."""
+        """Announce new alarms. Return whether the frame must flash now."""
         now_ns = time.monotonic_ns()
         for track in tracks:
             if track.alarm and track.number not in self._announced:
@@ -79,5 +77,4 @@ class Alarms(Closing):
         return now_ns < self._flash_until_ns
 
     def close(self) -> None:
-        """End the program of an alarm, if one still runs."""
         self._command.close()

@@ -1,4 +1,4 @@
-"""The model's path: what it says of a live frame, and where the newest of that is found."""
+"""Runs the model on live frames, and keeps its newest annotations."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,23 +18,19 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """What the model says of one frame.
-
-    Attributes:
-        frame_index, grabbed_ns: of the frame it was made on.
-    """
+    """Holds the judgement of one frame, with the index and the grab time of that frame."""
 
     frame_index: int
     grabbed_ns: int
     judgement: Judgement
 
     def fits(self, frame: Frame) -> bool:
-        """Whether the frame is of the size the annotation was made for."""
+        """Check whether the frame has the size that the annotation was made for."""
         return self.judgement.seen.size == frame.size
 
 
 class LatestAnnotations:
-    """The newest annotations. One thread publishes, another one reads."""
+    """Keeps the newest annotations. One thread publishes, and another one reads."""
 
     def __init__(self) -> None:
         self._newest: deque[Annotation] = deque(maxlen=KEPT)
@@ -46,15 +42,15 @@ class LatestAnnotations:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget all: what comes next is another picture."""
+        """Forget all annotations, because the next frame shows something else."""
         with self._changed:
             self._newest.clear()
 
     def at(self, frame_index: int, wait_s: float = 0.0) -> Annotation | None:
-        """The newest annotation made on this frame or one before it.
+        """Return the newest annotation made on this frame or on one before it.
 
         Args:
-            wait_s: how long to wait for one made on this frame or a later one.
+            wait_s: longest wait for an annotation of this frame or a later one, in seconds.
         """
         with self._changed:
             if wait_s > 0:
@@ -66,13 +62,11 @@ class LatestAnnotations:
 
 
 class Annotator(Closing):
-    """Judges one frame after the other; frames may be left out.
-
-    The settings are asked for at each frame, so that thresholds may change.
+    """Judges one frame after the other. Frames may be left out.
 
     Args:
-        current: the settings in force.
-        numbers: of the tracks; goes on when an annotator takes the place of another one.
+        current: getter of the settings, called at each frame, so that thresholds may change.
+        numbers: track numbers, continued from an annotator that this one replaces.
     """
 
     def __init__(
@@ -94,12 +88,10 @@ class Annotator(Closing):
         return self._segmenter.engine.describe()
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
-        """Run every stage on frames of (width, height) pixels, so that no frame pays for
-        compiling and allocating."""
+        """Compile and allocate for frames of (width, height) pixels before the first one."""
         self._analysis.warm_up(frame_size)
 
     def __call__(self, frame: Frame) -> Annotation:
-        """Judge a frame."""
         settings = self._current()
         if settings is not self._settings:
             segmenter = self._segmenter.with_thresholds(self._bundle, settings)

@@ -1,4 +1,4 @@
-"""What a live session counts: frames, delays, ages, and what was dropped why."""
+"""Counts frames, delays, ages and losses by cause in a live session."""
 
 import time
 from collections import Counter
@@ -7,28 +7,30 @@ from qlumen.realtime.frames import AiState, FrameResult
 from qlumen.realtime.latency import NS_PER_MS, LatencyRecorder
 
 RAW_DELAY = "raw_delay"
-"""From a frame complete in memory until it is handed to every sink, drawn."""
+"""Time from a frame complete in memory until every sink has been handed it, drawn."""
 ANNOTATION_AGE = "annotation_age"
-"""From the grab of the frame that the findings were made on until they are handed out."""
+"""Time from the grab of the annotated frame until its findings are handed out."""
 MONITOR_DELAY = "monitor_delay"
-"""From a frame complete in memory until the window has been given it."""
+"""Time from a frame complete in memory until the window has it."""
 DISPLAY_LATE = "display_late"
-"""Frames that were not shown: they gave way to newer ones before the display came to them."""
+"""Frames that were not shown, because newer ones replaced them before the display took them."""
 MODEL_BUSY = "model_busy"
-"""Frames that the model, busy or off, did not see. They are shown all the same."""
+"""Frames that the model did not see, because it was busy or off. They are still shown."""
 
 
 class LiveCounters:
-    """Filled by the thread that shows the video; `arrived`, `losses`, `failed_reopens`,
-    `reconnects` and `drops` by the one that grabs it.
+    """Counts the frames and losses of a session.
+
+    The thread that grabs video fills `arrived`, `losses`, `failed_reopens`, `reconnects` and
+    `drops`. The thread that shows it fills the rest.
 
     Attributes:
         arrived: frames that the source has delivered.
-        signal: whether the last picture came from the source.
-        silences: of the source, long enough for NO SIGNAL; it may deliver again by itself.
-        losses: of the connection to the source, as it said. failed_reopens, reconnects:
-            attempts to get it back that failed, and that brought a frame.
-        last_ns: when the last picture was handed out; at first, when this was made.
+        signal: whether the last shown frame came from the source.
+        silences: silences long enough for NO SIGNAL; the source may resume on its own.
+        losses: losses of the connection that the source reported.
+        failed_reopens, reconnects: attempts to reconnect that failed, and that brought a frame.
+        last_ns: monotonic time when the last frame was handed out; at first, of the creation.
     """
 
     def __init__(self, latency: LatencyRecorder) -> None:
@@ -41,7 +43,7 @@ class LiveCounters:
         self.drops: Counter[str] = Counter({DISPLAY_LATE: 0, MODEL_BUSY: 0})
 
     def count(self, result: FrameResult, handed_over_ns: int) -> None:
-        """A frame went out. Fresh: its findings are its own or those of the frame before."""
+        """Count a frame that went out. Fresh findings are its own or of the frame before."""
         live = result.live
         assert live is not None
         self.signal, self.last_ns = live.signal, handed_over_ns

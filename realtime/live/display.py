@@ -1,4 +1,4 @@
-"""The raw path: each frame goes out at once, with what is known by then drawn on it."""
+"""Draws each live frame immediately, with the findings that are known by then."""
 
 import time
 from functools import lru_cache
@@ -34,7 +34,7 @@ from qlumen.system.threads import raise_priority, start_pool
 
 
 class StatusFacts(Protocol):
-    """What the corners of the picture say of the session."""
+    """Reports the facts of the session that the corners of the frame show."""
 
     @property
     def ai_runs(self) -> bool: ...
@@ -44,14 +44,11 @@ class StatusFacts(Protocol):
 
 
 class Display(Closing):
-    """Draws frames; to be used by one thread. While it moves findings, another one copies
-    the picture.
+    """Draws frames in one thread. While it moves findings, a second thread copies the image.
 
     Args:
-        annotations: where the model's are found.
-        facts: asked at each frame.
-        alarms: announces those of the tracks that are shown.
-        note: writes an event: kind and fields.
+        facts: source of the session's facts, read at each frame.
+        alarms: announcer of the alarms of the tracks that are shown.
     """
 
     def __init__(
@@ -89,10 +86,10 @@ class Display(Closing):
         self._copier.submit(self._overlay.copy_image, black).result()
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
-        """As `draw`; if that fails, the frame as it is: the video must go on."""
+        """Draw the frame. If that fails, return it as it is, because the video must go on."""
         try:
             result = self.draw(frame, signal=signal)
-        except Exception as error:  # noqa: BLE001 - whatever it is, one event says so
+        except Exception as error:  # noqa: BLE001 - any error becomes one event
             if not self._failed:
                 self._note("display_failed", reason=describe(error))
             self._failed = True
@@ -104,7 +101,7 @@ class Display(Closing):
         return result
 
     def draw(self, frame: Frame, *, signal: bool = True) -> FrameResult:
-        """The frame with findings and marks. Without `signal`, the last frame once more."""
+        """Draw findings and marks. Without `signal` the frame is the last one, shown again."""
         started_ns = time.monotonic_ns()
         settings = self._follow_settings()
         annotation = self._annotation(frame, settings) if signal else None
@@ -133,7 +130,7 @@ class Display(Closing):
         return settings
 
     def _annotation(self, frame: Frame, settings: Settings) -> Annotation | None:
-        """The newest one that may be shown on this frame."""
+        """Return the newest annotation that may be shown on this frame."""
         live = settings.live
         wait_s = live.wait_ms / 1000 if live.mode == "synchronous" and self._facts.ai_runs else 0.0
         annotation = self._annotations.at(frame.index, wait_s)
@@ -159,7 +156,7 @@ class Display(Closing):
     def _copy_and_move(
         self, frame: Frame, annotation: Annotation | None
     ) -> tuple[Image, Segmentation]:
-        """A picture to draw on, and the findings where they are now."""
+        """Return an image to draw on, and the findings where they are now."""
         if annotation is None:
             return self._overlay.copy_image(frame.image), _nothing(frame.size)
         still = annotation.judgement.segmentation
@@ -170,7 +167,7 @@ class Display(Closing):
         return copied.result(), segmentation
 
     def _move(self, annotation: Annotation, frame: Frame) -> Segmentation:
-        """None on another scene."""
+        """Return the findings moved to this frame, or no findings on another scene."""
         thumbnail = self._motion.reduce(frame.pixels)
         earlier = annotation.judgement.seen.thumbnail
         if earlier is None:

@@ -1,7 +1,6 @@
-"""Where a session's events go: its file while that can be written, and the terminal.
+"""Writes the events of a session to its file and to the terminal.
 
-Nothing that writes an event may wait for a disk or a terminal that hangs, so each of the two
-has a thread and a queue.
+The caller must not wait for a disk or a terminal that hangs, so each has a thread and a queue.
 """
 
 import time
@@ -22,7 +21,7 @@ PRINTED = frozenset(
         "sink_detached",
     }
 )  # fmt: skip
-"""Kinds of event that go to the terminal, too."""
+"""Kinds of event that also go to the terminal."""
 MAX_WAITING = 1000
 LOOK_SECONDS = 0.01
 
@@ -30,11 +29,12 @@ Event = tuple[str, dict[str, object]]
 
 
 class EventLog(Closing):
-    """Called with an event's kind and fields, by any thread; returns at once and never raises.
-    Events beyond `MAX_WAITING` for a file that hangs are lost.
+    """Takes events from any thread. A call never waits and never raises.
+
+    If the file or the terminal hangs, events beyond `MAX_WAITING` are lost for it.
 
     Attributes:
-        file: what writes the file; None without one.
+        file: writer of the events file; None without one.
     """
 
     def __init__(self, file: EventsWriter | None, console: Console) -> None:
@@ -45,7 +45,7 @@ class EventLog(Closing):
 
     @property
     def last_hash(self) -> str | None:
-        """Of the newest line; None without a file."""
+        """Return the hash of the newest line; None without a file."""
         return self.file.last_hash if self.file else None
 
     def __call__(self, kind: str, **fields: object) -> None:
@@ -55,7 +55,7 @@ class EventLog(Closing):
             self._to_terminal.put((kind, fields))
 
     def flush(self, timeout_s: float) -> None:
-        """Return when all is written, or after `timeout_s` for each of the two."""
+        """Wait until all is written, at most `timeout_s` for each of the two."""
         for post in self._posts:
             post.flush(timeout_s)
 
@@ -69,7 +69,7 @@ class EventLog(Closing):
 
 
 class _Post:
-    """A queue, and a thread that handles what is in it until that fails."""
+    """Runs a thread that handles the events of a queue until that fails."""
 
     def __init__(self, name: str, handle: Note) -> None:
         self._handle = handle
@@ -82,7 +82,7 @@ class _Post:
             self._waiting.put_nowait(event)
 
     def close(self) -> None:
-        """End the thread when it has handled what waits."""
+        """End the thread after it has handled the waiting events."""
         self.put(None)
 
     def flush(self, timeout_s: float) -> None:
@@ -99,5 +99,5 @@ class _Post:
             try:
                 self._handle(kind, **fields)
             except (SinkError, OSError, ValueError, SystemExit):
-                self._works = False  # rich answers a closed terminal with SystemExit
+                self._works = False  # rich raises SystemExit for a closed terminal
             self._waiting.task_done()

@@ -1,14 +1,14 @@
-"""`--metrics`: what a live session does, for Prometheus, and whether it is well.
+"""Serves `--metrics`: the figures of a live session for Prometheus, and its health.
 
     /metrics   counters, gauges and histograms
-    /health    200 while pictures go out, 503 when they have stood still
-    /ready     200 while picture, AI and all outputs work, else 503 and what does not
+    /health    200 while frames go out, 503 when they stand still
+    /ready     200 while video, AI and all outputs work, else 503 and what does not
 
-Nothing of it says whose examination it is. See `docs/performance.md`.
+No answer identifies the examination. See `docs/performance.md`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,23 +36,19 @@ BUCKETS_MS = (
     0.1, 0.25, 0.5, 1, 2.5, 5.75, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 160, 250, 500,
     1000, 2500,
 )  # fmt: skip
-"""With the limits that `docs/safety.md` names: 5.75 ms of raw delay, 120 ms of age."""
+"""Includes the limits in `docs/safety.md`: 5.75 ms of raw delay and 120 ms of age."""
 DURATIONS = {
-    RAW_DELAY: "From grabbed to handed out.",
-    ANNOTATION_AGE: "Of shown findings.",
-    MONITOR_DELAY: "From grabbed to shown in the window.",
+    RAW_DELAY: "Time from grabbed to handed out.",
+    ANNOTATION_AGE: "Age of shown findings.",
+    MONITOR_DELAY: "Time from grabbed to shown in the window.",
 }
 
 
 class SessionMetrics(Collector):
-    """Reads the status of a session when it is asked; nothing is counted twice."""
+    """Reads the status of a session at each request. It counts nothing itself."""
 
     def __init__(self, status: Callable[[], LiveStatus], latency: LatencyRecorder) -> None:
         self._status, self._latency = status, latency
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the registry need not ask beforehand."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
@@ -70,7 +66,7 @@ class SessionMetrics(Collector):
             known = stages.pop(name, None)
             _add(family, [], known or DurationHistogram())
             yield family
-        text = "A frame's time in the stage."
+        text = "Time of a frame in the stage."
         family = HistogramMetricFamily("qlumen_stage_seconds", text, labels=["stage"])
         for stage, kept in stages.items():
             _add(family, [stage], kept)
@@ -78,54 +74,54 @@ class SessionMetrics(Collector):
 
 
 def _frames(status: LiveStatus) -> Iterator[Metric]:
-    yield _counter("frames_arrived", "From the source.", status.arrived)
+    yield _counter("frames_arrived", "Frames from the source.", status.arrived)
     by_state = {state.value: count for state, count in status.states.items()}
-    yield _counters("frames_shown", "Handed to every output.", "ai", by_state)
+    yield _counters("frames_shown", "Frames handed to every output.", "ai", by_state)
     yield _counter(
-        "frames_fresh", "Shown with findings of their own or the frame before.", status.fresh
+        "frames_fresh", "Frames with findings of their own or of the frame before.", status.fresh
     )
-    yield _counter("frames_held", "Pictures shown while there was no signal.", status.no_signal)
+    yield _counter("frames_held", "Frames shown again while there was no signal.", status.no_signal)
 
 
 def _count_losses(status: LiveStatus) -> Iterator[Metric]:
     drops = dict.fromkeys(_source_causes(status.source), 0) | dict(status.drops)
     skipped = drops.pop(MODEL_BUSY)
-    yield _counters("frames_dropped", "Not shown, or not written, by cause.", "cause", drops)
-    yield _counter("engine_frames_skipped", "Shown, but not seen by the AI, busy or off.", skipped)
-    yield _counter("frames_damaged", "Delivered with missing data.", status.damaged)
-    yield _counter("frames_late", "A played source made them too late.", status.late_source)
+    yield _counters("frames_dropped", "Frames not shown or not written, by cause.", "cause", drops)
+    yield _counter("engine_frames_skipped", "Frames not seen by the AI, busy or off.", skipped)
+    yield _counter("frames_damaged", "Frames delivered with missing data.", status.damaged)
+    yield _counter("frames_late", "Frames that a played source made too late.", status.late_source)
 
 
 def _sinks(status: LiveStatus) -> Iterator[Metric]:
-    yield _counters("frames_written", "By output.", "output", status.written)
+    yield _counters("frames_written", "Frames written, by output.", "output", status.written)
     yield _gauges("output_attached", "1 while the output works.", "output", status.attached)
     sizes = {name: _size(path) for name, path in status.recordings.items()}
-    yield _gauges("recorder_bytes", "Of the recording on disk.", "output", sizes)
+    yield _gauges("recorder_bytes", "Size of the recording on disk.", "output", sizes)
 
 
 def _model(status: LiveStatus) -> Iterator[Metric]:
-    yield _counter("engine_restarts", "Of the AI.", status.ai_restarts)
+    yield _counter("engine_restarts", "Restarts of the AI.", status.ai_restarts)
     yield _counter(
         "engine_deadline_misses", "Frames that took the AI too long.", status.missed_deadlines
     )
     states = {state.value: state is status.ai for state in ModelState}
     yield _gauges("engine_state", "1 for the state that the AI is in.", "state", states)
     about = {key: str(value) for key, value in status.engine.items()}
-    yield InfoMetricFamily("qlumen_engine", "What runs the network.", about)
+    yield InfoMetricFamily("qlumen_engine", "Engine that runs the network.", about)
 
 
 def _source(status: LiveStatus) -> Iterator[Metric]:
-    yield _counter("source_silences", "Times that NO SIGNAL came up.", status.silences)
-    yield _counter("source_losses", "Of the connection.", status.losses)
-    yield _counter("source_reopen_failures", "Attempts to get it back.", status.failed_reopens)
-    yield _counter("source_reconnects", "Attempts that got it back.", status.reconnects)
+    yield _counter("source_silences", "Times that NO SIGNAL appeared.", status.silences)
+    yield _counter("source_losses", "Losses of the connection.", status.losses)
+    yield _counter("source_reopen_failures", "Failed reconnections.", status.failed_reopens)
+    yield _counter("source_reconnects", "Successful reconnections.", status.reconnects)
     signal = GaugeMetricFamily("qlumen_source_signal", "1 while the source delivers.")
     signal.add_metric([], float(status.signal))
     yield signal
 
 
 def _source_causes(location: str) -> tuple[str, ...]:
-    """By what a source can lose pictures: the scene and the pattern make theirs, and lose none."""
+    """Return the causes by which a source can lose frames; scene and pattern lose no frame."""
     if location in (SCENE, PATTERN):
         return ()
     return ("unreadable_image",) if Path(location).is_dir() else ("decode_error",)
@@ -167,11 +163,13 @@ REQUEST_SECONDS = 5.0
 
 
 class MetricsServer(Closing):
-    """Answers from threads of its own. They are of no lower priority than the others: one that
-    the system passes over while it holds Python's lock would hold up the video.
+    """Answers requests from threads of its own.
+
+    Their priority is not lower than that of others. A thread that waits for the processor while
+    it holds Python's lock would delay the video.
 
     Raises:
-        SinkError: the port cannot be listened on.
+        SinkError: the server cannot listen on the port.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -185,11 +183,11 @@ class MetricsServer(Closing):
             raise SinkError(
                 f"--metrics cannot listen on {host}:{port}: {reason}; choose another port"
             ) from None
-        bin_values_us()  # computed once; so that no request pays for it
+        bin_values_us()  # computed once, so that no request pays for it
         self._thread = start("metrics", self._server.serve_forever)
 
     def watch(self, status: Callable[[], LiveStatus], latency: LatencyRecorder) -> None:
-        """Report of this session from now on; `status` is called for each request."""
+        """Report this session from now on. Each request calls `status`."""
         self._registry.register(SessionMetrics(status, latency))
         self._status = status
 
@@ -199,12 +197,12 @@ class MetricsServer(Closing):
         self._thread.join()
 
     def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
-        """Status, content type and body for a request of `path`."""
+        """Return status, content type and body for a request of `path`."""
         if path == "/metrics":
             encode, content_type = choose_encoder(accept)
             return 200, content_type, encode(self._registry)
         if path not in ("/health", "/ready"):
-            return 404, "text/plain", b"there are /metrics, /health and /ready\n"
+            return 404, "text/plain", b"unknown path; use /metrics, /health or /ready\n"
         if self._status is None:
             wrong = ["the session starts"] if path == "/ready" else []
         else:
@@ -230,6 +228,6 @@ def _handler(server: MetricsServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """The terminal is for the session's events."""
+            """Log nothing, because the terminal is for the session's events."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""What a live session writes and shows: checked before it starts, opened as sinks."""
+"""Describes what a live session writes and shows, and opens it as sinks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -35,8 +35,10 @@ OpenRunner = Callable[[LatencyRecorder, Note], SinkRunner[Taken]]
 
 @dataclass(frozen=True, slots=True)
 class LiveOutputs:
-    """Where to write what; None leaves it out. `snapshots` is a folder, `recordings` the one
-    for recordings begun on request."""
+    """Names what to write and where; None leaves it out.
+
+    `snapshots` is a folder, and `recordings` is the folder for recordings begun on request.
+    """
 
     record: Path | None = None
     record_clean: Path | None = None
@@ -61,18 +63,18 @@ class LiveOutputs:
 
 @dataclass(frozen=True, slots=True)
 class LiveSinks:
-    """The sinks of a session, each behind a queue.
+    """Holds the sinks of a session, each behind a queue.
 
     Attributes:
-        first: what the display hands every picture to: the monitor, and either the other sinks
+        first: receivers of every frame from the display: the monitor, and either the other sinks
             or the privacy stage before them.
-        threaded: all that have a thread, in the order in which they are closed.
-        monitor: shows every picture as it is, in the main thread.
-        events: writes down the source's own frames, without pictures; one of `threaded`.
-        recorders, streams: those of `threaded` that record, and that send.
-        snapshot, recorder: store a picture, and record, on request.
-        files: what is recorded from the start, by sink.
-        watched: whether a page may show the pictures.
+        threaded: all stages that have a thread, in the order in which they are closed.
+        monitor: window with every frame unmasked, in the main thread.
+        events: writer of the source's own frames, without images; one of `threaded`.
+        recorders, streams: stages of `threaded` that record, and that send.
+        snapshot, recorder: sinks that store a frame, and that record, on request.
+        files: recordings that run from the start, by sink.
+        watched: whether a page may show the frames.
     """
 
     first: Sequence[Stage]
@@ -88,21 +90,21 @@ class LiveSinks:
 
     @property
     def recording(self) -> bool:
-        """Whether a recording is being written."""
+        """Check whether a recording is being written."""
         on_request = self.recorder is not None and self.recorder.path is not None
         return on_request or any(runner.attached for runner in self.recorders)
 
     def recordings(self) -> dict[str, Path]:
-        """Files that are being written, by sink: a recording begun on request comes and goes."""
+        """Return the recordings being written now, by sink, also one begun on request."""
         requested = self.recorder.path if self.recorder else None
         return dict(self.files) | ({ON_REQUEST: requested} if requested else {})
 
     def stages(self) -> list[Stage[Any]]:
-        """All that take frames: the sinks, and the privacy stage where there is one."""
+        """Return all that take frames: the sinks, and the privacy stage where there is one."""
         return [*self.threaded, *([self.monitor] if self.monitor else [])]
 
     def finish(self, timeout_s: float) -> None:
-        """Close everything but the events, which get all frames they have been given."""
+        """Close everything except the events. Those stay open and write all frames they have."""
         for stage in self.threaded:
             if stage is self.events:
                 stage.drain(timeout_s)
@@ -110,8 +112,10 @@ class LiveSinks:
                 stage.close(timeout_s)
 
     def any_left(self) -> bool:
-        """Whether there was nothing to show or write to begin with, or some of it still works.
-        The privacy stage and the snapshots are nothing by themselves."""
+        """Check whether an output still works, or no output was asked for.
+
+        The privacy stage, snapshots and recordings on request do not count.
+        """
         wanted: list[SinkRunner[Any]] = [*self.recorders, *self.streams]
         wanted += [self.events] if self.events else []
         if self.watched or not (wanted or self.monitor):
@@ -133,11 +137,11 @@ def open_live_sinks(
     """Open everything that was asked for.
 
     Args:
-        runners: open further sinks, such as a page's.
-        on_action: called with what a key of the monitor asks for.
+        runners: openers of further sinks, such as a page's.
+        on_action: receiver of the actions that keys of the monitor ask for.
 
     Raises:
-        QlumenError: one of them cannot be opened; those before it are closed by `stack`.
+        QlumenError: a sink cannot be opened; `stack` closes those before it.
     """
 
     def run(open_runner: OpenRunner[Taken]) -> SinkRunner[Taken]:
@@ -165,12 +169,12 @@ def open_live_sinks(
         streams = [run(partial(SinkRunner, "stream", opener, frames=frames, reopens=True))]
     others = [run(_run_open_sink("snapshots", snapshot, frames))] if snapshot else []
     others += [run(_run_open_sink(ON_REQUEST, recorder, frames))] if recorder else []
-    pictures = [*recorders, *streams, *others, *(run(each) for each in runners)]
+    image_sinks = [*recorders, *streams, *others, *(run(each) for each in runners)]
     masks = []
     privacy = Privacy(**settings.privacy.model_dump())
-    if privacy.active and pictures:
+    if privacy.active and image_sinks:
         niceness = MODEL_NICENESS if runners else WRITER_NICENESS
-        masks = [PrivacyStage(privacy, settings, pictures, latency, log, niceness=niceness)]
+        masks = [PrivacyStage(privacy, settings, image_sinks, latency, log, niceness=niceness)]
         stack.callback(masks[0].close, settings.live.sink_close_s)
     monitor = None
     if outputs.monitor:
@@ -178,8 +182,8 @@ def open_live_sinks(
         stack.callback(window.close)
         monitor = MonitorRunner(window, latency, log)
     return LiveSinks(
-        first=[*([monitor] if monitor else []), *(masks or pictures)],
-        threaded=[*masks, *pictures, *([events] if events else [])],
+        first=[*([monitor] if monitor else []), *(masks or image_sinks)],
+        threaded=[*masks, *image_sinks, *([events] if events else [])],
         monitor=monitor,
         events=events,
         recorders=recorders,
@@ -192,7 +196,7 @@ def open_live_sinks(
 
 
 def _run_open_sink(name: str, sink: Sink[Taken], frames: int) -> OpenRunner[Taken]:
-    """A runner for a sink that is open already."""
+    """Return an opener that runs a sink which is open already."""
     return partial(SinkRunner, name, lambda: sink, frames=frames)
 
 

@@ -1,18 +1,18 @@
-"""The live video path: the picture never waits for the model, nor for an output.
+"""Runs the live video path. A frame never waits for the model or for an output.
 
     source -> grabber --+--> [frames] -> display --+--> [] -> monitor
                         |                   ^      +--> [] -> privacy --+--> [] -> sink
                         |                   |      |                    +--> [] -> sink
-                        |                   |      +--> [] -> events, without pictures
+                        |                   |      +--> [] -> events, without images
                         |                   |
                         +--> [newest] -> model (watched): latest annotations
 
 The grabber never waits, once the display has its font. The display draws each frame with the
-latest annotation and hands it on; what takes it has a queue and a thread of its own, and never
-makes the display wait. Pictures are masked once, by the privacy stage, for all that write or
-send them; where nothing is to be masked there is no such stage, and the display hands them to
-the sinks. The monitor shows them as they are. Whatever gives way is counted by cause:
-`model_busy` are frames that the model did not see, `display_late` frames that were not shown.
+latest annotation and hands it on. Each receiver has a queue and a thread of its own, and never
+makes the display wait. The privacy stage masks each frame once, for all that write or send it.
+If nothing must be masked, there is no such stage, and the display hands frames to the sinks. The
+monitor shows frames unmasked. Lost frames are counted by cause: `model_busy` for frames that the
+model did not see, `display_late` for frames that were not shown.
 """
 
 import time
@@ -37,19 +37,19 @@ from qlumen.system.threads import raise_priority, start
 DISPLAY_FRAMES = 8
 """Frames that may wait for the display: a third of a second at 25 frames/s."""
 LATE_FRAMES = 2.5
-"""Frame times without a frame, from which a slow source is silent."""
+"""Frame intervals without a frame, after which a slow source counts as silent."""
 JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOutcome:
-    """How a session ended.
+    """Describes how a session ended.
 
     Attributes:
-        seconds: of the session.
-        cpu_seconds: of the whole process meanwhile.
+        seconds: length of the session.
+        cpu_seconds: processor time of the whole process meanwhile.
         realtime: whether grabber and display had real-time priority.
-        error: what ended it early, if anything did.
+        error: reason for an early end; None without one.
     """
 
     seconds: float
@@ -59,14 +59,14 @@ class LiveOutcome:
 
 
 class LivePipeline:
-    """Runs once, until the source is over, `stop` is called or the time is up.
+    """Runs once, until the source ends, `stop` is called or the time is up.
 
     Args:
-        inbox: where the model takes the newest frame from.
-        current: the settings in force.
-        sinks: receive every picture, also while there is no signal: `LiveSinks.first`.
-        event_sinks: receive the records of the source's own frames only.
-        counters: filled here.
+        inbox: queue from which the model takes the newest frame.
+        current: getter of the settings in force.
+        sinks: receivers of every frame, also without a signal: `LiveSinks.first`.
+        event_sinks: receivers of the records of the source's own frames.
+        counters: counters that the pipeline fills.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class LivePipeline:
         self._error: str | None = None
 
     def stop(self) -> None:
-        """End the session; may be called by any thread and by a signal handler."""
+        """End the session. Any thread and a signal handler may call it."""
         self._stopping = True
         self._source.stop()
 
     def run(self, seconds: float | None, pump: Callable[[], bool]) -> LiveOutcome:
-        """Show video until it is over.
+        """Show video until it ends.
 
         Args:
-            seconds: time to run; None for no limit.
-            pump: what this thread does meanwhile; called again and again, waits a moment, ends
-                the session by returning False.
+            seconds: longest time to run; None for no limit.
+            pump: work of this thread meanwhile, called again and again. It waits a moment, and
+                ends the session by returning False.
         """
         started, cpu_started = time.monotonic(), time.process_time()
         threads = [
@@ -123,7 +123,7 @@ class LivePipeline:
         self._realtime = raise_priority()
 
     def _fail(self, error: BaseException) -> None:
-        """Keep what is to be said at the end, with an exit code."""
+        """Keep the first error for the report at the end, and stop."""
         self._error = self._error or describe(error)
         self.stop()
 
@@ -176,12 +176,12 @@ class LivePipeline:
             elif last is not None and not self._arrivals.ended:
                 if not silent:
                     self._counters.silences += 1
-                    self._note("signal_lost", reason=f"no picture for {limit_s:g} s")
+                    self._note("signal_lost", reason=f"no frame for {limit_s:g} s")
                 silent = True
                 self._hand_over(self._display.show(_repeat(last), signal=False))
 
     def _silence_s(self) -> float:
-        """How long a source of this rate may deliver nothing before that is a loss."""
+        """Return the seconds without a frame after which this source has lost its signal."""
         rate = self._source.info.fps
         return max(self._current().live.no_signal_s, LATE_FRAMES / float(rate) if rate else 0.0)
 
@@ -206,7 +206,7 @@ class LivePipeline:
 
 
 def _repeat(last: Frame) -> Frame:
-    """The last picture, as of now."""
+    """Return the last frame with the present time."""
     now_ns = time.monotonic_ns()
     elapsed = round((now_ns - last.grabbed_ns) / NS_PER_S / last.time_base)
     return replace(last, pts=last.pts + elapsed, grabbed_ns=now_ns)

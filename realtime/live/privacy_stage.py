@@ -1,4 +1,4 @@
-"""Between the display and all that writes or sends pictures: patients' data is masked first."""
+"""Masks patients' data between the display and all that writes or sends frames."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,21 +20,21 @@ from qlumen.system.threads import WRITER_NICENESS
 
 FRAMES = 8
 LOOK_SECONDS = 0.2
-"""Between two looks for the field, at most."""
+"""Longest time between two searches for the field."""
 
 
 class PrivacyStage(ThreadedStage):
-    """Masks pictures and hands them on to the sinks. If it fails, it is detached like any
-    sink, and none of those behind it receives a picture any more.
+    """Masks frames and hands them on to the sinks.
 
-    It judges each frame itself: whether the camera is out of the body must not depend on
-    the model's path, which skips frames and may be off. A picture that may show anything but
-    the inside of a body ends what was known of the field: a menu that filled the screen must not
-    count as field afterwards. Where all outside of the field is to be hidden, pictures are
-    black until there is one. The state's marks are drawn again over what was hidden.
+    If it fails, it is detached like any sink, and no sink behind it receives a frame any more.
+
+    It judges each frame itself, because the model skips frames and may be off. A frame that may
+    show anything except the inside of a body clears the field: a menu that filled the screen must
+    not count as field afterwards. If everything outside the field must be hidden, frames are
+    black until a field is found. The state's marks are drawn again over hidden parts.
 
     Args:
-        sinks: receive the masked pictures, and no others.
+        sinks: receivers of the masked frames, and of no others.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PrivacyStage(ThreadedStage):
         self._privacy, self._sinks = privacy, sinks
         self._hides_outside = settings.privacy.outside_field
         self._settings = settings.field
-        self._field = self._finder()
+        self._field = self._make_finder()
         self._judge = QualityJudge(**settings.quality.model_dump())
 
     def _handle(self, result: FrameResult) -> None:
@@ -61,7 +61,7 @@ class PrivacyStage(ThreadedStage):
             sink.put(masked)
 
     def _end(self) -> None:
-        """The sinks behind it end by themselves."""
+        """Release nothing: the sinks behind this stage end on their own."""
 
     def _mask(self, result: FrameResult) -> FrameResult:
         frame = result.frame
@@ -69,21 +69,21 @@ class PrivacyStage(ThreadedStage):
         condition = Condition.CLEAR
         if self._judge.may_be_outside(frame.pixels, field):
             condition = Condition.OUT_OF_BODY
-            self._field = self._finder()
+            self._field = self._make_finder()
         unknown = self._hides_outside and not self._field.found
 
-        def hidden(image: Image) -> Image:
+        def hide(image: Image) -> Image:
             return np.zeros_like(image) if unknown else self._privacy(image, field, condition)
 
         annotated = None
         if result.annotated is not None:
-            drawn = hidden(result.shown)
+            drawn = hide(result.shown)
             if drawn is not result.shown and result.live is not None:
                 draw_marks(drawn, result.live)
             annotated = BgrImage(drawn)
-        masked = replace(frame, pixels=BgrImage(hidden(frame.image)))
+        masked = replace(frame, pixels=BgrImage(hide(frame.image)))
         return replace(result, frame=masked, annotated=annotated)
 
-    def _finder(self) -> FieldFinder:
+    def _make_finder(self) -> FieldFinder:
         chosen = self._settings.model_dump()
         return FieldFinder(**chosen | {"every_s": min(LOOK_SECONDS, chosen["every_s"])})

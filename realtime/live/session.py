@@ -1,4 +1,4 @@
-"""A live session: source, model, display and sinks put together, run, and taken apart."""
+"""Opens, runs and closes a live session: source, model, display and sinks."""
 
 import gc
 import sys
@@ -36,7 +36,7 @@ from qlumen.system.closing import Closing
 from qlumen.system.threads import SWITCH_SECONDS
 
 ASSUMED_SIZE = (1920, 1080)
-"""To warm up for, where the source does not tell."""
+"""Frame size to warm up for where the source does not report one."""
 PUMP_SECONDS = 0.1
 
 MakeAnnotator = Callable[
@@ -45,17 +45,16 @@ MakeAnnotator = Callable[
 
 
 class LiveSession(Closing):
-    """Opens everything, so that whatever is wrong with what was asked for is raised before a
-    picture is shown; runs once.
+    """Opens everything, so that an error is raised before a frame is shown. It runs once.
 
     Args:
-        runners: open sinks beside those of `outputs`, such as a page's, and run them.
-        make_annotator: makes the model's path, a new one after each failure.
+        runners: openers of sinks beside those of `outputs`, such as a page's.
+        make_annotator: maker of the annotator, called again after each failure.
 
     Attributes:
-        control: what may change while it runs.
+        control: settings that may change while it runs.
         latency: durations by stage.
-        status: takes a snapshot; safe in any thread.
+        status: reader of the status, safe in any thread.
 
     Raises:
         QlumenError: source, bundle, settings or an output cannot be used.
@@ -80,15 +79,15 @@ class LiveSession(Closing):
             self._closing = stack.pop_all()
 
     def stop(self) -> None:
-        """End the session. Safe in a signal handler."""
+        """End the session. A signal handler may call it."""
         self._pipeline.stop()
 
     def reload(self, read: Callable[[], Settings]) -> None:
-        """Read the settings again soon, and take over what may change. Signal-safe."""
+        """Apply changed settings soon. A signal handler may call it."""
         self._reload = partial(self.control.reload, read)
 
     def act(self, action: Action) -> None:
-        """Do what a key or a browser asks for. Safe in any thread."""
+        """Do what a key or a browser asks for. Any thread may call it."""
         match action:
             case Action.TOGGLE_OVERLAY:
                 self.control.toggle_overlay()
@@ -109,15 +108,15 @@ class LiveSession(Closing):
             self.stop()
 
     def toggle_recording(self) -> None:
-        """Begin or end a recording; needs `LiveOutputs.recordings`. Safe in any thread."""
+        """Begin or end a recording in `LiveOutputs.recordings`. Any thread may call it."""
         recorder = self._sinks.recorder
         if recorder is None:
-            self._note("recording_refused", reason="no folder for recordings")
+            self._note("recording_refused", reason="no folder; start with --recordings DIR")
         else:
             recorder.toggle()
 
     def run(self, seconds: float | None = None) -> LiveSummary:
-        """Show video until the source is over, `stop` is called or the time is up."""
+        """Show video until the source ends, `stop` is called or the time is up."""
         self._note("start", source=self.status().source, bundle=self._bundle.sha256,
                    config=self.control.settings().sha256())  # fmt: skip
         for stage in self._sinks.threaded:
@@ -189,7 +188,7 @@ class LiveSession(Closing):
         return annotator
 
     def _pump(self) -> bool:
-        """Serve window, reload and sinks; False when nothing is left that takes pictures."""
+        """Serve the window and reload settings. Return False when no output is left."""
         reload, self._reload = self._reload, None
         if reload:
             reload()
@@ -202,8 +201,10 @@ class LiveSession(Closing):
 
 
 def _steady_the_interpreter() -> None:
-    """Keep the interpreter from holding up the video: short turns for threads that compute
-    in Python, no collector over all that was loaded, no second thread pool beside ours."""
+    """Keep the interpreter from delaying the video.
+
+    Python threads switch often, the collector skips loaded objects, OpenCV has no thread pool.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     cv2.setNumThreads(1)
     gc.collect()

@@ -1,7 +1,7 @@
-"""A stage after the display: a queue that never makes the display wait, and what it lost.
+"""Runs the stages after the display, each behind a queue that never makes the display wait.
 
-No stage can hold up the video or another stage. A slow one loses frames; a broken one is
-detached, and an event says so. Frames that a stage did not get are counted.
+No stage can delay the video or another stage. A slow stage loses frames. A broken stage is
+detached, and an event reports it. Each stage counts the frames that it did not get.
 """
 
 import threading
@@ -30,15 +30,14 @@ class Stage(Generic[Taken]):
     """Takes frames from the display's thread.
 
     Args:
-        name: for messages, counts and the latency table.
-        frames: that may wait.
-        note: writes an event: kind and fields.
+        name: name in messages, counts and the latency table.
+        frames: number of frames that may wait.
 
     Attributes:
         attached: whether it works.
-        written: frames that it dealt with.
-        drops: frames that it did not get. `NAME_slow`: they gave way to newer ones in its queue,
-            or waited there when `close` gave up. `NAME_detached`: the one that it broke at,
+        written: frames that it handled.
+        drops: frames that it did not get. `NAME_slow`: newer frames replaced them in its queue,
+            or they waited there when `close` gave up. `NAME_detached`: the frame at which it broke,
             those that waited then, and those that came until it worked again, or the end.
         notes: a line on each thing that it changed or left out; complete at the end.
     """
@@ -56,7 +55,7 @@ class Stage(Generic[Taken]):
         self._changing = threading.Lock()  # of `attached`, with the queue and the drops
 
     def put(self, result: Taken) -> None:
-        """Hand over a frame; never waits."""
+        """Hand over a frame without waiting."""
         with self._changing:
             if not self.attached:
                 self.drops[self._detached] += 1
@@ -66,7 +65,7 @@ class Stage(Generic[Taken]):
                 self.drops[self._slow] += 1
 
     def _detach(self, why: str, lost: int) -> None:
-        """Take nothing more; `lost` frames have gone already, and those that wait go, too."""
+        """Take no more frames. Count `lost` frames and those that wait as dropped."""
         with self._changing:
             self.attached = False
             waited = self._empty_queue()
@@ -76,7 +75,7 @@ class Stage(Generic[Taken]):
         self.notes.append(f"{self.name} was detached: {why}")
 
     def _empty_queue(self) -> int:
-        """Take out what waits; return how many frames that were."""
+        """Drop the waiting frames and return their number."""
         count = 0
         while self._queue.get(timeout_s=0) is not None:
             count += 1
@@ -84,11 +83,7 @@ class Stage(Generic[Taken]):
 
 
 class ThreadedStage(Stage[Taken], ABC):
-    """A stage with a thread of its own, from `start` to `close`.
-
-    Args:
-        niceness: of the thread.
-    """
+    """Runs a stage in a thread of its own, from `start` to `close`."""
 
     def __init__(
         self, name: str, frames: int, latency: LatencyRecorder, note: Note, niceness: int
@@ -107,13 +102,13 @@ class ThreadedStage(Stage[Taken], ABC):
         )
 
     def drain(self, timeout_s: float) -> None:
-        """Return when all that was put has been dealt with, or after `timeout_s`."""
+        """Wait until all frames are handled, at most `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while self._done < self._taken and self.attached and time.monotonic() < deadline:
             time.sleep(DRAIN_LOOK_SECONDS)
 
     def close(self, timeout_s: float) -> None:
-        """Deal with what waits, and end; give up after `timeout_s`."""
+        """Handle the waiting frames and end. Give up after `timeout_s` seconds."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -128,14 +123,14 @@ class ThreadedStage(Stage[Taken], ABC):
 
     @abstractmethod
     def _handle(self, result: Taken) -> None:
-        """Deal with a frame, in the thread; whatever it raises detaches the stage."""
+        """Handle a frame in the thread. Any exception detaches the stage."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Release what is held."""
+        """Release what the stage holds."""
 
     def _reattach(self) -> bool:
-        """Make a broken stage work again; False when it stays broken."""
+        """Make a broken stage work again. Return False if it stays broken."""
         return False
 
     def _run(self) -> None:
@@ -163,10 +158,10 @@ REOPEN = Backoff(first_s=1.0, most_s=30.0, jitter=0.2)
 
 
 class SinkRunner(ThreadedStage[Taken]):
-    """Opens the sink at once, and feeds it from `start` to `close`.
+    """Opens the sink immediately, and feeds it from `start` to `close`.
 
     Args:
-        open_sink: makes the sink; raises a QlumenError if it cannot be written to.
+        open_sink: maker of the sink; raises a QlumenError if the sink cannot be written to.
         reopens: whether a broken sink is opened again after a pause.
     """
 
@@ -195,7 +190,7 @@ class SinkRunner(ThreadedStage[Taken]):
         self._end()
 
     def _reattach(self) -> bool:
-        """Try again until it works; False when there is nothing to try or no time left."""
+        """Open the sink again until it works. Return False if it may not, or the stage closes."""
         failures = 1
         while self.reopens and not self._closing.wait(REOPEN.pause_s(failures)):
             try:
@@ -220,20 +215,23 @@ class SinkRunner(ThreadedStage[Taken]):
 
 
 WAIT_SECONDS = 0.01
-"""For a picture, before the window's keys are looked at."""
+"""Longest wait for a frame before the window's keys are read."""
 MONITOR = "monitor"
 
 
 class MonitorRunner(Stage):
-    """Runs the window. A picture that is not shown before the next one comes is left out, and
-    counted; so are all that come after the window was closed."""
+    """Runs the window.
+
+    It leaves out and counts a frame that is not shown before the next one comes, and all frames
+    after the window was closed.
+    """
 
     def __init__(self, monitor: Monitor, latency: LatencyRecorder, note: Note) -> None:
         super().__init__(MONITOR, 1, latency, note)
         self._monitor = monitor
 
     def turn(self) -> None:
-        """Show the newest picture, if there is one, and serve the window."""
+        """Show the newest frame, if there is one, and serve the window."""
         result = self._queue.get(WAIT_SECONDS)
         try:
             if result is None:
@@ -245,6 +243,3 @@ class MonitorRunner(Stage):
             return
         self.written += 1
         self._latency.add(MONITOR_DELAY, time.monotonic_ns() - result.frame.grabbed_ns)
-
-    def close(self) -> None:
-        self._monitor.close()

@@ -1,4 +1,4 @@
-"""What a live session does at one moment: the page, Prometheus and the summary read it."""
+"""Reports what a live session does at one moment, for the page, Prometheus and the summary."""
 
 import time
 from collections import Counter
@@ -14,31 +14,29 @@ from qlumen.realtime.live.watchdog import ModelState, Watchdog
 from qlumen.realtime.sources.base import LiveSource
 
 STILL_SECONDS = 5.0
-"""Without a picture handed out for so long, the session is not well."""
+"""After this time without a frame handed out, the session is not healthy."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """A snapshot of a live session.
+    """Holds a snapshot of a live session.
 
     Attributes:
-        source: its name.
-        arrived: frames that the source delivered; shown: those handed to every sink.
+        source: name of the source.
+        arrived, shown: frames from the source, and frames handed to every sink.
         states: shown frames by the state of the AI.
-        fresh: shown with findings of their own or of the frame before.
-        no_signal: pictures shown while the source delivered nothing.
-        signal: whether the last picture came from the source.
-        still_s: seconds since the last picture was handed out.
+        fresh: frames shown with findings of their own or of the frame before.
+        no_signal: frames shown again while the source delivered nothing.
+        signal: whether the last shown frame came from the source.
+        still_s: seconds since the last frame was handed out.
         silences, losses, failed_reopens, reconnects: see `LiveCounters`.
-        late_source: frames that a played source made too late. damaged: frames with missing data.
-        drops: frames lost by cause, causes without a loss included; `model_busy`: shown, but not
-            seen by the AI.
+        late_source, damaged: frames that a played source made too late, and with missing data.
+        drops: frames lost by cause, including causes without a loss; `model_busy` counts frames
+            that were shown, but not seen by the AI.
         written, attached: frames that a sink got, and whether it works, by sink.
-        recording: whether a recording is being written.
         recordings: files that are being written, by sink.
-        can_record, can_snapshot: whether a folder for what is asked for later was given.
-        ai: the state of the model.
-        engine: what runs the network.
+        can_record, can_snapshot: whether a folder for recordings or snapshots was given.
+        engine: description of the engine that runs the network.
         missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
         notes: a line on each thing that source and sinks changed or left out.
     """
@@ -72,21 +70,21 @@ class LiveStatus:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Frames by cause, without causes that cost none."""
+        """Return the lost frames by cause, without causes that lost no frame."""
         return {cause: count for cause, count in self.drops.items() if count}
 
     @property
     def detached(self) -> list[str]:
-        """Names of the sinks that do not work any more."""
+        """Return the names of the sinks that no longer work."""
         return [name for name, attached in self.attached.items() if not attached]
 
     def health(self) -> list[str]:
-        """Say what is wrong with the video itself, if anything."""
+        """Return the faults of the video itself."""
         still = self.still_s > STILL_SECONDS
-        return [f"no picture for {self.still_s:.1f} s"] if still else []
+        return [f"no frame for {self.still_s:.1f} s"] if still else []
 
     def readiness(self) -> list[str]:
-        """Say what of that which was asked for does not work, if anything."""
+        """Return the faults of the video, the AI and all sinks."""
         found = self.health()
         if not self.signal:
             found.append("no signal from the source")
@@ -96,8 +94,7 @@ class LiveStatus:
 
 
 class StatusReader:
-    """Reads the status from the parts of a session: all of it when somebody asks, and for each
-    frame the two facts that are drawn on it."""
+    """Reads the status from the parts of a session; the display reads two facts for each frame."""
 
     def __init__(
         self, source: LiveSource, counters: LiveCounters, sinks: LiveSinks, watchdog: Watchdog
@@ -114,7 +111,7 @@ class StatusReader:
         return self._sinks.recording
 
     def __call__(self) -> LiveStatus:
-        """Take a snapshot; safe in any thread."""
+        """Take a snapshot. Any thread may call it."""
         source, counters = self._source, self._counters
         sinks, watchdog = self._sinks, self._watchdog
         stages = sinks.stages()

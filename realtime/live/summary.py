@@ -1,4 +1,4 @@
-"""The account of a live session: as JSON for machines, as a table for people."""
+"""Summarises a live session, as JSON for machines and as a table for people."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,22 +16,22 @@ from qlumen.realtime.live.status import LiveStatus
 
 @dataclass(frozen=True, slots=True)
 class LiveSummary:
-    """The account of a session that has ended.
+    """Summarises a session that has ended.
 
     Attributes:
-    arrived: frames that the source delivered; shown: those handed to every sink.
-    fresh: shown with findings of their own or of the frame before.
-    no_signal: pictures shown while the source delivered nothing.
-    late_source: frames that a played source made too late. damaged: frames with missing data.
-    states: shown frames by the state of the AI: on, late, off.
-    raw_delay_ms: from a frame complete in memory to all sinks having it, drawn.
-    annotation_age_ms: from the grab of the annotated frame until its findings are shown.
-    drops: frames by cause: not shown, or not written; `model_busy`: shown, not seen by the AI.
-    written: frames by sink.
-    missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
-    cpu_seconds: of the whole process while the session ran.
-    realtime: whether grabber and display had real-time priority.
-    events_sha256: hash of the last line of the events, for `qlumen verify --last`.
+        arrived, shown: frames from the source, and frames handed to every sink.
+        fresh: frames shown with findings of their own or of the frame before.
+        no_signal: frames shown again while the source delivered nothing.
+        late_source, damaged: frames that a played source made too late, and with missing data.
+        states: shown frames by the state of the AI: on, late, off.
+        raw_delay_ms: time from a frame complete in memory until all sinks have it, drawn.
+        annotation_age_ms: time from the grab of the annotated frame until its findings are shown.
+        drops: frames not shown or not written, by cause; `model_busy`: shown, not seen by the AI.
+        written: frames by sink.
+        missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
+        cpu_seconds: processor time of the whole process while the session ran.
+        realtime: whether grabber and display had real-time priority.
+        events_sha256: hash of the last line of the events, for `qlumen verify --last`.
     """
 
     source: str
@@ -70,9 +70,9 @@ def summarise(
     bundle: Bundle,
     settings: Settings,
 ) -> LiveSummary:
-    """Put together what there is to say of an ended session; `status` is its last one."""
+    """Summarise an ended session; `status` is its last one."""
     stages = latency.summary()
-    # A recording, a stream or a log that is not whole is an error; a closed window is none.
+    # An incomplete recording, stream or log is an error. A closed window is not.
     broken = ", ".join(name for name in status.detached if name != MONITOR)
     return LiveSummary(
         source=status.source,
@@ -92,7 +92,7 @@ def summarise(
         missed_deadlines=status.missed_deadlines,
         ai_restarts=status.ai_restarts,
         cpu_seconds=round(outcome.cpu_seconds, 3),
-        error=outcome.error or (f"lost on the way: {broken}" if broken else None),
+        error=outcome.error or (f"incomplete outputs: {broken}" if broken else None),
         notes=list(status.notes),
         engine=dict(status.engine),
         bundle={
@@ -106,7 +106,7 @@ def summarise(
 
 
 def print_summary(summary: LiveSummary, console: Console) -> None:
-    """The latency table, then one line each on frames, drops and notes."""
+    """Print the latency table, then one line each on frames, drops and notes."""
     rows = dict(summary.stages_ms)
     if summary.raw_delay_ms:
         rows["raw delay"] = summary.raw_delay_ms

@@ -1,8 +1,8 @@
-"""Keeps the model's path alive without ever holding up the video.
+"""Keeps the model running without ever delaying the video.
 
-A worker thread takes the newest frame, annotates it and publishes what it found. One that
-fails, hangs or is late too often is given up and replaced after a pause that doubles; after
-a row of failures the model stays off until somebody asks for it.
+A worker thread takes the newest frame, annotates it and publishes the annotation. A worker that
+fails, hangs or is late too often is given up and replaced after a pause that doubles. After
+several failures in a row the model stays off until a user asks for it.
 """
 
 import threading
@@ -23,7 +23,7 @@ from qlumen.system.threads import MODEL_NICENESS, lower_priority, start
 
 LOOK_SECONDS = 0.05
 OPENING_SECONDS = 120.0
-"""A first start compiles network and kernels: tens of seconds on a slow machine."""
+"""Limit for a start. Compiling network and kernels takes tens of seconds on a slow machine."""
 
 
 class ModelState(StrEnum):
@@ -37,10 +37,9 @@ class Watchdog:
     """Runs annotators, one at a time, until it is closed.
 
     Args:
-        open_annotator: makes one, warmed up; called in the thread that will use it.
-        inbox: where the newest frame is; shared by all workers.
-        publish: takes each annotation, in the worker's thread.
-        note: writes an event: kind and fields.
+        open_annotator: maker of a warm annotator, called in the thread that will use it.
+        inbox: queue with the newest frame, shared by all workers.
+        publish: receiver of each annotation, in the worker's thread.
     """
 
     def __init__(
@@ -71,14 +70,15 @@ class Watchdog:
 
     @property
     def missed_deadlines(self) -> int:
-        """Frames that took longer than `deadline_ms`, up to now; known once started."""
+        """Return how many frames took longer than `deadline_ms` since `start`."""
         return self._worker.missed
 
     def start(self) -> None:
         """Open the first annotator and wait until it runs.
 
         Raises:
-            QlumenError: it cannot be made: a fault of settings or bundle, not of the day.
+            QlumenError: it cannot be opened, for example with wrong settings or a bad bundle.
+            EngineError: it does not run within `OPENING_SECONDS`.
         """
         self._worker = self._new_worker(missed=0)
         self._worker.opened.wait(OPENING_SECONDS)
@@ -86,16 +86,16 @@ class Watchdog:
             raise self._worker.error or EngineError(
                 f"the engine did not start within {OPENING_SECONDS:.0f} s"
             )
-        self._runs()
+        self._mark_running()
         self._thread = start("watchdog", self._keep_alive, daemon=False)
 
     def restart(self) -> None:
-        """Start anew at once, also when the model has been given up; not while it starts."""
+        """Restart the model immediately, also when it is off, but not while it starts."""
         if self._state is not ModelState.STARTING:
             self._asked.set()
 
     def close(self) -> None:
-        """End the workers; one that hangs is left behind."""
+        """End the workers. One that hangs is left behind."""
         self._stopping.set()
         self._asked.set()
         if self._thread is not None:
@@ -121,14 +121,14 @@ class Watchdog:
             self._worker = self._new_worker(self._worker.missed)
 
     def _wait_for(self, worker: "_Worker") -> None:
-        """Let a worker that was given up end, but for no longer than a frame may take it."""
+        """Wait for a worker to end, but no longer than a frame may take it."""
         worker.ended.wait(self._settings.hang_s)
 
     def _watch(self, worker: "_Worker") -> str | None:
-        """Return why the worker must be replaced; None if that was asked for."""
+        """Return why the worker must be replaced; None if a user asked for it."""
         while not self._asked.is_set():
             if worker.ready and self._state is ModelState.STARTING:
-                self._runs()
+                self._mark_running()
                 self._note("ai_running", restarts=self.restarts)
             if worker.age_s() > self._settings.healthy_s:
                 self._failed_in_a_row = 0
@@ -138,7 +138,7 @@ class Watchdog:
         return None
 
     def _pause(self, reason: str) -> None:
-        """Wait before the next attempt: longer each time, or until asked."""
+        """Wait before the next attempt, longer each time, or until a user asks for it."""
         settings = self._settings
         if self._failed_in_a_row >= settings.failures:
             self._state = ModelState.OFF
@@ -152,7 +152,7 @@ class Watchdog:
         self._note("ai_failed", reason=reason, restart_in_s=pause_s)
         self._asked.wait(pause_s)
 
-    def _runs(self) -> None:
+    def _mark_running(self) -> None:
         self.engine = self._worker.engine
         self._state = ModelState.RUNNING
 
@@ -162,10 +162,10 @@ class Watchdog:
 
 
 class _Worker:
-    """A thread with an annotator of its own. Given up, it ends as soon as it can.
+    """Runs an annotator in a thread. After `give_up` it ends as soon as it can.
 
     Attributes:
-        missed: deadlines; counts on from those of the workers before it.
+        missed: missed deadlines, including those of the workers before it.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class _Worker:
         return (time.monotonic_ns() - self._started_ns) / NS_PER_S
 
     def complaint(self, settings: WatchdogSettings) -> str | None:
-        """What is wrong with it, if anything."""
+        """Return what is wrong with the worker; None if nothing is."""
         if self.ended.is_set():
             return str(self.error or "the thread ended")
         if self.hangs(settings.hang_s):
@@ -208,7 +208,7 @@ class _Worker:
         return None
 
     def hangs(self, limit_s: float) -> bool:
-        """Whether a frame, or the opening, takes longer than it ever should."""
+        """Check whether a frame or the opening takes too long."""
         if not self.ready:
             return self.age_s() > OPENING_SECONDS
         since_ns = self._busy_since_ns
@@ -223,7 +223,7 @@ class _Worker:
         self.ended.set()
 
     def _fail(self, error: BaseException) -> None:
-        """Whatever it is, the video must go on."""
+        """Keep the error and end, because the video must go on."""
         self.error = error if isinstance(error, QlumenError) else EngineError(describe(error))
         self.opened.set()
         self.ended.set()

@@ -1,1 +1,1 @@
-"""What is drawn on a frame: findings, and the status beside them."""
+"""Draws findings and the status on a frame."""

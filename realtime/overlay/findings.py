@@ -1,8 +1,8 @@
-"""Draws findings on a frame; measures nothing.
+"""Draws findings on a frame, and measures nothing.
 
-Inside a finding the picture is tinted. Around it runs a bright line, and around that a thin
-dark rim, so that the line shows on pink mucosa and on white highlights alike. Both lie
-outside of the finding, so its own border stays visible.
+Inside a finding the image is tinted. Around it runs a bright line, and around that a thin dark
+rim, so that the line shows on pink mucosa and on white highlights. Both lie outside the finding,
+so its own border stays visible.
 """
 
 import math
@@ -42,12 +42,12 @@ class Overlay:
 
         Args:
             line_bgr: colour of line and tint, 0 to 255 each. The default, cyan, differs from
-                mucosa in brightness and hue for all common kinds of colour blindness.
+                mucosa in brightness and hue with all common kinds of colour blindness.
             fill_alpha: weight of the tint, 0 to 1, rounded to 1/256.
             line_width_px: width of the line; 0 for 1/360 of the frame's height, at least 1.
 
         Raises:
-            ConfigError: for values out of these bounds.
+            ConfigError: a value is out of these bounds.
         """
         _check_style(line_bgr, fill_alpha, line_width_px)
         self._line_width_px = line_width_px
@@ -58,19 +58,19 @@ class Overlay:
     def __call__(self, image: Image, segmentation: Segmentation) -> Image:
         """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
 
-        Pixels where `marker_mask` is 0 keep their bits. With no finding the result is a
-        read-only view of `image`. Raises ValueError if image and mask differ in size.
+        Pixels where `marker_mask` is 0 keep their bits. Without a finding the result is a
+        read-only view of `image`. Raise ValueError if image and mask differ in size.
         """
         return self.annotate(BgrImage(image), segmentation).bgr()
 
     def copy_image(self, image: Image) -> Image:
-        """A copy of `image` to draw on; any thread may make it."""
+        """Return a copy of `image` to draw on. Any thread may call it."""
         copy = self._pool.take(image.shape)
         np.copyto(copy, image)
         return copy
 
     def draw(self, image: Image, segmentation: Segmentation) -> None:
-        """Draw the findings on `image` itself. Raises ValueError as `__call__` does."""
+        """Draw the findings on `image` itself. Raise ValueError as `__call__` does."""
         _check(BgrImage(image), segmentation.mask)
         if not segmentation.findings:
             return
@@ -81,11 +81,7 @@ class Overlay:
         self._scratch = [parts]
 
     def annotate(self, pixels: Pixels, segmentation: Segmentation) -> Annotated:
-        """Draw the findings over an image; only their surroundings are made here.
-
-        Raises:
-            ValueError: image and mask differ in size.
-        """
+        """Draw the findings as patches over an image. Raise ValueError as `__call__` does."""
         _check(pixels, segmentation.mask)
         parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
@@ -105,7 +101,7 @@ class Overlay:
         return (parts > 0).astype(np.uint8)
 
     def boxes(self, segmentation: Segmentation) -> tuple[Box, ...]:
-        """Where drawing `segmentation` may change pixels; half open, inside the frame."""
+        """Return the boxes where drawing may change pixels; half open, inside the frame."""
         height, width = segmentation.mask.shape
         margin = sum(self._widths(height))
         return tuple(
@@ -117,7 +113,7 @@ class Overlay:
         )  # fmt: skip
 
     def _clear_mask(self, shape: tuple[int, ...]) -> Mask:
-        """Zeros: those of the last time, which blending left cleared, or new ones."""
+        """Return zeros: the last mask, which blending has cleared, or a new one."""
         last = self._scratch.pop() if self._scratch else None
         return np.zeros(shape, np.uint8) if last is None or last.shape != shape else last
 
@@ -131,7 +127,7 @@ class Overlay:
             stamp_mask(segmentation.mask, *finding.box, parts)
 
     def _widths(self, height: int) -> tuple[int, int]:
-        """Widths of line and rim in pixels."""
+        """Return the widths of line and rim in pixels."""
         line = self._line_width_px or max(1, round(height * LINE_PER_FRAME_HEIGHT))
         return line, max(1, round(line * RIM_PER_LINE))
 
@@ -157,7 +153,7 @@ def _check(pixels: Pixels, mask: Mask) -> None:
 def _blend_tables(
     line_bgr: tuple[int, int, int], fill_alpha: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """For nothing, rim, line and fill: what is kept of the picture, and what is added."""
+    """Return what is kept of the image, and what is added, for nothing, rim, line and fill."""
     weight = np.array([0, WHOLE, WHOLE, round(fill_alpha * WHOLE)], np.int32)
     colour = np.array([(0, 0, 0), RIM_BGR, line_bgr, line_bgr], np.int32)
     half = np.where(weight[:, None] > 0, WHOLE // 2, 0)
@@ -165,6 +161,6 @@ def _blend_tables(
 
 
 def _disc(radius: int) -> NDArray[np.int32]:
-    """Half widths of a disc's rows: pixels up to `radius` + 1/2 away, centre to centre."""
+    """Return half the widths of a disc's rows: pixel centres up to `radius` + 1/2 away."""
     reach = [math.isqrt(radius * (radius + 1) - dy * dy) for dy in range(-radius, radius + 1)]
     return np.array(reach, np.int32)

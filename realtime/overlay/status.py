@@ -1,7 +1,7 @@
-"""What is written on the picture beside the findings: the state of AI, recording and signal.
+"""Writes the state of AI, recording and signal on a frame.
 
-Everything is drawn on dark plates at the picture's edge, as few and as small as can be
-read from where an endoscopist stands; nothing moves or blinks but a new alarm.
+The text is on dark plates, as few and as small as possible to read from the endoscopist's place.
+All are at the frame's edge, except NO SIGNAL. Nothing moves or blinks except a new alarm.
 """
 
 from dataclasses import dataclass
@@ -20,20 +20,13 @@ ALARM_BGR = (230, 230, 0)
 RECORDING_BGR = (60, 60, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 TEXT_PER_HEIGHT = 1 / 36
-"""Height of a capital letter as a share of the picture's."""
+"""Height of a capital letter as a share of the frame's height."""
 FONT_CAPITAL_PX = 22
-"""Of the font at scale 1, as OpenCV draws it."""
+"""Height of a capital letter at scale 1, as OpenCV draws it."""
 FLASH_PER_HEIGHT = 1 / 90
 NO_SIGNAL_SCALE = 2.5
 PLATES_KEPT = 128
-"""One for each millisecond of age, up to where findings are dropped, and a few."""
-TITLES = {
-    Condition.BLURRED: "BLURRED",
-    Condition.RED_OUT: "RED-OUT",
-    Condition.OVEREXPOSED: "TOO BRIGHT",
-    Condition.UNDEREXPOSED: "TOO DARK",
-    Condition.OUT_OF_BODY: "OUT OF BODY",
-}
+"""One for each millisecond of age until findings are dropped, and a few more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +37,15 @@ class _Plate:
 
 
 def load_font() -> None:
-    """Load OpenCV's font for the calling thread, which else pays 25 ms at its first text."""
+    """Load OpenCV's font for the calling thread. Without this its first text takes 25 ms more."""
     cv2.putText(np.zeros((8, 8, 3), np.uint8), "A", (0, 8), FONT, 0.3, TEXT_BGR)
 
 
 def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[Box]:
     """Write the state into `image`, `(H, W, 3) uint8` BGR, in place.
 
-    Top left the AI and the findings' age, top right the recording, bottom left why a frame
-    is not judged, in the middle that there is no signal; with `flash` a frame around all.
+    The AI and the findings' age are top left, the recording is top right. The reason why a frame
+    is not judged is bottom left, and NO SIGNAL in the middle. With `flash` a border is drawn.
 
     Returns:
         The boxes outside of which no pixel was changed.
@@ -61,7 +54,7 @@ def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[B
     capital = max(6, round(height * TEXT_PER_HEIGHT))
     boxes = []
     if flash:
-        boxes += _frame(image, max(2, round(height * FLASH_PER_HEIGHT)))
+        boxes += _draw_border(image, max(2, round(height * FLASH_PER_HEIGHT)))
     for plate, corner in _plates(state):
         area = _draw_plate(plate, capital)
         origin = _origin(corner, (area.shape[1], area.shape[0]), (width, height), capital)
@@ -74,8 +67,8 @@ def _plates(state: LiveState) -> list[tuple[_Plate, str]]:
     plates = [(_Plate(_ai_text(state), dot, 1.0), "top left")]
     if state.recording:
         plates.append((_Plate("REC", RECORDING_BGR, 1.0), "top right"))
-    if title := TITLES.get(state.condition):
-        plates.append((_Plate(title, None, 1.0), "bottom left"))
+    if state.condition is not Condition.CLEAR:
+        plates.append((_Plate(state.condition.label.upper(), None, 1.0), "bottom left"))
     if not state.signal:
         plates.append((_Plate("NO SIGNAL", None, NO_SIGNAL_SCALE), "middle"))
     return plates
@@ -92,7 +85,7 @@ def _ai_text(state: LiveState) -> str:
 
 
 def _size(plate: _Plate, capital: int) -> tuple[int, int]:
-    """Width and height of the plate in pixels."""
+    """Return width and height of the plate in pixels."""
     letters = round(capital * plate.scale)
     (width, _), _ = cv2.getTextSize(plate.text, FONT, letters / FONT_CAPITAL_PX, _stroke(letters))
     dot = 2 * letters if plate.dot_bgr else 0
@@ -110,7 +103,7 @@ def _origin(
 
 @lru_cache(maxsize=PLATES_KEPT)
 def _draw_plate(plate: _Plate, capital: int) -> Image:
-    """The plate by itself, not to be written to. Kept: its letters cost half a millisecond."""
+    """Draw the plate as a read-only image. It is cached: its letters cost half a millisecond."""
     width, height = _size(plate, capital)
     letters = height // 2
     area = np.full((height, width, 3), PLATE_BGR, np.uint8)
@@ -126,7 +119,7 @@ def _draw_plate(plate: _Plate, capital: int) -> Image:
 
 
 def _place(image: Image, area: Image, origin: tuple[int, int]) -> Box:
-    """Put a plate there, cut off at the picture's edges."""
+    """Put a plate at `origin`, cut off at the image's edges."""
     x0, y0 = origin
     x1, y1 = min(image.shape[1], x0 + area.shape[1]), min(image.shape[0], y0 + area.shape[0])
     if x0 >= x1 or y0 >= y1:
@@ -135,7 +128,7 @@ def _place(image: Image, area: Image, origin: tuple[int, int]) -> Box:
     return x0, y0, x1, y1
 
 
-def _frame(image: Image, width_px: int) -> list[Box]:
+def _draw_border(image: Image, width_px: int) -> list[Box]:
     height, width = image.shape[:2]
     edge = min(width_px, height, width)
     boxes = [

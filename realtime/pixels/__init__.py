@@ -1,1 +1,1 @@
-"""An image in memory: its forms, its colours and the memory it lies in."""
+"""Holds images in memory: their forms, their colours and their memory."""

@@ -1,4 +1,4 @@
-"""An image with an overlay, held as the parts that differ from the image itself."""
+"""Holds an image with an overlay as the parts that differ from the image itself."""
 
 import threading
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from qlumen.realtime.pixels.yuv import pad_to_even, plane_samples, to_video_fram
 
 
 class Patch(NamedTuple):
-    """A part of an image with what is drawn on it.
+    """Holds a part of an image with the overlay on it.
 
     Attributes:
-        box: where it lies in the image, half open.
-        image: its pixels, `(h, w, 3) uint8` BGR.
-        marked: `(h, w) uint8`, not 0 where they differ from the image.
+        box: position of the part in the image, half open.
+        image: pixels of the part, `(h, w, 3) uint8` BGR.
+        marked: `(h, w) uint8`, not 0 where the pixels differ from the image.
     """
 
     box: Box
@@ -30,12 +30,13 @@ class Patch(NamedTuple):
 
 
 class Annotated(Pixels):
-    """Pixels that no patch marks are those of the image without the overlay.
+    """Combines an image with patches; unmarked pixels are those of the image without overlay.
 
     Args:
-        pixels: the image without the overlay.
-        patches: their boxes do not overlap, and their bounds are even, or the image's own.
-        pool: gives arrays for whole images.
+        pixels: image without the overlay.
+        patches: parts with the overlay. Their boxes do not overlap; their bounds are even, or
+            those of the image.
+        pool: pool that gives arrays for whole images.
     """
 
     def __init__(self, pixels: Pixels, patches: tuple[Patch, ...], pool: FramePool) -> None:
@@ -60,8 +61,10 @@ class Annotated(Pixels):
         return self._composite().resize(size)
 
     def yuv420p(self) -> av.VideoFrame:
-        """The image's own frame, with the marked pixels, and the colour of each 2x2 pixels of
-        which one is marked."""
+        """Return the image's own frame with the marked pixels painted.
+
+        Chroma is painted for each 2x2 pixels of which one is marked.
+        """
         frame = self._pixels.yuv420p()
         for patch in self.patches:
             _paint(frame, patch)
@@ -83,30 +86,28 @@ class Annotated(Pixels):
 
 
 def disjoint(boxes: Iterable[Box], size: tuple[int, int]) -> list[Box]:
-    """Boxes that cover these and do not overlap, with even bounds but for the image's own.
+    """Return boxes that cover these without overlap, with even bounds or those of the image.
 
     Args:
-        size: width and height of the image, px.
+        size: width and height of the image in pixels.
     """
-    apart: list[Box] = []
+    separate: list[Box] = []
     for x0, y0, x1, y1 in boxes:
         box = (x0 - x0 % 2, y0 - y0 % 2, min(x1 + x1 % 2, size[0]), min(y1 + y1 % 2, size[1]))
-        while touched := [other for other in apart if _overlap(box, other)]:
-            apart = [other for other in apart if other not in touched]
+        while touched := [other for other in separate if _overlap(box, other)]:
+            separate = [other for other in separate if other not in touched]
             box = _around([box, *touched])
-        apart.append(box)
-    return apart
+        separate.append(box)
+    return separate
 
 
 def _paint(frame: av.VideoFrame, patch: Patch) -> None:
-    """Write what a patch marks into a `yuv420p` frame."""
+    """Write the marked pixels of a patch into a `yuv420p` frame."""
     x0, y0, _, _ = patch.box
     marked = pad_to_even(patch.marked)
     touched = marked[::2, ::2] | marked[1::2, ::2] | marked[::2, 1::2] | marked[1::2, 1::2]
-    painted = to_video_frame(patch.image).planes
-    for plane, fresh, mask, step in zip(
-        frame.planes, painted, (marked, touched, touched), (1, 2, 2), strict=True
-    ):
+    painted, masks = to_video_frame(patch.image).planes, (marked, touched, touched)
+    for plane, fresh, mask, step in zip(frame.planes, painted, masks, (1, 2, 2), strict=True):
         height, width = mask.shape
         part = np.s_[y0 // step : y0 // step + height, x0 // step : x0 // step + width]
         cv2.copyTo(plane_samples(fresh), mask, plane_samples(plane)[part])

@@ -1,4 +1,4 @@
-"""The port of an image in memory, whichever form it has."""
+"""Defines the interface of an image in memory, whatever its form."""
 
 from abc import ABC, abstractmethod
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from qlumen.realtime.pixels.arrays import Box, Image
 
 Places = NDArray[np.intp]
-"""`(n,)`: numbers of rows or columns, from 0."""
+"""Numbers of rows or columns from 0, `(n,)`."""
 
 
 class Pixels(ABC):
-    """An image in memory in one of its forms. Any thread may read it; nobody writes to it.
+    """Represents an image in one of its forms; any thread may read it, and nobody writes to it.
 
-    A box lies inside the image. Where the form is `Planes`, its bounds are even, because a
-    sample of colour belongs to 2x2 pixels. `disjoint` makes such boxes.
+    A box lies inside the image. For `Planes` its bounds are even, because one chroma sample
+    belongs to 2x2 pixels. `disjoint` makes such boxes.
 
     Attributes:
         size: width and height in pixels.
@@ -26,24 +26,25 @@ class Pixels(ABC):
 
     @abstractmethod
     def bgr(self) -> Image:
-        """The whole image as `(H, W, 3) uint8` BGR: made once, and read-only."""
+        """Return the whole image as `(H, W, 3) uint8` BGR, made once and read-only."""
 
     @abstractmethod
     def crop(self, box: Box) -> "Pixels":
-        """The image in a box: a view, whose methods read nothing outside of the box.
+        """Return the image in a box as a view that reads nothing outside the box.
 
         Raises:
-            ValueError: the box is not inside the image, or has odd bounds that cut planes.
+            ValueError: the box is not inside the image, or its odd bounds cut chroma samples.
         """
 
     @abstractmethod
     def patch(self, box: Box) -> Image:
-        """A new `(h, w, 3) uint8` BGR of a box. Raises ValueError as `crop` does."""
+        """Return a new `(h, w, 3) uint8` BGR of a box; raise ValueError as `crop` does."""
 
     @abstractmethod
     def sample(self, rows: Places, columns: Places) -> Image:
-        """A new `(len(rows), len(columns), 3) uint8` BGR of the pixels where these rows and
-        columns cross: the same bits as `bgr()[np.ix_(rows, columns)]`.
+        """Return a new BGR image of the pixels where these rows and columns cross.
+
+        It is `(len(rows), len(columns), 3) uint8` and equals `bgr()[np.ix_(rows, columns)]`.
 
         Raises:
             IndexError: a row or a column is not in the image.
@@ -51,17 +52,17 @@ class Pixels(ABC):
 
     @abstractmethod
     def resize(self, size: tuple[int, int]) -> Image:
-        """A new, contiguous `(height, width, 3) uint8` BGR of this width and height.
+        """Return a new, contiguous `(height, width, 3) uint8` BGR of this width and height.
 
-        Planes become BGR once they are small, so two forms of one image differ by some levels.
+        Planes become BGR when they are small, so two forms of one image differ by some levels.
         """
 
     @abstractmethod
     def yuv420p(self) -> av.VideoFrame:
-        """What a video encoder takes: a new `yuv420p` frame in BT.709, limited range.
+        """Return a new `yuv420p` frame for a video encoder, in BT.709, limited range.
 
-        Samples that a decoder gave, and that no overlay covers, keep their bits. Odd sides are
-        made even by repeating the edge.
+        Samples from a decoder keep their bits where no overlay covers them. Odd sides are made
+        even: the edge is repeated.
         """
 
 

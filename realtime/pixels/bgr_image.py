@@ -1,4 +1,4 @@
-"""An image in memory as an array of BGR."""
+"""Holds an image as an array of BGR."""
 
 import av
 import numpy as np
@@ -13,15 +13,15 @@ class BgrImage(Pixels):
     """Wraps an array without a copy; boxes may have any bounds.
 
     Args:
-        image: `(H, W, 3) uint8` BGR. Nobody writes to it any more.
+        image: `(H, W, 3) uint8` BGR, which nobody may write to any more.
 
     Raises:
-        ValueError: an array of another shape or type.
+        ValueError: the array has another shape or type.
     """
 
     def __init__(self, image: Image) -> None:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"image is {image.shape} {image.dtype}; want (H, W, 3) uint8")
+            raise ValueError(f"image is {image.shape} {image.dtype}; it needs (H, W, 3) uint8")
         self.size = (image.shape[1], image.shape[0])
         self._image = image.view()
         self._image.flags.writeable = False

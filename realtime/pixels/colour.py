@@ -1,4 +1,4 @@
-"""Between BGR and luma and colour differences of 8 bits, as the standards of video say."""
+"""Converts between BGR and 8-bit YCbCr, as the standards of video say."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -16,11 +16,11 @@ LUMA_RANGE, LUMA_BLACK = 219, 16
 CHROMA_RANGE, CHROMA_ZERO = 224, 128
 
 Mapping = NDArray[np.int32]
-"""As the kernels of `yuv420` take it."""
+"""Table for the kernels in `yuv420`."""
 
 
 class Matrix(NamedTuple):
-    """The weights of red and blue in luma; that of green is what is left of 1."""
+    """Holds the weights of red and blue in luma; green has the rest of 1."""
 
     red: float
     blue: float
@@ -35,29 +35,29 @@ MATRICES = {
     7: Matrix(0.212, 0.087),
     9: Matrix(0.2627, 0.0593),
 }
-"""By number: ITU-T H.273, table 4."""
+"""Keys are the numbers in ITU-T H.273, table 4."""
 
 
 @cache
 def decoding(matrix: Matrix, *, full: bool) -> Mapping:
-    """From Y, Cb, Cr, `full` range or limited, to B, G, R."""
+    """Return the mapping from Y, Cb, Cr, `full` range or limited, to B, G, R."""
     return _to_fixed_point(_inverse(_bgr_to_yuv(matrix, full=full)))
 
 
 @cache
 def encoding(matrix: Matrix, *, full: bool) -> Mapping:
-    """From B, G, R to Y, Cb, Cr, `full` range or limited."""
+    """Return the mapping from B, G, R to Y, Cb, Cr, `full` range or limited."""
     return _to_fixed_point(_bgr_to_yuv(matrix, full=full))
 
 
 def to_bgr(channels: Sequence[NDArray[np.uint8]]) -> Image:
-    """Y, Cb and Cr of BT.709, limited range, `(H, W) uint8` each, as `(H, W, 3) uint8` BGR; within
-    a level."""
+    """Convert Y, Cb and Cr of BT.709, limited range, `(H, W) uint8` each, to `(H, W, 3) uint8` BGR,
+    within a level."""
     return cv2.transform(cv2.merge(channels), _YUV_TO_BGR)
 
 
 def _bgr_to_yuv(matrix: Matrix, *, full: bool) -> NDArray[np.float64]:
-    """`x -> A x + b`, as `[A b]`. ITU-R BT.709-6, items 3.2 to 3.5, and the same of the others."""
+    """Return `[A b]` of the mapping `x -> A x + b` (ITU-R BT.709-6, items 3.2 to 3.5)."""
     luma = np.array([matrix.blue, 1 - matrix.red - matrix.blue, matrix.red])
     blue = (np.array([1, 0, 0]) - luma) / (1 - matrix.blue) / 2
     red = (np.array([0, 0, 1]) - luma) / (1 - matrix.red) / 2

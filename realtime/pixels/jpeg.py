@@ -1,4 +1,4 @@
-"""Pictures as JPEG files."""
+"""Encodes images as JPEG files."""
 
 import cv2
 
@@ -15,5 +15,5 @@ def jpeg_bytes(image: Image, quality: int) -> bytes:
     encoded, file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
         height, width = image.shape[:2]
-        raise SinkError(f"a picture of {width}x{height} cannot be encoded as JPEG")
+        raise SinkError(f"an image of {width}x{height} cannot be encoded as JPEG")
     return bytes(file.data)

@@ -1,14 +1,14 @@
-"""Arrays of whole pictures, used again once nobody holds them.
+"""Keeps arrays of whole images and hands them out again when nobody holds them.
 
-A picture is made in one thread, read in others, and dropped by whichever is last. Given back
-to the allocator each time, pictures leave gaps between what else lives there, and memory
-grows for minutes; given back to the system, they cost a page fault every 4 KiB when they are
-next written to (1080p: 6,000 a frame, 12 ms). Kept here, they cost neither.
+One thread makes an image, others read it, and the last one drops it. Images that go back to the
+allocator leave gaps between other objects, so memory grows for minutes. Images that go back to
+the system cost a page fault every 4 KiB at the next write (1080p: 6,000 a frame, 12 ms). Arrays
+in this pool cost neither.
 
-As many as a replay needs are made at the start: made one by one, whenever there were never
-before so many on their way at once, they would let memory grow for minutes. Those that a busy
-moment needs besides, such as frames that wait for a slow output, go back to the system after
-it. So that they can, each has a mapping of its own: what `malloc` gets back it may keep.
+The arrays that a replay needs are made at the start. If they were made one by one at each new
+peak, memory would grow for minutes. A busy moment needs more, such as frames that wait for a slow
+output; these go back to the system later. Each array has its own mapping for this, because
+`malloc` may keep memory that it gets back.
 """
 
 import math
@@ -20,24 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 PREPARED = 12
-"""Pictures on their way at once in a replay whose queues are full, if all are wanted whole."""
+"""Images in use at the same time in a replay with full queues, if all are needed in BGR."""
 PREPARED_BYTES = 72 << 20
-"""Of the prepared ones, at most; twelve pictures of 1080p."""
+"""Limit for the prepared arrays: twelve images of 1080p."""
 SPARE = 2
-"""Free arrays that are kept when more than the prepared ones are in use."""
+"""Free arrays that are kept when more than the prepared arrays are in use."""
 
 
 class FramePool:
-    """Hands out arrays of one shape at a time; threads may share it.
+    """Hands out arrays of one shape at a time; several threads may share it.
 
-    What `take` returns is a view of an array that the pool keeps. NumPy makes each further
-    view, slice or memoryview hold that array too, so it is free when CPython counts no
-    reference but the pool's: nothing has to be given back, and what somebody keeps is never
-    written over. Code that keeps a bare address without a reference is on its own.
+    `take` returns a view of an array that the pool keeps. NumPy makes each further view, slice
+    or memoryview hold that array too, so it is free when CPython counts only the pool's
+    reference. Nothing has to be given back, and an array in use is never overwritten. The pool
+    cannot protect code that keeps a bare address without a reference.
 
     Args:
-        prepared: arrays that are made and written to when a shape is first asked for, and kept,
-            as far as `prepared_bytes` goes; one at least.
+        prepared: number of arrays that are made, written to and kept when a shape is first
+            needed, as far as `prepared_bytes` allows; at least one.
     """
 
     def __init__(self, prepared: int = PREPARED, prepared_bytes: int = PREPARED_BYTES) -> None:
@@ -46,9 +46,9 @@ class FramePool:
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """A C-contiguous `uint8` array of that shape with any values, held by nobody else.
+        """Return a C-contiguous `uint8` array of that shape with any values, held by nobody else.
 
-        Another shape than the last time drops all free arrays.
+        A shape that differs from the last one drops all free arrays.
         """
         with self._lock:
             if not (self._owners and self._owners[0].shape == shape):
@@ -62,7 +62,7 @@ class FramePool:
             return taken
 
     def _make(self, shape: tuple[int, ...]) -> list[NDArray[np.uint8]]:
-        """The prepared arrays. Filled, because the system gives memory when it is written to."""
+        """Make the prepared arrays and fill them: the system gives memory at the first write."""
         made = [_map_memory(shape) for _ in range(self._capacity(shape))]
         for array in made:
             array.fill(0)
@@ -76,17 +76,17 @@ class FramePool:
         return [i for i in range(count) if _references(self._owners, i) == _FREE_REFERENCES]
 
     def _drop(self, free: list[int]) -> None:
-        """Let go of those of the free arrays that were made for a busy moment."""
+        """Drop the free arrays that were made for a busy moment."""
         excess = len(self._owners) - self._capacity(self._owners[0].shape)
         for index in reversed(free[SPARE:][-excess:] if excess > 0 else []):
             del self._owners[index]
 
 
 def _map_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Zeros in memory that goes back to the system with the array."""
+    """Return zeros in memory that goes back to the system with the array."""
     size = max(1, math.prod(shape))
     if sys.platform == "win32":
-        memory = mmap.mmap(-1, size)  # private as it is
+        memory = mmap.mmap(-1, size)  # always private there
     else:
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.ndarray(shape, np.uint8, memory)
@@ -97,4 +97,4 @@ def _references(owners: list[NDArray[np.uint8]], index: int) -> int:
 
 
 _FREE_REFERENCES = _references([np.empty(0, np.uint8)], 0)
-"""What this Python counts for an array that nothing but the pool's list holds."""
+"""References that this Python counts for an array that only the pool's list holds."""

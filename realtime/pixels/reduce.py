@@ -1,4 +1,4 @@
-"""A small copy of a part of an image, for what looks at the whole of it at little cost."""
+"""Makes a small copy of a part of an image, for stages that need no full resolution."""
 
 import cv2
 import numpy as np
@@ -10,8 +10,8 @@ from qlumen.realtime.pixels.base import Pixels, Places
 def reduce(pixels: Pixels, box: Box, size: tuple[int, int]) -> Image:
     """Make a new `(height, width, 3) uint8` BGR of a box, not larger than the box.
 
-    The box is thinned out to twice that size, and averaged: thinning is what makes it cheap, and
-    aliasing adds little. Planes need even bounds (`Pixels`).
+    The box is sampled at twice that size and then averaged. Sampling makes it cheap, and aliasing
+    adds little. Planes need even bounds (`Pixels`).
     """
     x0, y0, x1, y1 = box
     width, height = size
@@ -23,5 +23,5 @@ def reduce(pixels: Pixels, box: Box, size: tuple[int, int]) -> Image:
 
 
 def _middles(count: int, side: int) -> Places:
-    """The pixels at the middles of `count` equal parts of a side."""
+    """Return the pixels at the middles of `count` equal parts of a side."""
     return (2 * np.arange(count) + 1) * side // (2 * count)

@@ -1,4 +1,4 @@
-"""From BGR images to the frames that a video encoder takes: BT.709, limited range."""
+"""Converts BGR images to frames for a video encoder: BT.709, limited range."""
 
 import av
 import cv2
@@ -13,29 +13,29 @@ Plane = NDArray[np.uint8]
 
 
 def to_video_frame(image: Image) -> av.VideoFrame:
-    """`(H, W, 3) uint8` BGR as `yuv420p`, exact but for the rounding. Chroma is that of the mean
-    of 2x2 pixels; odd sides are made even by repeating the edge."""
+    """Convert `(H, W, 3) uint8` BGR to a `yuv420p` frame, exact except for rounding.
+
+    Chroma is that of the mean of 2x2 pixels. Odd sides are made even: the edge is repeated.
+    """
     even = np.ascontiguousarray(pad_to_even(image)).view()
-    even.flags.writeable = False  # as some images are: another kind would be compiled for
-    picture = av.VideoFrame(even.shape[1], even.shape[0], "yuv420p")
-    bgr_to_yuv420(even, _MAPPING, *(plane_lines(plane) for plane in picture.planes))
-    return picture
+    even.flags.writeable = False  # read-only for all: Numba compiles for each kind of array
+    frame = av.VideoFrame(even.shape[1], even.shape[0], "yuv420p")
+    bgr_to_yuv420(even, _MAPPING, *(plane_lines(plane) for plane in frame.planes))
+    return frame
 
 
 def plane_lines(plane: av.video.plane.VideoPlane) -> Plane:
-    """A plane where FFmpeg keeps it, C-contiguous `(rows, line) uint8`: its samples, and what is
-    between the end of a row and the next."""
+    """Return a plane in FFmpeg's memory with the bytes between its rows, `(rows, line) uint8`."""
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
 def plane_samples(plane: av.video.plane.VideoPlane) -> Plane:
-    """A plane's samples where FFmpeg keeps them, `(h, w)`; rows as far apart as it likes."""
+    """Return a plane's samples in FFmpeg's memory, `(h, w)`, with a row stride of its own."""
     return plane_lines(plane)[: plane.height, : plane.width]
 
 
 def frame_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
-    """`plane_lines` of luma, Cb and Cr, not to be written to; of `nv12`, whose chroma alternates,
-    Cb and Cr are copies."""
+    """Return read-only `plane_lines` of luma, Cb and Cr; from `nv12`, Cb and Cr are copies."""
     luma, *chroma = (plane_lines(plane) for plane in frame.planes)
     blue, red = cv2.split(chroma[0].reshape(len(chroma[0]), -1, 2)) if len(chroma) == 1 else chroma
     for plane in (luma, blue, red):
@@ -44,12 +44,12 @@ def frame_lines(frame: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
 
 
 def even_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height rounded up to even numbers."""
+    """Round width and height up to even numbers."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 def pad_to_even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image, `(H, W, ...)`, with its last row and column repeated where their number is odd."""
+    """Repeat the last row and column of `(H, W, ...)` where their number is odd."""
     height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
         return image
@@ -57,7 +57,7 @@ def pad_to_even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
-    """The image scaled to fit into `size` (width, height), centred, with black bars."""
+    """Scale the image to fit into `size` (width, height), centred, with black bars."""
     width, height = size
     scale = min(width / image.shape[1], height / image.shape[0])
     inner = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]

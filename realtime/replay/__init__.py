@@ -1,1 +1,1 @@
-"""A recording from its first frame to its last, none left out."""
+"""Replays a recording from its first frame to its last, and leaves no frame out."""

@@ -1,4 +1,4 @@
-"""What a replay writes: checked before work starts, opened as sinks."""
+"""Checks the outputs of a replay before work starts, and opens them as sinks."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from qlumen.system.output_paths import VIDEO_SUFFIXES, check_paths
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where to write what; None leaves it out. `snapshots` and `masks` are folders."""
+    """Names what to write and where; None leaves it out. `snapshots` and `masks` are folders."""
 
     video: Path | None = None
     events: Path | None = None
@@ -36,7 +36,7 @@ def check_outputs(inputs: Sequence[Path], outputs: Outputs) -> None:
 def open_sinks(
     outputs: Outputs, info: SourceInfo, settings: Settings, stack: ExitStack
 ) -> list[tuple[str, Sink]]:
-    """Open the wanted sinks, each closed by `stack` if the run does not come to it."""
+    """Open the wanted sinks. `stack` closes each of them if the run does not."""
     sinks: list[tuple[str, Sink]] = []
 
     def add(name: str, sink: Sink) -> None:

@@ -1,12 +1,12 @@
-"""The video path of a replay: stages in threads, bounded queues between them, no frame lost.
+"""Runs the stages of a replay in threads, with bounded queues between them and no frame lost.
 
     source -> [queue] -> analysis: start -> [queue] -> analysis: finish -> overlay
                                                                               |
                                                               [queue] -> sink, one thread each
 
-Every queue makes the stage before it wait. An error in one place ends the others in
-order: frames already decoded are finished and written if the source failed, and sinks
-are closed, so that their files can be read.
+Every queue makes the stage before it wait. An error in one stage ends the others in order. If the
+source fails, the frames that are already decoded are finished and written. Sinks are closed, so
+that their files can be read.
 """
 
 import threading
@@ -34,12 +34,12 @@ from qlumen.system.threads import start
 T = TypeVar("T")
 
 WARM_UP_SIZE_PX = 512
-"""Side of the image to warm up with where the source's size is unknown."""
+"""Side of the warm-up image where the source's size is unknown."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A frame on its way: when it came, how long its decoding took, and its analysis."""
+    """Holds a frame on its way: its decoding time, its arrival and its analysis."""
 
     frame: Frame
     decode_ns: int
@@ -49,7 +49,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Finished:
-    """A result on its way to a sink, and since when."""
+    """Holds a result on its way to a sink, and the time when it was finished."""
 
     result: FrameResult
     at_ns: int
@@ -57,13 +57,13 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """Describes how a run ended.
 
     Attributes:
         frames: results that every sink has taken.
-        seconds: from the first frame's request to the last sink's close.
+        seconds: time from the first frame's request to the last sink's close.
         interrupted: whether `stop` was called.
-        error: what ended the run early, if anything did.
+        error: reason for an early end; None without one.
     """
 
     frames: int
@@ -82,10 +82,10 @@ def warm_up(analysis: FrameAnalysis, overlay: Overlay, info: SourceInfo) -> None
 
 
 class Pipeline:
-    """Runs once. `sinks` are named for the latency table; they are closed at the end.
+    """Runs once. The names of `sinks` go into the latency table; all are closed at the end.
 
-    Besides its work, each stage reports under `QUEUED` and its name how long frames waited
-    for it. `inference` runs from the engine's taking a frame until its map is fetched.
+    Each stage also reports, under `QUEUED` and its name, how long frames waited for it. The stage
+    `inference` lasts from when the engine takes a frame until its map is fetched.
     """
 
     def __init__(
@@ -117,14 +117,14 @@ class Pipeline:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Read no further frame; those on their way are finished. Safe in a signal handler."""
+        """Stop reading, and finish frames on their way. A signal handler may call it."""
         self._interrupted = True
         self._stopping.set()
 
     def run(self, limit: int | None = None) -> Outcome:
-        """Process at most `limit` frames, close the sinks, and say how it went.
+        """Process at most `limit` frames, close the sinks, and return the outcome.
 
-        Errors that qlumen raises on purpose are in the outcome; any other propagates.
+        The outcome holds an error that qlumen raises on purpose. Any other error propagates.
         """
         started = time.monotonic()
         threads = [
@@ -136,7 +136,8 @@ class Pipeline:
         finished = self._guard(self._finish) or 0
         for thread in threads:
             thread.join()
-        self._close_sinks()
+        for _, sink in self._sinks:
+            self._guard(sink.close)
         if self._crash:
             raise self._crash
         frames = min(self._written.values(), default=finished)
@@ -168,7 +169,7 @@ class Pipeline:
     def _submit(self) -> None:
         try:
             for job in self._decoded:
-                self._wait("analysis", job.frame, job.ready_ns, time.monotonic_ns())
+                self._report_wait("analysis", job.frame, job.ready_ns, time.monotonic_ns())
                 job.started = self._analysis.start(job.frame)
                 if not self._in_flight.put(job):
                     job.started.discard()
@@ -207,20 +208,16 @@ class Pipeline:
         spans = milliseconds({"decode": job.decode_ns} | started.clock.spans_ns)
         return FrameResult(frame, judgement.segmentation, annotated, spans, judgement=judgement)
 
-    def _wait(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
+    def _report_wait(self, stage: str, frame: Frame, begin_ns: int, end_ns: int) -> None:
         self._latency.span(QUEUED + stage, frame.index, begin_ns, end_ns)
 
     def _write(self, name: str, sink: Sink, queue: "StageQueue[_Finished]") -> None:
         for finished in queue:
             frame, started = finished.result.frame, time.monotonic_ns()
-            self._wait(name, frame, finished.at_ns, started)
+            self._report_wait(name, frame, finished.at_ns, started)
             sink.write(finished.result)
             self._latency.span(name, frame.index, started, time.monotonic_ns())
             self._written[name] += 1
-
-    def _close_sinks(self) -> None:
-        for _, sink in self._sinks:
-            self._guard(sink.close)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         return start(name, partial(self._guard, work), daemon=False)

@@ -1,4 +1,4 @@
-"""One recording from its first frame to its last, and what was asked for written."""
+"""Replays one recording from its first frame to its last, and writes the wanted outputs."""
 
 import os
 import signal
@@ -34,8 +34,8 @@ def replay(
     """Process a source to its end, or `limit` frames, and write the wanted outputs.
 
     Raises:
-        QlumenError: before any frame is written, if input, settings or outputs are bad.
-            What goes wrong later is in the summary, and what was written can be read.
+        QlumenError: input, settings or outputs are bad; raised before any frame is written.
+            A later error is in the summary, and the files written by then can be read.
     """
     console = console or Console(stderr=True)
     check_outputs(input_files(location, settings.model.bundle), outputs)
@@ -70,10 +70,10 @@ def replay(
 
 @contextmanager
 def _stop_on_signals(pipeline: Pipeline) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the reading, and what is on its way is finished.
+    """Stop reading at the first Ctrl-C or SIGTERM, and finish frames on their way.
 
-    The second ends the process at once: events are whole up to their last line, and the
-    recording is playable as the recorder's `.part` file.
+    The second one ends the process immediately. Events are then whole up to their last line, and
+    the recording can be played as the recorder's `.part` file.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""The account of a finished replay: as JSON for machines, as a table for people."""
+"""Summarises a finished replay, as JSON for machines and as a table for people."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +19,14 @@ from qlumen.system.files import write_json
 
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
-    """Times are milliseconds. `seconds` runs from the first frame's request to the last sink's
-    close; opening and compiling come before it. `fps` is frames over seconds.
+    """Summarises a finished replay.
 
-    `frames_expected` is the source's own count, or the limit; None when it has none.
-    `end_to_end_ms` runs from the decoded frame to its finished overlay.
+    Attributes:
+        frames_expected: the source's own count or the limit, the smaller one; None without both.
+        seconds: time from the first frame's request to the last sink's close; opening and
+            compiling come before it.
+        fps: frames over seconds.
+        end_to_end_ms: time from the decoded frame to its finished overlay.
     """
 
     source: str
@@ -42,7 +45,7 @@ class ReplaySummary:
     config_sha256: str
 
     def write_json(self, path: Path) -> "ReplaySummary":
-        """This, also as JSON in `path`; with an error if it cannot be written and none was."""
+        """Write it as JSON to `path`. Return it, with the error of writing if it had no error."""
         try:
             write_json(path, asdict(self))
         except SinkError as error:
@@ -61,7 +64,7 @@ def summarise(
     settings: Settings,
     sink_notes: Sequence[str] = (),
 ) -> ReplaySummary:
-    """Put together what the parts of a finished replay say of it."""
+    """Summarise a finished replay from what its parts report."""
     stages = latency.summary()
     end_to_end = stages.pop(END_TO_END, None)
     return ReplaySummary(
@@ -87,7 +90,7 @@ def summarise(
 
 
 def print_summary(summary: ReplaySummary, console: Console) -> None:
-    """The latency table, then one line each on frames, drops and notes."""
+    """Print the latency table, then one line each on frames, drops and notes."""
     end = {"end to end": summary.end_to_end_ms} if summary.end_to_end_ms else {}
     console.print(latency_table(summary.stages_ms | end))
     console.print(

@@ -1,1 +1,1 @@
-"""A reviewed recording to take home: as a report, as masks, as tables, as DICOM."""
+"""Exports a reviewed recording as a report, masks, tables and DICOM files."""

@@ -1,4 +1,4 @@
-"""From a review and its findings to the facts of a report."""
+"""Builds the facts of a report from a review and its findings."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from qlumen.networks.bundle import file_sha256
 from qlumen.realtime.config.outputs import ReportSettings
 from qlumen.realtime.frames import Condition
 from qlumen.realtime.report.facts import (
-    LOOKS,
     ConditionRow,
     Facts,
     LatencyRow,
@@ -28,10 +27,10 @@ from qlumen.realtime.review.records import MANIFEST
 from qlumen.realtime.review.review import Review
 
 CARD_SECTIONS = ("Scores", "Limits", "Terms of the data")
-"""The parts of a model card that belong in a report."""
+"""Sections of a model card that a report shows."""
 MAX_NOTES = 8
 MAX_POINTS = 600
-"""Of a curve over the whole recording."""
+"""Limit for the curve over the whole recording."""
 STAGES = {
     "decode": "decoding",
     "preprocess": "preprocessing",
@@ -40,19 +39,19 @@ STAGES = {
     "end to end": "decoded frame to findings",
 }
 LIMITS = (
-    "The findings are those of a network that misses lesions and marks things that are none; "
-    "they are no diagnosis, and a report without a lesion is no proof that there was none.",
-    "Sizes are in pixels and in shares of the visible field. An endoscope's picture has no "
-    "scale, so no millimetres can be given.",
+    "The network misses lesions and marks places without a lesion. A finding is not a diagnosis. "
+    "A report without a lesion does not prove that there was no lesion.",
+    "Sizes are in pixels and in shares of the visible field. An endoscope image has no scale, so "
+    "the report gives no millimetres.",
     "A score is the network's mean probability over the finding's pixels. It is not the "
-    "probability that this is a polyp.",
-    "A lesion that leaves the picture and comes back is counted again.",
+    "probability that the finding is a polyp.",
+    "A lesion that leaves the view and comes back is counted again.",
     "Findings on frames that cannot be judged are left out of the lesions.",
 )
 
 
 def gather(review: Review, findings: Findings, chosen: ReportSettings | None = None) -> Facts:
-    """All that a report says; how, by `chosen` or by the review's own settings.
+    """Collect the facts of a report; `chosen` replaces the review's own report settings.
 
     Raises:
         ReviewError: the review is damaged.
@@ -63,7 +62,7 @@ def gather(review: Review, findings: Findings, chosen: ReportSettings | None = N
     manifest, frames = review.manifest, review.frames
     whole = TimeSpan(frames[0].time_s, frames[-1].time_s + step_s)
     return Facts(
-        title="Colonoscopy recording: what was found",
+        title="Colonoscopy recording: findings",
         recording=manifest.source.name,
         institution=settings.institution,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -105,11 +104,11 @@ def _procedure(review: Review, whole: TimeSpan) -> Iterator[Row]:
     others = f", and {len(sizes) - 1} other sizes" if len(sizes) > 1 else ""
     yield "File", source.name
     if source.bytes is not None:
-        yield "Size on disk", size_on_disk(source.bytes)
+        yield "File size", size_on_disk(source.bytes)
     if source.sequence:
         yield "Duration", clock(whole.end_s - whole.start_s)
     yield ("Frames" if source.sequence else "Images"), f"{len(frames):,}"
-    yield "Picture", f"{width} x {height} px{others}"
+    yield ("Frame size" if source.sequence else "Image size"), f"{width} x {height} px{others}"
     if source.sequence and source.fps:
         yield "Frame rate", f"{float(Fraction(source.fps)):.2f} frames/s"
     yield "Reviewed", review.manifest.created.replace("T", " ").replace("+00:00", " UTC")
@@ -119,7 +118,7 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
     if summary.get("error"):
         yield f"The recording ended early: {summary['error']}"
     for cause, count in summary.get("drops", {}).items():
-        yield f"{count} pictures could not be read ({cause.replace('_', ' ')})."
+        yield f"{count} frames could not be read ({cause.replace('_', ' ')})."
     notes = summary.get("notes", ())
     for note in notes[:MAX_NOTES]:
         yield f"{note[:1].upper()}{note[1:]}."
@@ -128,7 +127,7 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _best_scores(review: Review, findings: Findings) -> Iterator[tuple[float, float]]:
-    """Of each frame; of several frames where there are more than `MAX_POINTS`."""
+    """Yield time and highest score of each frame, or of groups of frames beyond `MAX_POINTS`."""
     if not review.manifest.source.sequence:
         return
     group = -(-len(findings.frames) // MAX_POINTS)
@@ -147,9 +146,9 @@ def _conditions(review: Review, step_s: float) -> Iterator[tuple[Condition, Time
 
 def _quality(review: Review) -> Iterator[ConditionRow]:
     counts = Counter(record.condition for record in review.frames)
-    for condition, look in LOOKS.items():
+    for condition in Condition:
         count = counts[condition]
-        yield ConditionRow(condition, look.label, count, count / len(review.frames))
+        yield ConditionRow(condition, condition.label, count, count / len(review.frames))
 
 
 def _latency(summary: dict[str, Any]) -> Iterator[LatencyRow]:
@@ -163,23 +162,23 @@ def _latency_note(review: Review) -> str:
     summary, cores = review.manifest.summary, review.manifest.cores
     engine = summary["engine"].get("name", "engine")
     return (
-        f"{summary['frames']:,} frames in {summary['seconds']:.1f} s, {summary['fps']:.1f} a "
-        f"second, on {engine} and {cores} cores. Reviewing waits for every frame; these are not "
-        "the delays of live video."
+        f"{summary['frames']:,} frames in {summary['seconds']:.1f} s ({summary['fps']:.1f} "
+        f"frames/s) on {engine} and {cores} cores. A review waits for every frame, so these are "
+        "not the delays of live video."
     )
 
 
 def _model(review: Review, findings: Findings) -> Iterator[Row]:
     model, used = review.manifest.model, findings.thresholds
     yield "Network", f"{model.name}, version {model.version}"
-    yield "Made", model.created.replace("T", " ").replace("+00:00", " UTC")
-    yield "Quantum circuit", model.circuit or "none"
-    yield "Thresholds", f"a finding reaches {used.high:g} and ends at {used.low:g}"
-    yield "Least area", f"{100 * used.min_area_fraction:g}% of the frame"
+    yield "Created", model.created.replace("T", " ").replace("+00:00", " UTC")
+    yield "Quantum circuit", model.circuit or "not used"
+    yield "Thresholds", f"a finding reaches {used.high:g}; its border is at {used.low:g}"
+    yield "Smallest area", f"{100 * used.min_area_fraction:g}% of the frame"
     if used != review.manifest.thresholds:
         own = review.manifest.thresholds
-        yield "Changed", f"made with {own.high:g}, {own.low:g}; findings taken anew from its maps"
-    yield "Program", f"qlumen {review.manifest.qlumen}"
+        yield "Changed", f"made with {own.high:g}, {own.low:g}; findings recomputed from its maps"
+    yield "Software", f"qlumen {review.manifest.qlumen}"
 
 
 def _hashes(review: Review) -> Iterator[Row]:
@@ -191,7 +190,7 @@ def _hashes(review: Review) -> Iterator[Row]:
 
 
 def _sections(card: str) -> tuple[Section, ...]:
-    """Read those named in `CARD_SECTIONS`, of Markdown with `##` headings and pipe tables."""
+    """Parse the `CARD_SECTIONS` of a card in Markdown with `##` headings and pipe tables."""
     parts = (part.partition("\n") for part in ("\n" + card).split("\n## ")[1:])
     return tuple(
         _section(title.strip(), body) for title, _, body in parts if title in CARD_SECTIONS
@@ -200,7 +199,7 @@ def _sections(card: str) -> tuple[Section, ...]:
 
 def _section(title: str, body: str) -> Section:
     blocks = [block.strip() for block in body.split("\n\n") if block.strip()]
-    # On one line, without the marks of code and emphasis.
+    # Each block becomes one line without the marks of code and emphasis.
     text = [
         " ".join(block.replace("`", "").replace("**", "").split())
         for block in blocks

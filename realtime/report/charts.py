@@ -1,4 +1,4 @@
-"""The report's drawings, of reportlab's shapes, for SVG and PDF alike. Lengths are points, y up."""
+"""Draws the report's charts as reportlab shapes for SVG and PDF. Lengths are points, y is up."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ INK, MUTED = HexColor("#1b2530"), HexColor("#5b6772")
 GRID, PAPER = HexColor("#dde3e8"), HexColor("#f3f6f8")
 ACCENT, ACCENT_LIGHT = HexColor("#0072b2"), HexColor("#a9cfe6")
 REGULAR = "SourceSansPro-Regular"
-"""The font that PDF has; a page takes its own."""
+"""Font of the PDF; the HTML page uses its own fonts."""
 LABEL_WIDTH = 52.0
 ROW_HEIGHT, BAR_HEIGHT = 15.0, 9.0
 AXIS_HEIGHT = 18.0
@@ -26,7 +26,7 @@ TICK_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 72
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """The area of a chart: x0 to x1 is its span of time, y0 to y1 a level of 0 to 1."""
+    """Maps values to the area of a chart: `span` lies on x0 to x1, levels 0 to 1 on y0 to y1."""
 
     span: TimeSpan
     x0: float
@@ -51,7 +51,7 @@ class _Plot:
 
 
 def timeline(facts: Facts, width: float) -> Drawing | None:
-    """Draw a row a lesion, a row for the pictures' condition, and the time. None for stills."""
+    """Draw a row per lesion, a row for the frames' condition, and the time; None for stills."""
     if facts.span is None:
         return None
     height = (len(facts.tracks) + 1) * ROW_HEIGHT + AXIS_HEIGHT
@@ -62,15 +62,14 @@ def timeline(facts: Facts, width: float) -> Drawing | None:
         y -= ROW_HEIGHT
         shapes += _track_bars(track, plot, y)
     y -= ROW_HEIGHT
-    shapes.append(_text(0, y + 1.5, "Picture", SMALL, MUTED))
+    shapes.append(_text(0, y + 1.5, "Condition", SMALL, MUTED))
     ordered = sorted(facts.conditions, key=lambda one: one[0] is not Condition.CLEAR)
     shapes += [plot.bar(span, y, HexColor(LOOKS[kind].on_paper)) for kind, span in ordered]
     return Drawing(width, height, *shapes)
 
 
 def score_chart(facts: Facts, width: float, height: float = 88.0) -> Drawing | None:
-    """Draw the highest score of each moment in grey, those of the lesions on it. None for
-    stills."""
+    """Draw the highest score of each moment in grey and the lesions' in blue; None for stills."""
     if facts.span is None:
         return None
     plot = _Plot(facts.span, LABEL_WIDTH, width - 6, AXIS_HEIGHT, height - 5)
@@ -84,7 +83,7 @@ def score_chart(facts: Facts, width: float, height: float = 88.0) -> Drawing | N
 
 
 def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing | None:
-    """Draw a lesion's score from its first to its last frame. None with one frame."""
+    """Draw a lesion's score from its first to its last frame; None for a single frame."""
     if len(track.scores) < 2:
         return None
     span = TimeSpan(track.scores[0][0], track.scores[-1][0])
@@ -98,7 +97,7 @@ def sparkline(track: TrackFacts, width: float, height: float = 46.0) -> Drawing 
 
 
 def ticks(span: TimeSpan) -> list[float]:
-    """Choose round times within `span`, `MAX_TICKS` at most."""
+    """Choose round times within `span`, at most `MAX_TICKS`."""
     length = span.end_s - span.start_s
     fitting = (step for step in TICK_STEPS_S if length / step < MAX_TICKS)
     step = next(fitting, length / (MAX_TICKS - 1))
@@ -125,7 +124,7 @@ def _track_bars(track: TrackFacts, plot: _Plot, y: float) -> Iterator[Shape]:
     for span in track.spans:
         yield plot.bar(span, y, ACCENT)
     x, middle = plot.x(track.best_s), y + BAR_HEIGHT / 2
-    yield _dot(x, middle, 3.0, INK)  # a rim, for where the bar ends under the dot
+    yield _dot(x, middle, 3.0, INK)  # a dark rim, visible where the bar ends under the dot
     yield _dot(x, middle, 2.2, white)
 
 
@@ -137,7 +136,7 @@ def _levels(plot: _Plot) -> Iterator[Shape]:
 
 
 def _curves(track: TrackFacts, plot: _Plot, width: float) -> Iterator[Shape]:
-    """Draw a curve for each span: where the lesion was not found there is no score to draw."""
+    """Draw a curve for each span, because there is no score where the lesion was not found."""
     for span in track.spans:
         part = [one for one in track.scores if span.start_s <= one[0] < span.end_s]
         yield plot.curve(part, ACCENT, width)
@@ -154,6 +153,6 @@ def _dot(x: float, y: float, radius: float, fill: Color) -> Circle:
 
 
 def _text(x: float, y: float, text: str, size: float, fill: Color, anchor: str = "start") -> String:
-    """Make a text on the base line `y`; `anchor` is `start`, `middle` or `end`."""
+    """Make a text with its base line at `y`; `anchor` is `start`, `middle` or `end`."""
     font = {"fontName": REGULAR, "fontSize": size, "fillColor": fill}
     return String(x, y, text, textAnchor=anchor, **font)

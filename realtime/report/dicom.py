@@ -1,7 +1,7 @@
-"""Best frames as DICOM: secondary capture images, and their masks as segmentations.
+"""Writes best frames as DICOM secondary capture images, and their masks as segmentations.
 
-Written by highdicom after the standard's Secondary Capture Image IOD and Segmentation IOD
-(PS3.3 A.8.1 and A.51). All instances are of one study; nobody is named in them.
+highdicom builds them after the Secondary Capture Image IOD and the Segmentation IOD (PS3.3 A.8.1
+and A.51). All instances belong to one study. They name nobody unless `patient` is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,26 +31,26 @@ except ModuleNotFoundError as error:
 
 MANUFACTURER, MODEL, SERIAL = "qlumen", "qlumen", "none"
 IMAGES, MASKS = 1, 2
-"""Numbers of the two series."""
+"""Series numbers."""
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 POLYP = Code("41329004", "SCT", "Polyp")
 LABEL_CHARACTERS = 64
-"""Of DICOM's value representation LO."""
+"""Limit of DICOM's value representation LO."""
 
 
 class DicomFolder(Sink):
-    """Stores the best frames of lesions among the results of a whole recording.
+    """Writes the best frames of lesions from the results of a whole recording.
 
-    Writes pairs of files, `frame_000155_image.dcm` and `frame_000155_masks.dcm`.
+    Each has two files, such as `frame_000155_image.dcm` and `frame_000155_masks.dcm`.
 
     Args:
-        folder: created unless it exists; its parent must.
-        review: what made the masks, and its frames.
-        best: the lesions to store, by place among the frames.
-        patient: name to be written, empty for nobody.
+        folder: folder in an existing parent folder; created if needed.
+        review: review that has the frames and describes the model.
+        best: number and finding of the lesions to store, by the place of their best frame.
+        patient: name of the patient; empty for no name.
 
     Raises:
-        SinkError: the folder cannot be made or written to.
+        SinkError: the folder cannot be created or written to.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DicomFolder(Sink):
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise SinkError(f"{folder} cannot be made: {error.strerror}") from None
+            raise SinkError(f"{folder} cannot be created: {error.strerror}") from None
 
     def write(self, result: FrameResult) -> None:
         self._place += 1
@@ -99,7 +99,7 @@ class DicomFolder(Sink):
             manufacturer=MANUFACTURER,
             patient_name=self._patient or None,
         )
-        # An endoscope's picture has none; the attribute has to be there, and may be empty.
+        # An endoscope image has no orientation. The standard needs the attribute; it may be empty.
         image.PatientOrientation = None
         image.ImageComments = (
             f"{self._manifest.source.name}, frame {record.index} at "
@@ -113,7 +113,7 @@ class DicomFolder(Sink):
         size: tuple[int, int],
         lesions: Sequence[tuple[int, Finding]],
     ) -> highdicom.seg.Segmentation:
-        """Make the lesions' masks, a segment each."""
+        """Build a segmentation with one segment for each lesion."""
         masks = np.stack([fill_findings([finding], size) for _, finding in lesions], axis=-1)
         return highdicom.seg.Segmentation(
             source_images=[image],

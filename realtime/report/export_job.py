@@ -1,4 +1,4 @@
-"""The worker's task of writing a review's outputs, away from the process that serves pages."""
+"""Writes a review's outputs in a worker, outside the process that serves pages."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +8,7 @@ from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.review.worker import Tell
+from qlumen.realtime.review.worker import OnProgress
 
 
 def arguments(
@@ -18,7 +18,7 @@ def arguments(
     patient: str | None = None,
     operator: str | None = None,
 ) -> dict[str, Any]:
-    """For `run`; see `write_all`."""
+    """Build the arguments of `run`; see `write_all`."""
     return {
         "review": str(review),
         "thresholds": thresholds.model_dump(),
@@ -28,8 +28,8 @@ def arguments(
     }
 
 
-def run(given: dict[str, Any], tell: Tell) -> None:
-    """Find anew at the thresholds and write the outputs. Raises QlumenError as `write_all`."""
+def run(given: dict[str, Any], on_progress: OnProgress) -> None:
+    """Find lesions at the given thresholds and write the outputs; raise errors as `write_all`."""
     outputs = ReportOutputs(**{name: Path(path) for name, path in given["outputs"].items()})
     with Review(Path(given["review"])) as review:
         findings = find(review, Thresholds(**given["thresholds"]))
@@ -39,5 +39,5 @@ def run(given: dict[str, Any], tell: Tell) -> None:
             outputs,
             patient=given["patient"],
             operator=given["operator"],
-            tell=tell,
+            tell=on_progress,
         )

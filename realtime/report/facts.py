@@ -1,4 +1,4 @@
-"""What a report says. HTML and PDF are made from this alone, so that they say the same."""
+"""Defines the facts of a report. HTML and PDF use these facts only, so both say the same."""
 
 from dataclasses import dataclass, replace
 
@@ -7,37 +7,30 @@ from qlumen.realtime.frames import Condition
 Row = tuple[str, str]
 
 RESEARCH = "Research tool, not a medical device."
-BLANK = ""
-"""The value of a field that is to be filled by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The label and the colours of a condition.
+    """Holds a condition's colours `#rrggbb` for light and dark backgrounds."""
 
-    Attributes:
-        on_paper, on_dark: colours `#rrggbb` for a light and a dark ground.
-    """
-
-    label: str
     on_paper: str
     on_dark: str
 
 
 LOOKS = {
-    Condition.CLEAR: Look("clear", "#cfd8de", "#46525d"),
-    Condition.BLURRED: Look("blurred", "#e69f00", "#e69f00"),
-    Condition.RED_OUT: Look("lens on the wall", "#d55e00", "#d55e00"),
-    Condition.OVEREXPOSED: Look("overexposed", "#f0e442", "#f0e442"),
-    Condition.UNDEREXPOSED: Look("underexposed", "#3b4650", "#9fb4c6"),
-    Condition.OUT_OF_BODY: Look("out of the body", "#cc79a7", "#cc79a7"),
+    Condition.CLEAR: Look("#cfd8de", "#46525d"),
+    Condition.BLURRED: Look("#e69f00", "#e69f00"),
+    Condition.RED_OUT: Look("#d55e00", "#d55e00"),
+    Condition.OVEREXPOSED: Look("#f0e442", "#f0e442"),
+    Condition.UNDEREXPOSED: Look("#3b4650", "#9fb4c6"),
+    Condition.OUT_OF_BODY: Look("#cc79a7", "#cc79a7"),
 }
-"""Okabe and Ito's colours, which people with a colour deficiency can distinguish, and greys."""
+"""Colours of Okabe and Ito, which people with colour blindness can distinguish, and greys."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSpan:
-    """From and to, in seconds of the recording."""
+    """Holds the start and the end of a span in seconds of the recording."""
 
     start_s: float
     end_s: float
@@ -45,12 +38,13 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True)
 class TrackFacts:
-    """One lesion. `picture` is a JPEG of the best frame with its outline.
+    """Describes one lesion.
 
     Attributes:
-        spans: when it was found.
-        scores: seconds and score of each frame it was found in.
-        rows: label and value, for people.
+        spans: times at which the lesion was found.
+        scores: time in seconds and score of each frame with the lesion.
+        rows: labels and values to show.
+        image: JPEG of the best frame with the outline.
     """
 
     number: int
@@ -59,16 +53,12 @@ class TrackFacts:
     best_s: float
     title: str
     rows: tuple[Row, ...]
-    picture: bytes
+    image: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the model card.
-
-    Attributes:
-        table: rows of equal length, the head first; empty without one.
-    """
+    """Holds a section of the model card; `table` has its head first and may be empty."""
 
     title: str
     paragraphs: tuple[str, ...]
@@ -77,7 +67,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class LatencyRow:
-    """Milliseconds of one stage."""
+    """Holds the latency of one stage in milliseconds."""
 
     stage: str
     p50: float
@@ -96,15 +86,16 @@ class ConditionRow:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Attributes:
-    recording: its file's name.
-    persons: patient and operator; empty unless asked for. `BLANK` values are lines.
-    headline: value and label of the figures that stand first.
-    span: of the recording; None for stills.
-    best_scores: seconds, and the highest score found then; thinned out.
-    conditions: what held when.
-    omitted: tracks without a place in the report.
-    warnings: what went wrong with the recording, and notes on it.
+    """Holds all facts of a report.
+
+    Attributes:
+        recording: file name of the recording.
+        persons: patient and operator; empty unless asked for. An empty value is a line to fill.
+        headline: value and label of the figures at the top.
+        warnings: faults of the recording and notes on it.
+        span: span of the recording; None for stills.
+        omitted: number of lesions that the report leaves out.
+        best_scores: times in seconds with the highest score; thinned for long recordings.
     """
 
     title: str
@@ -130,14 +121,14 @@ class Facts:
     limits: tuple[str, ...]
 
     def with_persons(self, patient: str | None, operator: str | None) -> "Facts":
-        """With fields for them; None leaves one out, an empty text makes a line to fill."""
+        """Return the facts with persons; None leaves one out, an empty text is a line to fill."""
         named = (("Patient", patient), ("Operator", operator))
         rows = tuple((label, value) for label, value in named if value is not None)
         return replace(self, persons=rows)
 
 
 def clock(seconds: float) -> str:
-    """Write a time as `m:ss.s`, with hours before it from an hour on."""
+    """Write a time as `m:ss.s`, or as `h:mm:ss.s` from one hour on."""
     tenths = round(seconds * 10)
     sign, tenths = ("-", -tenths) if tenths < 0 else ("", tenths)
     minutes, rest = divmod(tenths, 600)
@@ -147,10 +138,10 @@ def clock(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage with one digit after the point."""
+    """Write a share as a percentage with one decimal."""
     return f"{100 * share:.1f}%"
 
 
 def size_on_disk(count: int) -> str:
-    """Write a number of bytes in MB or kB of a thousand."""
+    """Write a number of bytes in MB or kB, in powers of 1000."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

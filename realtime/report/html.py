@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks nothing of a network."""
+"""Writes the report as one HTML file that loads nothing from a network."""
 
 import base64
 from html import escape
@@ -16,14 +16,14 @@ SPARKLINE_PT = 210.0
 
 
 def html(facts: Facts) -> str:
-    """Write a whole document: styles, pictures and drawings are in it."""
+    """Write a complete document that contains its styles, images and drawings."""
     length_s = facts.span.end_s - facts.span.start_s if facts.span else 0.0
-    rows = f"Timeline of {clock(length_s)}: {len(facts.tracks)} rows"
+    rows = f"Timeline of {clock(length_s)} with {len(facts.tracks)} lesions"
     cards = []
     for track in facts.tracks:
-        picture = "data:image/jpeg;base64," + base64.b64encode(track.picture).decode()
+        image = "data:image/jpeg;base64," + base64.b64encode(track.image).decode()
         label = f"Score of lesion {track.number} over time"
-        cards.append((track, picture, svg(sparkline(track, SPARKLINE_PT), label)))
+        cards.append((track, image, svg(sparkline(track, SPARKLINE_PT), label)))
     return load_template("qlumen.realtime.report", "report.html.j2").render(
         facts=facts,
         research=RESEARCH,
@@ -35,13 +35,13 @@ def html(facts: Facts) -> str:
 
 
 def svg(drawing: Drawing | None, label: str) -> Markup:
-    """Write a drawing as an element that fills the width it is given, and nothing for None.
+    """Write a drawing as an element that fills the given width, and nothing for None.
 
-    reportlab's own writer does not serve for a page of several drawings: they would share the
-    names of their parts, and texts would stand where another font's widths put them.
+    reportlab's own writer does not fit a page with several drawings. The drawings would share
+    the names of their parts, and the widths of another font would place the texts.
 
     Args:
-        label: says in words what is seen.
+        label: description for screen readers.
     """
     if drawing is None:
         return Markup("")
@@ -53,7 +53,7 @@ def svg(drawing: Drawing | None, label: str) -> Markup:
 
 
 def _element(shape: Shape, height: float) -> str:
-    """Write a shape; SVG's y goes down."""
+    """Write a shape; y points down in SVG."""
     if isinstance(shape, PolyLine):
         pairs = zip(shape.points[::2], shape.points[1::2], strict=True)
         points = " ".join(f"{x:.2f},{height - y:.2f}" for x, y in pairs)

@@ -1,4 +1,4 @@
-"""The lesions of a review as a report shows them."""
+"""Describes the lesions of a review for a report."""
 
 from collections.abc import Iterator
 
@@ -10,20 +10,20 @@ from qlumen.realtime.review.review import Review
 
 FILL_ALPHA = 0.06
 LINE_PER_HEIGHT = 1 / 140
-"""On paper a picture is small."""
+"""Width of an outline; images are small on paper."""
 ASSUMED_STEP_S = 0.04
 GAP_STEPS = 1.5
-"""A track's frames that lie further apart are two spans."""
+"""Frames of a track that are further apart belong to two spans."""
 
 
 def most_seen(findings: Findings, most: int) -> list[ReviewedTrack]:
-    """Those seen in most frames, in the order of appearance."""
+    """Return the tracks that are seen in most frames, in the order of appearance."""
     ranked = sorted(findings.tracks, key=lambda one: (-len(one.sightings), one.number))[:most]
     return sorted(ranked, key=lambda one: one.number)
 
 
 def mean_step_s(review: Review) -> float:
-    """Between two frames, in the mean."""
+    """Return the mean time between two frames in seconds."""
     frames = review.frames
     steps = len(frames) - 1
     length_s = frames[-1].time_s - frames[0].time_s
@@ -31,7 +31,7 @@ def mean_step_s(review: Review) -> float:
 
 
 def track_facts(review: Review, track: ReviewedTrack, step_s: float) -> TrackFacts:
-    """All of one lesion; `step_s` lies between two frames."""
+    """Collect the facts of one lesion; `step_s` is the time between two frames in seconds."""
     frames, best = review.frames, track.best
     times = [frames[one.place].time_s for one in track.sightings]
     sequence = review.manifest.source.sequence
@@ -43,12 +43,12 @@ def track_facts(review: Review, track: ReviewedTrack, step_s: float) -> TrackFac
         best_s=frames[best.place].time_s,
         title=title,
         rows=tuple(_track_rows(review, track, times, step_s)),
-        picture=_picture(review, best),
+        image=_draw_outline(review, best),
     )
 
 
-def _picture(review: Review, best: Sighting) -> bytes:
-    """The frame with this finding's outline, as JPEG: a wider line than on a screen."""
+def _draw_outline(review: Review, best: Sighting) -> bytes:
+    """Draw the finding's outline on its frame as JPEG, with a wider line than on a screen."""
     style = review.settings.overlay.model_dump() | {"fill_alpha": FILL_ALPHA}
     if not style["line_width_px"]:
         height = min(review.frames[best.place].height, review.settings.review.picture_px)

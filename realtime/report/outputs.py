@@ -1,4 +1,4 @@
-"""What is made of a review: checked before work starts, written one after the other."""
+"""Checks the outputs of a review before work starts, and writes them one after the other."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,14 +29,13 @@ from qlumen.realtime.tracking.findings import fill_findings
 from qlumen.system.files import write_bytes, write_json
 from qlumen.system.output_paths import VIDEO_SUFFIXES, check_paths
 
-Tell = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 FOLDERS = ("masks", "snapshots", "dicom")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOutputs:
-    """Where to write what; None leaves it out. `masks`, `snapshots` and `dicom` are folders.
-    `video`, `snapshots` and `dicom` need the recording itself."""
+    """Holds the paths of the outputs, files or `FOLDERS`; None leaves an output out."""
 
     html: Path | None = None
     pdf: Path | None = None
@@ -49,12 +48,15 @@ class ReportOutputs:
     dicom: Path | None = None
 
     def check(self, inputs: list[Path], review: Path | None = None) -> None:
-        """Raise UsageError for an output that cannot be written or would destroy an input, and
-        for none at all; MissingExtraError for DICOM without its libraries.
+        """Raise an error for outputs that cannot be written.
 
         Args:
-            inputs: what is read.
-            review: a folder that will be written, too.
+            inputs: files that are read.
+            review: folder that is also written.
+
+        Raises:
+            UsageError: there is no output, or one cannot be written or would destroy an input.
+            MissingExtraError: the libraries for DICOM are missing.
         """
         named = {name: path for name, path in asdict(self).items() if path}
         if not named:
@@ -64,7 +66,7 @@ class ReportOutputs:
         folders += [("--review", review)] if review else []
         check_paths(inputs, files, folders)
         if self.video and self.video.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"--video {self.video} will be an MP4; give it the ending .mp4")
+            raise UsageError(f"--video {self.video} is an MP4 file; give it the ending .mp4")
         if self.dicom:
             from qlumen.realtime.report import dicom  # noqa: F401 - raises without its libraries
 
@@ -81,14 +83,17 @@ def write_all(
     patient: str | None = None,
     operator: str | None = None,
     chosen: ReportSettings | None = None,
-    tell: Tell = lambda done, expected: None,
+    tell: OnProgress = lambda done, expected: None,
 ) -> None:
-    """Write all wanted outputs. `patient` and `operator` of the report: see `Facts.with_persons`;
-    `chosen`: see `gather`.
+    """Write all wanted outputs.
+
+    Args:
+        patient, operator: see `Facts.with_persons`.
+        chosen: see `gather`.
 
     Raises:
-        QlumenError: the review is damaged, the recording changed, an output not writable.
-            What was written before is whole.
+        QlumenError: the review is damaged, the recording has changed, or an output cannot be
+            written. Outputs that were written before are complete.
     """
     if outputs.needs_recording:
         check_recording(review)

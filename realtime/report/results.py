@@ -1,5 +1,4 @@
-"""A review as what sinks take: records, or results with the recording's pixels, of which one
-sink keeps the best frame of each lesion."""
+"""Converts a review to records and results for sinks, and writes each lesion's best frame."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,7 +15,7 @@ from qlumen.realtime.sinks.images import PngFolder
 from qlumen.realtime.tracking.findings import segment_findings
 
 Best = dict[int, list[tuple[int, Finding]]]
-"""By place in the review: the lesions whose best frame it is."""
+"""Number and finding of the lesions, by the place of their best frame in the review."""
 
 
 def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
@@ -36,11 +35,11 @@ def records(review: Review, findings: Findings) -> Iterator[FrameRecord]:
 
 
 def draw_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
-    """Read the recording's frames once more, and yield them with findings, masks and overlay.
+    """Read the recording's frames again, and yield them with findings, masks and overlay.
 
     Raises:
         ReviewError: the recording is not the one that was reviewed.
-        SourceError: it cannot be read.
+        SourceError: the recording cannot be read.
     """
     check_recording(review)
     overlay = Overlay(**review.settings.overlay.model_dump())
@@ -49,21 +48,21 @@ def draw_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
         for (stored, found), frame in zip(reviewed, source.frames(), strict=False):
             if frame.size != stored.size or frame.pts != stored.pts:
                 raise ReviewError(
-                    f"frame {frame.index} is not the one that was reviewed; review the "
-                    "recording again"
+                    f"frame {frame.index} is not the one that was reviewed; review the recording "
+                    "again"
                 )
             segmentation = segment_findings(found, stored.size)
             yield FrameResult(frame, segmentation, overlay.annotate(frame.pixels, segmentation))
 
 
 def check_recording(review: Review) -> None:
-    """Raise ReviewError unless the recording is there, unchanged."""
+    """Raise ReviewError if the recording is gone or has changed."""
     source = review.manifest.source
     if source.sha256 is None:
         return
     if not Path(source.location.removeprefix("file://")).exists():
         raise ReviewError(
-            f"the recording {source.location} is gone; videos, snapshots and DICOM files need it"
+            f"the recording {source.location} is gone; put it back for video, snapshots and DICOM"
         )
     if hash_recording(source.location)[1] != source.sha256:
         raise ReviewError(
@@ -80,7 +79,7 @@ def best_frames(findings: Findings) -> Best:
 
 
 class BestFrames(Sink):
-    """A PNG file of each lesion's best frame with the overlay: `lesion_01_frame_000155.png`."""
+    """Writes each lesion's best frame with the overlay, as `lesion_01_frame_000155.png`."""
 
     wants_overlay = True
 

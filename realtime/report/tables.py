@@ -1,4 +1,4 @@
-"""The findings as data: a row of CSV, or a COCO annotation, each."""
+"""Writes each finding as a row of CSV or as a COCO annotation."""
 
 import csv
 import io
@@ -21,13 +21,16 @@ COLUMNS = (
     "area_px", "share_of_frame", "share_of_field",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for a formula; an apostrophe before it makes it text."""
+"""A spreadsheet would read these as a formula; an apostrophe before them makes text."""
 DIGITS = 6
 
 
 def findings_csv(review: Review, findings: Findings) -> str:
-    """Write all findings of all frames as CSV. `lesion` is the number of the track, or empty;
-    boxes are half open, in pixels of the frame; shares are 0 to 1."""
+    """Write all findings of all frames as CSV.
+
+    `lesion` is the number of the track, or empty. Boxes are half open, in pixels of the frame.
+    Shares are 0 to 1.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -51,12 +54,11 @@ def findings_csv(review: Review, findings: Findings) -> str:
 
 
 def coco(review: Review, findings: Findings) -> dict[str, Any]:
-    """Describe all findings as a COCO data set of plain JSON types: an image a frame, an
-    annotation a finding, its mask as run lengths.
+    """Describe all findings as a COCO data set of plain JSON types, with masks as run lengths.
 
-    An image's `id` is the frame's index; `file_name` is its own, or that of the mask that a
-    replay writes. Annotations have, beside COCO's keys, `score` and `track_id`: the
-    lesion's number, or null.
+    An image's `id` is the frame's index. Its `file_name` is the image's own name, or the name of
+    the mask that a replay writes. Annotations also have `score` and `track_id`, the lesion's
+    number or null.
     """
     images = [
         {
@@ -90,7 +92,7 @@ def coco(review: Review, findings: Findings) -> dict[str, Any]:
 
 
 def _rows(review: Review, findings: Findings) -> Iterator[tuple[StoredFrame, Finding, int | None]]:
-    """Go through all findings, with their frame and the number of their lesion."""
+    """Yield all findings with their frame and the number of their lesion."""
     lesions = findings.lesion_numbers()
     for record, found in zip(review.frames, findings.frames, strict=False):
         for finding in found:

@@ -1,2 +1,1 @@
-"""A processed recording on disk: what the network said of each frame, to be looked at again
-and again with other thresholds, without the network."""
+"""Keeps the network's maps of a recording on disk, so other thresholds do not need the network."""

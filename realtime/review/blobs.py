@@ -1,4 +1,4 @@
-"""Many small pieces of bytes in one file, found again by offset and length."""
+"""Stores many small pieces of bytes in one file, found again by offset and length."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +11,7 @@ Place = tuple[int, int]
 
 
 class BlobWriter(Closing):
-    """Appends. Raises SinkError when the file cannot be made or grow."""
+    """Appends pieces to a new file. Raises SinkError if the file cannot be created or grow."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._end = path, 0
@@ -21,7 +21,7 @@ class BlobWriter(Closing):
             raise self._error(error) from error
 
     def add(self, data: bytes) -> Place:
-        """Store a piece; returns where."""
+        """Store a piece and return its place."""
         try:
             self._file.write(data)
         except OSError as error:
@@ -41,7 +41,7 @@ class BlobWriter(Closing):
 
 
 class BlobFile(Closing):
-    """Reads, from one thread at a time. Raises ReviewError when the file is missing or short."""
+    """Reads pieces in one thread at a time. Raises ReviewError if the file is missing or short."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""A review's pictures with findings drawn on them, at the size they are kept in."""
+"""Draws findings on the images that a review stores, at their stored size."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ JPEG_QUALITY = 90
 
 
 def draw_jpeg(review: Review, place: int, findings: Sequence[Finding], overlay: Overlay) -> bytes:
-    """Draw these findings on the kept picture of their frame, and encode it as JPEG."""
-    image = review.picture(place)
+    """Draw these findings on the stored image of their frame, and encode it as JPEG."""
+    image = review.image(place)
     size = image.shape[1], image.shape[0]
     frame_size = review.frames[place].size
     small = (one for finding in findings for one in scale_finding(finding, frame_size, size))

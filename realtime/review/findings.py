@@ -1,4 +1,4 @@
-"""Findings and tracks of a review at any thresholds, made from the stored maps alone."""
+"""Finds the lesions of a review at any thresholds, from the stored maps alone."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from qlumen.realtime.tracking.findings import fill_findings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """A lesion in one frame: the frame's place in the review, and what was found there."""
+    """Holds a lesion's finding in one frame and the frame's place in the review."""
 
     place: int
     finding: Finding
@@ -27,12 +27,12 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReviewedTrack:
-    """One lesion over time. In stills, which have no time: one finding.
+    """Describes one lesion over time; in stills, which have no time, one finding.
 
     Attributes:
-        number: from 1, in the order of appearance; those that got no alarm have one, too.
-        sightings: in order of time; never empty.
-        best: that with the largest score x area.
+        number: number from 1 in the order of appearance; lesions without an alarm also count.
+        sightings: sightings in order of time; never empty.
+        best: sighting with the largest score x area.
     """
 
     number: int
@@ -42,12 +42,13 @@ class ReviewedTrack:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """Attributes:
-    thresholds: that they were made with.
-    frames: the findings that are shown of each frame, largest first, as in a replay.
-    followed: the lesions followed in each frame, with and without an alarm.
-    tracks: lesions that held for as long as the alarm hold asks.
-    brief: followed for less long, and so no track.
+    """Holds the findings and lesions of a review at certain thresholds.
+
+    Attributes:
+        frames: findings shown in each frame, largest first, as in a replay.
+        followed: lesions followed in each frame, with and without an alarm.
+        tracks: lesions that lasted as long as the alarm hold asks.
+        brief: number of lesions that lasted less long.
     """
 
     thresholds: Thresholds
@@ -57,12 +58,14 @@ class Findings:
     brief: int
 
     def mask(self, place: int, size: tuple[int, int]) -> Mask:
-        """The findings of a frame of (width, height): `(H, W) uint8` of 0 and 1."""
+        """Fill the findings of a frame of (width, height): `(H, W) uint8` of 0 and 1."""
         return fill_findings(self.frames[place], size)
 
     def lesion_numbers(self) -> dict[int, int]:
-        """Map the `id` of each finding to its lesion's number: a track holds the very objects
-        that stand in `frames`, those that were moved along included."""
+        """Map the `id` of each finding to its lesion's number.
+
+        Tracks hold the same finding objects as `frames`, also the ones that were moved along.
+        """
         followed = {id(one.finding): one.number for frame in self.followed for one in frame}
         seen = {id(one.finding): track.number for track in self.tracks for one in track.sightings}
         return followed | seen
@@ -74,13 +77,13 @@ def find(
     on_frame: Callable[[int], None] = lambda done: None,
     stop: threading.Event | None = None,
 ) -> Findings:
-    """Find lesions and follow them, at `thresholds`, or those the review was made with.
+    """Find lesions and follow them, at `thresholds` or at those of the review.
 
-    Frames, findings and tracks are those of a replay, and of live video that leaves no frame
-    out. `stop` ends it early, with what was found so far.
+    The result is that of a replay, and of live video that leaves out no frame. `stop` ends the
+    search early; the result then holds the frames before.
 
     Raises:
-        ConfigError: low above high.
+        ConfigError: the low threshold is above the high one.
         ReviewError: the review is damaged.
     """
     wanted = thresholds or review.manifest.thresholds
@@ -92,7 +95,7 @@ def find(
     for place, judgement in _make_interpreter(review, postprocess).interpret_all(_read(review)):
         if stop is not None and stop.is_set():
             break
-        tracks = judgement.tracks if review.related else _number(judgement, len(sightings))
+        tracks = judgement.tracks if review.is_sequence else _number(judgement, len(sightings))
         frames.append(judgement.segmentation.findings)
         followed.append(judgement.tracks)
         for track in tracks:
@@ -108,7 +111,7 @@ def find(
 
 def _make_interpreter(review: Review, postprocess: Postprocessor) -> Interpreter | LookAhead:
     settings, fit = review.settings, review.manifest.fit
-    if not review.related:
+    if not review.is_sequence:
         return Interpreter(postprocess, fit, None)
     kind = LookAhead if settings.analysis.look_ahead else Interpreter
     return kind(postprocess, fit, settings.temporal)
@@ -120,7 +123,7 @@ def _read(review: Review) -> Iterator[tuple[int, Observation, Probability | None
 
 
 def _number(judgement: Judgement, before: int) -> tuple[Track, ...]:
-    """Make each finding of an image that is not related to others a track of its own."""
+    """Make a track of each finding in an image that is not related to others."""
     found = judgement.segmentation.findings
     return tuple(Track(before + i, one, 0.0, True, True) for i, one in enumerate(found, start=1))
 
@@ -131,5 +134,5 @@ def _track(number: int, sightings: Sequence[Sighting]) -> ReviewedTrack:
 
 
 def share_of_field(finding: Finding, record: StoredFrame) -> float:
-    """The finding's area over that of the endoscope's visible field, at most 1."""
+    """Return the finding's area as a share of the endoscope's visible field, at most 1."""
     return min(1.0, finding.area_px / max(1, record.field_px))

@@ -1,4 +1,4 @@
-"""A recording in, a review out: one run of the network, like a replay's."""
+"""Makes a review of a recording with one run of the network, like a replay."""
 
 import os
 from collections.abc import Callable
@@ -36,20 +36,20 @@ def process(
     *,
     name: str | None = None,
 ) -> ReplaySummary:
-    """Run the network over a recording and leave a review in `folder`.
+    """Run the network over a recording and write a review to `folder`.
 
-    A recording that ends early leaves a whole review of the frames before, and the reason
-    in the summary's `error`.
+    A recording that ends early gives a complete review of the frames before. The summary's
+    `error` then holds the reason.
 
     Args:
-        location: what a replay takes, or a single image.
-        folder: must not exist, or be empty.
-        limits: that the recording must keep to; None for none.
-        on_frame: is told the frames done and how many are expected.
-        name: of the recording, for people, where the location says something else.
+        location: source of a replay, or a single image.
+        folder: new or empty folder.
+        limits: limits of the recording; None for no limits.
+        on_frame: called with the number of frames done and expected.
+        name: name of the recording to show, if the location has another one.
 
     Raises:
-        QlumenError: input, settings or outputs are bad, or not one frame could be done.
+        QlumenError: input, settings or outputs are bad, or no frame could be processed.
     """
     bundle = read_bundle(bundle_folder(settings))
     latency = LatencyRecorder()
@@ -59,8 +59,8 @@ def process(
             source = BoundedSource(source, limits)
         if source.info.sequence and not settings.analysis.temporal:
             raise ConfigError(
-                "analysis.temporal=false judges each frame for itself, and a review follows "
-                "lesions over time; leave the setting out, or use `qlumen replay`"
+                "analysis.temporal=false judges each frame alone, but a review follows lesions "
+                "over time; leave the setting out, or use `qlumen replay`"
             )
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
@@ -77,7 +77,7 @@ def process(
         )  # fmt: skip
         outcome = pipeline.run()
         if not outcome.frames:
-            raise outcome.error or NoFramesError(f"{location} has no frame; nothing to review")
+            raise outcome.error or NoFramesError(f"{location} has no frame; use another recording")
         summary = summarise(
             source, expected, outcome, latency,
             engine=segmenter.engine, bundle=bundle, settings=settings,

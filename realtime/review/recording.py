@@ -1,4 +1,4 @@
-"""The recording that is reviewed: opened, and told from every other one."""
+"""Opens the recording of a review and identifies it by its hash."""
 
 import hashlib
 from pathlib import Path
@@ -11,13 +11,15 @@ from qlumen.realtime.sources.images import StillSource, image_files, is_still
 
 
 def open_recording(location: str, settings: Settings) -> Source:
-    """What a replay opens, and single images. Raises as `open_source`."""
+    """Open what a replay opens, or a single image. Raises as `open_source`."""
     return StillSource(Path(location)) if is_still(location) else open_source(location, settings)
 
 
 def hash_recording(location: str) -> tuple[int | None, str | None]:
-    """Bytes and SHA-256 of a file; of a folder, those of its images' `sha256sum` list; of
-    what has no file, None and None."""
+    """Return the size in bytes and the SHA-256 of a file; None and None without a file.
+
+    A folder has the sum of its images' sizes and the hash of their `sha256sum` list.
+    """
     path = Path(location.removeprefix("file://"))
     if path.is_file():
         return path.stat().st_size, file_sha256(path)

@@ -1,8 +1,8 @@
-"""What a review's folder holds, as checked records.
+"""Defines the files of a review's folder as checked records.
 
-review.json    the recording, the network, the settings, how it went; written last
-frames.jsonl   a line a frame
-maps.bin, flows.bin, pictures.bin   what the lines point to
+review.json    recording, network, settings and summary of the run; written last
+frames.jsonl   a line for each frame
+maps.bin, flows.bin, pictures.bin   data that the lines point to
 """
 
 from fractions import Fraction
@@ -30,17 +30,17 @@ class _Record(BaseModel):
 
 
 class StoredFrame(_Record):
-    """One frame.
+    """Describes one frame.
 
     Attributes:
         pts, time_base: see `Frame`; the time base as in `1/12800`.
-        name: of its file, where the source is a folder or a single image.
-        field_px: pixels of the endoscope's visible field.
-        field_box, field_mask: of the field; no mask: the whole box.
-        judged: whether the network judged it; then it has a map.
-        map, flow, picture, field_mask: where they lie. `flow` leads from the frame before to
-            this one; None where nothing is carried over.
-        flow_size: columns and rows.
+        name: name of the image file, where the source is a folder or a single image.
+        field_px: number of pixels in the endoscope's visible field.
+        field_box: box of the field; without a `field_mask` the field is the whole box.
+        judged: whether the network judged the frame; then it has a map.
+        map, flow, picture, field_mask: places in the files. `flow` leads from the frame before
+            to this one; it is None where nothing is carried over.
+        flow_size: columns and rows of the flow.
         elapsed_s: seconds since the frame before; 0 where nothing is carried over.
     """
 
@@ -71,15 +71,14 @@ class StoredFrame(_Record):
 
 
 class SourceRecord(_Record):
-    """The recording.
+    """Describes the recording.
 
     Attributes:
-        name: the file's, folder's or scene's name, without the path to it.
-        location: what it was opened as, for going through it once more.
-        bytes, sha256: of the file; for a folder, the sum, and the hash of its `sha256sum`
-            list. None for the scene.
+        name: name of the file, folder or scene, without its path.
+        location: location at which the recording can be opened again.
+        bytes, sha256: result of `hash_recording`; None for the scene.
         fps: mean rate, as in `25/1`; None when unknown.
-        frames_expected: announced by the source, or None.
+        frames_expected: number of frames that the source announced, or None.
     """
 
     name: str
@@ -93,7 +92,7 @@ class SourceRecord(_Record):
 
 
 class ModelRecord(_Record):
-    """The network: of the bundle's manifest, and its card as it was."""
+    """Describes the network, from the bundle's manifest and its card at that time."""
 
     name: str
     version: str
@@ -104,11 +103,13 @@ class ModelRecord(_Record):
 
 
 class Manifest(_Record):
-    """Attributes:
-    created: ISO 8601, UTC.
-    map_size: columns and rows of the stored maps.
-    settings: all of them, as the review was made with; `config_sha256` is their hash.
-    summary: of the run, see `ReplaySummary`.
+    """Describes a whole review.
+
+    Attributes:
+        created: time in ISO 8601, UTC.
+        map_size: columns and rows of the stored maps.
+        settings: all settings of the review; `config_sha256` is their hash.
+        summary: summary of the run, see `ReplaySummary`.
     """
 
     format: int

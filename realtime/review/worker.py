@@ -1,9 +1,9 @@
-"""The process that opens recordings: it may be killed, and cannot take more than its limits.
+"""Runs in the process that opens recordings; it has limits and may be killed.
 
-Reads one line of JSON, a `Job`, from its standard input; writes lines of JSON to its
-standard output: `{"done": 3, "expected": 181}`, and at last `{"result": ...}` or
-`{"error": "..."}`. It leads a session of its own, and all of that ends when its input is
-closed, as when its parent is gone.
+It reads one line of JSON, a `Job`, from its standard input. It writes lines of JSON to its
+standard output: `{"done": 3, "expected": 181}`, and at the end `{"result": ...}` or
+`{"error": "..."}`. It leads a session of its own. The whole session ends when the input is
+closed, for example when the parent is gone.
 """
 
 import importlib
@@ -21,26 +21,27 @@ from qlumen.errors import QlumenError
 from qlumen.system.threads import start
 
 NICENESS = 10
-"""Live video in the parent goes first."""
+"""Live video in the parent has priority."""
 REPORT_S = 0.1
 TASKS = {
     "review": "qlumen.realtime.review.review_job",
     "exports": "qlumen.realtime.report.export_job",
 }
-"""Modules whose `run(arguments, progress)` does the work; named as text because these are
-built upon this one's package."""
+"""Modules whose `run(arguments, on_progress)` does the work; they import this module."""
 
-Tell = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Attributes:
-    task: one of `TASKS`.
-    arguments: for it, as JSON takes them.
-    memory_bytes: of the process's own writable memory (RLIMIT_DATA).
-    cpu_s: processor time.
-    file_bytes: of a file it writes, at most.
+    """Describes a task and the limits of its process.
+
+    Attributes:
+        task: key of `TASKS`.
+        arguments: arguments of the task in plain JSON types.
+        memory_bytes: most writable memory of the process (RLIMIT_DATA).
+        cpu_s: most processor time in seconds.
+        file_bytes: largest size of a file that it writes.
     """
 
     task: str
@@ -54,25 +55,26 @@ class Job:
 
 
 def main() -> None:
-    """Do one job. The exit code is 0 when it said how it ended."""
+    """Do one job; the exit code is 0 if it reported how it ended."""
     job = Job(**json.loads(sys.stdin.readline()))
-    out = _own_output()
+    out = _reserve_output()
     start("parent", _end_with_parent)
     _limit(job)
     try:
-        result = importlib.import_module(TASKS[job.task]).run(job.arguments, _reporter(out))
+        result = importlib.import_module(TASKS[job.task]).run(job.arguments, _make_reporter(out))
     except (QlumenError, OSError) as error:
-        _say(out, {"error": str(error)})
+        _send(out, {"error": str(error)})
     except MemoryError:
-        _say(out, {"error": _too_much_memory(job)})
+        limit = f"{job.memory_bytes >> 20} MiB of memory"
+        _send(out, {"error": f"the recording needs more than {limit}; scale it down or cut it"})
     else:
-        _say(out, {"result": result})
-    # Threads that hang in a decoder, or wait for one, are not waited for.
+        _send(out, {"result": result})
+    # Threads that hang in a decoder, or wait for one, would delay a normal exit.
     os._exit(0)
 
 
-def _own_output() -> IO[str]:
-    """Standard output for reports alone: what libraries print goes to standard error."""
+def _reserve_output() -> IO[str]:
+    """Keep standard output for reports; what libraries print goes to standard error."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     return out
@@ -96,25 +98,20 @@ def _limit(job: Job) -> None:
         resource.setrlimit(kind, (lower, lower))
 
 
-def _reporter(out: IO[str]) -> Tell:
-    """Tells of progress, not more often than every `REPORT_S`."""
+def _make_reporter(out: IO[str]) -> OnProgress:
+    """Make a callback that reports the end, and other progress at most every `REPORT_S`."""
     last_s = 0.0
 
-    def tell(done: int, expected: int | None) -> None:
+    def report(done: int, expected: int | None) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s >= REPORT_S or done == expected:
             last_s = now_s
-            _say(out, {"done": done, "expected": expected})
+            _send(out, {"done": done, "expected": expected})
 
-    return tell
-
-
-def _too_much_memory(job: Job) -> str:
-    mib = job.memory_bytes >> 20
-    return f"the recording needs more than {mib} MiB of memory; scale it down or cut it"
+    return report
 
 
-def _say(out: IO[str], content: dict[str, Any]) -> None:
+def _send(out: IO[str], content: dict[str, Any]) -> None:
     out.write(json.dumps(content) + "\n")
     out.flush()

@@ -1,4 +1,4 @@
-"""A worker seen from outside: its progress, its end, and how to end it."""
+"""Starts a worker, follows its progress and ends it."""
 
 import json
 import os
@@ -18,14 +18,16 @@ from qlumen.system.threads import start
 START = "from qlumen.realtime.review.worker import main; main()"
 POLL_S = 0.2
 MAX_FILE_BYTES = 64 << 30
-"""Of what a worker writes: maps and pictures of hours."""
+"""Limit of a file that a worker writes; maps and images of hours fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Attributes:
-    done, expected: frames; `expected` None where the recording does not say.
-    seconds_left: at the rate so far; None while it cannot be told.
+    """Holds the progress of a task.
+
+    Attributes:
+        done, expected: numbers of frames; `expected` is None if the recording does not say it.
+        seconds_left: remaining time at the rate until now; None while unknown.
     """
 
     done: int
@@ -33,23 +35,22 @@ class Progress:
     seconds_left: float | None
 
 
-class Running:
-    """A task in a process of its own, which is ended when it makes no progress.
+class WorkerProcess:
+    """Runs a task in a process of its own and ends it when it makes no progress.
+
+    The methods may be called from several threads.
 
     Args:
-        task: one of `worker.TASKS`.
-        arguments: for it, as JSON takes them.
-        limits: of the process.
-
-    `result` waits. The methods may be called from several threads.
+        task, arguments: see `worker.Job`.
+        limits: limits of the process.
     """
 
     def __init__(self, task: str, arguments: dict[str, Any], limits: Limits) -> None:
         self._limits = limits
-        self._progress = Progress(0, None, None)
+        self.progress = Progress(0, None, None)
         self._first: tuple[float, int] | None = None
         self._last_s = time.monotonic()
-        self._said: dict[str, Any] = {}
+        self._report: dict[str, Any] = {}
         self._ended_by = ""
         job = Job(task, arguments, limits.memory_bytes, limits.cpu_s, MAX_FILE_BYTES)
         self._process = subprocess.Popen(
@@ -64,34 +65,30 @@ class Running:
         self._reader = start("worker", self._read)
 
     @property
-    def progress(self) -> Progress:
-        return self._progress
-
-    @property
-    def running(self) -> bool:
-        """Whether it works; also ends one that made no progress for too long."""
+    def is_running(self) -> bool:
+        """Check whether the task runs; also end it after too long without progress."""
         if self._reader.is_alive() and time.monotonic() - self._last_s > self._limits.stall_s:
             self._end(f"made no progress for {self._limits.stall_s:g} s and was ended")
         elif self._reader.is_alive() and self._process.poll() is not None:
-            self._kill()  # what libraries started in it lives on, and keeps the pipe open
+            self._kill()  # processes that libraries started live on and keep the pipe open
         return self._reader.is_alive()
 
     def result(self) -> Any:
-        """Wait for the end, and return what the task did.
+        """Wait for the end and return the task's result.
 
         Raises:
-            WorkerError: it failed, was ended, or reached a limit; the message says which.
+            WorkerError: the task failed, was ended, or reached a limit; the message says which.
         """
-        while self.running:
+        while self.is_running:
             self._reader.join(POLL_S)
         code = self._process.wait()
         self._reader.join()
-        if "result" in self._said:
-            return self._said["result"]
-        raise WorkerError(self._ended_by or self._said.get("error") or self._explain(code))
+        if "result" in self._report:
+            return self._report["result"]
+        raise WorkerError(self._ended_by or self._report.get("error") or self._explain(code))
 
     def cancel(self) -> None:
-        """End it at once; `result` then raises."""
+        """End the process immediately; `result` then raises WorkerError."""
         self._end("was cancelled")
 
     def _send(self, job: Job) -> None:
@@ -106,11 +103,11 @@ class Running:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._last_s = time.monotonic()
-            said = json.loads(line)
-            if "done" in said:
-                self._progress = self._update(said["done"], said["expected"])
+            report = json.loads(line)
+            if "done" in report:
+                self.progress = self._update(report["done"], report["expected"])
             else:
-                self._said = said
+                self._report = report
                 break
         self._kill()
         self._process.wait()
@@ -127,11 +124,11 @@ class Running:
     def _end(self, why: str) -> None:
         if self._process.poll() is None:
             self._ended_by = self._ended_by or f"the recording's worker {why}"
-        if self._reader.is_alive():  # else its number may be another's by now
+        if self._reader.is_alive():  # otherwise another process may have the number now
             self._kill()
 
     def _kill(self) -> None:
-        """With what libraries started in it: a child would keep the pipe open."""
+        """Kill the process and its children; a child would keep the pipe open."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -142,6 +139,6 @@ class Running:
                 f"{self._limits.cpu_s} s of processor time, or the machine ran out of memory"
             )
         return (
-            f"the recording's worker ended by itself (code {code}); the file is damaged, or needs "
-            f"more than {self._limits.memory_bytes >> 20} MiB of memory"
+            f"the recording's worker ended with code {code}; the file is damaged, or needs more "
+            f"than {self._limits.memory_bytes >> 20} MiB of memory"
         )

@@ -1,4 +1,4 @@
-"""Stores a recording frame by frame while the pipeline works through it."""
+"""Stores a review frame by frame while the pipeline runs."""
 
 from pathlib import Path
 
@@ -28,13 +28,13 @@ from qlumen.system.files import write_bytes
 
 
 class ReviewWriter(Sink):
-    """Writes maps, motion, quality and pictures of each frame into a new folder.
+    """Writes maps, motion, quality and images of each frame into a folder.
 
     Args:
-        folder: must not exist, or be empty.
+        folder: new or empty folder.
 
     Raises:
-        SinkError: the folder cannot be made or written to, or holds something.
+        SinkError: the folder cannot be created or written to, or is not empty.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -42,7 +42,7 @@ class ReviewWriter(Sink):
         _claim(folder)
         self._maps = BlobWriter(folder / MAPS)
         self._flows = BlobWriter(folder / FLOWS)
-        self._pictures = BlobWriter(folder / PICTURES)
+        self._images = BlobWriter(folder / PICTURES)
         self._frames = BlobWriter(folder / FRAMES)
         self._field: Field | None = None
         self._field_mask: Place | None = None
@@ -71,20 +71,20 @@ class ReviewWriter(Sink):
             flow=None if flow is None else self._flows.add(pack_flow(flow)),
             flow_size=None if flow is None else (flow.shape[1], flow.shape[0]),
             elapsed_s=seen.elapsed_s,
-            picture=self._pictures.add(_reduce(frame.image, self._settings.review.picture_px)),
+            picture=self._images.add(_reduce(frame.image, self._settings.review.picture_px)),
         )
         self._frames.add(record.model_dump_json().encode() + b"\n")
 
     def close(self) -> None:
-        for file in (self._maps, self._flows, self._pictures, self._frames):
+        for file in (self._maps, self._flows, self._images, self._frames):
             file.close()
 
     def finish(self, manifest: Manifest) -> None:
-        """Make the review whole, after `close`."""
+        """Complete the review after `close`."""
         write_bytes(self._folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
 
     def _keep_field(self, field: Field) -> None:
-        """Store a field; most frames have that of the frame before."""
+        """Store a field; most frames share the field of the frame before."""
         x0, y0, x1, y1 = field.box
         self._field, self._field_mask = field, None
         self._field_px = (x1 - x0) * (y1 - y0)
@@ -94,7 +94,7 @@ class ReviewWriter(Sink):
 
 
 def display_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
-    """Of a frame of (width, height) in which the longer side is `longest_px` at most."""
+    """Scale (width, height) down so that the longer side is at most `longest_px`."""
     scale = min(1.0, longest_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

@@ -1,1 +1,1 @@
-"""From an image to findings, one image at a time."""
+"""Turns an image into findings, one image at a time."""

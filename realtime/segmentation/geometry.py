@@ -1,4 +1,4 @@
-"""How a frame was fitted into the network's input, and the way back, in exact integers."""
+"""Maps a frame into the network's input and back, in exact integers."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -13,10 +13,10 @@ Fit = Literal["stretch", "letterbox"]
 
 
 class AxisMap(NamedTuple):
-    """Where each frame pixel of one axis falls between the n network pixels of that axis.
+    """Maps each frame pixel of one axis to its place between the n network pixels of that axis.
 
-    Cell c lies between network pixels c - 1 and c; cells 0 and n lie outside of the first
-    and the last pixel, whose value they hold.
+    Cell c lies between network pixels c - 1 and c. Cells 0 and n lie outside the first and the
+    last pixel, and hold that pixel's value.
 
     Attributes:
         cell: `(frame,) int32`, 0 to n.
@@ -31,7 +31,7 @@ class AxisMap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A frame's place in the network's input. All values are pixels.
+    """Describes a frame's place in the network's input. All values are pixels.
 
     Pixel centres lie at half coordinates: frame column X falls on inner column
     (X + 1/2) * inner_w / frame_w - 1/2, and likewise for rows.
@@ -50,10 +50,9 @@ class Geometry:
     def of(cls, frame_size: tuple[int, int], network_size: tuple[int, int], fit: Fit) -> "Geometry":
         """Fit a frame of (width, height) pixels into a network input of (width, height).
 
-        `stretch` fills the input. `letterbox` keeps the frame's proportions: the inner
-        rectangle's size is rounded half up and at least 1, and it is centred, the left and
-        upper margin being the smaller one. Raises `ConfigError` for another fit or an
-        empty size.
+        `stretch` fills the input. `letterbox` keeps the frame's proportions. Its inner
+        rectangle's size is rounded half up and at least 1. It is centred, and the left and upper
+        margin is the smaller one. Raise ConfigError for another fit or an empty size.
         """
         _check_size("frame", frame_size)
         _check_size("network input", network_size)
@@ -63,22 +62,22 @@ class Geometry:
 
     @property
     def inner(self) -> Box:
-        """The rectangle of the network's input that shows the frame, half open."""
+        """Return the rectangle of the network's input that shows the frame, half open."""
         right, bottom = self.offset_x + self.inner_w, self.offset_y + self.inner_h
         return self.offset_x, self.offset_y, right, bottom
 
     def columns(self) -> AxisMap:
-        """Where the frame's columns fall in the inner rectangle."""
+        """Map the frame's columns to the inner rectangle."""
         return _axis_map(self.frame_w, self.inner_w)
 
     def rows(self) -> AxisMap:
-        """Where the frame's rows fall in the inner rectangle."""
+        """Map the frame's rows to the inner rectangle."""
         return _axis_map(self.frame_h, self.inner_h)
 
 
 def _check_size(what: str, size: tuple[int, int]) -> None:
     if min(size) < 1:
-        raise ConfigError(f"{what} of {size[0]}x{size[1]} pixels is empty; both must be 1 or more")
+        raise ConfigError(f"{what} of {size[0]}x{size[1]} pixels is empty; use 1 or more for both")
 
 
 def _inner_size(frame: tuple[int, int], network: tuple[int, int], fit: Fit) -> tuple[int, int]:
@@ -97,7 +96,7 @@ def _scale(length: int, numerator: int, denominator: int) -> int:
 
 
 def _axis_map(frame_px: int, network_px: int) -> AxisMap:
-    """Twice the frame is the common denominator of all positions, so they are integers."""
+    # Twice the frame is the common denominator of all positions, so they are integers.
     position = (2 * np.arange(frame_px, dtype=np.int64) + 1) * network_px - frame_px
     cell, rest = np.divmod(position, 2 * frame_px)
     cell += 1

@@ -1,9 +1,9 @@
-"""From the network's probability map to a mask of the frame's size and its findings.
+"""Turns the network's probability map into a mask of the frame's size and its findings.
 
     interpolate -> hysteresis -> 8-connected components -> holes filled -> minimum area
     -> box, area, score, contour of the largest MAX_FINDINGS
 
-The result is that of doing each step on the whole frame; the kernels only look where the
+The result is the same as if each step ran on the whole frame. The kernels only look where the
 outcome is open.
 """
 
@@ -33,24 +33,26 @@ from qlumen.realtime.segmentation.geometry import Geometry
 
 MAX_FINDINGS = 64
 CONTOUR_POINTS = 4096
-"""Points of a contour for which room is kept; a longer one is traced twice."""
+"""Points of a contour for which memory is kept. A longer contour is traced twice."""
 
 
 class Postprocessor:
-    """Turns probability maps into segmentations. Keeps scratch for the last geometry seen,
-    so one belongs to one thread."""
+    """Turns probability maps into segmentations.
+
+    It keeps scratch memory for the last geometry, so it belongs to one thread.
+    """
 
     def __init__(self, *, low: float, high: float, min_area_fraction: float) -> None:
         """Set the thresholds.
 
         Args:
             low: probability from which a pixel can belong to a finding, above 0.
-            high: probability that a finding reaches somewhere, from `low`, below 1.
+            high: probability that a finding must reach in one pixel or more, from `low`, below 1.
             min_area_fraction: least area of a finding, holes filled, as a share of the
                 frame's pixels, from 0, below 1.
 
         Raises:
-            ConfigError: for values out of these bounds.
+            ConfigError: a value is out of these bounds.
         """
         _check_settings(low, high, min_area_fraction)
         self._low = np.float32(low)
@@ -63,35 +65,31 @@ class Postprocessor:
         """Find the lesions of one frame.
 
         Args:
-            probability: `(h, w) float32`, C-contiguous, of the network's input size. Values
+            probability: map `(h, w) float32`, C-contiguous, of the network's input size. Values
                 are clamped to 0..1; NaN counts as 0.
-            geometry: how the frame lies in the network's input.
+            geometry: place of the frame in the network's input.
 
         Returns:
-            The mask holds exactly the findings. A finding's score is its mean interpolated
-            probability.
+            Segmentation whose mask holds exactly the findings. A finding's score is its mean
+            interpolated probability.
 
         Raises:
-            EngineError: if the map's size, type or layout is another.
+            EngineError: the map has another size, type or layout.
         """
         _check_probability(probability, geometry)
         mask = self._masks.take((geometry.frame_h, geometry.frame_w))
         mask.fill(0)
         if not reaches(probability, *geometry.inner, self._high - ROUNDING_SLACK):
             return Segmentation(mask, (), probability)
-        scratch = self._scratch_for(geometry)
-        scratch.find(probability, self._low, self._high)
-        findings = scratch.findings(self._min_area(geometry), mask)
-        return Segmentation(mask, findings, probability)
-
-    def _scratch_for(self, geometry: Geometry) -> "_Scratch":
         if self._scratch is None or self._scratch.geometry != geometry:
             self._scratch = _Scratch(geometry)
-        return self._scratch
+        self._scratch.find(probability, self._low, self._high)
+        findings = self._scratch.findings(self._min_area(geometry), mask)
+        return Segmentation(mask, findings, probability)
 
     def _min_area(self, geometry: Geometry) -> int:
-        """In pixels. Rounded first: 0.07 * 100 is above 7 in floating point."""
         pixels = geometry.frame_w * geometry.frame_h
+        # Rounded first: 0.07 * 100 is above 7 in floating point.
         return math.ceil(round(self._min_area_fraction * pixels, 6))
 
 
@@ -100,7 +98,7 @@ def _check_settings(low: float, high: float, min_area_fraction: float) -> None:
         raise ConfigError(f"thresholds low {low} and high {high}: need 0 < low <= high < 1")
     if not 0 <= min_area_fraction < 1:
         raise ConfigError(
-            f"min_area_fraction is {min_area_fraction}; it is a share of the frame, 0 <= it < 1"
+            f"min_area_fraction is {min_area_fraction}; use a share of the frame from 0, below 1"
         )
 
 
@@ -109,15 +107,18 @@ def _check_probability(probability: NDArray[np.float32], geometry: Geometry) -> 
     if probability.shape != wanted or probability.dtype != np.float32:
         raise EngineError(
             f"probability map is {probability.shape} {probability.dtype}; "
-            f"the geometry wants {wanted} float32: use the network's own input size"
+            f"the geometry needs {wanted} float32: use the network's own input size"
         )
     if not probability.flags.c_contiguous:
         raise EngineError("probability map is not C-contiguous; use numpy.ascontiguousarray")
 
 
 class _Scratch:
-    """Arrays of one geometry, and the kernels in their order. The system gives memory as
-    it is written to, so the room for the worst frame costs nothing in usual ones."""
+    """Holds the arrays of one geometry, and runs the kernels in their order.
+
+    The system assigns memory when it is first written to. So room for the worst frame costs
+    nothing in usual frames.
+    """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -143,7 +144,7 @@ class _Scratch:
         self._points = np.empty((CONTOUR_POINTS, 2), np.int32)
 
     def find(self, probability: NDArray[np.float32], low: np.float32, high: np.float32) -> None:
-        """Leave the runs of all components, holes filled, labelled with their roots."""
+        """Find the runs of all components, holes filled, and label them with their roots."""
         left, top, _, _ = self.geometry.inner
         pad_inner(probability, left, top, low - ROUNDING_SLACK, self._padded, self._extent)
         count = threshold_runs(

@@ -1,4 +1,4 @@
-"""From a frame to the picture the network takes."""
+"""Fits a frame into the image that the network takes."""
 
 import numpy as np
 
@@ -12,24 +12,20 @@ class Preprocessor:
 
     Args:
         size: width and height of the input in pixels.
-        fit: `stretch` fills it; `letterbox` keeps proportions, with black bars.
+        fit: `stretch` to fill it, or `letterbox` to keep proportions, with black bars.
     """
 
     def __init__(self, size: tuple[int, int], fit: Fit) -> None:
         self.size, self.fit = size, fit
 
     def __call__(self, pixels: Pixels) -> Image:
-        """Make a new `(height, width, 3) uint8` BGR of an image of any size."""
+        """Make a new `(height, width, 3) uint8` BGR image of an image of any size."""
         geometry = Geometry.of(pixels.size, self.size, self.fit)
         inner = pixels.resize((geometry.inner_w, geometry.inner_h))
-        return _pad(inner, geometry, self.size)
-
-
-def _pad(inner: Image, geometry: Geometry, size: tuple[int, int]) -> Image:
-    width, height = size
-    if inner.shape == (height, width, 3):
-        return inner
-    padded = np.zeros((height, width, 3), np.uint8)
-    top, left = geometry.offset_y, geometry.offset_x
-    padded[top : top + geometry.inner_h, left : left + geometry.inner_w] = inner
-    return padded
+        width, height = self.size
+        if inner.shape == (height, width, 3):
+            return inner
+        padded = np.zeros((height, width, 3), np.uint8)
+        top, left = geometry.offset_y, geometry.offset_x
+        padded[top : top + geometry.inner_h, left : left + geometry.inner_w] = inner
+        return padded

@@ -1,4 +1,4 @@
-"""Preprocessing, engine and post-processing of a bundle, as one step from frame to findings."""
+"""Joins preprocessing, engine and post-processing to one step from a frame to findings."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from qlumen.realtime.segmentation.preprocess import Preprocessor
 
 @dataclass(frozen=True, slots=True)
 class Segmenter:
-    """The stages may run in different threads, each for one frame at a time."""
+    """Holds the three stages. They may run in different threads, each for one frame at a time."""
 
     preprocess: Preprocessor
     engine: Engine
@@ -26,16 +26,16 @@ class Segmenter:
 
     @classmethod
     def open(cls, bundle: Bundle, settings: Settings, *, live: bool = False) -> "Segmenter":
-        """Compile the bundle's network; `settings` may override its thresholds. For `live`
-        video one frame's map comes as soon as it can, else as many a second as possible.
+        """Compile the bundle's network. `settings` may override its thresholds.
+
+        With `live` each map comes as soon as possible, else as many maps a second as possible.
 
         Raises:
             EngineError: the network cannot be compiled here.
-            MissingExtraError: the engine's library, or the device that should run the circuit,
-                is not there.
-            BundleError: there is nothing in it that the engine could run.
-            CircuitError: the device does not take the circuit.
-            ConfigError: settings that contradict each other.
+            MissingExtraError: the engine's library or the device for the circuit is missing.
+            BundleError: the bundle holds nothing that the engine can run.
+            CircuitError: the device does not accept the circuit.
+            ConfigError: settings contradict each other.
         """
         spec = bundle.manifest.input
         postprocess = Postprocessor(**thresholds(bundle, settings))
@@ -49,19 +49,19 @@ class Segmenter:
         return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
 
     def with_thresholds(self, bundle: Bundle, settings: Settings) -> "Segmenter":
-        """The same engine with other thresholds. Raises ConfigError if they contradict."""
+        """Keep the engine and change the thresholds. Raise ConfigError if they contradict."""
         return replace(self, postprocess=Postprocessor(**thresholds(bundle, settings)))
 
     def submit(self, pixels: Pixels) -> Ticket:
-        """Preprocess and start the network; waits when too many frames are in flight."""
+        """Fit an image and start the network on it. Wait while too many are in flight."""
         return self.engine.submit(self.preprocess(pixels))
 
     def finish(self, frame: Frame, probability: Probability) -> Segmentation:
-        """From the network's map to findings at the frame's size."""
+        """Turn the network's map into findings at the frame's size."""
         return self.postprocess(probability, self._geometry(frame.size))
 
     def warm_up(self, frame_size: tuple[int, int]) -> Segmentation:
-        """Compile and allocate everything; returns a made-up finding on a frame of that size."""
+        """Compile and allocate everything. Return a made-up finding on a frame of that size."""
         self.engine.warm_up()
         width, height = self.engine.output_size
         made_up = np.zeros((height, width), np.float32)
@@ -76,6 +76,6 @@ class Segmenter:
 
 
 def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:
-    """`low`, `high` and `min_area_fraction`: the bundle's own where the settings have none."""
+    """Return `low`, `high` and `min_area_fraction`: the bundle's own if settings omit them."""
     own: dict[str, float] = bundle.manifest.thresholds.model_dump()
     return own | settings.postprocess.model_dump(exclude_none=True)

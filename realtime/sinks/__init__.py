@@ -1,1 +1,1 @@
-"""Where frames go to: video files, streams, windows, images and the log of events."""
+"""Sends frames to video files, streams, windows, images and the log of events."""

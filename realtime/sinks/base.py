@@ -1,4 +1,4 @@
-"""The port every sink implements, and the sink that keeps nothing."""
+"""Defines the interface of all sinks, and a sink that keeps nothing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ Taken = TypeVar("Taken", contravariant=True, default=FrameResult)
 
 
 class Sink(Closing, ABC, Generic[Taken]):
-    """Takes what belongs to each frame, in order: its result, where nothing else is said.
+    """Takes one item for each frame, in order; the item is a `FrameResult` by default.
 
-    Opens in its constructor, so that an output that cannot be written raises a `SinkError`
-    before any frame is read. A sink that sets `wants_overlay` receives
-    `FrameResult.annotated`. `notes` has a line on each thing that was changed or left out,
-    complete after `close`, which leaves the output readable and may be called twice.
+    A sink opens its output in the constructor, so an output that cannot be written raises a
+    `SinkError` before any frame is read. A sink that sets `wants_overlay` receives
+    `FrameResult.annotated`. `notes` has a line for each thing that was changed or left out; it
+    is complete after `close`. `close` leaves the output readable and may be called twice.
     """
 
     wants_overlay = False
@@ -26,11 +26,11 @@ class Sink(Closing, ABC, Generic[Taken]):
 
     @abstractmethod
     def write(self, result: Taken) -> None:
-        """Take one result. Raises `SinkError` when it cannot be stored."""
+        """Take one result; raise `SinkError` if it cannot be stored."""
 
 
 class NullSink(Sink):
-    """For measuring the pipeline without outputs; `frames` counts what came."""
+    """Counts its frames in `frames` and keeps nothing, to measure the pipeline without outputs."""
 
     def __init__(self) -> None:
         self.frames = 0

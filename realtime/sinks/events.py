@@ -1,4 +1,4 @@
-"""A line of JSON a frame and a note: what was found, where, when, and how long it took."""
+"""Writes one line of JSON for each frame and each note."""
 
 import math
 import os
@@ -27,32 +27,34 @@ TIME_DIGITS = 6
 SCORE_DIGITS = 4
 STAGE_DIGITS = 3
 Note = Callable[..., None]
-"""Writes an event: its kind, and its fields by name."""
+"""Writes an event from its kind and its fields by name."""
 OWN_KEYS = frozenset(("event", "at", "previous", "sha256"))
 
 
 class EventsWriter(Sink[Recordable]):
-    """JSON Lines (UTF-8), a line a frame, each written out at once: a killed process
-    loses at most the line it was writing. Every line carries the hash of the one before
-    (`chain`), and `last_hash` is that of the newest; `qlumen verify` reads them back.
+    """Writes JSON Lines (UTF-8), one line for each frame and each note.
 
-    A frame's line has `frame` (0-based), `time_s`, `findings` (list of `box`
+    Each line goes to the file immediately, so a killed process loses at most the line that it
+    was writing. Each line carries the hash of the line before (`hash_chain`); `last_hash` is
+    the hash of the newest line. `qlumen verify` checks the file.
+
+    The line of a frame has `frame` (0-based), `time_s`, `findings` (list of `box`
     [x0, y0, x1, y1] in px, `score`, `area_px`, `contour` [[x, y], ...] in px), `condition`,
     `tracks` (list of `number`, `box`, `score`, `alarm`, `new`, `since_s`), `stages_ms`, and
-    `name` where the source is one of single images. On live video it also has `ai`,
+    `name` if the source reads single images. On live video it also has `ai`,
     `annotated_frame`, `annotation_age_ms`, `signal` and `overlay`.
-    A note's line has `event`, `at` (wall clock, ISO 8601, UTC) and what it is given.
-    Figures that are not finite become null.
+    The line of a note has `event`, `at` (wall clock, ISO 8601, UTC) and the note's fields.
+    Numbers that are not finite become null.
 
     Args:
-        path: a file, or a stream such as `/dev/stdout`.
-        append: add to a file that exists, whose lines are checked first; a last line that
-            was cut by a kill is moved into a note `recovered`. Otherwise such a file is
-            emptied when the first frame comes, not before.
+        path: path of a file, or of a stream such as `/dev/stdout`.
+        append: whether to add to an existing file. Its lines are checked first; a last line
+            that a kill cut short becomes a note `recovered`. Without `append` an existing file
+            is emptied when the first line is written, not before.
 
     Raises:
-        SinkError: the file cannot be opened, or not written to.
-        UsageError: the file to add to is damaged, or another session adds to it.
+        SinkError: the file cannot be opened or written.
+        UsageError: the file to add to is damaged, or another session writes to it.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
@@ -73,10 +75,10 @@ class EventsWriter(Sink[Recordable]):
         self._add(event(result.record()))
 
     def note(self, kind: str, /, **fields: object) -> None:
-        """Add a line on something that happened; from any thread.
+        """Add a line about an event; any thread may call this.
 
         Raises:
-            SinkError: it cannot be written.
+            SinkError: the line cannot be written.
             ValueError: a field has the name of one of the line's own keys (`OWN_KEYS`).
         """
         self._add(_note(kind, fields))
@@ -117,7 +119,7 @@ class EventsWriter(Sink[Recordable]):
     def _append(self, line: bytes) -> None:
         size = os.fstat(self._file.fileno()).st_size
         try:
-            while line:  # a disk that is almost full takes a part of it first
+            while line:  # a disk that is almost full takes only a part first
                 line = line[self._file.write(line) :]
         except OSError:
             if self._is_regular():
@@ -134,7 +136,7 @@ class EventsWriter(Sink[Recordable]):
             return
         if account.fault.damage is not Damage.CUT:
             raise UsageError(
-                f"events file {self._path} is damaged, nothing can be added: {account.fault}; "
+                f"events file {self._path} is damaged, so nothing can be added: {account.fault}; "
                 "move it away or choose another name"
             )
         with self._path.open("r+b") as file:
@@ -151,7 +153,7 @@ class EventsWriter(Sink[Recordable]):
 
 
 def event(record: FrameRecord) -> dict[str, object]:
-    """The content of a frame's line, in plain Python types."""
+    """Return the content of a frame's line in plain Python types."""
     line: dict[str, object] = {
         "frame": int(record.index),
         "time_s": _round(record.time_s, TIME_DIGITS),
@@ -198,14 +200,14 @@ def _track(track: Track) -> dict[str, object]:
 
 
 def _note(kind: str, fields: Mapping[str, object]) -> dict[str, object]:
-    if taken := OWN_KEYS.intersection(fields):
-        raise ValueError(f"a note has its own {', '.join(sorted(taken))}; rename the field")
+    if reserved := OWN_KEYS.intersection(fields):
+        raise ValueError(f"each line has its own {', '.join(sorted(reserved))}; rename the field")
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"event": kind, "at": now, **{name: _plain(value) for name, value in fields.items()}}
 
 
 def _plain(value: object) -> object:
-    """As JSON can hold it; what it does not know becomes text."""
+    """Return a value that JSON can hold; an unknown type becomes text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

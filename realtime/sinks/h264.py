@@ -1,4 +1,4 @@
-"""Frames as H.264 with their time stamps, in a container that an open file takes."""
+"""Encodes frames as H.264 with their time stamps into an open file."""
 
 import os
 from abc import abstractmethod
@@ -20,12 +20,12 @@ MAX_RATE_DENOMINATOR = 1_000_000
 
 
 class EncoderInput:
-    """Made from the first frame, whose size and time base hold for all.
+    """Prepares results for the encoder; the first frame sets the size and the time base.
 
     Frames of another size are scaled to fit between black bars (`rescaled` counts them).
-    A time stamp that does not come after the one before is moved to the next tick
-    (`nudged` counts them); where the first is negative, all are moved to start at 0.
-    A line on each of these is added to `notes`.
+    A time stamp that is not later than the last one is moved to the next tick (`nudged` counts
+    them). If the first one is negative, all are moved to start at 0. `notes` gets a line for
+    each kind of change.
 
     Raises:
         SinkError: the frame is larger than x264 takes.
@@ -35,8 +35,8 @@ class EncoderInput:
         self.size = width, height = frame.size
         if max(self.size) > MAX_SIDE_PX:
             raise SinkError(
-                f"frames of {width}x{height} are too large to record; x264 takes sides of up to "
-                f"{MAX_SIDE_PX} px: leave out the recording or scale the source down"
+                f"frames of {width}x{height} are too large to record; x264 takes sides up to "
+                f"{MAX_SIDE_PX} px: do not record, or scale the source down"
             )
         self.time_base = frame.time_base
         self.rescaled = 0
@@ -45,13 +45,13 @@ class EncoderInput:
         self._shift = max(0, -frame.pts)
         self._last_pts = self._shift + frame.pts - 1
         if self._shift:
-            notes.append("time stamps moved to start at 0: video files have no negative ones")
+            notes.append("time stamps moved to start at 0: video files take no negative ones")
         if even_size(self.size) != self.size:
             even = "{}x{}".format(*even_size(self.size))
             notes.append(f"odd size {width}x{height} padded to {even}")
 
-    def picture(self, result: FrameResult) -> av.VideoFrame:
-        """Make what to encode for a result, at the first frame's size. See `Pixels.yuv420p`."""
+    def make_frame(self, result: FrameResult) -> av.VideoFrame:
+        """Make the frame to encode for a result, at the first frame's size (`Pixels.yuv420p`)."""
         pixels = result.frame.pixels if result.annotated is None else result.annotated
         if pixels.size == self.size:
             return pixels.yuv420p()
@@ -61,7 +61,7 @@ class EncoderInput:
         return to_video_frame(fit(pixels.bgr(), self.size))
 
     def pts(self, frame: Frame) -> int:
-        """The frame's time in units of `time_base`, after that of the frame before."""
+        """Return the frame's time in units of `time_base`, later than the frame before."""
         pts = round(frame.pts * frame.time_base / self.time_base) + self._shift
         if pts <= self._last_pts:
             if not self.nudged:
@@ -72,10 +72,10 @@ class EncoderInput:
         return pts
 
 
-KEYFRAME_SECONDS = 2.0  # how finely players seek
+KEYFRAME_SECONDS = 2.0  # players seek in these steps
 MAX_KEYFRAME_FRAMES = 250
 MAX_AUTO_THREADS = 4  # each thread of x264 holds frames: 64 of them would hold 200 MB
-BUFFER_SECONDS = 0.5  # over which a rate limit holds
+BUFFER_SECONDS = 0.5  # a rate limit holds over this time
 MICROSECONDS = 1_000_000
 MILLISECONDS = 1000
 SPC_BT709 = PRI_BT709 = TRC_BT709 = 1  # ITU-T H.273
@@ -88,16 +88,16 @@ class Writable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How x264 encodes.
+    """Describes how x264 encodes.
 
     Attributes:
         crf: quality, 0 (lossless) to 51; 18 and less looks lossless.
         preset: trade of time for size, `ultrafast` to `placebo`.
-        threads: 0 for one a core, `MAX_AUTO_THREADS` at most.
-        low_latency: each picture leaves the encoder before the next comes, at the price
-            of larger files (no look-ahead, no B-frames).
-        max_kbps: limit of the rate, kbit/s; None for none.
-        keyframe_seconds: largest distance of key frames.
+        threads: number of threads; 0 for one a core, `MAX_AUTO_THREADS` at most.
+        low_latency: whether each frame leaves the encoder before the next one comes. This
+            makes files larger (no look-ahead, no B-frames).
+        max_kbps: limit of the rate in kbit/s; None for no limit.
+        keyframe_seconds: largest distance of key frames in seconds.
     """
 
     crf: int
@@ -120,14 +120,14 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Muxing:
-    """The container's format and options, by FFmpeg's names."""
+    """Holds the container's format and options, by FFmpeg's names."""
 
     format: str
     options: dict[str, str]
 
     @classmethod
     def mp4(cls, time_base: Fraction, fragment_s: float | None = None) -> "Muxing":
-        """Playable fragments while it grows, an ordinary MP4 once finished.
+        """Choose an MP4 that plays in fragments while it grows and is ordinary when finished.
 
         A fragment ends before each key frame, or after `fragment_s` seconds.
         """
@@ -141,22 +141,22 @@ class Muxing:
 
     @classmethod
     def matroska(cls, fragment_s: float) -> "Muxing":
-        """Playable while it grows, cluster by cluster; times are in whole milliseconds."""
+        """Choose a Matroska file that plays while it grows; its times are whole milliseconds."""
         limit = str(round(fragment_s * MILLISECONDS))
         return cls("matroska", {"cluster_time_limit": limit})
 
 
 class H264Writer:
-    """Encodes with libx264 into an open file. `finish` completes the container.
+    """Encodes with libx264 into an open file; `finish` completes the container.
 
-    BT.709, limited range, flagged so. Odd sides are made even. What a fragment holds is
-    written when the fragment is complete. Errors are those of the file and
+    The video is BT.709, limited range, and flagged so. Odd sides are made even. The data of a
+    fragment is written when the fragment is complete. Errors are those of the file and
     `av.error.FFmpegError`.
 
     Args:
-        file: binary; stays the caller's to close.
-        muxing: the container; MP4 and Matroska ask for a file that can seek.
-        size: width and height of all images, in pixels.
+        file: binary file; the caller closes it.
+        muxing: format of the container; MP4 and Matroska need a file that can seek.
+        size: width and height of all frames in pixels.
         time_base: seconds per unit of `pts`.
         rate: mean frames per second, for the encoder's rate control.
     """
@@ -185,30 +185,30 @@ class H264Writer:
         codec.color_primaries, codec.color_trc = PRI_BT709, TRC_BT709
         codec.open()
 
-    def write(self, picture: av.VideoFrame, pts: int) -> None:
-        """Encode a `yuv420p` picture of the writer's size; `pts` must increase."""
-        picture.pts, picture.time_base = pts, self._time_base
-        self._encode(picture)
+    def write(self, frame: av.VideoFrame, pts: int) -> None:
+        """Encode a `yuv420p` frame of the writer's size; `pts` must increase."""
+        frame.pts, frame.time_base = pts, self._time_base
+        self._encode(frame)
 
     def finish(self) -> None:
-        """Encode what is held back and write the index."""
+        """Encode the frames that are held back and write the index."""
         self._encode(None)
         self._container.close()
 
     def abandon(self) -> None:
-        """Release everything after the file was closed; nothing more is written."""
+        """Release everything after the file was closed, and write nothing more."""
         self._container.close()
 
-    def _encode(self, picture: av.VideoFrame | None) -> None:
-        for packet in self._stream.encode(picture):
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
 
 class EncodedVideo(Sink):
-    """A sink that encodes what it gets; its first frame gives size and time base.
+    """Encodes what it gets; the first frame sets the size and the time base.
 
     Args:
-        info: of the source; its mean rate guides the encoder's rate control.
+        info: description of the source; its mean rate guides the encoder's rate control.
     """
 
     def __init__(self, info: SourceInfo, encoding: Encoding) -> None:
@@ -220,23 +220,22 @@ class EncodedVideo(Sink):
 
     @property
     def rescaled(self) -> int:
-        """Frames of another size than the first."""
+        """Return the number of frames of another size than the first."""
         return self._input.rescaled if self._input else 0
 
     @property
     def nudged(self) -> int:
-        """Frames whose time stamps were moved."""
+        """Return the number of frames whose time stamps were moved."""
         return self._input.nudged if self._input else 0
 
     @abstractmethod
     def _muxing(self, time_base: Fraction) -> Muxing:
-        """The container to write."""
+        """Return the container to write."""
 
     def _encode(self, result: FrameResult, file: Writable) -> None:
-        """Encode a frame into `file`, the same one each time."""
+        """Encode a frame into `file`; each call gets the same file."""
         if self._input is None or self._writer is None:
             self._input = given = EncoderInput(result.frame, self.notes)
             muxing, base = self._muxing(given.time_base), given.time_base
             self._writer = H264Writer(file, muxing, self._encoding, given.size, base, self._rate)
-        picture = self._input.picture(result)
-        self._writer.write(picture, self._input.pts(result.frame))
+        self._writer.write(self._input.make_frame(result), self._input.pts(result.frame))

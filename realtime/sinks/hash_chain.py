@@ -1,13 +1,13 @@
-"""Lines of JSON that each carry the hash of the line before.
+"""Links lines of JSON so that each carries the hash of the line before.
 
-A line ends in two keys: `previous`, the SHA-256 of the whole line before it (bytes,
-without the newline; 64 zeros in the first line), and `sha256`, that of the line itself
-up to this key. The first tells where lines were taken out, put in or moved, the second
-which line was changed, also if it is the last.
+A line ends in two keys. `previous` is the SHA-256 of the whole line before it (bytes,
+without the newline; 64 zeros in the first line). `sha256` is that of the line itself up to
+this key. `previous` shows where lines were removed, inserted or moved. `sha256` shows
+which line was changed, also the last one.
 
-The chain has no secret: it shows damage and careless editing. Who rewrites a line and
-all after it leaves a valid chain with another last hash, and who takes lines off the
-end leaves a shorter one; both show where the last hash was kept elsewhere.
+The chain has no secret: it shows damage and careless editing. A person who rewrites a line
+and all lines after it leaves a valid chain with another last hash. A person who removes
+lines at the end leaves a shorter one. Both show if the last hash is kept elsewhere.
 """
 
 import hashlib
@@ -19,27 +19,29 @@ from enum import StrEnum
 from pathlib import Path
 
 START = "0" * 64
-"""What the first line carries as `previous`."""
+"""The value of `previous` in the first line."""
 _TAIL = re.compile(rb',"previous":"([0-9a-f]{64})","sha256":"([0-9a-f]{64})"\}$')
 _TAIL_BYTES = len(',"previous":"","sha256":""}') + 2 * 64
 _OWN_BYTES = len(',"sha256":""}') + 64
 
 
 def link(content: Mapping[str, object], previous: str) -> bytes:
-    """The line, without newline, that holds `content` (one key at least) and follows the
-    line with the hash `previous`."""
+    """Return the line, without newline, that holds `content` and follows the hash `previous`.
+
+    `content` has at least one key.
+    """
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     body = f'{text[:-1]},"previous":"{previous}"'
     return f'{body},"sha256":"{hash_of(body.encode())}"}}'.encode()
 
 
 def hash_of(line: bytes) -> str:
-    """SHA-256 as 64 hexadecimal digits."""
+    """Return the SHA-256 as 64 hexadecimal digits."""
     return hashlib.sha256(line).hexdigest()
 
 
 def previous_of(line: bytes) -> str | None:
-    """What a line, without newline, carries as `previous`; None if it is not as written."""
+    """Return `previous` of a line without newline; None if the line is not as written."""
     tail = _TAIL.match(line[-_TAIL_BYTES:])
     if tail is None or hash_of(line[:-_OWN_BYTES]) != tail[2].decode():
         return None
@@ -47,7 +49,7 @@ def previous_of(line: bytes) -> str | None:
 
 
 MAX_LINE_BYTES = 64 * 2**20
-"""Far beyond a line with the contours of a whole frame; a longer one is not ours."""
+"""Far above a line with the contours of a whole frame; qlumen writes no longer line."""
 
 
 class Damage(StrEnum):
@@ -60,8 +62,7 @@ class Damage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first line, from 1, that is not in its place. For `REMOVED` it is the line
-    before which others are missing."""
+    """Describes the first wrong line, from 1; for `REMOVED`, lines before it are missing."""
 
     line: int
     damage: Damage
@@ -81,15 +82,15 @@ _TEXTS = {
 
 @dataclass(slots=True)
 class Account:
-    """What the lines before the first fault hold.
+    """Summarizes the lines before the first fault.
 
     Attributes:
-        lines, frames, notes: how many; a line with the key `event` is a note, any other a frame's.
+        lines, frames, notes: number of each; a line with the key `event` is a note.
         whole_bytes: length of these lines, newlines included.
         times_s: `time_s` of the first and the last frame.
         dates: `at` of the first and the last note.
         last: hash of the last line; `START` without any.
-        fault: None for a whole file.
+        fault: first fault; None for a whole file.
     """
 
     lines: int = 0
@@ -116,7 +117,7 @@ class Account:
 
 
 def check_chain(path: Path) -> Account:
-    """Read a regular file once, twice if it is damaged; memory holds a line at a time.
+    """Read a regular file once, twice if it is damaged; memory holds one line at a time.
 
     Raises:
         OSError: the file cannot be read.
@@ -152,7 +153,7 @@ def _content(line: bytes) -> dict[str, object] | None:
 
 
 class _Surroundings:
-    """What the whole file says of a line that does not follow the one before it."""
+    """Searches the whole file to explain a line that does not follow the line before it."""
 
     def __init__(self, path: Path, account: Account, line: bytes, before: str) -> None:
         self.number = account.lines + 1
@@ -161,7 +162,7 @@ class _Surroundings:
         own = hash_of(line)
         self.copies = 0  # of the line itself, anywhere
         self.awaited = False  # a line further down follows the one above
-        self.known = False  # a line anywhere follows it, or is the one that it follows
+        self.known = False  # a line anywhere follows it, or it follows a line anywhere
         for number, raw in enumerate(_lines(path), 1):
             other = raw.removesuffix(b"\n")
             other_hash, other_previous = hash_of(other), previous_of(other)

@@ -1,4 +1,4 @@
-"""PNG files of frames with the overlay, and of their masks."""
+"""Writes PNG files of frames with the overlay, and of their masks."""
 
 import os
 import threading
@@ -17,14 +17,14 @@ from qlumen.system.files import write_bytes
 
 
 class PngFolder:
-    """A folder that takes pictures named after their frames.
+    """Stores images in a folder and names them after their frames.
 
-    A picture is called `frame_000123.png` for frame 123 of a video and `stem.png` for the
-    still `stem.jpg`; a second still of the same stem keeps its full name, as in
-    `stem.tif.png`. A picture that exists is replaced.
+    An image is called `frame_000123.png` for frame 123 of a video and `stem.png` for the still
+    `stem.jpg`. A second still of the same stem keeps its full name, as in `stem.tif.png`. An
+    existing file of that name is replaced.
 
     Args:
-        path: created unless it exists; its parent must.
+        path: path of the folder, which is created if missing; its parent must exist.
 
     Raises:
         SinkError: the folder cannot be made or written to.
@@ -43,7 +43,7 @@ class PngFolder:
     def write(
         self, frame: Frame | FrameRecord, image: NDArray[np.uint8], name: str | None = None
     ) -> Path:
-        """Store `(H, W)` or `(H, W, 3) uint8` BGR, as `name` if given; returns where."""
+        """Store `(H, W)` or `(H, W, 3) uint8` BGR, as `name` if given, and return the path."""
         path = self.path / (name or self._name(frame))
         # cv2.imwrite reports neither a full disk nor a name it cannot open.
         encoded = cv2.imencode(".png", image)[1]
@@ -53,19 +53,19 @@ class PngFolder:
     def _name(self, frame: Frame | FrameRecord) -> str:
         if not frame.name:
             return f"frame_{frame.index:06d}.png"
-        stem = Path(frame.name).stem
-        owner = self._used.setdefault(stem, frame.name)
-        return f"{stem if owner == frame.name else frame.name}.png"
+        names = (Path(frame.name).stem, frame.name, f"{frame.name}_{frame.index}")
+        free = (name for name in names if self._used.setdefault(name, frame.name) == frame.name)
+        return f"{next(free)}.png"
 
 
 class Snapshots(Sink):
-    """PNG files of every `every`-th frame, the first one included; named by `PngFolder`.
+    """Writes a PNG file of every `every`-th frame from the first on; `PngFolder` names it.
 
     A frame that came without an overlay is stored as it was grabbed.
 
     Raises:
-        ConfigError: `every` below 1.
-        SinkError: the folder cannot be made, or a picture not written.
+        ConfigError: `every` is below 1.
+        SinkError: the folder cannot be made, or an image cannot be written.
     """
 
     wants_overlay = True
@@ -83,18 +83,18 @@ class Snapshots(Sink):
 
 
 class SnapshotOnRequest(Sink):
-    """A PNG file of the frame that comes after each `request`, for live video.
+    """Writes a PNG file of the frame that comes after each `request`, for live video.
 
-    Named after the wall clock (UTC) and the frame, so that no session replaces what
-    another stored: `20260131T141502.250Z_frame_000123.png`, and the same with `_clean`
-    for the frame without overlay.
+    The name has the wall clock (UTC) and the frame's number, so no session replaces an image of
+    another: `20260131T141502.250Z_frame_000123.png`. The frame without overlay has `_clean` at
+    the end of its name.
 
     Args:
-        folder: created unless it exists; its parent must.
-        clean: also store the frame as it was grabbed.
+        folder: path of the folder, which is created if missing; its parent must exist.
+        clean: whether to store also the frame as it was grabbed.
 
     Raises:
-        SinkError: the folder cannot be made, or a picture not written.
+        SinkError: the folder cannot be made, or an image cannot be written.
     """
 
     wants_overlay = True
@@ -105,7 +105,7 @@ class SnapshotOnRequest(Sink):
         self._requested = threading.Event()
 
     def request(self) -> None:
-        """Store the next frame; from any thread."""
+        """Store the next frame; any thread may call this."""
         self._requested.set()
 
     def write(self, result: FrameResult) -> None:
@@ -124,11 +124,12 @@ FOREGROUND = np.uint8(255)
 
 
 class MaskWriter(Sink):
-    """PNG files of every frame's mask: `(H, W)` at the frame's size, 255 on findings, else 0;
-    named by `PngFolder`.
+    """Writes a PNG file of every frame's mask; `PngFolder` names it.
+
+    A mask is `(H, W)` at the frame's size, 255 on findings and 0 elsewhere.
 
     Raises:
-        SinkError: the folder cannot be made, or a mask not written.
+        SinkError: the folder cannot be made, or a mask cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,5 +139,5 @@ class MaskWriter(Sink):
         self.add(result.frame, result.segmentation.mask)
 
     def add(self, frame: Frame | FrameRecord, mask: Mask) -> None:
-        """Store the mask of a frame. Raises SinkError when it cannot be."""
+        """Store the mask of a frame; raise SinkError if that fails."""
         self._folder.write(frame, mask * FOREGROUND)

@@ -1,4 +1,4 @@
-"""The live picture in a window, and the keys that steer the session."""
+"""Shows live frames in a window and reads the keys that control the session."""
 
 import subprocess
 import sys
@@ -26,24 +26,23 @@ ACTIONS = {
     ESCAPE: Action.QUIT,
 }
 WINDOW = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
-MAX_KEYS_A_FRAME = 8  # each look for a key takes a millisecond or more
+MAX_KEYS_A_FRAME = 8  # each check for a key takes a millisecond or more
 FIRST_WIDTH_PX = 1280
 PROBE_TIMEOUT_S = 10
 
 
 class Monitor(Sink):
-    """An OpenCV window that can be resized; the picture keeps its proportions between
-    black bars.
+    """Shows frames in an OpenCV window that can be resized, with black bars around them.
 
-    All methods are for one thread, the process's main thread. Keys: space switches the
-    overlay, + and - move the threshold, s takes a snapshot, m marks the moment, r
-    restarts the AI, f switches full screen, q and Esc quit.
+    Only the process's main thread may call the methods. Keys: space switches the overlay, + and
+    - move the threshold, s takes a snapshot, m marks the moment, r restarts the AI, f switches
+    full screen, q and Esc quit.
 
     Args:
-        title: of the window; one window a title.
-        full_screen: how it starts.
-        on_action: called with what a key asks for, from `write` and `idle`.
-        width_px: of the window at first, unless the frames are smaller.
+        title: title of the window; each title has one window.
+        full_screen: whether the window starts in full screen.
+        on_action: function that gets the action of a key, from `write` and `idle`.
+        width_px: width of the window at first, in pixels, unless the frames are smaller.
 
     Raises:
         SinkError: no window can be opened here, or it was closed.
@@ -80,18 +79,18 @@ class Monitor(Sink):
         self._pump()
 
     def idle(self) -> None:
-        """Act on keys while no frame comes; the window stops answering without."""
+        """Act on keys while no frame comes; without this the window stops responding."""
         self._check_open()
         self._pump()
 
     def close(self) -> None:
         if self._open and self._visible():
             cv2.destroyWindow(self._title)
-            cv2.pollKey()  # the window goes when its events are handled
+            cv2.pollKey()  # the window closes when its events are handled
         self._open = False
 
     def _check_open(self) -> None:
-        # Showing a picture would open a closed window again.
+        # Showing a frame would open a closed window again.
         if not self._open or not self._visible():
             self._open = False
             raise SinkError("the monitor's window was closed; start again with --monitor")
@@ -99,7 +98,7 @@ class Monitor(Sink):
     def _visible(self) -> bool:
         try:
             return bool(cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) > 0)
-        except cv2.error:  # raised where the last window is gone
+        except cv2.error:  # raised when no window is left
             return False
 
     def _pump(self) -> None:
@@ -125,7 +124,7 @@ class Monitor(Sink):
 
 
 def fit_image(image: Image, width: int, height: int) -> Image:
-    """The image scaled to fit into `width` by `height`, centred between black bars.
+    """Return the image scaled to fit into `width` by `height`, centred between black bars.
 
     OpenCV's own bars are light, which blinds in a dark room, and its scaling takes longer.
     """
@@ -146,11 +145,12 @@ def fit_image(image: Image, width: int, height: int) -> Image:
 
 
 def check_display() -> None:
-    """Let a process of its own try: the window library ends one that has no display.
+    """Raise SinkError if no window can be opened here.
 
-    It imports in the order of this process, because windows hang where PyAV (18.1) came
-    before OpenCV (5.0): both bring parts of libxcb under the same names, and the first
-    that are loaded hold for both.
+    A separate process tries, because the window library ends a process that has no display.
+    It imports `av` and `cv2` in the order of this process: windows hang if PyAV (18.1) is
+    imported before OpenCV (5.0). Both bring parts of libxcb under the same names, and both use
+    the parts that are loaded first.
     """
     order = ", ".join(name for name in sys.modules if name in ("av", "cv2"))
     command = [sys.executable, "-c", f"import {order}; cv2.namedWindow('qlumen')"]
@@ -158,7 +158,7 @@ def check_display() -> None:
         tried = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise SinkError(
-            f"no window came up within {PROBE_TIMEOUT_S} s of importing {order}; check the "
+            f"no window opened within {PROBE_TIMEOUT_S} s after importing {order}; check the "
             "display, and import cv2 before av"
         ) from None
     if tried.returncode:

@@ -1,12 +1,12 @@
-"""A process of its own that passes packets on to the network.
+"""Passes packets on to the network in a separate process.
 
 `python -m qlumen.realtime.sinks.packet_sender SECONDS FORMAT URL [NAME=VALUE ...]` reads H.264 in
-NUT from its standard input and sends it, unchanged, as FORMAT to URL; the pairs are
-FFmpeg's options. It writes a dot to the standard output for each packet sent.
+NUT from its standard input and sends it, unchanged, as FORMAT to URL. The pairs are FFmpeg's
+options. It writes a dot to the standard output for each packet that it sends.
 
-FFmpeg can wait on a network without end and cannot be called back, but a process can be
-ended. This one ends itself when nothing can be sent for SECONDS, so that it does not
-outlive a killed parent. Another error is one line on the standard error, and exit code 1.
+FFmpeg can wait on a network without end and cannot be interrupted, but a process can be ended.
+This process ends when nothing can be sent for SECONDS, so it does not outlive a killed parent.
+Another error is one line on the standard error, with exit code 1.
 """
 
 import os

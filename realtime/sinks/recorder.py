@@ -1,4 +1,4 @@
-"""The video with the overlay, as a file: of a replay, and of a live session."""
+"""Records the video with the overlay, of a replay or of a live session."""
 
 import os
 from abc import abstractmethod
@@ -19,11 +19,11 @@ FRAGMENT_S = 0.5
 
 
 class VideoFile(EncodedVideo):
-    """H.264 with the source's own time stamps; no audio.
+    """Writes H.264 with the source's own time stamps and without audio.
 
-    The first frame gives the size. Odd sides are made even by repeating the last row or
-    column; for other sizes and bad time stamps see `EncoderInput`. `notes` says what was
-    changed. Colours are BT.709, limited range. Without any frame no file is made.
+    The first frame sets the size. Odd sides are made even: the last row or column is repeated.
+    For other sizes and bad time stamps see `EncoderInput`. `notes` lists what was changed.
+    Colours are BT.709, limited range. Without any frame there is no file.
     """
 
     def __init__(self, path: Path, growing: Path, info: SourceInfo, encoding: Encoding) -> None:
@@ -62,7 +62,7 @@ class VideoFile(EncodedVideo):
         """Open the file that grows, without touching an older one."""
 
     def _abandon(self) -> None:
-        """Leave the whole fragments: half a one or half an index would spoil the file."""
+        """Keep only the whole fragments: half a fragment or half an index would spoil the file."""
         with suppress(OSError):
             self._file.close()
         if self._writer is not None:
@@ -79,20 +79,20 @@ class VideoFile(EncodedVideo):
 
 
 class Recorder(VideoFile):
-    """MP4 with exact time stamps, of a replay.
+    """Records a replay as MP4 with exact time stamps.
 
-    The file grows as `.NAME.part` beside `path` and takes its name when it is closed, so
-    a file that had the name before is given up for a complete one only. When the process
-    is killed or the disk is full, the part stays there, playable up to the last fragment
-    (2 seconds), until the next recording of that name.
+    The file grows as `.NAME.part` beside `path` and gets its name when it is closed, so only a
+    complete recording replaces an older file. If the process is killed or the disk is full, the
+    part stays until the next recording of that name. It plays up to the last fragment
+    (2 seconds).
 
     Args:
-        path: the file to write.
-        info: of the source; its mean rate guides the encoder's rate control.
+        path: path of the file.
+        info: description of the source; its mean rate guides the encoder's rate control.
         crf, preset, threads: see `Encoding`.
 
     Raises:
-        SinkError: the file cannot be made, or not be written to (a full disk).
+        SinkError: the file cannot be made or written (for example on a full disk).
     """
 
     wants_overlay = True
@@ -107,7 +107,7 @@ class Recorder(VideoFile):
         threads: int = 0,
     ) -> None:
         path = Path(path).resolve()
-        # Not `system.files.replacing`, which removes the part: a recording's part can be played.
+        # Not `system.files.replacing`: it removes the part, but a recording's part can be played.
         part = path.with_name(f".{path.name}.part")
         super().__init__(path, part, info, Encoding(crf, preset, threads))
 
@@ -125,24 +125,23 @@ class Recorder(VideoFile):
 
 
 class LiveRecorder(VideoFile):
-    """Fragmented MP4 or Matroska of a live session, written under its own name.
+    """Records a live session as fragmented MP4 or Matroska, under the final name.
 
-    Each fragment goes to the operating system at once, so a killed process leaves a file
-    that plays and lacks one fragment at most; so does a full disk. A regular close makes
-    it a whole file that players can seek in. Time stamps are exact in MP4, where
-    they are in microseconds but for gaps of over 35 minutes (2^31 us), which close up;
-    in Matroska they are in whole milliseconds.
+    Each fragment goes to the operating system immediately, so after a kill or on a full disk
+    the file plays and lacks one fragment at most. After a regular close players can seek in it.
+    MP4 has exact time stamps in microseconds, but a gap of over 35 minutes (2^31 us) closes up.
+    Matroska has whole milliseconds.
 
     Args:
-        path: ends in `.mp4` or `.mkv`; must not exist.
-        info: of the source; its mean rate guides the encoder's rate control.
-        clean: record the frames as they were grabbed, without the overlay.
+        path: path of a new file that ends in `.mp4` or `.mkv`.
+        info: description of the source; its mean rate guides the encoder's rate control.
+        clean: whether to record the frames as they were grabbed, without the overlay.
         crf, preset, threads: see `Encoding`.
         fragment_s: seconds of video in a fragment.
 
     Raises:
         UsageError: the file exists, or its ending is another.
-        SinkError: the file cannot be made, or not be written to (a full disk).
+        SinkError: the file cannot be made or written (for example on a full disk).
     """
 
     def __init__(
@@ -167,7 +166,7 @@ class LiveRecorder(VideoFile):
 
     def _claim(self) -> BinaryIO:
         if self._path.suffix.lower() not in (".mp4", ".mkv"):
-            raise UsageError(f"recording {self._path} has to end in .mp4 or .mkv; rename it")
+            raise UsageError(f"recording {self._path} must end in .mp4 or .mkv; rename it")
         check_place(self._path)
         try:
             return self._path.open("xb")
@@ -185,7 +184,7 @@ class LiveRecorder(VideoFile):
 
 
 def check_place(path: Path) -> None:
-    """Raise SinkError where no recording can be made at all."""
+    """Raise SinkError if no recording can be made at all."""
     if not path.parent.is_dir():
         raise SinkError(f"no folder {path.parent} for {path.name}; create it first")
     if "libx264" not in av.codecs_available:

@@ -1,4 +1,4 @@
-"""A recording that begins and ends on request, while live video runs."""
+"""Starts and ends recordings on request, while live video runs."""
 
 import threading
 from collections.abc import Callable
@@ -15,12 +15,12 @@ class RecorderOnRequest(Sink):
     """Makes a new recorder for each recording, in the thread that writes.
 
     Files are named after the wall clock (UTC): `20260131T141502.250Z.mp4`. A recording that
-    fails ends, which is told; the next one may work.
+    fails ends with a note; the next one may work.
 
     Args:
-        folder: must exist.
-        open_recorder: makes the sink for a file; raises a QlumenError if it cannot.
-        note: writes an event: kind and fields.
+        folder: path of an existing folder.
+        open_recorder: function that makes the sink for a file, or raises a QlumenError.
+        note: function that writes an event from its kind and fields.
     """
 
     wants_overlay = True
@@ -33,11 +33,11 @@ class RecorderOnRequest(Sink):
 
     @property
     def path(self) -> Path | None:
-        """What is being written; None while there is no recording."""
+        """Return the file that is being written; None while there is no recording."""
         return self._path
 
     def toggle(self) -> None:
-        """Begin a recording with the next frame, or end it there; from one thread at a time."""
+        """Begin a recording with the next frame, or end it there; one thread at a time may call."""
         if self._wanted.is_set():
             self._wanted.clear()
         else:
@@ -69,7 +69,11 @@ class RecorderOnRequest(Sink):
 
     def _end(self, recorder: Sink) -> None:
         path, self._recorder, self._path = self._path, None, None
-        self._attempt(lambda ended: ended.close(), recorder)
+        try:
+            recorder.close()
+        except QlumenError as error:
+            self._fail(error)
+            return
         if path is not None:
             self._note("recording_ended", file=path.name)
 

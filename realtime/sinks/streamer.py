@@ -1,4 +1,4 @@
-"""The live picture over the network."""
+"""Sends live video over the network."""
 
 import math
 import os
@@ -27,7 +27,7 @@ PROGRESS_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class _Protocol:
-    """FFmpeg's format and options; `external` where PyAV's FFmpeg lacks the protocol."""
+    """Holds FFmpeg's format and options; `external` if PyAV's FFmpeg lacks the protocol."""
 
     format: str
     options: dict[str, str]
@@ -46,26 +46,25 @@ PROTOCOLS = {
 
 
 class Streamer(EncodedVideo):
-    """H.264 of low latency: FLV to `rtmp://` and `rtmps://`, MPEG-TS to `srt://` and
-    `udp://`, and `rtsp://` to a server that takes it (interleaved in TCP).
+    """Streams H.264 with low latency to `rtmp(s)://`, `srt://`, `udp://` or `rtsp://`.
 
-    Frames are encoded here and sent by a process of its own, so that a dead network
-    holds up `write` and `close` for `timeout_s` at most; then, or when the other side
-    refuses or ends, a `SinkError` is raised. The connection is made at the first frame.
-    For frames of another size and bad time stamps see `EncoderInput`.
+    It sends FLV to RTMP, and MPEG-TS to SRT and UDP. RTSP needs a server that takes the stream
+    (interleaved in TCP). Frames are encoded here and sent by a separate process, so a dead
+    network blocks `write` and `close` for `timeout_s` at most. Then, or when the other side
+    refuses or ends, a `SinkError` is raised. The connection is made at the first frame. For
+    frames of another size and bad time stamps see `EncoderInput`.
 
     Args:
-        url: where to; may carry FFmpeg's options of the protocol as its query.
-        info: of the source; its mean rate guides the encoder's rate control.
+        url: address of the receiver; its query may hold FFmpeg's options of the protocol.
+        info: description of the source; its mean rate guides the encoder's rate control.
         crf, preset, threads: see `Encoding`.
-        max_kbps: limit of the rate, kbit/s.
-        keyframe_s: seconds between key frames, at most: how long a viewer who comes in
-            waits for the picture.
-        timeout_s: the longest wait for the network, seconds.
+        max_kbps: limit of the rate in kbit/s.
+        keyframe_s: largest distance of key frames in seconds. A new viewer waits this long.
+        timeout_s: longest wait for the network in seconds.
 
     Raises:
-        UsageError: a protocol that is not in `PROTOCOLS`.
-        MissingExtraError: `srt://` without the program `ffmpeg`.
+        UsageError: the protocol is not in `PROTOCOLS`.
+        MissingExtraError: `srt://` needs the program `ffmpeg`, which is missing.
         SinkError: the network does not take the stream.
     """
 
@@ -116,20 +115,20 @@ class Streamer(EncodedVideo):
         if self._writer is not None:
             with suppress(OSError, av.error.FFmpegError):
                 self._writer.abandon()
-        reason = self._relay.last_words or error.strerror or str(error)
+        reason = self._relay.last_error or error.strerror or str(error)
         return SinkError(f"stream to {self._name} ended: {reason}")
 
 
 class _Relay:
-    """The sending process, as a file that takes bytes.
+    """Wraps the sending process as a file that takes bytes.
 
-    It prints something whenever it has sent something, errors apart. `last_words` is the
-    last line of these, known once it was killed.
+    The process prints something each time it has sent something, and prints errors to another
+    file. `last_error` is the last line of that file, known after `kill`.
     """
 
     def __init__(self, command: list[str], timeout_s: float) -> None:
         self.closed = False
-        self.last_words = ""
+        self.last_error = ""
         self._timeout_s = timeout_s
         self._waiting_since: float | None = None
         self._progress, progress = os.pipe()
@@ -143,11 +142,11 @@ class _Relay:
                 stdin=other.fileno(),
                 stdout=progress,
                 stderr=self._log,
-                start_new_session=True,  # Ctrl-C is for this process, which ends it in order
+                start_new_session=True,  # Ctrl-C goes to this process, which ends the other one
             )
 
     def write(self, data: bytes) -> int:
-        """Raises OSError: the process sends nothing in time, or has ended."""
+        """Send bytes; raise OSError if the process sends nothing in time, or has ended."""
         now = time.monotonic()
         if self._waiting_since is None or self._has_sent():
             self._waiting_since = now
@@ -157,7 +156,7 @@ class _Relay:
         return len(data)
 
     def finish(self, *, expect_success: bool) -> None:
-        """Let it send the rest. Raises OSError: it took too long, or could not."""
+        """Wait until the rest is sent; raise OSError if that takes too long or fails."""
         self._socket.close()
         try:
             code = self._process.wait(self._timeout_s)
@@ -167,7 +166,7 @@ class _Relay:
             raise ConnectionError(f"the sending process ended with code {code}")
 
     def kill(self) -> None:
-        """End it at once; may be called twice."""
+        """End the process immediately; may be called twice."""
         if self.closed:
             return
         self.closed = True
@@ -178,7 +177,7 @@ class _Relay:
         with self._log:
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").split("\n")
-        self.last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        self.last_error = next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def _has_sent(self) -> bool:
         try:
@@ -192,7 +191,7 @@ def _command(url: str, timeout_s: float) -> list[str]:
     protocol = PROTOCOLS.get(scheme)
     if protocol is None:
         known = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise UsageError(f"cannot stream to {without_secrets(url)}; wanted one of {known}")
+        raise UsageError(f"cannot stream to {without_secrets(url)}; give one of {known}")
     if protocol.external:
         return _external(scheme, protocol, url)
     options = [f"{name}={value}" for name, value in protocol.options.items()]

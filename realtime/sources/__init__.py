@@ -1,1 +1,1 @@
-"""Where frames come from: files, folders, cameras, the network and made-up scenes."""
+"""Reads frames from files, folders, cameras, the network and synthetic scenes."""

@@ -1,4 +1,4 @@
-"""The ports that sources implement: recordings and other frames in order, and live ones."""
+"""Defines the interfaces of sources: recordings with frames in order, and live sources."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,15 +14,15 @@ from qlumen.system.closing import Closing
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source before its first frame is read.
+    """Describes a source before its first frame is read.
 
     Attributes:
         name: path, URL or `scene`, for messages.
         width, height: pixels of an upright frame; None when frames differ or it is unknown.
         fps: mean frames per second; None when unknown.
         frame_count: frames to come; None when unknown (streams, some containers).
-        sequence: False for unrelated stills, where nothing carries from frame to frame.
-        notes: one line each on what was left out or changed, such as dropped audio.
+        sequence: False for unrelated stills, where no state passes from frame to frame.
+        notes: lines on what was left out or changed, such as dropped audio.
     """
 
     name: str
@@ -35,10 +35,10 @@ class SourceInfo:
 
 
 class Source(Closing, ABC):
-    """Delivers frames in order, once. Opens in its constructor, so that bad input
-    raises a `SourceError` before any output is touched.
+    """Delivers frames in order, once.
 
-    `drops` counts pictures that the source had and could not deliver, by cause.
+    A source opens in its constructor, so bad input raises a `SourceError` before any output is
+    touched. `drops` counts the frames that it had and could not deliver, by cause.
     """
 
     info: SourceInfo
@@ -49,8 +49,8 @@ class Source(Closing, ABC):
         """Yield frames in presentation order.
 
         Raises:
-            TruncatedError: after the last readable frame, if more were announced.
-            NoFramesError: if not one frame could be read.
+            TruncatedError: more frames were announced; raised after the last readable frame.
+            NoFramesError: not one frame could be read.
         """
 
 
@@ -60,12 +60,12 @@ MICROSECOND = Fraction(1, 1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class SignalLost:
-    """The source has stopped to deliver, and is opened anew.
+    """Reports that the source no longer delivers and is opened again.
 
     Attributes:
-        reason: one line.
-        attempt: 0 for the loss itself, then the number of the attempt to reopen that failed.
-        retry_in_s: until the next attempt.
+        reason: one line of text.
+        attempt: 0 for the loss itself, then the number of the failed attempt to reopen.
+        retry_in_s: seconds until the next attempt.
         at_ns: monotonic time of the loss or of the failed attempt.
     """
 
@@ -76,20 +76,20 @@ class SignalLost:
 
 
 class LiveSource(Closing, ABC):
-    """Delivers frames when they arrive, once, to one thread. Opens in its constructor, so
-    that a bad address raises a `QlumenError` before anything is started.
+    """Delivers frames when they arrive, once, to one thread.
 
-    `index` counts on through losses. `pts` is in `MICROSECOND` since the first frame and
-    rises by `clock.MIN_STEP_US` or more; `grabbed_ns` is when the picture was complete in
-    memory, its BGR included, or due if it had been made ahead. The size may change from frame
-    to frame.
+    A source opens in its constructor, so a bad address raises a `QlumenError` before anything
+    is started. `index` counts on through losses. `pts` is in `MICROSECOND` since the first
+    frame and rises by `clock.MIN_STEP_US` or more. `grabbed_ns` is the time when the frame and
+    its BGR were complete in memory, or due if they were made earlier. The size may change from
+    frame to frame.
 
     Attributes:
-        info: of the first opening; `fps` None where it is not known. Notes are added.
-        drops: pictures that the source had and could not deliver, by cause.
+        info: description at the first opening; `fps` is None when unknown. Notes are added.
+        drops: frames that the source had and could not deliver, by cause.
         damaged: frames delivered although some of their data was missing or wrong.
-        late: frames delivered later than due by more than a frame's time, where the source
-            sets the pace (files, the scene, the pattern).
+        late: frames delivered late by more than a frame's time, if the source sets the pace
+            (files, the scene, the pattern).
     """
 
     info: SourceInfo
@@ -99,20 +99,23 @@ class LiveSource(Closing, ABC):
 
     @abstractmethod
     def arrivals(self) -> Iterator[Frame | SignalLost]:
-        """Yield frames in order, and losses; end when the source is over or stopped.
+        """Yield frames and losses in order; end when the source is over or stopped.
 
         Raises:
-            TruncatedError: a file that is cut short, after its last frame.
+            TruncatedError: a file is cut short; raised after its last frame.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """Make `arrivals` end soon. Safe in any thread and in a signal handler."""
+        """Make `arrivals` end soon; safe in any thread and in a signal handler."""
 
 
 class StopFlag:
-    """A flag that ends a sleep. `threading.Event` is not safe in a signal handler: that may
-    run while the same thread holds the event's lock."""
+    """Ends a sleep when it is set.
+
+    `threading.Event` is not safe in a signal handler: the handler may run while the same thread
+    holds the event's lock.
+    """
 
     def __init__(self) -> None:
         self._set = False
@@ -126,7 +129,7 @@ class StopFlag:
         return self._set
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds`, or until it is set; whether it is."""
+        """Sleep for `seconds` or until the flag is set, and return whether it is set."""
         if not self._set and seconds > 0:
             with suppress(Empty):
                 self._wake.get(timeout=seconds)

@@ -1,4 +1,4 @@
-"""From what the user typed to a source."""
+"""Opens the source that the user named."""
 
 import urllib.request
 from fractions import Fraction
@@ -17,18 +17,18 @@ from qlumen.realtime.sources.playback import PacedSource
 SCENE = "scene"
 PATTERN = "pattern"
 MAX_RATE_DENOMINATOR = 1001
-"""Enough to find 30000/1001 behind 29.97."""
+"""Large enough to find 30000/1001 for 29.97."""
 
 
 def open_source(location: str, settings: Settings, pool: FramePool | None = None) -> Source:
     """Open `scene`, a folder of images, or anything FFmpeg reads: file, URL, device.
 
     Args:
-        pool: for the pictures of what FFmpeg reads; see `ContainerSource`.
+        pool: pool for the frames that FFmpeg reads; see `ContainerSource`.
 
     Raises:
         UsageError: the name is empty.
-        SourceError: it does not exist, or holds no picture.
+        SourceError: the source does not exist, or has no frame.
     """
     _check_named(location)
     if location == SCENE:
@@ -46,16 +46,16 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
 
 
 def open_live_source(location: str, settings: Settings) -> LiveSource:
-    """Open a camera, a stream, or something that is played at its own rate.
+    """Open a camera, a stream, or a source that is played at its own rate.
 
-    `scene`, `pattern`, a folder's sequence of images and video files are played; with
+    `scene`, `pattern`, a folder's sequence of images and video files are played. With
     `source.loop` a file, a folder and the scene have no end. Cameras and streams, as
-    `addresses.Address` names them, are received as they come.
+    `addresses.Address` names them, are received live.
 
     Raises:
         UsageError: the name is empty, or a folder's images are no sequence.
         ConfigError: settings that the source cannot have.
-        SourceError: it does not exist, does not answer, or holds no picture.
+        SourceError: the source does not exist, does not answer, or has no frame.
     """
     _check_named(location)
     if location == SCENE:
@@ -71,15 +71,15 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
             "set source.sequence=true"
         )
     if path.is_dir() or path.is_file() or not is_live(location):
-        opened = partial(open_source, location, settings, FramePool())
-        return PacedSource(opened, loop=settings.source.loop)
+        reopen = partial(open_source, location, settings, FramePool())
+        return PacedSource(reopen, loop=settings.source.loop)
     from qlumen.realtime.sources.network.source import ReceivedSource
 
     return ReceivedSource(location, settings.source, settings.reconnect)
 
 
 def input_files(location: str, bundle: Path | None) -> list[Path]:
-    """The files and folders that a replay reads, which no output may touch."""
+    """Return the files and folders that a replay reads, which no output may touch."""
     paths = [bundle] if bundle else []
     if location.startswith("file://"):
         paths.append(Path(urllib.request.url2pathname(location.removeprefix("file://"))))

@@ -1,19 +1,19 @@
-"""The session's clock: one time for all frames of a live source, through all its losses."""
+"""Keeps one time for all frames of a live source, also after a loss."""
 
 US_PER_S = 1_000_000
 NS_PER_US = 1_000
-MAX_APART_US = 1_000_000
-"""From a frame's time stamp to its arrival; beyond it the source's time is not believed."""
+MAX_DISTANCE_US = 1_000_000
+"""Largest distance from a frame's time stamp to its arrival at which the stamp is used."""
 MIN_STEP_US = 1_000
-"""Between frames, so that recordings with a coarser time base keep them apart."""
+"""Smallest step between frames, so that a coarser time base still separates them."""
 
 
 class SessionClock:
     """Stamps frames in microseconds since the first one.
 
-    While the source's own time runs on, distances are its own, so that jitter of the network
-    is not recorded. After `restart`, or when its time went back or got more than `MAX_APART_US`
-    away from the arrival, it is tied to the arrival anew.
+    While the source's own time runs on, its own distances are used, so the network's jitter is
+    not recorded. After `restart`, or when the source's time goes back or is more than
+    `MAX_DISTANCE_US` away from the arrival, the clock starts again from the arrival.
     """
 
     def __init__(self) -> None:
@@ -23,27 +23,27 @@ class SessionClock:
         self._tied = False
 
     def restart(self) -> None:
-        """The source was opened anew: its time has nothing to do with that before."""
+        """Forget the source's time: it was opened again and its new time is unrelated."""
         self._tied = False
 
     def stamp(self, source_s: float, arrived_ns: int) -> int:
-        """Microseconds of the next frame, at least `MIN_STEP_US` after the one before.
+        """Return the microseconds of the next frame, at least `MIN_STEP_US` after the last.
 
         Args:
-            source_s: the source's own time stamp, in seconds from anywhere.
-            arrived_ns: monotonic.
+            source_s: the source's own time stamp, in seconds from any start.
+            arrived_ns: monotonic time of arrival.
         """
         if self._first_ns is None:
             self._first_ns = arrived_ns
         arrived_us = (arrived_ns - self._first_ns) // NS_PER_US
         source_us = round(source_s * US_PER_S)
-        if not (self._tied and self._believable(source_us, arrived_us)):
+        if not (self._tied and self._is_plausible(source_us, arrived_us)):
             self._tied = True
             self._offset_us = max(arrived_us, self._last_us + MIN_STEP_US) - source_us
         self._last_us = source_us + self._offset_us
         return self._last_us
 
-    def _believable(self, source_us: int, arrived_us: int) -> bool:
+    def _is_plausible(self, source_us: int, arrived_us: int) -> bool:
         stamp_us = source_us + self._offset_us
-        apart_us = abs(stamp_us - arrived_us)
-        return stamp_us >= self._last_us + MIN_STEP_US and apart_us <= MAX_APART_US
+        distance_us = abs(stamp_us - arrived_us)
+        return stamp_us >= self._last_us + MIN_STEP_US and distance_us <= MAX_DISTANCE_US

@@ -1,4 +1,4 @@
-"""Images on disk: a folder of them in natural order, or a single one."""
+"""Reads images from disk: a folder in natural order, or a single image."""
 
 import time
 from collections import Counter
@@ -24,22 +24,22 @@ SIXTEEN_TO_EIGHT_BITS = 1 / 257  # 65535 -> 255
 
 
 class FolderSource(Source):
-    """The images of a folder (`IMAGE_SUFFIXES`) in natural order: `img2` before `img10`.
+    """Reads the images of a folder (`IMAGE_SUFFIXES`) in natural order: `img2` before `img10`.
 
-    Other files, hidden files and subfolders are left out. `Frame.name` is the file's name
-    and `pts` its place among the readable ones, in units of 1 / `fps`. An image that
-    cannot be read is skipped, counted in `drops["unreadable_image"]` and named in
-    `info.notes`, which grows while frames are read. How pixels are read: `read_image`.
+    Other files, hidden files and subfolders are left out. `Frame.name` is the file's name.
+    `pts` is its place among the readable images, in units of 1 / `fps`. An image that cannot be
+    read is skipped, counted in `drops["unreadable_image"]` and named in `info.notes`, which
+    grows while frames are read. `read_image` reads the pixels.
 
     Args:
         folder: path of the folder.
-        sequence: the images are frames of one recording; else they are unrelated stills.
-        fps: images a second.
+        sequence: whether the images are frames of one recording and not unrelated stills.
+        fps: images per second.
 
     Raises:
-        SourceNotFoundError: no such folder.
-        SourceError: not a folder.
-        NoFramesError: no image in it, or none that can be read.
+        SourceNotFoundError: there is no such folder.
+        SourceError: the path is not a folder.
+        NoFramesError: the folder has no image, or none that can be read.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class FolderSource(Source):
 
 
 def read_image(file: Path) -> Image | None:
-    """The file's pixels as `(H, W, 3) uint8` BGR; None when they cannot be read.
+    """Read the file's pixels as `(H, W, 3) uint8` BGR; None when they cannot be read.
 
-    Grey becomes three equal channels, transparency is dropped, the EXIF orientation is
-    applied, 16 bits become `round(v / 257)`, of several pages the first is taken.
-    Unreadable are damaged files, floating-point pixels, and pictures beyond OpenCV's
-    limit of 2**30 pixels (`OPENCV_IO_MAX_IMAGE_PIXELS`).
+    Grey becomes three equal channels. Transparency is dropped. The EXIF orientation is applied.
+    16 bits become `round(v / 257)`. Of several pages the first is taken. Damaged files,
+    floating-point pixels and images above OpenCV's limit of 2**30 pixels
+    (`OPENCV_IO_MAX_IMAGE_PIXELS`) cannot be read.
     """
     try:
-        # Not cv2.imread: on Windows it cannot open names outside of the code page.
+        # Not cv2.imread: on Windows it cannot open names outside the code page.
         stored = np.fromfile(file, np.uint8)
         image = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except (OSError, cv2.error):
@@ -97,7 +97,7 @@ def read_image(file: Path) -> Image | None:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of an existing folder by their endings, in natural order, hidden ones left out."""
+    """Return the visible image files of an existing folder, by suffix, in natural order."""
     natural = natsort_keygen(alg=ns.IGNORECASE)
     shown = (file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in shown if is_still(file)]
@@ -113,12 +113,12 @@ def _list_images(folder: str) -> list[Path]:
     files = image_files(path)
     if not files:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise NoFramesError(f"no images in {folder}; wanted are files ending in {suffixes}")
+        raise NoFramesError(f"no images in {folder}; it needs files that end in {suffixes}")
     return files
 
 
 class StillSource(Source):
-    """One image file, read as `read_image` does. Raises NoFramesError if it cannot be."""
+    """Reads one image file with `read_image`; raises NoFramesError if that fails."""
 
     def __init__(self, file: Path) -> None:
         image = read_image(file)
@@ -133,6 +133,6 @@ class StillSource(Source):
 
 
 def is_still(location: str | Path) -> bool:
-    """Whether it is a file with the ending of an image."""
+    """Check whether a path is a file with the suffix of an image."""
     path = Path(location)
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

@@ -1,7 +1,7 @@
-"""A test pattern: colour bars, a part that moves, and the frame's number for machines.
+"""Draws a test pattern: colour bars, a moving part, and the frame's number for machines.
 
-The number stands as a row of black and white blocks across the lower edge: two for the
-levels (white, black), 32 bits of the number, 8 of a check sum, highest bit first.
+The number is a row of black and white blocks at the lower edge: two for the levels
+(white, black), 32 bits of the number, 8 of a check sum, highest bit first.
 """
 
 import time
@@ -22,18 +22,18 @@ NUMBER_BITS = 32
 CHECK_BITS = 8
 BLOCKS = 2 + NUMBER_BITS + CHECK_BITS
 CODE_TOP, CODE_BOTTOM = 0.875, 1.0
-"""The blocks' edges, as shares of the height."""
+"""Upper and lower edge of the blocks, as shares of the height."""
 LEVEL = 191
-"""75% of white: the brightness of the usual colour bars (ITU-R BT.471)."""
+"""Brightness of the usual colour bars: 75% of white (ITU-R BT.471)."""
 BARS_BGR = [(b * LEVEL, g * LEVEL, r * LEVEL) for g in (1, 0) for r in (1, 0) for b in (1, 0)]
-"""White, yellow, cyan, green, magenta, red, blue, black."""
+"""Colours of the bars: white, yellow, cyan, green, magenta, red, blue, black."""
 MIN_CONTRAST = 64
 ROUND_FRAMES = 100
-"""After which the moving part is where it was."""
+"""Number of frames in one round of the moving part."""
 
 
 class PatternSource(Source):
-    """Endless frames of the pattern; frame i shows the number i modulo 2**32."""
+    """Delivers endless frames of the pattern; frame i shows the number i modulo 2**32."""
 
     def __init__(self, width: int, height: int, fps: Fraction) -> None:
         self.info = SourceInfo("pattern", width, height, fps, None)
@@ -49,7 +49,7 @@ class PatternSource(Source):
             index += 1
 
     def picture(self, index: int) -> Image:
-        """The pattern's frame `index`, `(H, W, 3) uint8` BGR."""
+        """Draw the pattern's frame `index`, `(H, W, 3) uint8` BGR."""
         image = self._bars.copy()
         _draw_mover(image, index)
         _draw_time(image, float(index / self._fps))
@@ -69,7 +69,7 @@ def draw_number(image: Image, number: int) -> None:
 
 
 def read_number(image: Image) -> int | None:
-    """The number in `(H, W, 3) uint8`, at whatever size it was scaled to; None if unreadable."""
+    """Read the number in `(H, W, 3) uint8` of any scale; None if it is unreadable."""
     height, width = image.shape[:2]
     middle = round((CODE_TOP + CODE_BOTTOM) / 2 * height)
     reach = max(1, round((CODE_BOTTOM - CODE_TOP) / 4 * height))
@@ -99,7 +99,7 @@ def _bars(width: int, height: int) -> Image:
 
 
 def _draw_mover(image: Image, index: int) -> None:
-    """A disc that runs on a circle around the middle."""
+    """Draw a disc that moves on a circle around the middle."""
     height, width = image.shape[:2]
     angle = 2 * np.pi * index / ROUND_FRAMES
     radius = min(height, width) // 4
@@ -109,7 +109,7 @@ def _draw_mover(image: Image, index: int) -> None:
 
 
 def _draw_time(image: Image, seconds: float) -> None:
-    """Minutes, seconds and thousandths, for people."""
+    """Draw minutes, seconds and thousandths, for people."""
     text = f"{int(seconds // 60):02d}:{seconds % 60:06.3f}"
     scale = image.shape[0] / 500
     place = (round(10 * scale), round(40 * scale))

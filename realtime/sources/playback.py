@@ -1,4 +1,4 @@
-"""Recordings and made pictures as live sources: each frame when its time has come."""
+"""Plays recordings and synthetic frames as live sources: each frame at its time."""
 
 import time
 from collections import Counter
@@ -16,18 +16,17 @@ from qlumen.system.threads import start_pool
 
 
 class LoopedSource:
-    """The frames of a source, round after round.
+    """Repeats the frames of a source, round after round.
 
-    The next round is opened by another thread while one plays, so that its first frame is
-    not late.
+    Another thread opens the next round while one plays, so that its first frame is not late.
 
     Args:
-        open_source: opens the source at its beginning; called again for each round.
+        open_source: function that opens the source at its beginning, once for each round.
         loop: whether there is more than one round.
 
     Attributes:
-        source: the one of the present round.
-        drops: of all rounds so far.
+        source: source of the current round.
+        drops: drops of all rounds so far.
     """
 
     def __init__(self, open_source: Callable[[], Source], *, loop: bool = True) -> None:
@@ -38,9 +37,9 @@ class LoopedSource:
         self.source = self._count_drops(open_source())
 
     def frames(self) -> Generator[Frame | None]:
-        """The source's frames, with None before those of each further round.
+        """Yield the source's frames, with None before each further round.
 
-        Of a source that ends too early, what can be read is played in each round.
+        If a source ends too early, each round plays the part that can be read.
 
         Raises:
             TruncatedError: a source that is not looped ends too early.
@@ -59,7 +58,7 @@ class LoopedSource:
             self.source, self._next = self._count_drops(self._next.result()), None
 
     def close(self) -> None:
-        """To be called by the thread that reads, or after it has ended."""
+        """Release the sources; call this in the thread that reads, or after it has ended."""
         self.source.close()
         self._opener.shutdown()
         if self._next is not None and self._next.exception() is None:
@@ -74,25 +73,25 @@ class LoopedSource:
 
 ASSUMED_STEP_S = Fraction(1, 25)
 MAX_STEP_S = 10
-"""A longer pause between two frames of a recording is not waited for."""
+"""A longer pause between two frames of a recording is shortened to one step."""
 GIVE_UP_NS = NS_PER_S
-"""A source that is later than this goes on from there; it does not try to catch up."""
+"""A source that is later than this goes on from there and does not try to catch up."""
 
 
 class PacedSource(LiveSource):
     """Plays a `Source` at its own rate, by its time stamps.
 
-    A frame is made while the one before is on show, and handed out when it is due; that
-    moment is its `grabbed_ns`. A source too slow for its rate hands out every frame all the
-    same, as soon as it is made; `late` counts those.
+    A frame is made while the one before is on show, and handed out when it is due; that moment
+    is its `grabbed_ns`. A source that is too slow for its rate hands out every frame as soon as
+    it is made, and `late` counts these frames.
 
     Args:
-        opened: opens the source at its beginning; called again for each round.
-        loop: begin anew after the last frame, one frame's time later.
+        open_source: function that opens the source at its beginning, once for each round.
+        loop: whether to begin again after the last frame, one frame's time later.
     """
 
-    def __init__(self, opened: Callable[[], Source], *, loop: bool = False) -> None:
-        self._looped = LoopedSource(opened, loop=loop)
+    def __init__(self, open_source: Callable[[], Source], *, loop: bool = False) -> None:
+        self._looped = LoopedSource(open_source, loop=loop)
         self._stop = StopFlag()
         self.info, self.drops = self._looped.source.info, self._looped.drops
         self._step_s = 1 / self.info.fps if self.info.fps else ASSUMED_STEP_S
@@ -101,7 +100,7 @@ class PacedSource(LiveSource):
         clock = SessionClock()
         begun_ns: int | None = None
         for index, (time_s, frame) in enumerate(self._play_rounds()):
-            frame.pixels.bgr()  # made here, so that the display never waits for it
+            frame.pixels.bgr()  # convert here, so that the display never waits
             made_ns = time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
             late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)
@@ -117,11 +116,11 @@ class PacedSource(LiveSource):
         self._stop.set()
 
     def close(self) -> None:
-        """To be called by the thread that reads, or after it has ended."""
+        """Release the source; call this in the thread that reads, or after it has ended."""
         self._looped.close()
 
     def _play_rounds(self) -> Iterator[tuple[Fraction, Frame]]:
-        """Frames of all rounds, with seconds since the first that never go back."""
+        """Yield frames of all rounds, with seconds since the first frame that never go back."""
         time_s, before_s = -self._step_s, None
         for frame in self._looped.frames():
             if frame is None:

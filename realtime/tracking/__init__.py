@@ -1,1 +1,1 @@
-"""Findings over time: motion, smoothing and tracks."""
+"""Follows findings over time: motion, smoothing and tracks."""

@@ -1,8 +1,8 @@
-"""Findings as shapes: made from a contour, filled, moved, placed on a frame, scaled.
+"""Traces, fills, moves, places and scales findings.
 
-A finding's contour starts at its topmost pixel of the leftmost in that row and runs clockwise
-on the screen, as `qlumen.kernels.contours` traces it. OpenCV's contours start at the same pixel
-and run the other way.
+A finding's contour starts at the leftmost pixel of its top row and runs clockwise on the screen,
+as `qlumen.kernels.contours` traces it. OpenCV's contours start at the same pixel and run the
+other way.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from qlumen.realtime.tracking.motion import Flow
 
 
 def largest_first(finding: Finding) -> tuple[int, int, Box, float, bytes]:
-    """The sort key of findings: larger ones first, then from top and left, never by chance."""
+    """Return the sort key of findings: larger ones first, then from top and left."""
     top = finding.box[1]
     return -finding.area_px, top, finding.box, finding.score, finding.contour.tobytes()
 
@@ -29,14 +29,14 @@ def trace_findings(mask: Mask, corner: tuple[int, int], score: float) -> list[Fi
     Args:
         mask: `(h, w) uint8`, not 0 on the pieces; holes count as filled.
         corner: x and y of the mask's first pixel on the frame.
-        score: that each of them gets.
+        score: score of each finding.
     """
     chains, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [_measure(chain, corner, score) for chain in chains]
 
 
 def fill_findings(findings: Iterable[Finding], frame_size: tuple[int, int]) -> Mask:
-    """Fill the contours of findings: the mask `(height, width) uint8` of 0 and 1."""
+    """Fill the contours of findings in a mask `(height, width) uint8` of 0 and 1."""
     mask = np.zeros(frame_size[::-1], np.uint8)
     for finding in findings:
         cv2.fillPoly(mask, [finding.contour], 1)
@@ -56,9 +56,9 @@ def segment_findings(
 def move_segmentation(segmentation: Segmentation, flow: Flow) -> Segmentation:
     """Move a segmentation from its frame to the one that `flow` leads to.
 
-    Findings keep their score, and stay largest first; those that leave the frame are left
-    out. The probability map is the same object as before. The mask is the union of the
-    filled contours. No motion gives the same mask and contours.
+    Findings keep their score and stay largest first. Findings that leave the frame are left out.
+    The probability map is the same object as before. The mask is the union of the filled
+    contours. No motion gives the same mask and contours.
     """
     height, width = segmentation.mask.shape
     moved = (move_finding(one, flow, (width, height)) for one in segmentation.findings)
@@ -69,8 +69,8 @@ def move_segmentation(segmentation: Segmentation, flow: Flow) -> Segmentation:
 def move_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> Finding | None:
     """Move a finding; None if it leaves the frame of (width, height) pixels.
 
-    Each point of the border moves by the flow at its place. What the frame's edge cuts off
-    is lost; if that leaves pieces, the largest is kept.
+    Each point of the border moves by the flow at its place. Parts beyond the frame's edge are
+    lost. If that leaves pieces, the largest is kept.
     """
     border = _move_border(finding.contour, flow, frame_size)
     left, top = np.maximum(border.min(axis=0), 0).tolist()
@@ -84,8 +84,8 @@ def move_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> F
 def place_findings(findings: Iterable[Finding], field: Field) -> list[Finding]:
     """Put the findings of a field's crop back on its frame, largest first.
 
-    What lies outside of the field is removed; the pieces of a finding that was cut are measured
-    again and keep its score.
+    Parts outside the field are removed. The pieces of a cut finding are measured again and keep
+    its score.
     """
     pieces = (one for finding in findings for one in _place(finding, field))
     return sorted(pieces, key=largest_first)
@@ -96,7 +96,7 @@ def scale_finding(
 ) -> Sequence[Finding]:
     """Scale a finding of a frame of (width, height) to an image of another size.
 
-    Mostly one finding results; a thin one can fall into pieces.
+    A thin finding can fall into pieces.
     """
     if frame_size == size:
         return (finding,)
@@ -119,7 +119,7 @@ def _measure(chain: NDArray[np.int32], corner: tuple[int, int], score: float) ->
 def _move_border(
     contour: NDArray[np.int32], flow: Flow, frame_size: tuple[int, int]
 ) -> NDArray[np.int32]:
-    """Move a point at least every pixel of the flow, none further out than the frame's size."""
+    """Move a point at least every pixel of the flow, no further out than the frame's size."""
     width, height = frame_size
     step = max(1, min(width // flow.shape[1], height // flow.shape[0]))
     border = np.empty((border_room(contour, step), 2), np.int32)
@@ -128,8 +128,7 @@ def _move_border(
 
 
 def _fill_border(border: NDArray[np.int32], box: Box) -> Mask:
-    """Fill a border and cut the box out of it, in this order: where OpenCV cuts slanting lines
-    itself, they take other pixels."""
+    """Fill a border, then cut the box out: slanting lines that OpenCV cuts take other pixels."""
     corner = border.min(axis=0)
     width, height = (border.max(axis=0) - corner + 1).tolist()
     whole = np.zeros((height, width), np.uint8)
@@ -139,7 +138,7 @@ def _fill_border(border: NDArray[np.int32], box: Box) -> Mask:
 
 
 def _place(finding: Finding, field: Field) -> Sequence[Finding]:
-    """Move a finding from the field's crop to the frame: what the field leaves of it."""
+    """Move a finding from the field's crop to the frame, and remove its parts off the field."""
     corner = np.array(field.box[:2], np.int32)
     contour = finding.contour + corner
     x0, y0, x1, y1 = (np.array(finding.box) + np.tile(corner, 2)).tolist()

@@ -1,8 +1,8 @@
-"""How the image moved between two frames.
+"""Estimates the motion between two frames.
 
-Motion is estimated on small grey pictures by OpenCV's dense inverse search (Kroeger et al.,
-"Fast optical flow using dense inverse search", 2016). Size and options were chosen on the
-built-in scene, whose truth is known: see `bench/motion.py`.
+It works on small grey images with OpenCV's dense inverse search (Kroeger et al., "Fast optical
+flow using dense inverse search", 2016). Size and options were chosen on the built-in scene, whose
+truth is known: see `bench/motion.py`.
 """
 
 import cv2
@@ -14,16 +14,15 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.reduce import reduce
 
 Thumbnail = NDArray[np.uint8]
-"""`(h, w)` grey, THUMBNAIL_PX at its longer side, in the frame's proportions."""
+"""Grey image `(h, w)`, THUMBNAIL_PX at its longer side, in the frame's proportions."""
 Flow = NDArray[np.float32]
-"""`(h, w, 2)`: of each pixel of the earlier thumbnail, its displacement x, y to the later
-one, in pixels of the thumbnail."""
+"""Displacement x, y from the earlier thumbnail to the later one, `(h, w, 2)`, in its pixels."""
 
 GREEN = 1
 """The channel with the most contrast on mucosa."""
 THUMBNAIL_PX = 112
 LEAST_SIDE_PX = 32
-"""Thinner pictures are padded: OpenCV gives nan for less, or ends the process."""
+"""Thinner thumbnails are padded: for less OpenCV returns nan, or ends the process."""
 CUT_GREY_LEVELS = 25.0
 PATCH_STRIDE_PX = 4
 SEARCH_STEPS = 16
@@ -32,11 +31,11 @@ FLOW_CELLS = 32
 FLOW_UNIT = 1 / 256
 """A step of a reduced flow, in cells."""
 FLOW_RANGE = 32767
-"""Steps of a reduced flow, at most."""
+"""Largest displacement of a reduced flow, in steps."""
 
 
 class Motion:
-    """Estimates motion. Holds OpenCV's scratch, so one belongs to one thread."""
+    """Estimates motion. It holds OpenCV's scratch memory, so it belongs to one thread."""
 
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
@@ -45,7 +44,7 @@ class Motion:
         self._search.setGradientDescentIterations(SEARCH_STEPS)
 
     def reduce(self, pixels: Pixels) -> Thumbnail:
-        """Make the thumbnail of an image of any size; smaller ones keep theirs."""
+        """Make the thumbnail of an image of any size. Smaller images keep their size."""
         width, height = pixels.size
         scale = min(1.0, THUMBNAIL_PX / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -53,7 +52,7 @@ class Motion:
         return np.ascontiguousarray(small[..., GREEN])
 
     def flow(self, earlier: Thumbnail, later: Thumbnail) -> Flow:
-        """Where each pixel of `earlier` went.
+        """Estimate where each pixel of `earlier` went.
 
         Raises:
             ValueError: the thumbnails differ in size.
@@ -61,7 +60,7 @@ class Motion:
         if earlier.shape != later.shape:
             raise ValueError(
                 f"thumbnails of {earlier.shape} and {later.shape}: they must be of one size; "
-                "start anew when the frame's size changes"
+                "drop the earlier one when the frame's size changes"
             )
         found = self._search.calc(_pad(earlier), _pad(later), None)
         return np.ascontiguousarray(found[: earlier.shape[0], : earlier.shape[1]])
@@ -70,7 +69,7 @@ class Motion:
 def reduce_flow(flow: Flow) -> Flow:
     """Average a flow over cells, `FLOW_CELLS` along its longer side at most.
 
-    The result is in cells, in multiples of `FLOW_UNIT`: small enough to be stored a frame.
+    The result is in cells, in multiples of `FLOW_UNIT`: small enough to store for each frame.
     """
     height, width = flow.shape[:2]
     scale = min(1.0, FLOW_CELLS / max(height, width))
@@ -82,10 +81,10 @@ def reduce_flow(flow: Flow) -> Flow:
 
 
 def mismatch(earlier: Thumbnail, later: Thumbnail, flow: Flow) -> float:
-    """How badly `flow` explains `later`: mean absolute difference to `earlier`, grey levels.
+    """Return the mean absolute difference, in grey levels, that `flow` leaves between two images.
 
-    Consecutive frames of recordings have 4 to 6; from `CUT_GREY_LEVELS` on the two pictures
-    do not show the same, and nothing should be carried over.
+    Consecutive frames of recordings have 4 to 6. From `CUT_GREY_LEVELS` on they show different
+    scenes, and nothing should be carried over.
     """
     return float(flow_residual(earlier, later, flow))
 

@@ -1,8 +1,8 @@
-"""Exponential smoothing of probability maps along the picture's motion.
+"""Smooths probability maps exponentially along the frames' motion.
 
-Log-odds are mixed, not probabilities: a frame that is sure then counts for more than one
-that wavers. On real clips a lesion keeps its peak, and flicker and false findings fall as
-with probabilities; mixing those costs sensitivity (`docs/temporal.md`).
+It mixes log-odds, not probabilities, so that a certain frame counts for more than an uncertain
+one. On real clips a lesion keeps its peak, and flicker and false findings fall as with
+probabilities. Mixing probabilities costs sensitivity (`docs/temporal.md`).
 """
 
 import cv2
@@ -19,22 +19,22 @@ WHOLE_FRAME: Region = (0.0, 0.0, 1.0, 1.0)
 CERTAIN = np.float32(0.998)
 """Probabilities are limited to 1 - CERTAIN..CERTAIN, so that no frame outweighs all others."""
 FRAME_S = 0.04
-"""To which the weight refers: over longer steps the past counts for less."""
+"""Time to which the weight refers. Over longer steps the past counts for less."""
 REVERSE_ROUNDS = 3
 """Fixed-point steps that turn a flow around."""
 
 
 class Smoother:
-    """Mixes each map with the output before, moved along. So frames must come in order."""
+    """Mixes each map with the output before it, moved along. So frames must come in order."""
 
     def __init__(self, weight: float) -> None:
         """Set the weight of a past of `FRAME_S`: from 0, which leaves maps as they are, below 1.
 
         Raises:
-            ConfigError: for values out of these bounds.
+            ConfigError: the weight is out of these bounds.
         """
         if not 0 <= weight < 1:
-            raise ConfigError(f"smoothing weight is {weight}; it is of the past, 0 <= it < 1")
+            raise ConfigError(f"smoothing weight is {weight}; use 0 <= weight < 1")
         self._weight = weight
         self._past: NDArray[np.float32] | None = None
         self._past_region = WHOLE_FRAME
@@ -49,11 +49,10 @@ class Smoother:
         """Return the smoothed map; with weight 0 the same object.
 
         Args:
-            probability: `(h, w) float32`, C-contiguous; NaN counts as 0. Not written to.
-            flow: from the frame of the call before to this one; None starts anew.
-            region: x0, y0, x1, y1 of the map within the frame, as shares of its size. What
-                moved in from outside of the region before has no past, nor has a map of
-                another size.
+            probability: map `(h, w) float32`, C-contiguous, not written to; NaN counts as 0.
+            flow: motion from the frame of the call before to this one; None forgets the past.
+            region: x0, y0, x1, y1 of the map within the frame, as shares of its size. Pixels
+                from outside the region before have no past, nor has a map of another size.
             elapsed_s: seconds since the frame of the call before; the past weighs
                 `weight ** (elapsed_s / FRAME_S)`.
         """
@@ -64,7 +63,7 @@ class Smoother:
     def smooth(
         self, odds: NDArray[np.float32], flow: Flow | None, region: Region, elapsed_s: float
     ) -> NDArray[np.float32]:
-        """Smooth log-odds, as a call does with probabilities."""
+        """Smooth log-odds as a call smooths probabilities."""
         past = self._past
         if flow is not None and past is not None and past.shape == odds.shape:
             weight = self._weight ** (elapsed_s / FRAME_S)
@@ -91,7 +90,7 @@ def mix(
 
     Args:
         to_other: displacements from this frame to the other one.
-        weight: of the other map.
+        weight: weight of the other map.
     """
     mixed = np.empty_like(now)
     regions = np.array([other_region, region], np.float64)
@@ -100,13 +99,13 @@ def mix(
 
 
 def log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-odds of probabilities, which are limited to 1 - `CERTAIN` to `CERTAIN`; NaN is 0."""
+    """Return log-odds of probabilities, limited to 1 - `CERTAIN`..`CERTAIN`; NaN counts as 0."""
     limited = np.fmin(np.fmax(probability, 1 - CERTAIN), CERTAIN)
     odds: NDArray[np.float32] = cv2.log(limited / (1 - limited))
     return odds
 
 
 def from_log_odds(odds: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities, `float32`, of log-odds."""
+    """Return the probabilities, `float32`, of log-odds."""
     against: NDArray[np.float32] = cv2.exp(-odds)
     return np.reciprocal(against + 1)

@@ -1,4 +1,4 @@
-"""Findings over time: which one is which lesion, and which lesions are worth an alarm."""
+"""Decides which finding is which lesion over time, and which lesions get an alarm."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,18 @@ GAP_S = 0.0
 MIN_OVERLAP = 0.1
 MAX_DISTANCE = 1.0
 STALL_S = 0.5
-"""After a longer time without any update nothing says that a finding is the same lesion."""
+"""After a longer time without any update, a finding may be another lesion."""
 TIME_SLACK_S = 1e-3
 """Some containers round times to milliseconds."""
 FORBIDDEN = 1e6
-"""Far above the cost of all pairs together, so that as many as possible are made."""
+"""Cost far above that of all pairs together, so that as many pairs as possible are made."""
 
 
 class Tracker:
-    """Follows lesions from frame to frame. Frames must come in order; skipped ones do no
-    harm, as all limits are times."""
+    """Follows lesions from frame to frame.
+
+    Frames must come in order. Skipped ones do no harm, because all limits are times.
+    """
 
     def __init__(
         self,
@@ -44,24 +46,24 @@ class Tracker:
         """Set the limits.
 
         Args:
-            hold_s: seconds a track must hold before its alarm begins.
-            release_s: a track with alarm ends at the first frame that has no finding for it
-                and comes later than this after the last one that had; until then its last
-                finding is moved along. Seconds.
-            gap_s: the same for a track without alarm.
-            min_overlap: IoU of boxes from which a finding can be a track's, above 0.
-            max_distance: where boxes overlap less: distance of their centres up to which it
-                still can be, as a share of the mean of their diagonals.
-            numbers: of the tracks, to be shared with a tracker that follows this one; None
-                counts from 1.
+            hold_s: time that a track must hold before its alarm begins, in seconds.
+            release_s: time that a track with alarm lasts without a finding, in seconds. It ends
+                at the first frame without one that comes later. Until then its last finding is
+                moved along.
+            gap_s: the same time for a track without alarm.
+            min_overlap: least IoU of boxes for a finding to match a track, above 0.
+            max_distance: where boxes overlap less: largest distance of their centres for a
+                match, as a share of the mean of their diagonals.
+            numbers: track numbers, to share with a tracker that follows this one; None counts
+                from 1.
 
         Raises:
-            ConfigError: for a negative limit, or an overlap out of bounds.
+            ConfigError: a limit is negative, or the overlap is out of bounds.
         """
         if min(hold_s, release_s, gap_s, max_distance) < 0 or not 0 < min_overlap <= 1:
             raise ConfigError(
                 f"tracks with hold_s {hold_s}, release_s {release_s}, gap_s {gap_s}, "
-                f"max_distance {max_distance}, min_overlap {min_overlap}: want none below 0, "
+                f"max_distance {max_distance}, min_overlap {min_overlap}: use 0 or more for each, "
                 "and min_overlap above 0, up to 1"
             )
         self._hold_s, self._release_s, self._gap_s = hold_s, release_s, gap_s
@@ -71,7 +73,7 @@ class Tracker:
         self._last_s, self._last_size = 0.0, (0, 0)
 
     def take_over(self, earlier: "Tracker") -> None:
-        """Go on with the tracks of another tracker, which is not used any more."""
+        """Continue with the tracks of another tracker, which is no longer used."""
         self._known, self._numbers = earlier._known, earlier._numbers
         self._last_s, self._last_size = earlier._last_s, earlier._last_size
 
@@ -82,15 +84,15 @@ class Tracker:
         flow: Flow | None,
         frame_size: tuple[int, int],
     ) -> tuple[Track, ...]:
-        """Take the findings of the next judged frame; return the tracks as of now, by number.
+        """Take the findings of the next judged frame. Return the tracks as of now, by number.
 
         Args:
-            findings: in any order.
-            time_s: of the frame. If it is before the last one, or more than `STALL_S` after
-                it, all tracks end.
-            flow: from the frame of the call before to this one; None: not known, findings
-                are looked for where they were.
-            frame_size: width and height, pixels. When it changes, all tracks end.
+            findings: findings in any order.
+            time_s: time of the frame. If it is before the last one, or more than `STALL_S`
+                after it, all tracks end.
+            flow: motion from the frame of the call before to this one; None if not known:
+                findings are then looked for where they were.
+            frame_size: width and height in pixels. When they change, all tracks end.
         """
         if not 0 <= time_s - self._last_s <= STALL_S or frame_size != self._last_size:
             self._known = []
@@ -138,7 +140,7 @@ class Tracker:
 def select_alarms(
     tracks: Sequence[Track], frame_size: tuple[int, int], probability: NDArray[np.float32]
 ) -> Segmentation:
-    """Select what is to be drawn: the findings of the tracks with alarm, largest first."""
+    """Select the findings to draw: those of the tracks with alarm, largest first."""
     findings = (one.finding for one in tracks if one.alarm)
     return segment_findings(findings, frame_size, probability)
 
@@ -146,7 +148,7 @@ def select_alarms(
 def pair_costs(
     before: Sequence[Box], now: Sequence[Box], min_overlap: float, max_distance: float
 ) -> NDArray[np.float64]:
-    """What it costs to take each box of `now` for each of `before`: `(len, len)`.
+    """Return the cost of taking each box of `now` for each of `before`: `(len, len)`.
 
     Where boxes overlap by `min_overlap`: 1 - IoU. Else, up to `max_distance`: 1 and the
     distance of the centres over the mean diagonal. Else `FORBIDDEN`.
@@ -165,7 +167,7 @@ def pair_costs(
 
 
 def assign(costs: NDArray[np.float64]) -> dict[int, int]:
-    """The most pairs that are not forbidden, and of these the cheapest: row to column."""
+    """Choose the most pairs that are not forbidden, and of these the cheapest: row to column."""
     if not costs.size:
         return {}
     _, rows, columns = lap.lapjvx(costs, extend_cost=True)
@@ -175,7 +177,7 @@ def assign(costs: NDArray[np.float64]) -> dict[int, int]:
 
 @dataclass(slots=True)
 class _Known:
-    """A track between two updates. `seen_s`: of the last frame that had a finding for it."""
+    """Holds a track between two updates. `seen_s` is the time of the last frame with a finding."""
 
     number: int
     finding: Finding

@@ -1,1 +1,1 @@
-"""The page in the browser: live video, recordings, and who may see them."""
+"""Serves the page in the browser: live video, recordings, and who may see them."""

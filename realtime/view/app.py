@@ -1,4 +1,4 @@
-"""The page: Gradio with its tabs, their routes beside it, and the gate around both."""
+"""Builds the page: Gradio with its tabs, their routes, and the gate around both."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from qlumen.realtime.view.security.login import LOGOUT, login_routes
 from qlumen.realtime.view.security.middleware import Gate
 from qlumen.realtime.view.security.passwords import Password
-from qlumen.realtime.view.tabs import Surroundings, Tab
+from qlumen.realtime.view.tabs import PageContext, Tab
 
 TITLE = "qlumen"
 NOTICE = "A research tool, not a medical device."
@@ -24,24 +24,22 @@ BACKGROUND, DARK = "#0b0e11", "_dark"
 
 def make_page(
     tabs: Sequence[Tab],
-    surroundings: Surroundings,
+    context: PageContext,
     *,
     password: Password | None,
     port: int,
     secure: bool = False,
 ) -> ASGIApp:
-    """The whole application.
+    """Build the whole application.
 
     Args:
-        password: asked for before anything is shown; None for none, then the page answers to
-            the loopback's names only.
-        port: names the cookie: those of one host are shared by all its ports.
-        secure: whether it is served over TLS.
+        password: password of the page; without it the page answers to loopback names only.
+        port: port in the cookie's name, because all ports of a host share their cookies.
+        secure: whether the page is served over TLS.
     """
-    settings = surroundings.settings.view
-    sessions = surroundings.sessions
+    settings, sessions = context.settings.view, context.sessions
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.exception_handler(RequestValidationError)(_not_understood)
+    app.exception_handler(RequestValidationError)(_refuse_invalid)
     gate = Gate(
         app,
         prefixes=(*(tab.prefix for tab in tabs if tab.prefix), *((LOGOUT,) if password else ())),
@@ -56,18 +54,18 @@ def make_page(
     for tab in tabs:
         if tab.routes:
             app.include_router(tab.routes)
-    _mount_gradio(app, tabs, surroundings)
+    _mount_gradio(app, tabs, context)
     return gate
 
 
-async def _not_understood(request: Request, error: RequestValidationError) -> Response:
-    """FastAPI's own answer repeats what was sent, and fails where that is no text."""
-    return JSONResponse({"detail": "not understood"}, 422)
+async def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
+    """Refuse briefly; FastAPI's own answer repeats the request and fails if it is not text."""
+    return JSONResponse({"detail": "the request is not valid"}, 422)
 
 
-def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings) -> None:
-    # Gradio reads both where it is imported and where components are made.
-    os.environ["GRADIO_TEMP_DIR"] = str(surroundings.scratch)
+def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], context: PageContext) -> None:
+    # Gradio reads both on import and when components are made.
+    os.environ["GRADIO_TEMP_DIR"] = str(context.scratch)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
@@ -93,8 +91,7 @@ def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], surroundings: Surroundings)
 
 
 def _dark_theme() -> Any:
-    """Gradio's plain theme with its dark values in the place of the light ones, so that no
-    setting of a browser makes the page bright in a dark room."""
+    """Make Gradio's plain theme dark in all browser settings, for use in a dark room."""
     import gradio as gr
 
     theme = gr.themes.Base(

@@ -13,40 +13,40 @@ from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
 MAX_CONNECTIONS = 200
-"""More are answered as too many (503)."""
+"""Further connections get status 503."""
 MAX_MESSAGE_BYTES = 4096
-"""Of what a browser says over the live picture's socket."""
+"""Limit of a message from a browser over a socket."""
 START_SECONDS = 60.0
 GRACE_SECONDS = 2
 BACKLOG = 128
 LOOK_SECONDS = 0.02
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 for any free one.
+def open_listener(host: str, port: int) -> socket.socket:
+    """Open a listening socket; port 0 takes any free port.
 
     Raises:
-        UsageError: nothing can listen there.
+        UsageError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((host, port))
-        made.listen(BACKLOG)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
-        made.close()
+        listener.close()
         raise UsageError(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
         ) from None
-    return made
+    return listener
 
 
 class Server(Closing):
-    """Runs from `start` to `close`.
+    """Serves the application from `start` to `close`.
 
     Args:
-        certificate, key: files in PEM, for TLS; both or none.
+        certificate, key: PEM files for TLS; both or neither.
     """
 
     def __init__(
@@ -76,11 +76,7 @@ class Server(Closing):
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Return when it answers.
-
-        Raises:
-            QlumenError: it does not come up.
-        """
+        """Start the server and wait until it answers; raise QlumenError if it does not start."""
         self._thread = start("server", lambda: self._server.run(sockets=[self._listener]))
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started:

@@ -1,4 +1,4 @@
-"""The page as a whole: its tabs, application and server."""
+"""Assembles the page from its tabs, application and server."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,48 +10,48 @@ from rich.console import Console
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.app import make_page
 from qlumen.realtime.view.live.panel import LivePanel
-from qlumen.realtime.view.live.tab import Steered, live_tab
+from qlumen.realtime.view.live.tab import Controller, live_tab
 from qlumen.realtime.view.reviews.tab import recordings_tab
 from qlumen.realtime.view.security.access import Access, read_access, warning
 from qlumen.realtime.view.security.sessions import Sessions
-from qlumen.realtime.view.server import Server, listening
-from qlumen.realtime.view.tabs import Surroundings, Tab
+from qlumen.realtime.view.server import Server, open_listener
+from qlumen.realtime.view.tabs import PageContext, Tab
 from qlumen.system.closing import Closing
 
-MakeTab = Callable[[Surroundings], Tab]
+MakeTab = Callable[[PageContext], Tab]
 MORE_TABS: tuple[MakeTab, ...] = (recordings_tab,)
-"""Beside the live one, in this order."""
+"""Tabs after the live tab, in this order."""
 
 
 class Site(Closing):
-    """Serves the page from its making to `close`.
+    """Serves the page from its creation to `close`.
 
     Args:
-        panel: whose picture is shown.
-        steered: what the controls reach.
+        panel: panel whose video is shown.
+        controller: receiver of what the controls ask.
 
     Attributes:
-        url: of the page, without a slash at its end.
+        url: address of the page, without a slash at its end.
 
     Raises:
-        UsageError: nothing can listen where `access` says.
+        UsageError: the address of `access` cannot be used.
     """
 
     def __init__(
-        self, access: Access, panel: LivePanel, steered: Steered, settings: Settings
+        self, access: Access, panel: LivePanel, controller: Controller, settings: Settings
     ) -> None:
         with ExitStack() as stack:
-            listener = stack.enter_context(listening(access.host, access.port))
+            listener = stack.enter_context(open_listener(access.host, access.port))
             port = listener.getsockname()[1]
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="qlumen-view-")))
             sessions = Sessions(settings.view.session_hours)
-            surroundings = Surroundings(settings, sessions, scratch)
-            tabs = [live_tab(surroundings, panel, steered)]
-            tabs += [make(surroundings) for make in MORE_TABS]
+            context = PageContext(settings, sessions, scratch)
+            tabs = [live_tab(context, panel, controller)]
+            tabs += [make(context) for make in MORE_TABS]
             for tab in tabs:
                 stack.callback(tab.close)
             page = make_page(
-                tabs, surroundings, password=access.password, port=port, secure=access.secure
+                tabs, context, password=access.password, port=port, secure=access.secure
             )
             server = Server(page, listener, access.certificate, access.key)
             stack.enter_context(server)
@@ -66,11 +66,9 @@ class Site(Closing):
 
 @contextmanager
 def open_page(settings: Settings, console: Console) -> Iterator[LivePanel]:
-    """Serve the page while the block runs, for a session that runs anyway: `qlumen live --view`.
-    The block gives the session to the panel.
+    """Serve the page while the block runs, for the session of `qlumen live --view`.
 
-    Raises:
-        QlumenError: as `read_access` and `Site`.
+    The block gives its session to the panel. Raises QlumenError as `read_access` and `Site`.
     """
     access = read_access(settings.view)
     panel = LivePanel(settings)
@@ -80,7 +78,7 @@ def open_page(settings: Settings, console: Console) -> Iterator[LivePanel]:
 
 
 def print_address(site: Site, access: Access, console: Console) -> None:
-    """Print where the page is, and what the user should know of it."""
+    """Print the page's address, and the warning about its access if there is one."""
     for line in (f"the page is at {site.url}", warning(access)):
         if line:
             console.print(f"qlumen view: {line}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a tab of the page is made of."""
+"""Defines the tabs of the page and what they may use."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from qlumen.realtime.view.security.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a tab may use.
+class PageContext:
+    """Holds what a tab may use.
 
     Attributes:
-        settings: those the page was started with.
-        sessions: of the browsers; `gate.SESSION_KEY` is a request's own in its ASGI scope.
-        scratch: a folder of this run, removed at its end; what Gradio keeps lies in it.
+        settings: settings at the start of the page.
+        sessions: sessions of the browsers; a request's own is at `SESSION_KEY` in its scope.
+        scratch: folder of this run, removed at its end; it holds Gradio's files.
     """
 
     settings: Settings
@@ -28,15 +28,14 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A part of the page.
+    """Describes a tab of the page.
 
     Attributes:
-        title: shown on it.
-        build: makes its Gradio components; called once, inside of the tab.
-        prefix: such as `/live/`, which no other tab has; the paths of all `routes` begin with it.
-        routes: of its own, on the page's host and behind the same checks.
-        head: for the page's `<head>`, such as a style sheet of its own.
-        close: called when the page ends.
+        build: function that makes the Gradio components; called once, inside the tab.
+        prefix: unique prefix of all `routes`, such as `/live/`.
+        routes: routes on the page's host, behind the same checks.
+        head: HTML for the page's `<head>`, such as a style sheet.
+        close: function that is called when the page ends.
     """
 
     title: str
@@ -53,7 +52,7 @@ def read_static(name: str) -> str:
 
 
 def build_html(name: str) -> None:
-    """Make the Gradio component that holds the page's `NAME.html`, as a tab's `build`."""
+    """Make the Gradio component with the page's `NAME.html`, as a tab's `build`."""
     import gradio as gr
 
     html = read_static(f"{name}.html")
@@ -61,7 +60,7 @@ def build_html(name: str) -> None:
 
 
 def add_files(routes: APIRouter, path: str, kinds: Mapping[str, str]) -> None:
-    """Serve the page's files whose names are in `kinds`, with these media types, below `path`."""
+    """Serve the page's files in `kinds`, with these media types, below `path`."""
 
     @routes.get(path + "{name}")
     def file(name: str) -> Response:

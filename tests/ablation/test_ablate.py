@@ -27,7 +27,7 @@ TINY_OPTIONS = [f"--set={key}={value}" for key, value in {**TINY, "epochs": 1}.i
 
 @dataclass(frozen=True)
 class Ablation:
-    """Options, folder, and when the checkpoint of the run made by itself was written."""
+    """Holds options, folder, and the write time of the checkpoint of the first run."""
 
     options: list[object]
     output: Path
@@ -42,19 +42,19 @@ def ablate(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def ablation(scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ablation:
-    """Two bottlenecks, of which one run was made by itself."""
+    """Compare two bottlenecks; train the run of `identity` first, in a call of its own."""
     output = tmp_path_factory.mktemp("ablation")
-    given = ["--data", scene_data, "--output", output, "--bottlenecks", "classical,identity"]
-    given += ["--seeds", 1, "--size", 64, "--limit", 4, *TINY_OPTIONS]
-    first = ablate(*given, "--only", "identity-0")
-    assert "not yet whole: classical-0" in first
+    options = ["--data", scene_data, "--output", output, "--bottlenecks", "classical,identity"]
+    options += ["--seeds", 1, "--size", 64, "--limit", 4, *TINY_OPTIONS]
+    first = ablate(*options, "--only", "identity-0")
+    assert "runs still missing: classical-0" in first
     made_ns = (output / "runs" / "identity-0" / CHECKPOINT).stat().st_mtime_ns
-    ablate(*given)
-    return Ablation(given, output, made_ns)
+    ablate(*options)
+    return Ablation(options, output, made_ns)
 
 
 def test_tables_follow_from_the_results_of_the_runs(ablation: Ablation) -> None:
-    """Means, and differences pair by pair, recounted from the runs' scores of each image."""
+    """Means and pair differences equal those counted from each image's score in each run."""
     output = ablation.output
     content = json.loads((output / "ablation.json").read_text())
     dice = {}
@@ -79,16 +79,16 @@ def test_tables_follow_from_the_results_of_the_runs(ablation: Ablation) -> None:
         assert f"| `{name}` | 1 |" in (output / "ablation.md").read_text()
 
 
-def test_whole_runs_are_not_repeated(ablation: Ablation) -> None:
-    """The second call left the first one's run alone; other settings are refused, naming them."""
+def test_complete_runs_are_not_repeated(ablation: Ablation) -> None:
+    """The second call keeps the first run; a call with another setting fails and names it."""
     checkpoint = ablation.output / "runs" / "identity-0" / CHECKPOINT
     assert checkpoint.stat().st_mtime_ns == ablation.made_ns
     with pytest.raises(TrainingError, match="other settings: rate; name another --output"):
         ablate(*ablation.options, "--set", "rate=0.5")
 
 
-def test_interrupted_run_ends_as_a_whole_one(tmp_path: Path, scene_data: Path) -> None:
-    """Stopped after its first epoch and called again, a run has the scores of one that was not."""
+def test_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path, scene_data: Path) -> None:
+    """A run that stops after its first epoch and resumes gets the scores of a whole run."""
     results = []
     for name in ("whole", "stopped"):
         plan = Plan(tmp_path / name, ("identity",), 1, protocol(TINY), limit=4)
@@ -109,7 +109,7 @@ def interrupt(report: object) -> None:
 
 
 def test_networks_of_one_seed_start_alike() -> None:
-    """All that two bottlenecks have in common is the same, other seeds give another."""
+    """The common parts of all bottlenecks start equal; another seed gives another start."""
     states = {}
     for name in BOTTLENECKS:
         network = build_network(TrainSettings(bottleneck=name, pretrained=False))
@@ -127,14 +127,14 @@ def test_networks_of_one_seed_start_alike() -> None:
 
 
 def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> None:
-    """Names, runs and settings that cannot be are refused at once, and nothing is made."""
+    """Wrong names, runs and settings raise an error, and no output folder appears."""
     where = ["--data", scene_data, "--output", tmp_path / "out"]
     cases: list[tuple[list[object], type[QlumenError], str]] = [
-        (["--bottlenecks", "vqc,none"], UsageError, "no bottleneck 'none'"),
-        (["--bottlenecks", "vqc,vqc"], UsageError, "names one twice"),
+        (["--bottlenecks", "vqc,none"], UsageError, "unknown bottleneck 'none'"),
+        (["--bottlenecks", "vqc,vqc"], UsageError, "repeats a name"),
         (["--only", "vqc"], UsageError, "give BOTTLENECK-SEED"),
         (["--only", "vqc-7"], UsageError, "the plan has vqc-0"),
-        (["--set", "seed=3"], ConfigError, "an ablation decides it"),
+        (["--set", "seed=3"], ConfigError, "the ablation decides it"),
         (["--set", "rate=-1"], ConfigError, "rate"),
         (["--size", "100"], ConfigError, "use 96"),
         (["--no-train"], UsageError, "leave out --no-train"),

@@ -21,7 +21,7 @@ def test_t_interval_is_scipys(values: list[float]) -> None:
 
 
 def test_t_interval_of_a_worked_case() -> None:
-    """1, 2, 3: deviation 1, so 2 -+ 4.3027 / sqrt(3); one value has none."""
+    """1, 2, 3 have deviation 1 and the interval 2 -+ 4.3027 / sqrt(3); one value has None."""
     assert t_interval([1, 2, 3]) == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], 1e-4)
     assert t_interval([1]) is None
 
@@ -31,7 +31,7 @@ def run(bottleneck: str, seed: int, dice: list[float]) -> dict[str, Any]:
 
 
 def test_differences_of_a_worked_case() -> None:
-    """A shift of 0.1 on every image is 0.1 -+ 0 over images and, two seeds alike, over seeds."""
+    """A shift of 0.1 on every image and seed gives 0.1 -+ 0 over images and over seeds."""
     results = [run("vqc", 0, [0.5, 0.9]), run("identity", 0, [0.4, 0.8])]
     results += [run("vqc", 1, [0.7, 0.6]), run("identity", 1, [0.6, 0.5])]
     (row,) = differences(results)
@@ -42,7 +42,7 @@ def test_differences_of_a_worked_case() -> None:
 
 
 def test_only_seeds_of_both_are_compared() -> None:
-    """A run without its counterpart counts in no difference."""
+    """A seed that only one bottleneck has counts in no difference."""
     results = [run("vqc", 0, [0.5]), run("vqc", 1, [0.9]), run("identity", 0, [0.4])]
     (row,) = differences(results)
     assert (row["seeds"], row["seeds_95"]) == (1, None)

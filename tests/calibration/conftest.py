@@ -1,4 +1,4 @@
-"""A small data set of the scene, and a small network that marks about half of each picture."""
+"""Provides a small data set of the scene, and a network that marks about half of each image."""
 
 import shutil
 from contextlib import closing
@@ -29,8 +29,8 @@ SPREAD = 2.0
 
 @pytest.fixture(scope="session")
 def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames in the layout of the real data: 4 to train on, 3 for validation, and pictures
-    without a lesion, 2 on each side."""
+    """Write frames in the layout of the real data: 4 for training, 3 for validation, and 2
+    lesion-free images on each side."""
     root = tmp_path_factory.mktemp("scene-data")
     for part in ("scene/images", "scene/masks", "splits", "negatives"):
         (root / part).mkdir(parents=True)
@@ -48,19 +48,18 @@ def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for side in (True, False):
         stems = [f"n{i}" for i in range(20) if is_training_negative(f"n{i}") is side]
         for number, stem in enumerate(stems[:2]):
-            picture = free.frame(40 * number).image
-            cv2.imwrite(str(root / f"negatives/{stem}.jpg"), picture)
+            cv2.imwrite(str(root / f"negatives/{stem}.jpg"), free.frame(40 * number).image)
     return root
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory, scene_data: Path) -> Bundle:
-    """An untrained network whose head is set so that its logits spread about 0."""
+    """Write an untrained network with a head whose logits spread around 0."""
     torch.manual_seed(0)
     config = NetworkConfig((16, 8, 8, 8), BottleneckConfig(qubits=2))
     network = UNet(config).eval()
-    picture = cv2.imread(str(scene_data / "scene/images/10.jpg"))
-    small = cv2.resize(picture, (SIZE, SIZE))[None]
+    image = cv2.imread(str(scene_data / "scene/images/10.jpg"))
+    small = cv2.resize(image, (SIZE, SIZE))[None]
     with torch.no_grad():
         network.bottleneck.gate.fill_(1)
         probability = Deployed(network)(torch.from_numpy(np.ascontiguousarray(small)))
@@ -78,7 +77,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, scene_data: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def truth_is_fp32(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data with the FP32 network's own masks as truth: its Dice is 1, and INT8's below."""
+    """Copy the data with the FP32 network's masks as truth; its Dice is 1, and INT8's is lower."""
     root = tmp_path_factory.mktemp("truth") / "data"
     shutil.copytree(scene_data, root)
     with closing(Segmenter.open(tiny, Settings())) as segmenter:

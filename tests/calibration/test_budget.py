@@ -1,4 +1,4 @@
-"""Choosing by a budget: the rule on made-up measurements, and the command on this machine."""
+"""Tests the rule of the budget on made-up measurements, and the command on this machine."""
 
 import json
 import shutil
@@ -11,7 +11,14 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.calibration.budget import ALIKE, Budget, Row, choose, in_turn, verdict
+from qlumen.calibration.budget import (
+    DICE_TOLERANCE,
+    Budget,
+    Row,
+    choose,
+    try_candidates,
+    verdict,
+)
 from qlumen.calibration.candidates import Candidate, candidates, list_shipped_bundles, read_accuracy
 from qlumen.calibration.command import command
 from qlumen.calibration.live_run import Live
@@ -47,8 +54,8 @@ measured = st.tuples(
 
 @given(st.lists(measured, max_size=8))
 def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float, str]]) -> None:
-    """The choice keeps the budget; none that does is more accurate by more than 0.001, and none
-    that is as accurate has younger findings."""
+    """The choice keeps the budget. No other row that does is more accurate by more than 0.001, and
+    no row of equal accuracy has younger findings."""
     rows = [row(tiny, *value) for value in values]
     got = choose(rows)
     good = [r for r in rows if not r.rejected]
@@ -57,11 +64,11 @@ def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float
         return
     assert not got.rejected
     best = max((r.candidate.accuracy or 0 for r in good), default=0)
-    assert (got.candidate.accuracy or 0) >= best - ALIKE
+    assert (got.candidate.accuracy or 0) >= best - DICE_TOLERANCE
     for other in good:
         assert other.live is not None
         assert got.live is not None
-        if (other.candidate.accuracy or 0) >= best - ALIKE:
+        if (other.candidate.accuracy or 0) >= best - DICE_TOLERANCE:
             assert other.live.age is not None
             assert got.live.age is not None
             assert got.live.age.p95 <= other.live.age.p95
@@ -71,8 +78,8 @@ def test_rule_of_the_choice(tiny: Bundle, values: list[tuple[float | None, float
 def test_skipped_candidates_change_no_choice(
     tiny: Bundle, values: list[tuple[float | None, float, str]]
 ) -> None:
-    """Going from the most accurate down, and leaving out what is less accurate than one that
-    keeps the budget, ends in a choice as good as trying all."""
+    """Trying the most accurate first and skipping less accurate ones gives as good a choice as
+    trying all."""
     every = {candidate.candidate: candidate for candidate in (row(tiny, *v) for v in values)}
     tried: list[Candidate] = []
 
@@ -81,7 +88,7 @@ def test_skipped_candidates_change_no_choice(
         tried.append(candidate)
         return every[candidate]
 
-    rows = in_turn(list(every), attempt)
+    rows = try_candidates(list(every), attempt)
     assert {r.candidate for r in rows} == set(every)
     assert {r.candidate for r in rows if r.rejected.startswith("not tried")} == set(every) - set(
         tried
@@ -94,15 +101,15 @@ def test_skipped_candidates_change_no_choice(
 
 @pytest.mark.parametrize(("gain", "wins"), [(0.005, False), (0.012, True)])
 def test_another_size_has_to_be_clearly_better(tiny: Bundle, gain: float, wins: bool) -> None:
-    """By more than 0.01 Dice on validation, if the trained size keeps the budget; if it does not,
-    the other one is taken."""
+    """Another size wins with more than 0.01 Dice on validation, or if the trained size does not
+    keep the budget."""
     provenance = tiny.manifest.provenance | {RESIZED_FROM: tiny.sha256}
     manifest = tiny.manifest.model_copy(update={"provenance": provenance})
     other = row(Bundle(tiny.folder, manifest, "0" * 64), 0.88 + gain, 20.0)
     own, late = row(tiny, 0.88, 40.0), row(tiny, 0.88, 40.0, "too slow")
     assert choose([own, other]) is (other if wins else own)
     assert choose([late, other]) is other
-    tried = in_turn([own.candidate, other.candidate], lambda c, left: own)
+    tried = try_candidates([own.candidate, other.candidate], lambda c, left: own)
     assert ("other sizes count 0.01 less" in tried[-1].rejected) is not wins
 
 
@@ -110,35 +117,35 @@ def test_another_size_has_to_be_clearly_better(tiny: Bundle, gain: float, wins: 
     ("live", "reason"),
     [
         (Live(100, 0.96, span(30), span(100), span(10)), ""),
-        (Live(100, 0.94, span(30), span(100), span(10)), "94% of the frames judged, 95% wanted"),
+        (Live(100, 0.94, span(30), span(100), span(10)), "94% of the frames judged, 95% needed"),
         (Live(100, 1.0, span(30), span(121), span(10)), "findings are 121 ms old at p95"),
-        (Live(100, 1.0, span(30), span(100), span(34)), "pictures wait 34 ms at p95, 33 allowed"),
+        (Live(100, 1.0, span(30), span(100), span(34)), "frames wait 34 ms at p95, 33 allowed"),
         (Live(0, 0.0, None, None, None), "no frame came through the network"),
     ],
 )
 def test_verdict_names_what_is_too_much(live: Live, reason: str) -> None:
-    """Frames that are skipped, findings that are old and pictures that wait are each told."""
+    """The verdict names skipped frames, old findings and waiting frames."""
     got = verdict(live, BUDGET)
     assert got.startswith(reason)
     assert bool(got) == bool(reason)
 
 
 def test_margin_is_a_faster_clip() -> None:
-    """25 frames/s with 20% to spare are played at 30."""
+    """25 frames/s with a margin of 20% play at 30."""
     assert BUDGET.rate == Fraction(30)
     assert BUDGET.period_ms == pytest.approx(1000 / 30)
 
 
 def test_slow_video_may_show_older_findings() -> None:
-    """At 25 frames/s the usual 120 ms hold; at 2 frames/s findings of the frame before are
-    500 ms old at the least, and twice that is allowed; never more than the setting takes."""
+    """At 25 frames/s the default of 120 ms holds. At 2 frames/s findings of the frame before are at
+    least 500 ms old, so twice that is allowed. The setting's bound always holds."""
     ages = [Budget(fps, (100, 100)).max_age_ms for fps in (25, 2, 0.5)]
     assert ages == [120, 1000, 2000]
 
 
 def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
-    """A bundle's own figure holds in single precision; in bf16, and where it has none since it was
-    trained on validation, that of the report of the INT8 bundle made from it, and of no other."""
+    """In single precision a bundle's own figure counts. In bf16, and after training on validation,
+    the report of the INT8 bundle that was made from it counts, and no other."""
     fp32 = read_bundle(find_bundle())
     report = {"before": {"val": {"dice": 0.5}}, "before_bf16": {"val": {"dice": 0.25}}}
     record = QuantisedRecord(
@@ -159,7 +166,7 @@ def test_accuracy_comes_from_the_papers(tiny: Bundle) -> None:
 
 
 def test_candidates_are_what_is_here(tiny: Bundle) -> None:
-    """Each bundle is run in OpenVINO with all cores, and an INT8 one in nothing else."""
+    """Each bundle runs in OpenVINO with all cores, and an INT8 bundle runs in no other engine."""
     found = candidates([tiny])
     assert ("openvino", "f32", 0) in {(c.engine, c.precision, c.threads) for c in found}
     shipped = list_shipped_bundles()
@@ -179,8 +186,8 @@ def run(tiny: Bundle, output: Path, *options: object) -> Result:
 
 
 def test_command_writes_settings_that_live_takes(tiny: Bundle, tmp_path: Path) -> None:
-    """A budget that anything keeps ends in a file that loads, names the bundle and is explained;
-    the report has every candidate."""
+    """An easy budget gives a file that loads and names the bundle, and an explanation. The report
+    has every candidate."""
     output, report = tmp_path / "here.yaml", tmp_path / "report.json"
     result = run(tiny, output, "--fps", 2, "--source-size", "192x160", "--json", report)
     figures = json.loads(report.read_text())
@@ -196,21 +203,21 @@ def test_command_writes_settings_that_live_takes(tiny: Bundle, tmp_path: Path) -
     assert yaml.safe_load(output.read_text())["engine"]["requests"] == 1
     assert len(figures["candidates"]) == len(candidates([tiny], {"openvino"}))
     assert "chosen" in result.output
-    assert "only those of the bundles given were compared (64x64)" in result.output
+    assert "compared only the input sizes of the given bundles (64x64)" in result.output
 
 
 def test_budget_that_cannot_be_kept(tiny: Bundle, tmp_path: Path) -> None:
-    """No machine does a thousand frames/s: the error says what was nearest, the report is
-    written, the configuration is not."""
+    """No machine keeps a thousand frames/s. The error names the nearest candidate, and the command
+    writes the report but no configuration."""
     output, report = tmp_path / "here.yaml", tmp_path / "report.json"
-    with pytest.raises(EngineError, match=r"no way to run the network keeps 1000 frames/s"):
+    with pytest.raises(EngineError, match=r"no candidate keeps 1000 frames/s.*the nearest was"):
         run(tiny, output, "--fps", 1000, "--source-size", "192x160", "--json", report)
     assert not output.exists()
     assert json.loads(report.read_text())["chosen"] is None
 
 
-def test_existing_configuration_is_spared(tiny: Bundle, tmp_path: Path) -> None:
-    """A file that is there may be somebody's work: refused before anything is measured."""
+def test_existing_configuration_stays(tiny: Bundle, tmp_path: Path) -> None:
+    """An existing file raises an error before any measurement, and it stays."""
     output = tmp_path / "mine.yaml"
     output.write_text("engine: {threads: 2}\n")
     with pytest.raises(UsageError, match="exists; choose another name"):
@@ -219,15 +226,15 @@ def test_existing_configuration_is_spared(tiny: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["1080p", "0x100", "100x", "-1x5", "1920x1080x3"])
-def test_size_must_be_one(tiny: Bundle, tmp_path: Path, size: str) -> None:
-    """What is no size is a usage error that shows one."""
+def test_wrong_size_is_a_usage_error(tiny: Bundle, tmp_path: Path, size: str) -> None:
+    """The error for a wrong size shows a right one."""
     result = run(tiny, tmp_path / "x.yaml", "--source-size", size)
     assert result.exit_code == 2
     assert "such as 1920x1080" in result.output
 
 
 def test_damaged_bundle_is_refused(tiny: Bundle, tmp_path: Path) -> None:
-    """One changed file stops the command before it measures."""
+    """One changed file stops the command before any measurement."""
     folder = Path(shutil.copytree(tiny.folder, tmp_path / "bundle"))
     (folder / "network.xml").write_text("<net/>")
     with pytest.raises(BundleHashError, match=r"network\.xml does not match"):

@@ -23,13 +23,13 @@ def run(*arguments: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two are enough to see that frames are compared."""
+    """Use two frames, which are enough for a comparison."""
     monkeypatch.setattr(module, "scene_frames", lambda: scene()[:2])
 
 
 @pytest.mark.parametrize("format_", ["openvino", "torch-export", "onnx"])
 def test_written_file_is_the_network(tmp_path: Path, format_: str) -> None:
-    """It passes its own comparison, and stands alone: nothing else is left in the folder."""
+    """The file passes its own comparison, and the folder holds nothing else."""
     suffix = module.SUFFIXES[format_]
     result = run("--format", format_, "--output", str(tmp_path / f"n{suffix}"))
     assert result.exception is None
@@ -39,7 +39,7 @@ def test_written_file_is_the_network(tmp_path: Path, format_: str) -> None:
 
 
 def test_openvino_file_names_its_network_and_draws_its_map(tmp_path: Path) -> None:
-    """Compared with the torch weights."""
+    """The file names its network and gives the masks of the torch weights."""
     path = tmp_path / "n.xml"
     write_openvino(bundle(), path)
     assert ov.Core().read_model(path).get_rt_info(NETWORK_KEY).value == network_sha256(bundle())
@@ -51,11 +51,11 @@ def test_openvino_file_names_its_network_and_draws_its_map(tmp_path: Path) -> No
 def test_file_that_draws_other_masks_is_not_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stood there before stays, byte for byte."""
+    """A file that draws other masks does not replace the old file."""
     output = tmp_path / "n.xml"
     output.write_text("older")
 
-    def inverted(given: Bundle, format_: str, path: Path, precision: str) -> None:
+    def write_inverted(given: Bundle, format_: str, path: Path, precision: str) -> None:
         model = ov.Core().read_model(given.model)
         (result,) = model.get_results()
         source = result.input(0).get_source_output()
@@ -64,7 +64,7 @@ def test_file_that_draws_other_masks_is_not_left(
         )
         ov.save_model(model, path, compress_to_fp16=False)
 
-    monkeypatch.setattr(module, "_write", inverted)
+    monkeypatch.setattr(module, "_write", write_inverted)
     with pytest.raises(EngineError, match=r"differs from the bundle's.*is not written"):
         export(bundle(), "openvino", output)
     assert output.read_text() == "older"
@@ -77,8 +77,8 @@ def test_file_that_draws_other_masks_is_not_left(
         (["--format", "onnx", "--output", "{}/n.xml"], "give it the ending .onnx"),
         (["--format", "openvino", "--output", "{}/n.onnx"], "give it the ending .xml"),
         (["--format", "onnx", "--output", "{}/absent/n.onnx"], "there is no folder"),
-        (["--format", "onnx", "--output", "{}/there.onnx"], "is there already; use --force"),
-        (["--format", "openvino", "--output", "{}/there.xml"], "there.bin is there already"),
+        (["--format", "onnx", "--output", "{}/there.onnx"], "there.onnx exists; use --force"),
+        (["--format", "openvino", "--output", "{}/there.xml"], "there.bin exists"),
         (["--format", "openvino", "--precision", "f16", "--output", "{}/n.xml"],
          "not for openvino"),
     ],
@@ -86,7 +86,7 @@ def test_file_that_draws_other_masks_is_not_left(
 def test_wrong_outputs_are_refused_before_any_work(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    """With what to do; what is there stays."""
+    """The error says what to do, and existing files stay."""
     for name in ("there.onnx", "there.bin"):
         (tmp_path / name).write_text("mine")
     result = run(*(argument.format(tmp_path) for argument in arguments))
@@ -97,7 +97,7 @@ def test_wrong_outputs_are_refused_before_any_work(
 
 
 def test_bundle_s_own_file_is_never_the_output(tmp_path: Path) -> None:
-    """Not even with --force."""
+    """The export does not replace a bundle's file, not even with --force."""
     folder = tmp_path / "bundle"
     shutil.copytree(bundle().folder, folder)
     before = (folder / MODEL).read_bytes()

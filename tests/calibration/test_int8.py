@@ -1,4 +1,4 @@
-"""Quantising for real: a small network, pictures of the scene, the engine that runs it."""
+"""Quantises a small network on images of the scene, and runs it in the engine."""
 
 import json
 import shutil
@@ -45,11 +45,11 @@ from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.training.build import read_network
 from qlumen.training.settings import TrainSettings
 
-SPARED = ("network.bottleneck", "network.head", "circuit.")
+UNTOUCHED = ("network.bottleneck", "network.head", "circuit.")
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny: Bundle, scene_data: Path) -> CalibrationImages:
+def calibration_set(tiny: Bundle, scene_data: Path) -> CalibrationImages:
     spec = tiny.manifest.input
     return read_calibration_images(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
 
@@ -60,14 +60,14 @@ def original(tiny: Bundle) -> ov.Model:
 
 
 @pytest.fixture(scope="module")
-def quantised(original: ov.Model, pictures: CalibrationImages) -> ov.Model:
-    return quantise(original, pictures)
+def int8_model(original: ov.Model, calibration_set: CalibrationImages) -> ov.Model:
+    return quantise(original, calibration_set)
 
 
 @pytest.fixture(scope="module")
-def written(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """What the command makes of the small network, where there is nothing to find and so no Dice
-    to lose."""
+def int8_bundle(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Quantise the small network by the command, on data without lesions, so that no Dice can
+    be lost."""
     folder = tmp_path_factory.mktemp("written")
     root = Path(shutil.copytree(scene_data, folder / "data"))
     for path in (root / "scene/masks").iterdir():
@@ -79,123 +79,126 @@ def written(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFac
 
 def run(bundle: Bundle, output: Path, data: Path, *options: object) -> Result:
     arguments = ["int8", "--bundle", bundle.folder, "--output", output, "--data", data]
-    arguments += ["--pictures", 6, *options]
+    arguments += ["--image-count", 6, *options]
     return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
 
 
 def map_of(bundle: Bundle, *overrides: str) -> np.ndarray:
     segmenter = Segmenter.open(bundle, load_settings(None, overrides))
     width, height = segmenter.engine.input_size
-    picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
     try:
-        return segmenter.engine.infer(picture)
+        return segmenter.engine.infer(image)
     finally:
         segmenter.close()
 
 
-def test_pictures_are_of_the_training_side(pictures: CalibrationImages, scene_data: Path) -> None:
-    """None of them is for validation or held out, and both kinds take part."""
+def test_images_are_of_the_training_side(
+    calibration_set: CalibrationImages, scene_data: Path
+) -> None:
+    """No image is for validation or held out, and both kinds take part."""
     held_back = {pair.image.name for pair in split_pairs(scene_data, "val")}
-    assert not held_back & set(pictures.names)
-    free = [name for name in pictures.names if name.startswith("n")]
-    assert (len(pictures.names), len(free)) == (6, 2)
+    assert not held_back & set(calibration_set.names)
+    free = [name for name in calibration_set.names if name.startswith("n")]
+    assert (len(calibration_set.names), len(free)) == (6, 2)
 
 
 def test_spread_takes_evenly() -> None:
-    """A worked case: 3 of 9 are every third; too many asked for are all."""
+    """3 of 9 are every third one, and a number above the length gives all."""
     assert spread(range(9), 3) == [0, 3, 6]
     assert spread([1, 2], 5) == [1, 2]
     assert spread([1, 2], 0) == []
 
 
-def test_circuit_and_head_stay_in_single_precision(quantised: ov.Model) -> None:
-    """Nothing in the bottleneck or the head is fed by a quantiser or by 8-bit constants; most
-    convolutions elsewhere are."""
-    spared = [op for op in quantised.get_ops() if any(p in op.get_friendly_name() for p in SPARED)]
-    inner = [op for op in spared if "/fq_" not in op.get_friendly_name()]
+def test_circuit_and_head_stay_in_single_precision(int8_model: ov.Model) -> None:
+    """Quantisers and 8-bit constants feed no operation in the bottleneck or the head, and most
+    convolutions elsewhere."""
+    ops = int8_model.get_ops()
+    untouched = [op for op in ops if any(part in op.get_friendly_name() for part in UNTOUCHED)]
+    inner = [op for op in untouched if "/fq_" not in op.get_friendly_name()]
     assert {"Convolution", "MatMul", "Sin"} <= {op.get_type_name() for op in inner}
     for op in inner:
         for source in op.input_values():
             kind, element = source.get_node().get_type_name(), source.get_element_type()
             assert kind != "FakeQuantize"
             assert element != ov.Type.i8
-    eight = [op for op in quantised.get_ops() if op.get_output_element_type(0) == ov.Type.i8]
-    assert len(eight) == len(int8_layers(quantised)) > 40
+    eight = [op for op in ops if op.get_output_element_type(0) == ov.Type.i8]
+    assert len(eight) == len(int8_layers(int8_model)) > 40
 
 
 def test_restored_layers_bring_the_map_back(
-    quantised: ov.Model, original: ov.Model, pictures: CalibrationImages
+    int8_model: ov.Model, original: ov.Model, calibration_set: CalibrationImages
 ) -> None:
-    """With all convolutions in FP32 again the map is nearer to the original's, and a restored
-    layer multiplies by the original's very weights."""
-    layers = int8_layers(quantised)
-    back = restore_layers(quantised, original, layers)
+    """With all convolutions in FP32 the map is nearer to the original's. The restored layers are
+    no longer in INT8."""
+    layers = int8_layers(int8_model)
+    back = restore_layers(int8_model, original, layers)
     assert int8_layers(back) == []
-    some = pictures.images[:3]
-    assert map_distance(back, original, some) < 0.8 * map_distance(quantised, original, some)
-    assert len(int8_layers(restore_layers(quantised, original, layers[:1]))) == len(layers) - 1
-    assert int8_layers(quantised) == layers
+    some = calibration_set.images[:3]
+    assert map_distance(back, original, some) < 0.8 * map_distance(int8_model, original, some)
+    assert len(int8_layers(restore_layers(int8_model, original, layers[:1]))) == len(layers) - 1
+    assert int8_layers(int8_model) == layers
 
 
 def test_ranking_puts_the_worst_run_first(
-    quantised: ov.Model, original: ov.Model, pictures: CalibrationImages
+    int8_model: ov.Model, original: ov.Model, calibration_set: CalibrationImages
 ) -> None:
-    """Layers come in runs of four neighbours, in the order of the distances that are left when
-    each is put back by itself."""
-    names, some = int8_layers(quantised)[:12], pictures.images[:2]
-    ranked = rank_runs(quantised, original, names, some)
+    """Layers come in runs of four neighbours, in the order of the distances that remain when one
+    run alone returns to FP32."""
+    names, some = int8_layers(int8_model)[:12], calibration_set.images[:2]
+    ranked = rank_runs(int8_model, original, names, some)
     assert sorted(ranked, key=lambda run: names.index(run[0])) == [
         names[:4], names[4:8], names[8:],
     ]  # fmt: skip
     left = [
-        map_distance(restore_layers(quantised, original, run), original, some) for run in ranked
+        map_distance(restore_layers(int8_model, original, run), original, some) for run in ranked
     ]
     assert left == sorted(left)
 
 
-def test_command_writes_a_bundle_of_its_own(tiny: Bundle, written: Bundle) -> None:
-    """It is smaller, holds the circuit's weights alone, says what it was made from, and its
-    figures are those of the report."""
-    record = written.manifest.quantised
+def test_command_writes_a_separate_bundle(tiny: Bundle, int8_bundle: Bundle) -> None:
+    """The bundle is smaller, holds only the circuit's weights, names its source, and has the
+    figures of the report."""
+    record = int8_bundle.manifest.quantised
     assert record is not None
     assert record.bundle_sha256 == tiny.sha256
     assert record.pictures == 6
-    report = json.loads((written.folder.parent / "report.json").read_text())["report"]
+    report = json.loads((int8_bundle.folder.parent / "report.json").read_text())["report"]
     assert report == record.report
-    assert written.manifest.metrics == report["after"]
+    assert int8_bundle.manifest.metrics == report["after"]
     assert report["bytes"]["after"] < 0.6 * report["bytes"]["before"]
     assert {"before", "after"} <= set(report["ms"]) <= {"before", "before_bf16", "after"}
-    with safe_open(written.folder / WEIGHTS, framework="numpy") as file:
+    with safe_open(int8_bundle.folder / WEIGHTS, framework="numpy") as file:
         assert list(file.keys()) == ["bottleneck.core.weights"]
-    assert (written.folder / TABLES).read_bytes() == (tiny.folder / TABLES).read_bytes()
-    assert "## INT8" in (written.folder / "CARD.md").read_text()
-    assert [path.name for path in written.folder.parent.iterdir() if path.name[0] == "."] == []
+    assert (int8_bundle.folder / TABLES).read_bytes() == (tiny.folder / TABLES).read_bytes()
+    assert "## INT8" in (int8_bundle.folder / "CARD.md").read_text()
+    assert [path.name for path in int8_bundle.folder.parent.iterdir() if path.name[0] == "."] == []
 
 
-def test_live_circuit_runs_in_an_int8_network(written: Bundle, tiny: Bundle) -> None:
-    """Simulated gate by gate, the circuit gives the map that its tables give, on processors with
-    and without VNNI, in INT8 and in single precision."""
-    for bundle in (written, tiny):
+def test_live_circuit_runs_in_an_int8_network(int8_bundle: Bundle, tiny: Bundle) -> None:
+    """A circuit that is simulated gate by gate gives the map of its tables, on processors with and
+    without VNNI, in INT8 and in single precision."""
+    for bundle in (int8_bundle, tiny):
         tables = map_of(bundle)
         live = map_of(bundle, "quantum.executor=default.qubit", "quantum.memo_step=0")
         np.testing.assert_allclose(live, tables, atol=2e-3)
         assert tables.std() > 0.05
 
 
-def test_training_needs_the_trained_weights(written: Bundle, tiny: Bundle) -> None:
-    """Starting a training from an INT8 bundle names the bundle to start from."""
+def test_training_needs_the_trained_weights(int8_bundle: Bundle, tiny: Bundle) -> None:
+    """A training that starts from an INT8 bundle raises an error that names the FP32 bundle."""
     settings = TrainSettings(qubits=2)
     with pytest.raises(BundleError, match=tiny.sha256[:12]):
-        read_network(written.folder, settings)
+        read_network(int8_bundle.folder, settings)
     with pytest.raises((BundleError, TrainingError)):
-        read_network(written.folder, TrainSettings(qubits=3))
+        read_network(int8_bundle.folder, TrainSettings(qubits=3))
 
 
 def test_loss_is_refused_and_nothing_written(
     tiny: Bundle, truth_is_fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the truth is what FP32 says, INT8 loses; layers are put back, it still loses, and
-    the command leaves what stood there."""
+    """If the truth is the masks of FP32, INT8 loses Dice, also with layers back in FP32. The
+    command then keeps the old bundle."""
     monkeypatch.setattr(int8, "RESTORED", (2,))
     output = tmp_path / "int8"
     shutil.copytree(tiny.folder, output)
@@ -217,7 +220,7 @@ def test_loss_is_refused_and_nothing_written(
 def test_bad_output_ends_before_any_work(
     tiny: Bundle, tmp_path: Path, output: str, error: type[Exception], message: str
 ) -> None:
-    """An output that cannot be written is an error at once, without reading any data."""
+    """An output that is not writable raises an error before the data is read."""
     bundle = read_bundle(Path(shutil.copytree(tiny.folder, tmp_path / "bundle")))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/precious.txt").write_text("mine")
@@ -226,14 +229,16 @@ def test_bad_output_ends_before_any_work(
     assert (tmp_path / "taken/precious.txt").read_text() == "mine"
 
 
-def test_int8_cannot_be_quantised_again(written: Bundle, scene_data: Path, tmp_path: Path) -> None:
-    """The message says to name the bundle it was made from."""
-    with pytest.raises(BundleError, match="is INT8 already"):
-        run(written, tmp_path / "again", scene_data)
+def test_int8_cannot_be_quantised_again(
+    int8_bundle: Bundle, scene_data: Path, tmp_path: Path
+) -> None:
+    """An INT8 bundle as the source raises an error."""
+    with pytest.raises(BundleError, match="is already INT8"):
+        run(int8_bundle, tmp_path / "again", scene_data)
 
 
 def test_missing_data_and_damage_are_named(tiny: Bundle, tmp_path: Path) -> None:
-    """A folder without splits, and a bundle with a flipped bit, end in one clear line."""
+    """The error names a missing list of a split, and a file with a flipped bit."""
     with pytest.raises(DatasetError, match=r"no split .*train\.txt"):
         run(tiny, tmp_path / "int8", tmp_path)
     damaged = Path(shutil.copytree(tiny.folder, tmp_path / "damaged"))
@@ -249,16 +254,16 @@ def test_missing_data_and_damage_are_named(tiny: Bundle, tmp_path: Path) -> None
 
 
 def test_missing_nncf_is_named(
-    original: ov.Model, pictures: CalibrationImages, monkeypatch: pytest.MonkeyPatch
+    original: ov.Model, calibration_set: CalibrationImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the library the message says what to install."""
+    """Without the library the error says what to install."""
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'qlumen\[train\]'"):
-        quantise(original, pictures)
+        quantise(original, calibration_set)
 
 
 def test_manifest_of_other_precision_needs_its_weights(tiny: Bundle, tmp_path: Path) -> None:
-    """An FP32 bundle without weights is refused, whatever its manifest lists."""
+    """An FP32 bundle without weights raises an error for any manifest."""
     folder = Path(shutil.copytree(tiny.folder, tmp_path / "bundle"))
     (folder / WEIGHTS).unlink()
     with pytest.raises(BundleError, match=f"has no hash of {WEIGHTS}"):

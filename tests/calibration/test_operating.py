@@ -1,4 +1,4 @@
-"""`qlumen calibrate threshold`, on a small network and pictures of the scene."""
+"""Tests `qlumen calibrate threshold` on a small network and images of the scene."""
 
 import json
 import shutil
@@ -31,10 +31,10 @@ def run(bundle: Bundle, data: Path, *options: object) -> Result:
 
 
 def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path: Path) -> None:
-    """The bundle's thresholds, temperature and figures are those of the report; its hashes hold;
-    the engine's Dice with it is the stated one; and a second fit finds nothing more to do."""
-    report_file, picture = tmp_path / "report.json", tmp_path / "plot.png"
-    result = run(bundle, scene_data, "--write", "--json", report_file, "--plot", picture)
+    """The bundle has the thresholds, temperature and figures of the report, and right hashes. The
+    engine reaches the stated Dice, and a second fit changes nothing."""
+    report_file, plot = tmp_path / "report.json", tmp_path / "plot.png"
+    result = run(bundle, scene_data, "--write", "--json", report_file, "--plot", plot)
     assert result.exit_code == 0, result.output
     report = json.loads(report_file.read_text())
     renewed = read_bundle(bundle.folder)
@@ -56,23 +56,23 @@ def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path
     again = choose_best(operating_points(samples, "stretch", 0))
     assert again.thresholds == renewed.manifest.thresholds
     assert "## Calibration" in (renewed.folder / CARD).read_text()
-    assert cv2.imread(str(picture)).std() > 10
+    assert cv2.imread(str(plot)).std() > 10
 
 
 def test_without_write_nothing_changes(bundle: Bundle, scene_data: Path) -> None:
-    """The command only shows, unless told to write."""
+    """Without --write the command does not change the bundle."""
     assert run(bundle, scene_data).exit_code == 0
     assert read_bundle(bundle.folder).sha256 == bundle.sha256
 
 
 def test_missing_data_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    """A folder without splits ends in one line."""
+    """The error names the missing list of a split."""
     with pytest.raises(DatasetError, match=r"no split .*val\.txt"):
         run(bundle, tmp_path)
 
 
-def test_picture_cannot_take_an_inputs_place(bundle: Bundle, scene_data: Path) -> None:
-    """A plot that would overwrite a file of the bundle is refused before any work."""
+def test_plot_cannot_replace_an_input(bundle: Bundle, scene_data: Path) -> None:
+    """A plot in the place of a bundle's file raises an error before any work."""
     with pytest.raises(UsageError, match="is the input itself"):
         run(bundle, scene_data, "--plot", bundle.folder / MANIFEST)
     assert read_bundle(bundle.folder).sha256 == bundle.sha256
@@ -81,7 +81,7 @@ def test_picture_cannot_take_an_inputs_place(bundle: Bundle, scene_data: Path) -
 def test_missing_matplotlib_is_named(
     bundle: Bundle, scene_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the library the message says what to install, before any work."""
+    """Without the library the error says what to install, before any work."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'qlumen\[train\]'"):
         run(bundle, scene_data, "--plot", tmp_path / "plot.png")

@@ -25,7 +25,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.manual_seed(0)
     network = UNet(NetworkConfig(bottleneck=BottleneckConfig(qubits=3))).eval()
     with torch.no_grad():
-        network.bottleneck.gate.fill_(30)  # so that the tables are seen in the map
+        network.bottleneck.gate.fill_(30)  # so that the tables change the map
         network.head.weight.mul_(100)
     thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
     folder = tmp_path_factory.mktemp("bundle")
@@ -40,7 +40,7 @@ def bundle(original: Bundle, tmp_path: Path) -> Bundle:
     return read_bundle(Path(shutil.copytree(original.folder, tmp_path / "bundle")))
 
 
-def calibrated(bundle: Bundle, *options: str) -> dict[str, object]:
+def calibrate(bundle: Bundle, *options: str) -> dict[str, object]:
     path = bundle.folder.parent / "figures.json"
     arguments = ["quantum", "--bundle", str(bundle.folder), "--json", str(path), *options]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -49,15 +49,16 @@ def calibrated(bundle: Bundle, *options: str) -> dict[str, object]:
     return figures
 
 
-def inferred(bundle: Bundle) -> np.ndarray:
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+def infer(bundle: Bundle) -> np.ndarray:
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     with OpenVinoEngine(bundle.model) as engine:
-        return engine.infer(picture)
+        return engine.infer(image)
 
 
 def test_figures_of_an_exact_device(bundle: Bundle) -> None:
-    """27 runs, 81 coefficients, no error; and nothing is written unless told."""
-    figures = calibrated(bundle, "--device", "default.qubit")
+    """The device takes 27 runs and gives 81 coefficients without error. Without --write the bundle
+    does not change."""
+    figures = calibrate(bundle, "--device", "default.qubit")
     assert (figures["circuit_runs"], figures["table_size"]) == (27, 81)
     assert figures["max_abs_error"] < 1e-10
     assert figures["checked_inputs"] == 1000
@@ -65,8 +66,8 @@ def test_figures_of_an_exact_device(bundle: Bundle) -> None:
 
 
 def test_shots_leave_an_error_that_is_stored(bundle: Bundle) -> None:
-    """Few shots make a coarse table; its estimated error is in the manifest after writing."""
-    figures = calibrated(bundle, "--shots", "50", "--write")
+    """Few shots give a coarse table, and --write stores its estimated error in the manifest."""
+    figures = calibrate(bundle, "--shots", "50", "--write")
     record = read_bundle(bundle.folder).manifest.quantum
     assert record is not None
     assert record.shots == 50
@@ -75,13 +76,13 @@ def test_shots_leave_an_error_that_is_stored(bundle: Bundle) -> None:
 
 
 def test_written_tables_are_those_that_run(bundle: Bundle) -> None:
-    """Coarse tables change the compiled network's map; exact ones bring it back."""
-    before = inferred(bundle)
-    calibrated(bundle, "--shots", "2", "--write")
-    assert np.abs(inferred(read_bundle(bundle.folder)) - before).max() > 1e-2
-    calibrated(bundle, "--device", "default.qubit", "--write")
+    """Coarse tables change the compiled network's map, and exact ones restore it."""
+    before = infer(bundle)
+    calibrate(bundle, "--shots", "2", "--write")
+    assert np.abs(infer(read_bundle(bundle.folder)) - before).max() > 1e-2
+    calibrate(bundle, "--device", "default.qubit", "--write")
     renewed = read_bundle(bundle.folder)
-    np.testing.assert_allclose(inferred(renewed), before, atol=1e-3)
+    np.testing.assert_allclose(infer(renewed), before, atol=1e-3)
     assert renewed.manifest.quantum is not None
     with safe_open(renewed.folder / TABLES, framework="numpy") as file:
         assert file.metadata()["key"] == renewed.manifest.quantum.key

@@ -1,4 +1,4 @@
-"""Ranges for TensorRT, found for real on a small network, and what the engine makes of them."""
+"""Finds ranges for TensorRT on a small network, and tests the engine that uses them."""
 
 import io
 import json
@@ -43,8 +43,8 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
 CPU = torch.device("cpu")
-LEAST_DICE = 0.95
-"""Of the masks in 8 bits with those of FP32, on real frames."""
+MIN_DICE = 0.95
+"""Smallest Dice of the masks in 8 bits and in FP32, on real frames."""
 
 needs_modelopt = pytest.mark.skipif(
     find_spec("modelopt") is None, reason="nvidia-modelopt is not installed"
@@ -53,40 +53,42 @@ needs_modelopt = pytest.mark.skipif(
 
 def run(bundle: Bundle, output: Path, data: Path, *options: object) -> Result:
     arguments = ["int8", "--for", "tensorrt", "--bundle", bundle.folder, "--output", output]
-    arguments += ["--data", data, "--pictures", 6, *options]
+    arguments += ["--data", data, "--image-count", 6, *options]
     return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny: Bundle, scene_data: Path) -> CalibrationImages:
+def calibration_set(tiny: Bundle, scene_data: Path) -> CalibrationImages:
     spec = tiny.manifest.input
     return read_calibration_images(scene_data, Preprocessor((spec.width, spec.height), spec.fit), 6)
 
 
 @pytest.fixture(scope="module")
-def made(tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """What the command writes of the small network, where there is no Dice to lose."""
+def ranges_bundle(
+    tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """Write the small network with ranges by the command, on data without lesions."""
     folder = tmp_path_factory.mktemp("ranges")
     root = Path(shutil.copytree(scene_data, folder / "data"))
     for path in (root / "scene/masks").iterdir():
         cv2.imwrite(str(path), np.zeros((80, 96), np.uint8))
-    result = run(tiny, folder / "made", root, "--json", folder / "report.json")
+    result = run(tiny, folder / "ranges_bundle", root, "--json", folder / "report.json")
     assert result.exit_code == 0, result.output
-    return read_bundle(folder / "made")
+    return read_bundle(folder / "ranges_bundle")
 
 
 @needs_modelopt
 def test_ranges_hold_all_but_the_rarest_values(
-    tiny: Bundle, made: Bundle, pictures: CalibrationImages
+    tiny: Bundle, ranges_bundle: Bundle, calibration_set: CalibrationImages
 ) -> None:
-    """Of inputs NumPy's percentile of what hooks of torch's own see on the same pictures, to a bin
-    of a histogram; of weights the greatest of the folded weights by channel."""
+    """An input's range is NumPy's percentile of what torch's hooks see on the same images, within a
+    histogram bin. A weight's range is the greatest of the folded weights by channel."""
     network = deploy_network(tiny)
     seen: dict[str, list[np.ndarray]] = {}
 
     def watch(name: str) -> Callable[..., None]:
-        def hook(layer: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
-            seen.setdefault(name, []).append(given[0].abs().numpy().ravel())
+        def hook(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen.setdefault(name, []).append(inputs[0].abs().numpy().ravel())
 
         return hook
 
@@ -94,9 +96,9 @@ def test_ranges_hold_all_but_the_rarest_values(
     for name, layer in layers.items():
         layer.register_forward_pre_hook(watch(name))
     with torch.no_grad():
-        for image in pictures.images:
+        for image in calibration_set.images:
             network(torch.from_numpy(image)[None])
-    found = load_file(made.folder / RANGES)
+    found = load_file(ranges_bundle.folder / RANGES)
     kinds = ("input", "weight", "bias")
     assert set(found) == {f"{name}.{what}" for name in layers for what in kinds}
     for name, layer in layers.items():
@@ -110,24 +112,24 @@ def test_ranges_hold_all_but_the_rarest_values(
 
 
 @needs_modelopt
-def test_biases_give_back_what_rounding_takes(
-    tiny: Bundle, made: Bundle, pictures: CalibrationImages
+def test_biases_restore_the_mean_that_rounding_changes(
+    tiny: Bundle, ranges_bundle: Bundle, calibration_set: CalibrationImages
 ) -> None:
-    """The first layer, whose input is the same in both, has the same mean output by channel in 8
-    bits as in single precision; without the correction it has not."""
-    stored = load_file(made.folder / RANGES)
+    """The first layer, with the same input in both, has the same mean output by channel in 8 bits
+    and in single precision. Without the correction the means differ."""
+    stored = load_file(ranges_bundle.folder / RANGES)
     ranges = {name: torch.from_numpy(value) for name, value in stored.items()}
     without = {name: value for name, value in ranges.items() if not name.endswith("bias")}
     first = next(iter(eight_bit_layers(deploy_network(tiny))))
 
     def mean_output(given: dict[str, Tensor]) -> np.ndarray:
         network = quantise(deploy_network(tiny), given)
-        kept: list[Tensor] = []
-        network.get_submodule(first).register_forward_hook(lambda *told: kept.append(told[2]))
+        outputs: list[Tensor] = []
+        network.get_submodule(first).register_forward_hook(lambda *call: outputs.append(call[2]))
         with torch.no_grad():
-            for image in pictures.images:
+            for image in calibration_set.images:
                 network(torch.from_numpy(image)[None])
-        return torch.cat(kept).mean((0, 2, 3)).numpy()
+        return torch.cat(outputs).mean((0, 2, 3)).numpy()
 
     single, corrected, plain = map(mean_output, ({}, ranges, without))
     np.testing.assert_allclose(corrected, single, atol=1e-5)
@@ -135,35 +137,39 @@ def test_biases_give_back_what_rounding_takes(
 
 
 @needs_modelopt
-def test_bundle_is_the_same_for_every_other_engine(tiny: Bundle, made: Bundle) -> None:
-    """A file more; weights, tables, compiled form and figures are the source's, and the papers say
-    what was measured and how."""
+def test_bundle_is_the_same_for_every_other_engine(tiny: Bundle, ranges_bundle: Bundle) -> None:
+    """The bundle has one more file. Weights, tables, compiled form and figures are those of the
+    source, and the papers hold the measurements."""
     same = tiny.manifest.files.keys() - {CARD}
-    assert {made.manifest.files[name] for name in same} == {
+    assert {ranges_bundle.manifest.files[name] for name in same} == {
         tiny.manifest.files[name] for name in same
     }
-    assert made.manifest.metrics == tiny.manifest.metrics
-    assert made.precision == "f32"
-    record = made.manifest.ranges
+    assert ranges_bundle.manifest.metrics == tiny.manifest.metrics
+    assert ranges_bundle.precision == "f32"
+    record = ranges_bundle.manifest.ranges
     assert record is not None
     assert (record.bundle_sha256, record.pictures) == (tiny.sha256, 6)
     assert record.method == "percentile 99.99"
-    told = json.loads((made.folder.parent / "report.json").read_text())
-    assert told["report"] == record.report
+    content = json.loads((ranges_bundle.folder.parent / "report.json").read_text())
+    assert content["report"] == record.report
     assert set(record.report) == {"before", "after"}
-    assert "not on a card" in (made.folder / CARD).read_text()
-    assert [path.name for path in made.folder.parent.iterdir() if path.name[0] == "."] == []
-    with OpenVinoEngine(made.model) as engine:
+    assert "not on a GPU" in (ranges_bundle.folder / CARD).read_text()
+    assert [
+        path.name for path in ranges_bundle.folder.parent.iterdir() if path.name[0] == "."
+    ] == []
+    with OpenVinoEngine(ranges_bundle.model) as engine:
         assert engine.input_size == (64, 64)
 
 
 @needs_modelopt
-def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: CalibrationImages) -> None:
-    """Less than a tenth of what the map itself varies by, but something."""
-    single, eighth = deploy_network(made), eight_bit_network(made)
+def test_eight_bits_change_the_map_a_little(
+    ranges_bundle: Bundle, calibration_set: CalibrationImages
+) -> None:
+    """The change is above 0 and below a tenth of the map's own variation."""
+    single, eighth = deploy_network(ranges_bundle), eight_bit_network(ranges_bundle)
     with torch.no_grad():
         maps = [
-            [network(torch.from_numpy(image)[None]).numpy() for image in pictures.images]
+            [network(torch.from_numpy(image)[None]).numpy() for image in calibration_set.images]
             for network in (single, eighth)
         ]
     difference = np.abs(np.subtract(*maps))
@@ -172,32 +178,33 @@ def test_eight_bits_change_the_map_a_little(made: Bundle, pictures: CalibrationI
 
 @needs_modelopt
 def test_ranking_puts_the_worst_run_first(
-    tiny: Bundle, made: Bundle, pictures: CalibrationImages
+    tiny: Bundle, ranges_bundle: Bundle, calibration_set: CalibrationImages
 ) -> None:
     """Layers come in runs of four neighbours, in the order of the distances from the original map
-    that are left when each is put back by itself."""
-    stored = load_file(made.folder / RANGES)
+    that remain when one run alone returns to FP32."""
+    stored = load_file(ranges_bundle.folder / RANGES)
     names = list(eight_bit_layers(deploy_network(tiny)))[:8]
     ranges = {f"{name}.{what}": stored[f"{name}.{what}"] for name in names
               for what in ("weight", "input")}  # fmt: skip
-    ranked = rank_layers(tiny, ranges, pictures.images[:1])
+    ranked = rank_layers(tiny, ranges, calibration_set.images[:1])
     assert sorted(ranked, key=lambda run: names.index(run[0])) == [names[:4], names[4:]]
 
-    def mapped(layers: Sequence[str]) -> np.ndarray:
+    def compute_map(layers: Sequence[str]) -> np.ndarray:
         kept = {name: torch.from_numpy(np.asarray(value)) for name, value in ranges.items()
                 if name.rpartition(".")[0] in layers}  # fmt: skip
+        image = torch.from_numpy(calibration_set.images[0])[None]
         with torch.no_grad():
             network = quantise(deploy_network(tiny), kept)
-            return network(torch.from_numpy(pictures.images[0])[None]).logit().clip(-5, 5).numpy()
+            return network(image).logit().clip(-5, 5).numpy()
 
-    original = mapped([])
-    left = [np.std(mapped([n for n in names if n not in run]) - original) for run in ranked]
+    original = compute_map([])
+    left = [np.std(compute_map([n for n in names if n not in run]) - original) for run in ranked]
     assert left == sorted(left)
     assert left[0] > 0
 
 
 class FakeLibrary:
-    """Stands for the two calls that need TensorRT. It computes in torch: see `tests/gpu`."""
+    """Replaces the two calls that need TensorRT, and computes in torch; see `tests/gpu`."""
 
     def __init__(self) -> None:
         self.operators = 0
@@ -217,76 +224,76 @@ class FakeLibrary:
 @needs_modelopt
 def test_engine_is_built_of_the_quantised_graph(
     tiny: Bundle,
-    made: Bundle,
-    pictures: CalibrationImages,
+    ranges_bundle: Bundle,
+    calibration_set: CalibrationImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two operators for each convolution, and what they compute is the network that was scored; a
-    bundle without ranges has none, and its engine another key."""
+    """The graph has two operators per convolution and computes the scored network. The cache
+    answers a second call, and a bundle without ranges has another key."""
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
     cache, library = EngineCache("tensorrt"), FakeLibrary()
-    key = engine_key(made, "f32", CPU)
-    run_ = load_or_compile(made, "f32", key, cache, library, CPU)
+    key = engine_key(ranges_bundle, "f32", CPU)
+    run_ = load_or_compile(ranges_bundle, "f32", key, cache, library, CPU)
     assert library.operators == 2 * len(eight_bit_layers(deploy_network(tiny)))
-    picture = torch.from_numpy(pictures.images[0])[None]
+    image = torch.from_numpy(calibration_set.images[0])[None]
     with torch.no_grad():
-        wanted = eight_bit_network(made)(picture)
-        torch.testing.assert_close(run_(picture), wanted, atol=1e-4, rtol=0)
+        wanted = eight_bit_network(ranges_bundle)(image)
+        torch.testing.assert_close(run_(image), wanted, atol=1e-4, rtol=0)
     again = FakeLibrary()
-    load_or_compile(made, "f32", key, cache, again, CPU)
+    load_or_compile(ranges_bundle, "f32", key, cache, again, CPU)
     assert again.operators == 0
     assert engine_key(tiny, "f32", CPU) != key
 
 
 @needs_modelopt
 def test_other_ranges_make_another_key(
-    made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranges_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine built with older ranges is not answered for newer ones."""
+    """The cache does not return an engine with older ranges for newer ones."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
-    folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
+    folder = Path(shutil.copytree(ranges_bundle.folder, tmp_path / "bundle"))
     values = load_file(folder / RANGES)
     name = next(name for name in values if name.endswith("input"))
     save_file(values | {name: np.asarray(values[name] * 2)}, folder / RANGES)
     with pytest.raises(BundleHashError, match=r"ranges\.safetensors does not match"):
         read_bundle(folder)
-    changed = write_manifest(folder, made.manifest)
-    assert engine_key(changed, "f32", CPU) != engine_key(made, "f32", CPU)
+    changed = write_manifest(folder, ranges_bundle.manifest)
+    assert engine_key(changed, "f32", CPU) != engine_key(ranges_bundle, "f32", CPU)
 
 
 @needs_modelopt
 def test_ranges_stay_with_their_size(
-    made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranges_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At another input size they were not measured; and without the file a bundle that names them
-    is refused."""
+    """A bundle of another input size gets no ranges. A manifest that names a missing ranges file
+    raises an error."""
 
-    def uncompiled(path: Path, *_: object) -> None:
+    def copy_model(path: Path, *_: object) -> None:
         for name in (MODEL, MODEL_WEIGHTS):
-            shutil.copy(made.folder / name, path.with_name(name))
+            shutil.copy(ranges_bundle.folder / name, path.with_name(name))
 
-    monkeypatch.setattr(deploy, "write_model", uncompiled)
-    other = deploy.resize_bundle(made, tmp_path / "other", 96)
+    monkeypatch.setattr(deploy, "write_model", copy_model)
+    other = deploy.resize_bundle(ranges_bundle, tmp_path / "other", 96)
     assert (other.ranges, (other.folder / RANGES).exists()) == (None, False)
-    folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
+    folder = Path(shutil.copytree(ranges_bundle.folder, tmp_path / "bundle"))
     (folder / RANGES).unlink()
     with pytest.raises(BundleError, match=f"has no hash of {RANGES}"):
-        write_manifest(folder, made.manifest)
+        write_manifest(folder, ranges_bundle.manifest)
 
 
 @needs_modelopt
 def test_loss_is_refused_and_nothing_written(
     tiny: Bundle,
-    made: Bundle,
+    ranges_bundle: Bundle,
     truth_is_fp32: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ranges of a hundredth clip everything: whatever layers get none, the network falls apart,
-    and what stood there stays."""
-    found = load_file(made.folder / RANGES)
+    """Ranges of a hundredth clip almost all values, so the loss is too large with any layers left
+    out. The old bundle stays."""
+    found = load_file(ranges_bundle.folder / RANGES)
     small = {name: np.asarray(value * np.float32(0.01)) for name, value in found.items()}
     monkeypatch.setattr(module, "ranges_of", lambda *_: small)
     monkeypatch.setattr(module, "RESTORED", (1,))
@@ -298,13 +305,13 @@ def test_loss_is_refused_and_nothing_written(
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
-def test_what_cannot_be_done_is_told_before_any_work(
+def test_impossible_requests_end_before_any_work(
     tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An INT8 bundle has no weights, the bundle itself is not replaced, and a missing library is
-    named with its command."""
+    """An INT8 source, the bundle itself as the output, and a missing library raise errors. The last
+    one names the command to install it."""
     int8 = read_bundle(find_bundle(SHIPPED_INT8))
-    with pytest.raises(BundleError, match="is INT8 already"):
+    with pytest.raises(BundleError, match="is already INT8"):
         run(int8, tmp_path / "x", tmp_path)
     with pytest.raises(UsageError, match="is the bundle itself"):
         run(tiny, tiny.folder, tmp_path)
@@ -318,8 +325,8 @@ def test_what_cannot_be_done_is_told_before_any_work(
 @pytest.mark.data
 @needs_modelopt
 def test_masks_of_real_frames_are_those_of_single_precision(real_frames: Sequence[Frame]) -> None:
-    """The shipped network in 8 bits, with ranges from the moving frames, on the stills of both
-    data sets: the two masks' Dice."""
+    """On still frames of both data sets, the masks of the shipped network in 8 bits and in FP32
+    have a high Dice. The ranges come from the moving frames."""
     bundle = read_bundle(find_bundle())
     prepare = Preprocessor((352, 352), "stretch")
     images = tuple(prepare(frame.pixels) for frame in real_frames)
@@ -333,4 +340,4 @@ def test_masks_of_real_frames_are_those_of_single_precision(real_frames: Sequenc
         ]
     both = float(np.logical_and(*masks).sum())
     assert masks[0].mean() > 0.01
-    assert 2 * both / float(masks[0].sum() + masks[1].sum()) >= LEAST_DICE
+    assert 2 * both / float(masks[0].sum() + masks[1].sum()) >= MIN_DICE

@@ -1,4 +1,4 @@
-"""Input sizes: real bundles of a small network at another side, scored, kept and used again."""
+"""Makes bundles of a small network at another side, scores them and uses them again."""
 
 import shutil
 from pathlib import Path
@@ -23,14 +23,14 @@ OTHER = 32
 
 
 @pytest.fixture(scope="module")
-def made(
+def size_bundles(
     tiny: Bundle, scene_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[Bundle], Path]:
-    """The small network at another side, in FP32 and INT8, and the cache they lie in."""
+    """Make the small network at another side, in FP32 and INT8, and return it with its cache."""
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QLUMEN_CACHE", str(cache))
-        return bundles_of_sides([tiny], [OTHER], scene_data, pictures=6), cache
+        return bundles_of_sides([tiny], [OTHER], scene_data, image_count=6), cache
 
 
 def fail(*_: object, **__: object) -> None:
@@ -38,11 +38,11 @@ def fail(*_: object, **__: object) -> None:
 
 
 def test_other_side_is_made_in_both_precisions(
-    tiny: Bundle, scene_data: Path, made: tuple[list[Bundle], Path]
+    tiny: Bundle, scene_data: Path, size_bundles: tuple[list[Bundle], Path]
 ) -> None:
-    """The given bundle comes first; the others have that side, say what they were made from, and
-    state the Dice that their own engine reaches on validation."""
-    first, single, eighth = made[0]
+    """The given bundle comes first. The others have the new side, name their source, and state the
+    Dice that their own engine reaches on validation."""
+    first, single, eighth = size_bundles[0]
     assert first is tiny
     assert [b.manifest.input.width for b in (single, eighth)] == [OTHER, OTHER]
     assert single.manifest.provenance[RESIZED_FROM] == tiny.sha256
@@ -56,20 +56,21 @@ def test_other_side_is_made_in_both_precisions(
     dice = means(evaluate(split_pairs(scene_data, "val"), analysis))["dice"]
     segmenter.close()
     assert single.manifest.metrics["val"]["dice"] == pytest.approx(dice, abs=1e-4)
-    stated = {c.bundle.folder: c.accuracy for c in candidates(made[0], {"openvino"})
+    stated = {c.bundle.folder: c.accuracy for c in candidates(size_bundles[0], {"openvino"})
               if c.precision == "f32"}  # fmt: skip
     assert stated[single.folder] == single.manifest.metrics["val"]["dice"]
     assert stated[eighth.folder] == eighth.manifest.metrics["val"]["dice"]
 
 
-def test_what_is_there_is_not_made_again(
+def test_existing_sizes_are_not_made_again(
     tiny: Bundle,
     scene_data: Path,
-    made: tuple[list[Bundle], Path],
+    size_bundles: tuple[list[Bundle], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the same weights and images; an INT8 bundle that was given counts, too."""
-    bundles, cache = made
+    """Bundles of the same weights and images come from the cache, and a given INT8 bundle also
+    counts."""
+    bundles, cache = size_bundles
     monkeypatch.setenv("QLUMEN_CACHE", str(cache))
     monkeypatch.setattr(sizes, "make_int8", fail)
     monkeypatch.setattr(sizes, "measure", fail)
@@ -82,24 +83,24 @@ def test_what_is_there_is_not_made_again(
 def test_damaged_or_foreign_entries_are_made_again(
     tiny: Bundle,
     scene_data: Path,
-    made: tuple[list[Bundle], Path],
+    size_bundles: tuple[list[Bundle], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A flipped bit in the cache is never run; other images have figures of their own."""
+    """A cached bundle with a flipped bit is made again, and other images give a new bundle."""
     cache = tmp_path / "cache"
-    shutil.copytree(made[1], cache)
+    shutil.copytree(size_bundles[1], cache)
     monkeypatch.setenv("QLUMEN_CACHE", str(cache))
     monkeypatch.setattr(sizes, "find_spec", lambda name: None)  # FP32 alone
     (place,) = (p for p in (cache / "sizes").iterdir() if not p.name.endswith("int8"))
     data = bytearray((place / MODEL_WEIGHTS).read_bytes())
     data[100] ^= 1
     (place / MODEL_WEIGHTS).write_bytes(data)
-    told: list[str] = []
-    mended = bundles_of_sides([tiny], [OTHER], scene_data, told.append)
-    assert mended[1].manifest.metrics == made[0][1].manifest.metrics
-    assert "nncf is not installed" in told[0]
-    assert place.name in told[1]
+    lines: list[str] = []
+    mended = bundles_of_sides([tiny], [OTHER], scene_data, lines.append)
+    assert mended[1].manifest.metrics == size_bundles[0][1].manifest.metrics
+    assert "nncf is not installed" in lines[0]
+    assert place.name in lines[1]
     other = tmp_path / "data"
     shutil.copytree(scene_data, other)
     (other / "splits/val.txt").write_text((scene_data / "splits/train.txt").read_text())
@@ -111,17 +112,17 @@ def test_damaged_or_foreign_entries_are_made_again(
 def test_command_writes_the_chosen_bundle_beside_the_configuration(
     tiny: Bundle,
     scene_data: Path,
-    made: tuple[list[Bundle], Path],
+    size_bundles: tuple[list[Bundle], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A side that only the cache has is copied out of it, and runs from there."""
-    monkeypatch.setenv("QLUMEN_CACHE", str(made[1]))
+    """A bundle that only the cache has is copied, and the copy runs."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(size_bundles[1]))
     output = tmp_path / "here.yaml"
-    single = made[0][1]
+    single = size_bundles[0][1]
     better = single.manifest.metrics["val"] | {"dice": 0.99}
     monkeypatch.setitem(single.manifest.metrics, "val", better)
-    monkeypatch.setattr(sizes._Shelf, "of_side", lambda *_: [single])
+    monkeypatch.setattr(sizes._BundleCache, "resize", lambda *_: [single])
     arguments = ["budget", "--bundle", tiny.folder, "--output", output, "--seconds", 1]
     arguments += ["--engine", "openvino", "--fps", 2, "--source-size", "96x80"]
     arguments += ["--data", scene_data, "--side", OTHER]
@@ -148,15 +149,15 @@ def test_command_writes_the_chosen_bundle_beside_the_configuration(
 def test_wrong_sizes_end_before_any_work(
     tiny: Bundle, tmp_path: Path, options: list[object], error: type[Exception], message: str
 ) -> None:
-    """With what to do."""
+    """The error names the wrong option and says what to do."""
     given = [str(option).format(tmp_path) for option in options]
     arguments = ["budget", "--bundle", str(tiny.folder), "--output", str(tmp_path / "x.yaml")]
     with pytest.raises(error, match=message):
         CliRunner().invoke(command, [*arguments, *given], catch_exceptions=False)
 
 
-def test_folder_in_the_bundle_s_place_is_spared(tiny: Bundle, tmp_path: Path) -> None:
-    """As a configuration that is there."""
+def test_existing_bundle_folder_stays(tiny: Bundle, tmp_path: Path) -> None:
+    """An existing folder in the place of the bundle raises an error."""
     (tmp_path / "x-bundle").mkdir()
     arguments = ["budget", "--output", tmp_path / "x.yaml", "--data", tiny.folder.parent]
     with pytest.raises(UsageError, match="x-bundle, which exists"):
@@ -164,7 +165,7 @@ def test_folder_in_the_bundle_s_place_is_spared(tiny: Bundle, tmp_path: Path) ->
 
 
 def test_missing_torch_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With the command that adds it, and what can be had without."""
+    """The error names the command to install torch, and what works without it."""
     monkeypatch.setattr(sizes, "find_spec", lambda name: None)
     arguments = ["budget", "--output", str(tmp_path / "x.yaml"), "--data", str(tmp_path / "data")]
     with pytest.raises(MissingExtraError, match=r"pip install 'qlumen\[train\]'.*leave out --data"):

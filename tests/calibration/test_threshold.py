@@ -31,8 +31,8 @@ FRAMES = (10, 20, 150)
 
 
 def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
-    """Scored by `evaluate`, no candidate is better by more than the allowance, and none with a
-    higher `high` is good enough."""
+    """By the scores of `evaluate`, no candidate is better than the allowance, and no good enough
+    candidate has a higher `high`."""
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -64,7 +64,7 @@ def test_choice_follows_its_rule(tiny: Bundle, tmp_path: Path) -> None:
 
 @st.composite
 def scored_choices(draw: st.DrawFn) -> list[Choice]:
-    """Some pairs of candidates with any scores."""
+    """Draw pairs of candidates with any scores."""
     shares = st.sampled_from([0.0, 0.01, 0.05, 0.06, 0.2, 0.5])
     few = st.sampled_from([0.0, 0.1, 0.2])
     rows = st.tuples(st.sampled_from(HIGH_CANDIDATES), st.floats(0.8, 0.82), shares, few, few)
@@ -75,8 +75,8 @@ def scored_choices(draw: st.DrawFn) -> list[Choice]:
 
 
 @given(scored_choices())
-def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
-    """No candidate that the stated rule prefers is left behind."""
+def test_rule_for_lesion_free_images(choices: list[Choice]) -> None:
+    """The rule prefers no other candidate to the choice."""
     got = choose_best(choices)
     floor = max(choice.dice for choice in choices) - DICE_FOR_NEGATIVES
     assert got.dice >= floor
@@ -98,8 +98,8 @@ def test_lesion_free_pictures_rule(choices: list[Choice]) -> None:
                 assert other.dice <= got.dice
 
 
-def test_share_is_counted_on_the_pictures(tiny: Bundle, tmp_path: Path) -> None:
-    """The chosen thresholds' share of lesion-free pictures is a recount with `evaluate`'s parts."""
+def test_share_is_counted_on_the_images(tiny: Bundle, tmp_path: Path) -> None:
+    """The share of lesion-free images with a finding equals a count by `evaluate_negatives`."""
     source = SceneSource(SceneSettings(width=160, height=120, seed=3))
     files = []
     for folder in ("images", "masks"):

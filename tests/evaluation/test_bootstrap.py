@@ -22,14 +22,14 @@ def test_interval_is_scipys(seed: int) -> None:
 
 
 def test_interval_covers_the_true_mean_in_about_95_of_100_samples() -> None:
-    """Of 300 samples of 60 uniform numbers, the interval misses 0.5 in a few."""
+    """The interval misses 0.5 in a few of 300 samples of 60 uniform numbers."""
     rng = np.random.default_rng(7)
     bounds = [interval(rng.random(60).tolist()) for _ in range(300)]
     assert 0.9 < np.mean([low <= 0.5 <= high for low, high in bounds]) < 0.99
 
 
 def test_equal_values_have_no_spread_and_none_are_refused() -> None:
-    """A constant is its own interval; without values there is nothing to say."""
+    """Equal values give an interval of width 0, and an empty list raises an error."""
     assert interval([0.7] * 5) == pytest.approx((0.7, 0.7))
     with pytest.raises(ValueError, match="at least one"):
         interval([])

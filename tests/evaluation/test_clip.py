@@ -22,14 +22,14 @@ SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)
 
 @pytest.fixture
 def analysis() -> Iterator[FrameAnalysis]:
-    """Each frame for itself, seen whole."""
+    """Judge each frame alone, without a search for the field."""
     settings = load_settings(None, ["analysis.field=false"])
     with closing(Segmenter.open(read_bundle(find_bundle()), settings)) as segmenter:
         yield FrameAnalysis(segmenter, settings, related=False)
 
 
 def test_own_findings_as_boxes_are_all_hit(analysis: FrameAnalysis) -> None:
-    """Boxes taken from a run are all hit by the same run; moved away, none is."""
+    """A run hits all boxes that come from the same run, and no box after a shift."""
     true = {}
     for index, frame in enumerate(SceneSource(SCENE).frames()):
         segmenter = analysis.segmenter
@@ -48,8 +48,8 @@ def test_own_findings_as_boxes_are_all_hit(analysis: FrameAnalysis) -> None:
 
 
 def test_boxes_beyond_the_end_are_named(analysis: FrameAnalysis) -> None:
-    """Boxes of another clip do not count as missed."""
-    with pytest.raises(DatasetError, match=r"frames \[12, 40\], and the clip has 12"):
+    """Boxes on frames that the clip does not have raise an error."""
+    with pytest.raises(DatasetError, match=r"frames \[12, 40\], but the clip has 12"):
         evaluate_clip(SceneSource(SCENE), analysis, {40: ((0, 0, 1, 1),), 12: ()})
 
 
@@ -57,16 +57,16 @@ def test_boxes_beyond_the_end_are_named(analysis: FrameAnalysis) -> None:
     "text", ["", "[]", "{}", '{"boxes": {"a": []}}', '{"boxes": {"1": [[1, 2]]}}', '{"boxes": 3}']
 )
 def test_files_of_another_form_are_refused(tmp_path: Path, text: str) -> None:
-    """The wanted form is told."""
+    """The error shows the right form."""
     path = tmp_path / "b.json"
     path.write_text(text)
-    with pytest.raises(DatasetError, match="wanted is"):
+    with pytest.raises(DatasetError, match="the form is"):
         read_boxes(path)
 
 
 @pytest.mark.data
 def test_clip_with_true_boxes(data_dir: Path, tmp_path: Path) -> None:
-    """The command's count of hits equals a recount from its rows; all 31 boxed frames count."""
+    """The command's number of hits equals a count of its rows, and all 31 boxed frames count."""
     clip = data_dir / "clips" / "ldpolypvideo_test101.mp4"
     file = tmp_path / "r.json"
     arguments = ["--clip", clip, "--boxes", clip.with_suffix(".boxes.json"), "--json", file]

@@ -10,19 +10,19 @@ Maps = list[tuple[NDArray[np.float32], NDArray[np.uint8]]]
 
 
 def maps(seed: int, count: int = 3, lesion: bool = True) -> Maps:
-    """Probabilities, some of them on the thresholds themselves, and masks."""
+    """Draw masks and probabilities, some of them exactly on the thresholds."""
     rng = np.random.default_rng(seed)
-    made = []
+    images = []
     for _ in range(count):
         probability = rng.random((13, 9), dtype=np.float32)
         probability[0] = rng.integers(0, LEVELS + 1, 9) / LEVELS
-        made.append((probability, (rng.random((13, 9)) < 0.4 * lesion).astype(np.uint8)))
-    return made
+        images.append((probability, (rng.random((13, 9)) < 0.4 * lesion).astype(np.uint8)))
+    return images
 
 
 @given(st.integers(0, 1000), st.booleans())
 def test_curves_are_those_of_thresholded_masks(seed: int, lesion: bool) -> None:
-    """Each mask {probability >= threshold}, counted pixel by pixel."""
+    """The curves equal counts of each mask {probability >= threshold}, pixel by pixel."""
     images = maps(seed, lesion=lesion)
     result = curves([pixel_counts(*image) for image in images])
     for level in (0, 1, 50, 64, LEVELS - 1):
@@ -46,7 +46,7 @@ def test_curves_are_those_of_thresholded_masks(seed: int, lesion: bool) -> None:
 
 @given(st.integers(0, 1000))
 def test_average_precision_is_scikit_learns(seed: int) -> None:
-    """Of all pixels together, their probabilities rounded down to the thresholds."""
+    """scikit-learn gives the same value for all pixels, with probabilities rounded down."""
     metrics = pytest.importorskip("sklearn.metrics")
     images = maps(seed)
     truth = np.concatenate([t.ravel() for _, t in images])
@@ -56,7 +56,7 @@ def test_average_precision_is_scikit_learns(seed: int) -> None:
     assert ours == pytest.approx(theirs)
 
 
-def test_perfect_map_and_what_is_no_number() -> None:
+def test_perfect_map_and_nan() -> None:
     """A map that is its mask has Dice 1 at every threshold above 0; NaN counts as 0."""
     truth = np.eye(5, dtype=np.uint8)
     result = curves([pixel_counts(truth.astype(np.float32), truth)])

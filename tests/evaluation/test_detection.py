@@ -21,7 +21,7 @@ BOXES = st.lists(
 SIDE = 20
 
 
-def painted(box: tuple[int, int, int, int]) -> np.ndarray:
+def paint(box: tuple[int, int, int, int]) -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
     return mask
@@ -30,26 +30,26 @@ def painted(box: tuple[int, int, int, int]) -> np.ndarray:
 @given(BOXES, BOXES)
 @settings(max_examples=60)
 def test_iou_is_that_of_painted_boxes(one: list, two: list) -> None:
-    """Pixels counted one by one."""
+    """The IoU equals a count of the pixels."""
     for a in one:
         for b in two:
-            p, q = painted(a), painted(b)
+            p, q = paint(a), paint(b)
             assert iou(a, b) == (p & q).sum() / (p | q).sum()
 
 
 @given(BOXES, BOXES)
 @settings(max_examples=100)
 def test_pairs_are_one_to_one(found: list, true: list) -> None:
-    """Never more hits than the best pairing has; at least half of them; none without overlap."""
+    """There are never more hits than in the best pairing, and at least half as many."""
     got = hits(found, true)
     assert got.lesions == len(true)
     assert got.hit + got.false_findings == len(found)
-    best = most_pairs(found, true)
+    best = count_best_pairs(found, true)
     assert got.hit <= best
     assert 2 * got.hit >= best
 
 
-def most_pairs(found: list, true: list) -> int:
+def count_best_pairs(found: list, true: list) -> int:
     short, long = sorted((found, true), key=len)
     return max(
         sum(iou(a, b) >= 0.3 for a, b in zip(short, order, strict=True))
@@ -58,15 +58,15 @@ def most_pairs(found: list, true: list) -> int:
 
 
 def test_worked_case() -> None:
-    """One of two findings on a lesion counts, the other is false; the second lesion is missed."""
+    """Of two findings on a lesion one counts and one is false, and the other lesion is missed."""
     found = [(0, 0, 10, 10), (0, 0, 10, 9), (50, 50, 60, 60)]
     assert hits(found, [(0, 0, 10, 10), (30, 30, 40, 40)]) == Hits(2, 1, 2)
     assert hits([], []) == Hits(0, 0, 0)
 
 
 def test_lesion_boxes_of_a_drawn_mask() -> None:
-    """Parts that touch at a corner are one lesion, boxes are half open; 4 of 10,000
-    pixels are a crumb, 5 are not."""
+    """Parts that touch at a corner are one lesion, and boxes are half open. Of 10,000 pixels, 4
+    are too few for a lesion, and 5 are enough."""
     mask = np.zeros((12, 14), np.uint8)
     mask[1:3, 2:5] = 1
     mask[3:4, 5:6] = 1
@@ -79,7 +79,7 @@ def test_lesion_boxes_of_a_drawn_mask() -> None:
 
 
 def test_summary_by_hand() -> None:
-    """Three frames: one of two lesions hit, one missed with a false finding, none to find."""
+    """The summary counts a frame with one of two lesions hit, a missed lesion, and no lesion."""
     got = summary([Hits(2, 1, 0), Hits(1, 0, 2), Hits(0, 0, 1)])
     assert got == {
         "frames": 3,

@@ -19,7 +19,7 @@ MIN_DICE = 0.82
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of the scene with their true masks, of different sizes."""
+    """Write frames of the scene with their true masks, in different sizes."""
     root = tmp_path_factory.mktemp("scenes")
     (root / "images").mkdir()
     (root / "masks").mkdir()
@@ -33,7 +33,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folders(scenes: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A copy of the scenes that a test may change: images and masks."""
+    """Copy the folders of images and masks, so that a test can change them."""
     for name in ("images", "masks"):
         shutil.copytree(scenes / name, tmp_path / name)
     return tmp_path / "images", tmp_path / "masks"
@@ -47,7 +47,7 @@ def evaluate(*arguments: object) -> None:
 def test_report_equals_a_recount_of_the_saved_masks(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Dice per image, and its mean, follow from the PNG files alone."""
+    """The Dice of each image, and its mean, equal a count from the PNG files."""
     images, masks = folders
     report, saved = tmp_path / "r.json", tmp_path / "saved"
     evaluate("--images", images, "--masks", masks, "--json", report, "--save-masks", saved)
@@ -68,7 +68,7 @@ def test_report_equals_a_recount_of_the_saved_masks(
 def test_any_number_of_requests_gives_the_same_scores(
     folders: tuple[Path, Path], tmp_path: Path, requests: int
 ) -> None:
-    """Fewer or more frames in flight than images change nothing, and nothing hangs."""
+    """The scores are equal with fewer or more requests than images, and no run hangs."""
     images, masks = folders
     where = ("--images", images, "--masks", masks, "--json")
     evaluate(*where, tmp_path / "a.json", "--set", f"engine.requests={requests}")
@@ -78,14 +78,14 @@ def test_any_number_of_requests_gives_the_same_scores(
 
 
 def test_list_selects_and_orders(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """A list of `folder/stem` lines decides which images, in which order."""
+    """A list of `folder/stem` lines sets the images and their order."""
     listing = tmp_path / "list.txt"
     listing.write_text("any/a10\na2.jpg\n")
     assert [pair.name for pair in find_pairs(*folders, listing)] == ["a10", "a2"]
 
 
 def test_image_without_mask_is_named_before_work_starts(folders: tuple[Path, Path]) -> None:
-    """A missing mask ends with code 1 and the image's name."""
+    """A missing mask gives exit code 1 and an error with the image's name."""
     images, masks = folders
     (masks / "a2.png").unlink()
     arguments = ["evaluate", "--images", str(images), "--masks", str(masks)]
@@ -96,7 +96,7 @@ def test_image_without_mask_is_named_before_work_starts(folders: tuple[Path, Pat
 
 
 def test_bad_folders_and_lists_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """What is missing is said: folder, list, listed image, any image at all."""
+    """The error names a missing folder, list or image, and other faults of a list or folder."""
     images, masks = folders
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -113,7 +113,7 @@ def test_bad_folders_and_lists_are_named(folders: tuple[Path, Path], tmp_path: P
     with pytest.raises(UsageError, match="images and masks are both"):
         find_pairs(images, images)
     listing.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DatasetError, match="no list of names"):
+    with pytest.raises(DatasetError, match="not a list of names"):
         find_pairs(images, masks, listing)
     (images / "a2.png").write_bytes((images / "a2.jpg").read_bytes())
     with pytest.raises(DatasetError, match=r"both a2\.jpg and a2\.png"):
@@ -121,7 +121,7 @@ def test_bad_folders_and_lists_are_named(folders: tuple[Path, Path], tmp_path: P
 
 
 def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]) -> None:
-    """A mask of another size than its image, and a file that is no image, are errors."""
+    """A mask of another size than its image, and a file that is no image, raise errors."""
     images, masks = folders
     pairs = {pair.name: pair for pair in find_pairs(images, masks)}
     cv2.imwrite(str(masks / "a2.png"), np.zeros((9, 9), np.uint8))
@@ -134,8 +134,8 @@ def test_sizes_that_differ_and_broken_files_are_named(folders: tuple[Path, Path]
 
 
 def test_plots_and_worst_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """Three plots that are pictures; the worst images by the report's own Dice, each in a tile
-    of their picture; threshold curves that start at the report's images."""
+    """The command draws three plots, and the worst images by the Dice of the report, each in one
+    tile."""
     images, masks = folders
     plots, worst = tmp_path / "plots", tmp_path / "worst.png"
     where = ("--images", images, "--masks", masks, "--json", tmp_path / "r.json")
@@ -147,15 +147,15 @@ def test_plots_and_worst_images(folders: tuple[Path, Path], tmp_path: Path) -> N
         assert len(np.unique(cv2.imread(str(path)).reshape(-1, 3), axis=0)) > 10
     by_dice = sorted(content["images"], key=lambda row: row["dice"])
     assert [row["name"] for row in content["worst"]] == [row["name"] for row in by_dice]
-    picture = cv2.imread(str(worst))
-    assert picture.shape == (20 + 276, 4 * 256, 3)
-    tiles = [picture[40:, x : x + 256] for x in range(0, 1024, 256)]
+    image = cv2.imread(str(worst))
+    assert image.shape == (20 + 276, 4 * 256, 3)
+    tiles = [image[40:, x : x + 256] for x in range(0, 1024, 256)]
     assert [bool((tile > 60).any()) for tile in tiles] == [True, True, True, False]
     assert 0 <= content["reliability"]["ece"] <= 1
 
 
 def test_all_sets_of_a_data_folder(scene_data: Path, tmp_path: Path) -> None:
-    """Each split by itself gives the same scores; train is left out unless it is asked for."""
+    """Each split alone gives the same scores, and only --split train scores train."""
     split = scene_data / "splits" / "val.txt"
     evaluate("--data", scene_data, "--json", tmp_path / "all.json")
     content = json.loads((tmp_path / "all.json").read_text())
@@ -171,7 +171,7 @@ def test_all_sets_of_a_data_folder(scene_data: Path, tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_go_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """They end with code 2 and what is missing, before anything is read or written."""
+    """Options that do not fit together raise an error that names the missing one."""
     images, masks = folders
     pair = ("--images", images, "--masks", masks)
     cases = [
@@ -191,7 +191,7 @@ def test_options_that_do_not_go_together(folders: tuple[Path, Path], tmp_path: P
 
 @pytest.mark.data
 def test_kvasir_test_set_reaches_the_floor(data_dir: Path, tmp_path: Path) -> None:
-    """The shipped bundle's Dice on the 100 test images, recounted from its saved masks."""
+    """The shipped bundle's Dice on the 100 test images, counted from its masks, is high enough."""
     folder = data_dir / "kvasir-seg"
     saved, listing = tmp_path / "saved", data_dir / "splits" / "test_kvasir.txt"
     where = ("--images", folder / "images", "--masks", folder / "masks", "--list", listing)

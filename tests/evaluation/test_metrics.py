@@ -13,7 +13,7 @@ MASKS = arrays(np.uint8, (9, 12), elements=st.integers(0, 1))
 @given(MASKS, MASKS)
 @settings(max_examples=50)
 def test_scores_equal_the_counts(mask: np.ndarray, truth: np.ndarray) -> None:
-    """Dice, IoU, precision and recall follow from counting pixels one by one."""
+    """Dice, IoU, precision and recall equal those from a count of the pixels."""
     pairs = list(zip(mask.ravel().tolist(), truth.ravel().tolist(), strict=True))
     tp, fp = pairs.count((1, 1)), pairs.count((1, 0))
     fn = pairs.count((0, 1))
@@ -42,7 +42,7 @@ def border_pixels(mask: np.ndarray) -> np.ndarray:
 
 
 def test_border_distance_of_a_shifted_square() -> None:
-    """A square moved by three pixels is three pixels away at its far sides."""
+    """A square that moves by three pixels has a distance of three pixels at its far sides."""
     mask, truth = np.zeros((20, 20), np.uint8), np.zeros((20, 20), np.uint8)
     mask[5:10, 5:10] = 1
     truth[5:10, 8:13] = 1
@@ -50,7 +50,7 @@ def test_border_distance_of_a_shifted_square() -> None:
 
 
 def test_sizes_must_agree() -> None:
-    """A mask of another size is refused with both sizes."""
+    """A mask of another size raises an error with both sizes."""
     small, large = np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8)
     with pytest.raises(ValueError, match=r"\(2, 2\), truth \(3, 3\)"):
         score(small, large, np.zeros((2, 2), np.float32))

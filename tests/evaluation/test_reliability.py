@@ -1,4 +1,4 @@
-"""Calibration error against a slow count, worked cases and a network that is right by design."""
+"""Tests the calibration error with a slow count, worked cases and true probabilities."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 @st.composite
 def samples(draw: st.DrawFn) -> Sample:
-    """A map of any kind, dirty ones too, and a true mask."""
+    """Draw a map of any kind, also with invalid values, and a true mask."""
     width, height = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     truth = draw(probability_maps(width, height)) >= 0.5
     return draw(probability_maps(width, height)), truth.astype(np.uint8)
@@ -54,7 +54,7 @@ def naive_region(
 
 
 def naive_error(rows: Sequence[Sample], bins: int) -> float | None:
-    """The definition, pixel by pixel."""
+    """Compute the error by its definition, pixel by pixel."""
     weight, confidence, hit = [0.0] * bins, [0.0] * bins, [0.0] * bins
     images = 0
     for probability, truth in rows:
@@ -74,10 +74,10 @@ def naive_error(rows: Sequence[Sample], bins: int) -> float | None:
 
 @given(st.lists(samples(), min_size=1, max_size=4), st.integers(1, 20))
 def test_error_is_that_of_the_definition(rows: list[Sample], bins: int) -> None:
-    """Vectorised counting agrees with a loop over pixels, on clean and dirty maps."""
+    """The result equals that of a loop over pixels, on valid and invalid maps."""
     wanted = naive_error(rows, bins)
     if wanted is None:
-        with pytest.raises(ValueError, match="no image with a lesion"):
+        with pytest.raises(ValueError, match="no image has a lesion"):
             reliability(rows, bins)
         return
     got = reliability(rows, bins)
@@ -99,7 +99,7 @@ def test_region_covers_mask_and_prediction(sample: Sample) -> None:
 
 
 def test_worked_case() -> None:
-    """Two images of one sure bin and one half-right bin: |0.95-1|/2 + |0.65-0.5|/2 = 0.1."""
+    """Two images in one right and one half-right bin give |0.95-1|/2 + |0.65-0.5|/2 = 0.1."""
     sure = (np.full((1, 4), 0.95, np.float32), np.ones((1, 4), np.uint8))
     unsure = (np.full((1, 2), 0.65, np.float32), np.array([[1, 0]], np.uint8))
     got = reliability([sure, unsure], bins=10)
@@ -110,8 +110,8 @@ def test_worked_case() -> None:
 
 
 def test_true_probabilities_have_no_error() -> None:
-    """Lesion pixels drawn with the stated probability leave an error of chance alone; the same
-    pixels with the probabilities sharpened do not."""
+    """Lesion pixels drawn with the stated probability leave only a random error. Sharpened
+    probabilities leave a larger error."""
     rng = np.random.default_rng(0)
     probability = rng.random((500, 500), np.float32)
     truth = (rng.random((500, 500)) < probability).astype(np.uint8)
@@ -121,7 +121,7 @@ def test_true_probabilities_have_no_error() -> None:
 
 
 def test_far_background_does_not_count() -> None:
-    """Certain background beyond the margin changes nothing, unless it is wrongly predicted."""
+    """Background beyond the margin changes nothing, except where the prediction is wrong."""
     probability = np.zeros((100, 100), np.float32)
     probability[40:60, 40:60] = 0.7
     truth = np.zeros((100, 100), np.uint8)
@@ -134,14 +134,14 @@ def test_far_background_does_not_count() -> None:
 
 
 def test_sizes_must_agree() -> None:
-    """A map of another size than the mask is refused, with both sizes."""
+    """A map of another size than the mask raises an error with both sizes."""
     with pytest.raises(ValueError, match=r"\(2, 3\) and truth \(3, 2\)"):
         reliability([(np.zeros((2, 3), np.float32), np.zeros((3, 2), np.uint8))])
 
 
 @given(geometries(), st.integers(0, 2**16))
 def test_truth_lies_where_the_map_shows_it(geometry: Geometry, seed: int) -> None:
-    """Each map pixel holds the mask's value at its centre; the letterbox's bars hold none."""
+    """Each map pixel has the mask's value at its centre, and the letterbox's bars have 0."""
     truth = np.random.default_rng(seed).integers(
         0, 2, (geometry.frame_h, geometry.frame_w), np.uint8
     )

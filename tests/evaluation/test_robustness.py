@@ -38,15 +38,15 @@ severities = pytest.mark.parametrize("severity", SEVERITIES)
 
 
 @pytest.fixture(scope="module")
-def picture() -> Image:
+def image() -> Image:
     return SceneSource(SceneSettings(width=384, height=288)).frame(20).image
 
 
-def random_picture(height: int, width: int) -> Image:
+def random_image(height: int, width: int) -> Image:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def worse(image: Image, kind: str, severity: int, name: str = "a.jpg") -> Image:
+def degrade_one(image: Image, kind: str, severity: int, name: str = "a.jpg") -> Image:
     return degrade(image, name, kind=kind, severity=severity)
 
 
@@ -54,7 +54,7 @@ def distance(one: Image, other: Image) -> float:
     return float(np.sqrt(np.square(one.astype(float) - other).mean()))
 
 
-def seen_small(image: Image) -> Image:
+def shrink(image: Image) -> Image:
     return cv2.resize(image, (192, 144), interpolation=cv2.INTER_AREA)
 
 
@@ -62,13 +62,12 @@ def seen_small(image: Image) -> Image:
 @given(size=sizes(40), severity=st.sampled_from(SEVERITIES))
 @example(size=(1, 1), severity=3)
 @settings(max_examples=15)
-def test_any_size_stays_a_picture_of_that_size(
-    kind: str, size: tuple[int, int], severity: int
-) -> None:
-    """Odd sizes and single rows too; the picture given is left as it was, the other is new."""
-    image = random_picture(size[1], size[0])
+def test_any_size_stays_the_same(kind: str, size: tuple[int, int], severity: int) -> None:
+    """The result is a new image of the same size, also for odd sizes and single rows. The given
+    image does not change."""
+    image = random_image(size[1], size[0])
     before = image.copy()
-    changed = worse(image, kind, severity)
+    changed = degrade_one(image, kind, severity)
     assert changed.shape == image.shape
     assert changed.dtype == np.uint8
     assert not np.shares_memory(changed, image)
@@ -78,56 +77,55 @@ def test_any_size_stays_a_picture_of_that_size(
 @kinds
 @given(name=st.text(max_size=8))
 @settings(max_examples=5)
-def test_each_severity_is_farther_from_the_picture(kind: str, picture: Image, name: str) -> None:
-    """Whatever the image's name decides."""
-    far = [distance(worse(picture, kind, severity, name), picture) for severity in SEVERITIES]
+def test_each_severity_is_farther_from_the_image(kind: str, image: Image, name: str) -> None:
+    """A higher severity changes the image more, for every name of the image."""
+    far = [distance(degrade_one(image, kind, severity, name), image) for severity in SEVERITIES]
     assert 0.5 < far[0] < far[1] < far[2]
 
 
 @kinds
-def test_a_name_always_gives_the_same_pixels(kind: str, picture: Image) -> None:
-    """Another name gives others where chance decides anything, and only there."""
-    one, same, other = (worse(picture, kind, 2, name) for name in ("a.jpg", "a.jpg", "b.jpg"))
+def test_a_name_always_gives_the_same_pixels(kind: str, image: Image) -> None:
+    """Another name gives other pixels only in the kinds that use random numbers."""
+    one, same, other = (degrade_one(image, kind, 2, name) for name in ("a.jpg", "a.jpg", "b.jpg"))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any() == (kind in CHANCE)
 
 
 @kinds
 @severities
-def test_small_and_large_pictures_suffer_alike(kind: str, severity: int, picture: Image) -> None:
-    """A picture and the same three times as large, both seen at one size."""
-    large = cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+def test_small_and_large_images_change_equally(kind: str, severity: int, image: Image) -> None:
+    """An image and the same image three times as large change equally, compared at one size."""
+    large = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
     far = [
-        distance(seen_small(worse(image, kind, severity)), seen_small(image))
-        for image in (picture, large)
+        distance(shrink(degrade_one(one, kind, severity)), shrink(one)) for one in (image, large)
     ]
     assert 0.6 < far[1] / far[0] < 1.6
 
 
 @pytest.mark.parametrize("kind", ["defocus", "motion", "low_resolution"])
 @severities
-def test_a_flat_picture_has_nothing_to_blur(kind: str, severity: int) -> None:
-    """Every pixel keeps its level, at the border too."""
+def test_a_flat_image_has_nothing_to_blur(kind: str, severity: int) -> None:
+    """Every pixel keeps its level, also at the border."""
     flat = np.full((203, 301, 3), (40, 90, 201), np.uint8)
-    np.testing.assert_array_equal(worse(flat, kind, severity), flat)
+    np.testing.assert_array_equal(degrade_one(flat, kind, severity), flat)
 
 
 def test_disc_of_radius_1() -> None:
-    """By hand: the middle is inside, half of its neighbours, of the corners 1.5 - sqrt 2."""
+    """The middle counts 1, its neighbours count 0.5, and the corners count 1.5 - sqrt 2."""
     corner = 1.5 - np.sqrt(2)
     wanted = np.array([[corner, 0.5, corner], [0.5, 1, 0.5], [corner, 0.5, corner]])
     assert disc(1) == pytest.approx(wanted / wanted.sum())
 
 
 def test_defocus_is_scipys_convolution() -> None:
-    """A picture of 250 rows: the disc of severity 1 has a radius of 1.5 px."""
-    image = random_picture(250, 260)
+    """SciPy gives the same for an image of 250 rows, with a disc of radius 1.5 px."""
+    image = random_image(250, 260)
     kernel = np.zeros((5, 5, 1))
     for y in range(5):
         for x in range(5):
             kernel[y, x] = min(1, max(0, 2 - np.hypot(y - 2, x - 2)))
     smooth = ndimage.convolve(image.astype(float), kernel / kernel.sum(), mode="nearest")
-    assert np.abs(worse(image, "defocus", 1) - smooth).max() < 0.51
+    assert np.abs(degrade_one(image, "defocus", 1) - smooth).max() < 0.51
 
 
 def test_motion_along_a_row() -> None:
@@ -140,8 +138,8 @@ def test_motion_along_a_row() -> None:
 
 
 @given(st.floats(0, 180))
-def test_motion_goes_where_it_is_sent(angle: float) -> None:
-    """The kernel's weights spread along the angle like 21 points in a row, and not across."""
+def test_motion_follows_its_angle(angle: float) -> None:
+    """The kernel's weights spread along the angle as 21 points in a row do, and not across."""
     kernel = line(21, angle)
     assert kernel.sum() == pytest.approx(1)
     rows, columns = np.mgrid[-10:11, -10:11]
@@ -153,25 +151,25 @@ def test_motion_goes_where_it_is_sent(angle: float) -> None:
 
 @pytest.mark.parametrize(("severity", "shot", "read"), [(1, 8, 3), (2, 15, 6), (3, 25, 10)])
 def test_noise_has_the_stated_deviation(severity: int, shot: float, read: float) -> None:
-    """On two greys: grows with the light as stated, no drift, channels apart."""
+    """On two grey levels the noise has the stated deviation, no drift and separate channels."""
     for level in (96, 144):
         flat = np.full((240, 240, 3), level, np.uint8)
-        noisy = worse(flat, "noise", severity).astype(float).reshape(-1, 3)
+        noisy = degrade_one(flat, "noise", severity).astype(float).reshape(-1, 3)
         wanted = np.sqrt(shot**2 * level / 255 + read**2 + 1 / 12)
         assert noisy.std(axis=0) == pytest.approx(wanted, rel=0.03)
         assert noisy.mean() == pytest.approx(level, abs=0.3)
         assert np.abs(np.corrcoef(noisy.T) - np.eye(3)).max() < 0.03
 
 
-def test_compression_is_as_far_off_as_pillows(picture: Image) -> None:
-    """At the size at which it is coded, PSNR is that of Pillow's JPEG, and falls."""
-    image = cv2.resize(picture, (470, 352))
+def test_compression_has_the_psnr_of_pillow(image: Image) -> None:
+    """At the coded size the PSNR equals that of Pillow's JPEG, and it falls with the severity."""
+    image = cv2.resize(image, (470, 352))
     ratios = []
     for severity, quality in zip(SEVERITIES, JPEG_QUALITY, strict=True):
         file = io.BytesIO()
         Pillow.fromarray(image[..., ::-1]).save(file, "JPEG", quality=quality)
         other = np.asarray(Pillow.open(file))[..., ::-1]
-        ratios.append(cv2.PSNR(worse(image, "compression", severity), image))
+        ratios.append(cv2.PSNR(degrade_one(image, "compression", severity), image))
         assert ratios[-1] == pytest.approx(cv2.PSNR(np.ascontiguousarray(other), image), abs=0.5)
     assert ratios == sorted(ratios, reverse=True)
 
@@ -187,32 +185,32 @@ def test_compression_is_as_far_off_as_pillows(picture: Image) -> None:
     ],
 )
 def test_exposure_multiplies_the_light(kind: str, severity: int, light: float) -> None:
-    """Of every grey, in linear light (gamma 2.2), until white."""
+    """The exposure multiplies every grey level in linear light (gamma 2.2), up to white."""
     greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     linear = light * (greys / 255.0) ** 2.2
     wanted = 255 * np.minimum(linear, 1) ** (1 / 2.2)
-    assert np.abs(worse(greys, kind, severity) - wanted).max() < 0.51
+    assert np.abs(degrade_one(greys, kind, severity) - wanted).max() < 0.51
 
 
 @given(st.text(max_size=8))
 def test_a_cast_keeps_the_brightness(name: str) -> None:
-    """On grey the three levels' geometric mean stays, the farthest is off by exp(0.16)."""
+    """On grey the geometric mean of the three levels stays, and the largest gain is exp(0.16)."""
     grey = np.full((9, 9, 3), 120, np.uint8)
-    logs = np.log(worse(grey, "colour_cast", 2, name)[4, 4] / 120)
+    logs = np.log(degrade_one(grey, "colour_cast", 2, name)[4, 4] / 120)
     assert logs.mean() == pytest.approx(0, abs=0.004)
     assert np.abs(logs).max() == pytest.approx(0.16, abs=0.006)
 
 
 @severities
 def test_haze_hides_the_field_and_not_its_surround(severity: int) -> None:
-    """In the field each pixel goes a part of its way to the veil's grey; black stays black,
-    around a round field and on a rectangle that covers a part of it."""
+    """In the field each pixel moves towards the veil's grey. Black stays black around a round field
+    and on a rectangle that covers a part of it."""
     y, x = np.mgrid[:288, :352] + 0.5
     radius = np.hypot(x - 176, y - 144)
     covered = (x > 240) & (y > 200)
     scene = ((radius < 130) & ~covered)[..., None]
-    image = np.where(scene, random_picture(288, 352) // 3 + np.uint8(40), np.uint8(0))
-    hazy = worse(image, "haze", severity)
+    image = np.where(scene, random_image(288, 352) // 3 + np.uint8(40), np.uint8(0))
+    hazy = degrade_one(image, "haze", severity)
     assert not hazy[radius > 136].any()
     assert not hazy[(x > 246) & (y > 206)].any()
     inside = (radius < 126) & ~covered
@@ -223,17 +221,17 @@ def test_haze_hides_the_field_and_not_its_surround(severity: int) -> None:
 
 
 def test_low_resolution_is_a_mean_of_pixels_enlarged() -> None:
-    """Of 320 lines, 160 are left: means of 2x2, between them what SciPy interpolates."""
-    image = random_picture(320, 400)
+    """From 320 lines 160 remain, as means of 2x2, enlarged as SciPy interpolates."""
+    image = random_image(320, 400)
     means = image.reshape(160, 2, 200, 2, 3).mean(axis=(1, 3))
     enlarged = ndimage.zoom(means, (2, 2, 1), order=1, mode="nearest", grid_mode=True)
-    assert np.abs(worse(image, "low_resolution", 1) - enlarged).max() <= 1.01
-    small = random_picture(64, 80)
-    np.testing.assert_array_equal(worse(small, "low_resolution", 3), small)
+    assert np.abs(degrade_one(image, "low_resolution", 1) - enlarged).max() <= 1.01
+    small = random_image(64, 80)
+    np.testing.assert_array_equal(degrade_one(small, "low_resolution", 3), small)
 
 
 def test_report_of_two_images_by_hand() -> None:
-    """Means 0.75, then 0.75, 0.5 and 0.25 of it: two thirds are kept."""
+    """A clean mean of 0.75 and noisy means of 0.75, 0.5 and 0.25 keep two thirds."""
     noise = [[1.0, 0.5], [0.5, 0.5], [0.0, 0.5]]
     haze = [[1.0, 0.5]] * 3
     content = report(["a", "b"], [1.0, 0.5], {"noise": noise, "haze": haze})
@@ -250,7 +248,7 @@ def test_report_of_two_images_by_hand() -> None:
 
 
 def test_intervals_are_of_the_paired_loss() -> None:
-    """Dice that differ widely among images, all lower by 0.1, leave no doubt about the loss."""
+    """If all Dice fall by 0.1, the interval of the loss has no width, although Dice vary widely."""
     clean = np.linspace(0.2, 1, 30)
     content = report(["a"] * 30, clean.tolist(), {"noise": [(clean - 0.1).tolist()] * 3})
     for row in content["kinds"]["noise"]["severities"]:
@@ -260,22 +258,22 @@ def test_intervals_are_of_the_paired_loss() -> None:
 
 
 def test_nothing_is_kept_of_nothing() -> None:
-    """Where the network finds none of the lesions in clean images, there is no share."""
+    """If the network finds no lesion in clean images, there is no share."""
     content = report(["a"], [0.0], {"noise": [[0.0], [1.0], [0.0]]})
     assert content["kinds"]["noise"]["kept"] is None
     assert content["kept"] is None
 
 
-def evaluated(*arguments: object) -> str:
+def evaluate(*arguments: object) -> str:
     result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def test_figures_follow_from_the_images_scores(scene_data: Path, tmp_path: Path) -> None:
-    """The share kept, recomputed from the Dice of each image; the table has it, too."""
+    """The kept share equals that from the Dice of each image, and the table shows it."""
     file = tmp_path / "r.json"
-    output = evaluated("--data", scene_data, "--robustness", "--json", file)
+    output = evaluate("--data", scene_data, "--robustness", "--json", file)
     content = json.loads(file.read_text())["sets"]["val"]
     assert content["count"] == 4
     assert list(content["kinds"]) == list(KINDS)
@@ -294,24 +292,22 @@ def test_figures_follow_from_the_images_scores(scene_data: Path, tmp_path: Path)
     assert content["kept"] == pytest.approx(np.mean(shares))
 
 
-def test_scores_are_those_of_the_worse_pictures_written_down(
-    scene_data: Path, tmp_path: Path
-) -> None:
-    """The pictures saved as PNG and scored as any others give the Dice of kind and severity;
-    folders named by hand give the figures of the data folder."""
+def test_scores_are_those_of_saved_degraded_images(scene_data: Path, tmp_path: Path) -> None:
+    """Degraded images that are saved as PNG and scored give the Dice of kind and severity. Named
+    folders give the figures of the data folder."""
     masks = scene_data / "scene" / "masks"
     listing = scene_data / "splits" / "val.txt"
     where = ("--masks", masks, "--list", listing, "--json", tmp_path / "r.json")
-    evaluated("--images", scene_data / "scene" / "images", *where, "--robustness")
+    evaluate("--images", scene_data / "scene" / "images", *where, "--robustness")
     content = json.loads((tmp_path / "r.json").read_text())["sets"]["val"]
     for kind, severity in (("compression", 2), ("haze", 3)):
         folder = tmp_path / kind
         folder.mkdir()
         for pair in split_pairs(scene_data, "val"):
             image = cv2.imread(str(pair.image))
-            changed = worse(image, kind, severity, pair.image.name)
+            changed = degrade_one(image, kind, severity, pair.image.name)
             cv2.imwrite(str(folder / f"{pair.image.stem}.png"), changed)
-        evaluated("--images", folder, *where)
+        evaluate("--images", folder, *where)
         plain = json.loads((tmp_path / "r.json").read_text())
         wanted = [row["dice"] for row in plain["images"]]
         assert [row[kind][severity - 1] for row in content["images"]] == pytest.approx(wanted)
@@ -331,7 +327,7 @@ def test_scores_are_those_of_the_worse_pictures_written_down(
     ],
 )
 def test_options_that_do_not_go_together(arguments: list[str], message: str) -> None:
-    """What is missing or too much is said before anything is read."""
+    """The error names the missing or surplus option before any file is read."""
     result = CliRunner().invoke(command, [*arguments, "--robustness"])
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
@@ -341,8 +337,8 @@ def test_options_that_do_not_go_together(arguments: list[str], message: str) -> 
 def test_real_images_keep_a_part_of_their_dice(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three images, two kinds: a part of the Dice is kept; ClinicDB's figures are called
-    optimistic, others not."""
+    """Three images in two kinds keep a part of their Dice. The output calls only the figures of
+    ClinicDB optimistic."""
     two = {kind: KINDS[kind] for kind in ("defocus", "underexposure")}
     monkeypatch.setattr(robustness, "KINDS", two)
     file, listing = tmp_path / "r.json", tmp_path / "list.txt"
@@ -351,7 +347,7 @@ def test_real_images_keep_a_part_of_their_dice(
         listing.write_text("\n".join(lines[:3]))
         base = data_dir / folder
         where = ("--images", base / "images", "--masks", base / "masks", "--list", listing)
-        output = evaluated(*where, "--robustness", "--json", file)
+        output = evaluate(*where, "--robustness", "--json", file)
         content = json.loads(file.read_text())["sets"]["list"]
         assert content["clean"]["dice"] > 0.5
         assert {0.1 < figures["kept"] < 1.2 for figures in content["kinds"].values()} == {True}

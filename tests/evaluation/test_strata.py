@@ -4,14 +4,14 @@ from qlumen.evaluation.run import by_size, stratum
 
 
 def test_bounds() -> None:
-    """2% is medium, 10% is large."""
+    """A share of 2% is medium, and 10% is large."""
     shares = (0.0, 0.0199, 0.02, 0.0999, 0.1, 1.0)
     wanted = ["none", "small", "medium", "medium", "large", "large"]
     assert [stratum(share) for share in shares] == wanted
 
 
 def test_means_of_each_stratum() -> None:
-    """Images are counted once, each in its own stratum; empty strata are left out."""
+    """Each image counts once, in its own stratum, and empty strata are left out."""
     got = by_size([0.01, 0.5, 0.015, 0.3], [0.2, 0.9, 0.4, 0.7])
     assert list(got) == ["small", "large"]
     assert got["small"]["dice"] == pytest.approx(0.3)

@@ -1,4 +1,4 @@
-"""The engines that need an NVIDIA GPU: `make test-gpu`. Written without one at hand."""
+"""The engines that need an NVIDIA GPU follow the contract: `make test-gpu`."""
 
 import logging
 from functools import cache
@@ -37,9 +37,9 @@ needs_tensorrt = pytest.mark.skipif(
     not presence("tensorrt").usable, reason=presence("tensorrt").detail
 )
 HALF_SHARE = 1e-3
-"""Of pixels whose mask may differ in half precision."""
+"""Share of pixels whose mask may differ in half precision."""
 EIGHT_BIT_SHARE = 1e-2
-"""In 8 bits, from the same rounding in torch: a value between two steps goes either way."""
+"""The same in 8 bits, against torch: a value between two steps may be rounded either way."""
 
 
 def settings(precision: Precision = "f32") -> EngineSettings:
@@ -94,23 +94,23 @@ class TestTensorRtInHalf(EngineContract):
 
 
 @cache
-def in_eight_bits() -> Bundle:
-    """The shipped bundle with ranges from frames of the scene."""
+def eight_bit_bundle() -> Bundle:
+    """Return the shipped bundle with ranges from frames of the scene."""
     spec = bundle().manifest.input
     prepare = Preprocessor((spec.width, spec.height), spec.fit)
-    pictures = CalibrationImages(("scene",), tuple(prepare(frame.pixels) for frame in scene()))
+    images = CalibrationImages(("scene",), tuple(prepare(frame.pixels) for frame in scene()))
     folder = Path(mkdtemp(prefix="qlumen-ranges-")) / "bundle"
-    return write_ranges(folder, bundle(), ranges_of(bundle(), pictures), pictures)
+    return write_ranges(folder, bundle(), ranges_of(bundle(), images), images)
 
 
 @cache
-def rounded_in_torch() -> Network:
-    """What TensorRT should compute, on the CPU."""
-    network = eight_bit_network(in_eight_bits())
+def torch_rounding() -> Network:
+    """Return what TensorRT should compute, on the CPU."""
+    network = eight_bit_network(eight_bit_bundle())
 
-    def run(picture: Image) -> Probability:
+    def run(image: Image) -> Probability:
         with torch.no_grad():
-            map_: Probability = network(torch.from_numpy(picture)[None])[0, 0].numpy()
+            map_: Probability = network(torch.from_numpy(image)[None])[0, 0].numpy()
         return map_
 
     return Remembered(run)
@@ -123,22 +123,22 @@ class TestTensorRtInEightBits(EngineContract):
 
     @staticmethod
     def reference() -> Network:
-        return rounded_in_torch()
+        return torch_rounding()
 
     @classmethod
     def open(cls) -> Engine:
-        return open_tensorrt(in_eight_bits(), settings("f16"))
+        return open_tensorrt(eight_bit_bundle(), settings("f16"))
 
 
 @needs_tensorrt
-def test_eight_bits_are_told() -> None:
-    """In the description, with the precision of the rest."""
-    with open_tensorrt(in_eight_bits(), settings("f16")) as engine:
+def test_eight_bits_are_in_the_description() -> None:
+    """The description has 8 bits and the precision of the other layers."""
+    with open_tensorrt(eight_bit_bundle(), settings("f16")) as engine:
         assert engine.describe()["precision"] == "int8 and f16"
 
 
 def test_network_runs_as_one_cuda_graph() -> None:
-    """Captured, not launched operation by operation."""
+    """The network is captured and not launched operation by operation."""
     with open_torch(bundle(), settings()) as engine:
         assert engine.describe()["cuda_graph"] is True
 
@@ -158,7 +158,7 @@ def test_second_start_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_engine_of_other_bytes_is_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """TensorRT itself refuses what has the right hash and is no engine."""
+    """TensorRT itself refuses bytes that have the right hash and are no engine."""
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     device = torch.device("cuda", 0)
     key = tensorrt.engine_key(bundle(), "f32", device)
@@ -169,7 +169,7 @@ def test_engine_of_other_bytes_is_built_again(
 
 
 def test_auto_takes_the_card() -> None:
-    """TensorRT where it is, else torch."""
+    """The automatic choice is TensorRT where it is installed, else torch."""
     with open_engine(bundle(), load_settings()) as engine:
         about = engine.describe()
     wanted = "tensorrt" if presence("tensorrt").usable else "torch"

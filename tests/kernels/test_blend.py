@@ -10,7 +10,7 @@ from support import naive
 @settings(deadline=None)
 @given(st.integers(0, 256), st.integers(0, 255), st.integers(0, 2**16))
 def test_blending_rounds_half_up(alpha_256: int, colour: int, seed: int) -> None:
-    """Every 8-bit value mixes as the exact weighted mean, rounded half up."""
+    """Every 8-bit value becomes the exact weighted mean, rounded half up."""
     image = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
     parts = np.random.default_rng(seed).integers(0, 2, (16, 16)).astype(np.uint8)
     keep = np.array([256, 256 - alpha_256], np.int32)
@@ -24,7 +24,7 @@ def test_blending_rounds_half_up(alpha_256: int, colour: int, seed: int) -> None
 
 
 def test_box_is_half_open() -> None:
-    """Pixels right of and below the box stay, and so do their parts."""
+    """Pixels right of and below the box stay unchanged, and so do their parts."""
     image, parts = np.zeros((3, 3, 3), np.uint8), np.ones((3, 3), np.uint8)
     keep, add = np.zeros(2, np.int32), np.full((2, 3), 255 * 256, np.int32)
     blend_parts(image, 0, 0, parts, keep, add, 0, 1, 2, 3)
@@ -32,8 +32,8 @@ def test_box_is_half_open() -> None:
     assert parts.tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
 
 
-def test_part_of_a_picture_is_blended_like_the_picture() -> None:
-    """Given only a box of the picture, it ends as that box of the whole picture does."""
+def test_patch_of_an_image_is_blended_like_the_image() -> None:
+    """A patch that holds only the box ends up equal to the box of the whole image."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (9, 8, 3), np.uint8)
     parts = rng.integers(0, 2, (9, 8)).astype(np.uint8)

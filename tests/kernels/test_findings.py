@@ -22,7 +22,7 @@ def test_painting_the_runs_gives_the_mask_back(mask: NDArray[np.uint8]) -> None:
 @settings(deadline=None)
 @given(st.data(), masks(), st.integers(0, 2**16))
 def test_sums_are_numpys(data: st.DataObject, mask: NDArray[np.uint8], seed: int) -> None:
-    """Each number's sum is that of the interpolated values under its runs."""
+    """The sum of each number is that of the interpolated values under its runs."""
     geometry = Geometry.of((mask.shape[1], mask.shape[0]), (9, 7), "stretch")
     probability = data.draw(probability_maps(9, 7))
     clean = np.clip(np.nan_to_num(probability, nan=0), 0, 1)

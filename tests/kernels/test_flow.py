@@ -30,7 +30,7 @@ def flows(seed: int, width: int, height: int, reach: float = 2.0) -> NDArray[np.
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, sizes(20))
 def test_difference_is_that_of_scipys_warp(seed: int, size: tuple[int, int]) -> None:
-    """Linear between pixels, the edge's value beyond the edge."""
+    """The residual is linear between pixels, and uses the edge's value beyond the edge."""
     earlier, later = np.random.default_rng(seed).integers(0, 256, (2, *size[::-1]), np.uint8)
     flow = flows(seed, *size)
     places = np.mgrid[: size[1], : size[0]] + flow.transpose(2, 0, 1)[::-1]
@@ -44,7 +44,7 @@ def test_difference_is_that_of_scipys_warp(seed: int, size: tuple[int, int]) -> 
 def test_borders_move_like_the_oracles(
     mask: NDArray[np.uint8], seed: int, small: tuple[int, int], step: int
 ) -> None:
-    """The same points, in the same order."""
+    """The oracle gives the same points in the same order."""
     mask = naive.fill_holes(mask)
     flow = flows(seed, *small)
     for blob in naive.components(mask):
@@ -60,7 +60,7 @@ def test_borders_move_like_the_oracles(
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, sizes(12), st.integers(1, 4))
 def test_reversing_follows_the_fixed_point(seed: int, size: tuple[int, int], rounds: int) -> None:
-    """Equal to the oracle's iteration within single precision."""
+    """The result equals the oracle's iteration within single precision."""
     flow = flows(seed, *size)
     back = np.empty_like(flow)
     reverse_flow(flow, rounds, back)
@@ -68,7 +68,7 @@ def test_reversing_follows_the_fixed_point(seed: int, size: tuple[int, int], rou
 
 
 def test_reversing_a_zoom_gives_its_inverse() -> None:
-    """Of x -> 1.1 x the way back is x -> x / 1.1, within a hundredth of a pixel."""
+    """The way back of x -> 1.1 x is x -> x / 1.1, within a hundredth of a pixel."""
     y, x = np.mgrid[:20, :30].astype(np.float64)
     flow = np.stack([0.1 * (x - 15), 0.1 * (y - 10)], axis=-1).astype(np.float32)
     back = np.empty_like(flow)
@@ -87,7 +87,7 @@ def test_mixing_is_the_oracles(
     past_region: tuple[float, ...],
     region: tuple[float, ...],
 ) -> None:
-    """For any motion and any two regions, within single precision."""
+    """The mix equals the oracle's for any motion and any two regions, in single precision."""
     rng = np.random.default_rng(seed)
     past, now = rng.random((2, *size), np.float32)
     back = flows(seed, *small)
@@ -101,7 +101,7 @@ def test_mixing_is_the_oracles(
     ("dx", "expected"), [(0.0, [0, 8, 0, 0]), (1.0, [8, 0, 0, 5]), (-1.0, [5, 0, 8, 0])]
 )
 def test_mixing_takes_each_pixel_from_where_it_was(dx: float, expected: list[int]) -> None:
-    """Worked by hand: a lit column moves by one; the column that came in keeps its value."""
+    """A lit column moves by one, and the column that came in keeps its value, as by hand."""
     past = np.array([[0, 8, 0, 0]], np.float32)
     now = np.full((1, 4), 5, np.float32)
     back = np.zeros((1, 4, 2), np.float32)

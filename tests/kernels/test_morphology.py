@@ -9,7 +9,7 @@ from support import naive
 from support.strategies import masks
 
 
-def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def fill(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     spans, row_first = naive.runs(mask)
     height, width = mask.shape
     room = len(spans) + height
@@ -28,7 +28,7 @@ def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @given(masks())
 def test_filling_is_scipys_and_the_oracles(mask: NDArray[np.uint8]) -> None:
     """The filled mask equals `scipy.ndimage.binary_fill_holes` and a flood from outside."""
-    result = filled(mask)
+    result = fill(mask)
     np.testing.assert_array_equal(result, ndimage.binary_fill_holes(mask))
     np.testing.assert_array_equal(result, naive.fill_holes(mask))
 
@@ -36,9 +36,9 @@ def test_filling_is_scipys_and_the_oracles(mask: NDArray[np.uint8]) -> None:
 @settings(deadline=None)
 @given(masks())
 def test_filling_twice_changes_nothing(mask: NDArray[np.uint8]) -> None:
-    """What is filled has no holes."""
-    once = filled(mask)
-    np.testing.assert_array_equal(filled(once), once)
+    """A filled mask has no holes."""
+    once = fill(mask)
+    np.testing.assert_array_equal(fill(once), once)
 
 
 def test_ring_with_an_island() -> None:
@@ -46,16 +46,16 @@ def test_ring_with_an_island() -> None:
     mask = np.ones((7, 7), np.uint8)
     mask[1:6, 1:6] = 0
     mask[3, 3] = 1
-    assert filled(mask).all()
+    assert fill(mask).all()
 
 
 def test_corner_gap_does_not_open_a_hole() -> None:
-    """Background leaks over edges only: a ring closed by corners alone has a hole."""
+    """Background connects over edges only, so a ring closed by corners alone has a hole."""
     diamond = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
-    assert filled(diamond).tolist() == [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+    assert fill(diamond).tolist() == [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
 
 
 def test_bay_at_the_frame_edge_is_no_hole() -> None:
     """Background enclosed by a blob and the frame's edge stays background."""
     bay = np.array([[1, 0, 1], [1, 1, 1]], np.uint8)
-    np.testing.assert_array_equal(filled(bay), bay)
+    np.testing.assert_array_equal(fill(bay), bay)

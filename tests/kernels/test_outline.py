@@ -17,7 +17,7 @@ def square(radius: int) -> NDArray[np.int32]:
 @settings(deadline=None)
 @given(masks(), st.integers(0, 3))
 def test_stamping_all_borders_is_a_dilation(mask: NDArray[np.uint8], radius: int) -> None:
-    """With a square, borders stamped and the mask itself are the mask dilated by it."""
+    """Borders stamped with a square, together with the mask, are the mask dilated by it."""
     mask = naive.fill_holes(mask)
     parts = np.zeros_like(mask)
     for blob in naive.components(mask):
@@ -31,7 +31,7 @@ def test_stamping_all_borders_is_a_dilation(mask: NDArray[np.uint8], radius: int
 
 
 def test_a_line_of_two_points_is_stamped_in_between() -> None:
-    """Left-out points of straight runs are stamped too."""
+    """The points between the ends of a straight line are also stamped."""
     parts = np.zeros((3, 5), np.uint8)
     stamp_border(np.array([[0, 0], [2, 2]], np.int32), square(0), RIM, parts)
     assert parts.tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]

@@ -18,8 +18,8 @@ def test_every_block_has_its_mean(height: int, width: int, side: int, seed: int)
 
 
 @pytest.mark.parametrize("value", [0, 1, 254, 255])
-def test_a_flat_picture_stays(value: int) -> None:
-    """Means of large blocks neither overflow nor round away."""
+def test_a_flat_image_stays(value: int) -> None:
+    """The means of large blocks neither overflow nor change by rounding."""
     image = np.full((300, 500, 3), value, np.uint8)
     blocks = np.empty_like(image)
     pixelate(image, 200, blocks)

@@ -21,7 +21,7 @@ MIDDLE = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
 
 
 def ball(centre: tuple[float, float, float], radius: float, inside: bool) -> np.ndarray:
-    """A grid over a sphere, whose front is its inside or its outside."""
+    """Return a grid over a sphere whose front is its inside or its outside."""
     turn = np.linspace(0.001, np.pi - 0.001, 60)[:, None]
     phi = np.linspace(0, 2 * np.pi, 91)[None] * (-1 if inside else 1)
     out = np.stack([np.sin(turn) * np.cos(phi), np.sin(turn) * np.sin(phi), np.cos(turn) + 0 * phi])
@@ -53,14 +53,14 @@ def directions() -> np.ndarray:
 
 
 def test_rays_are_those_of_a_stereographic_lens() -> None:
-    """A pixel at radius r sees 2 atan(r / 2 f) away from the axis."""
+    """A pixel at radius r looks 2 atan(r / 2 f) away from the axis."""
     table = ray_table(HEIGHT, WIDTH, FOCAL, MIDDLE)
     np.testing.assert_allclose(table[..., :3], directions(), atol=1e-6)
 
 
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(1, 200))
 def test_a_vertex_lands_where_its_ray_points(across: float, down: float, far: float) -> None:
-    """Projecting a point on a pixel's ray gives the pixel back, at the point's distance."""
+    """A point on a pixel's ray is projected to that pixel, at the point's distance."""
     x, y = across * MIDDLE[0], down * MIDDLE[1]
     grid = np.zeros((1, 1, VERTEX_FIELDS), np.float32)
     grid[0, 0, :3] = far * naive.lens_direction(x, y, FOCAL)
@@ -69,8 +69,8 @@ def test_a_vertex_lands_where_its_ray_points(across: float, down: float, far: fl
     assert screen[0, 0, :3] == pytest.approx([MIDDLE[0] + x, MIDDLE[1] + y, far], rel=1e-4)
 
 
-def test_what_is_behind_the_camera_is_not_drawn() -> None:
-    """A ball wholly behind leaves the picture empty."""
+def test_ball_behind_the_camera_is_not_drawn() -> None:
+    """A ball that is wholly behind the camera leaves the surface empty."""
     surface = render((ball((0, 0, -50), 10, inside=False), 1.0))
     assert (surface[..., 0] == np.float32(FAR_MM)).all()
     assert not surface[..., 9].any()
@@ -80,7 +80,7 @@ def test_what_is_behind_the_camera_is_not_drawn() -> None:
 def test_a_hollow_ball_is_seen_without_gaps_at_the_right_distance(
     centre: tuple[float, float, float],
 ) -> None:
-    """From inside, every ray's way is the root of a quadratic, and normals point back."""
+    """From inside, the distance of every ray is the root of a quadratic, and normals point back."""
     surface = render((ball(centre, 30, inside=True), 0.0))
     along = directions() @ np.array(centre)
     wanted = along + np.sqrt(along**2 + 30**2 - np.dot(centre, centre))
@@ -90,7 +90,7 @@ def test_a_hollow_ball_is_seen_without_gaps_at_the_right_distance(
 
 
 def test_the_nearest_surface_wins_in_any_order() -> None:
-    """A ball before a wall hides it, whichever is drawn first; a ball behind it is hidden."""
+    """A ball before a wall hides it, in any drawing order, and a ball behind it is hidden."""
     wall, before = ball((0, 0, 0), 30, inside=True), ball((3, 2, 18), 5, inside=False)
     behind = ball((-4, 0, 50), 5, inside=False)
     grids = [(wall, 0.0), (before, 1.0), (behind, 1.0)]
@@ -100,8 +100,10 @@ def test_the_nearest_surface_wins_in_any_order() -> None:
 
 
 def test_drawing_agrees_with_a_ray_caster() -> None:
-    """Polyp or not, and distances, on a camera that is moved and turned; only pixels on the
-    outline may differ."""
+    """A moved and turned camera sees the same polyp pixels and distances as the ray caster.
+
+    Only pixels on the outline may differ.
+    """
     turn = 0.4
     pose = np.array(
         [[2.0, 1, -3], [np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]

@@ -20,24 +20,24 @@ WHOLE = np.tile(np.array([0, SIDE], np.int32), (SIDE, 1))
 GREY = np.array([[0.5] * 3, [0.9, 0.1, 0.1], [0.5] * 3, [0.5] * 3, [1.0] * 3], np.float32)
 
 
-def packed(fields: np.ndarray) -> np.ndarray:
-    """The word of `TILE_FIELDS` bytes, the first the lowest."""
+def pack(fields: np.ndarray) -> np.ndarray:
+    """Pack `TILE_FIELDS` bytes into a word, the first byte lowest."""
     shifts = np.arange(TILE_FIELDS, dtype=np.uint64) * np.uint64(8)
     return (fields.astype(np.uint64) << shifts).sum(axis=-1, dtype=np.uint64)
 
 
-def tiles_of(fields: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(packed(fields), (TILE_LEVELS, *fields.shape[:2])).copy()
+def make_tiles(fields: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(pack(fields), (TILE_LEVELS, *fields.shape[:2])).copy()
 
 
 def plain_tiles() -> np.ndarray:
     fields = np.zeros((16, 16, TILE_FIELDS), np.uint8)
     fields[..., 3:6] = 128
-    return tiles_of(fields)
+    return make_tiles(fields)
 
 
 def wall(far: float) -> np.ndarray:
-    """A surface everywhere at one distance that faces the camera but does not mirror it."""
+    """Return a surface at one distance that faces the camera but does not mirror it."""
     surface = np.zeros((SIDE, SIDE, SURFACE_FIELDS), np.float32)
     surface[..., 0] = far
     surface[..., 1:4] = -RAYS[..., :3] + np.array([0.9, 0.9, 0.0])
@@ -45,7 +45,7 @@ def wall(far: float) -> np.ndarray:
     return surface
 
 
-def shaded(surface: np.ndarray, gain: float, tiles: np.ndarray | None = None) -> np.ndarray:
+def render(surface: np.ndarray, gain: float, tiles: np.ndarray | None = None) -> np.ndarray:
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     cover = np.zeros((SIDE, SIDE), np.uint8)
     tiles = plain_tiles() if tiles is None else tiles
@@ -60,9 +60,9 @@ def shaded(surface: np.ndarray, gain: float, tiles: np.ndarray | None = None) ->
     st.integers(0, 3),
 )
 def test_texture_samples_are_bilinear_and_repeat(seed: int, u: float, v: float, level: int) -> None:
-    """As four taps in floating point say, to within the eight bits of the weights."""
+    """Samples equal four taps in floating point, within the eight bits of the weights."""
     fields = np.random.default_rng(seed).integers(0, 256, (16, 16, TILE_FIELDS), np.uint8)
-    even, odd = sample_tile(tiles_of(fields), level, u, v)
+    even, odd = sample_tile(make_tiles(fields), level, u, v)
     size = 16 >> level
     x, y = (u % 1) * size, (v % 1) * size
     rows, columns = np.array([int(y), int(y) + 1]) % size, np.array([int(x), int(x) + 1]) % size
@@ -74,55 +74,55 @@ def test_texture_samples_are_bilinear_and_repeat(seed: int, u: float, v: float, 
 
 @given(st.floats(1, 150), st.floats(1.05, 3))
 def test_light_falls_off_with_distance(far: float, times: float) -> None:
-    """Always less further away; far from the lens at least by the inverse square."""
+    """Light falls with distance; far from the lens it falls at least by the inverse square."""
     assert lamps_at(times * far) < lamps_at(far)
     if far > 40:
         assert lamps_at(times * far) < 1.05 * lamps_at(far) / times**2
 
 
 def test_exposure_lets_near_and_far_walls_look_alike() -> None:
-    """A wall four times as far gets 16 times less light, yet comes out hardly darker."""
+    """A wall four times as far gets 16 times less light, but looks hardly darker."""
     near, far = wall(20), wall(80)
     gains = exposure(near, RAYS, WHOLE), exposure(far, RAYS, WHOLE)
     assert gains[1] > 8 * gains[0]
-    light = [shaded(w, g).mean() for w, g in zip((near, far), gains, strict=True)]
+    light = [render(w, g).mean() for w, g in zip((near, far), gains, strict=True)]
     assert 0.6 * light[0] < light[1] <= light[0]
 
 
 def test_nothing_drawn_is_nearly_black() -> None:
     """The far lumen keeps only the lens's flare."""
-    image = shaded(wall(FAR_MM), 500.0)
+    image = render(wall(FAR_MM), 500.0)
     assert 0 < image.max() < 40
     assert image.min() == image.max()
 
 
 def test_redness_vessels_and_pits_colour_the_wall() -> None:
-    """Redness lowers green and blue; a vessel, or a pit of a polyp, darkens."""
+    """Redness raises red and lowers green; a vessel or a pit of a polyp darkens the wall."""
     fields = np.zeros((16, 16, TILE_FIELDS), np.uint8)
     fields[..., 3:6] = 128
     fields[..., 0] = fields[..., 2] = 255
     inflamed, vessel, pit = wall(25), wall(25), wall(25)
     inflamed[..., 6] = 1.0
     vessel[..., 8], pit[..., 8] = 1.0, -1.0
-    blank, red = shaded(wall(25), 300.0), shaded(inflamed, 300.0)
+    blank, red = render(wall(25), 300.0), render(inflamed, 300.0)
     assert red[..., 2].mean() > blank[..., 2].mean()
     assert red[..., 1].mean() < blank[..., 1].mean()
     for marked in (vessel, pit):
-        assert (shaded(marked, 300.0, tiles_of(fields)) < blank).all()
+        assert (render(marked, 300.0, make_tiles(fields)) < blank).all()
 
 
 def test_a_wet_wall_mirrors_the_lamps_where_it_faces_them() -> None:
-    """Highlights saturate in the middle of a wall seen head-on and nowhere near its rim."""
+    """Highlights saturate in the middle of a wall seen head-on, and not near its rim."""
     surface = wall(30)
     surface[..., 1:4] = (0, 0, -1)
-    image = shaded(surface, 900.0)
+    image = render(surface, 900.0)
     assert image[11:13, 11:13].min() > 240
     assert image[0].max() < 200
 
 
 @pytest.mark.parametrize("span", [(0, 0), (3, 9), (0, SIDE)])
 def test_only_the_spans_are_filled(span: tuple[int, int]) -> None:
-    """Picture and cover keep what they held elsewhere; the cover is 255 on polyps."""
+    """Image and cover keep their values outside the spans; the cover is 255 on polyps."""
     surface = wall(20)
     surface[:12, :, 9] = 1.0
     image = np.full((SIDE, SIDE, 3), 7, np.uint8)

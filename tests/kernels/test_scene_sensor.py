@@ -20,7 +20,7 @@ def inside(of: np.ndarray, width: int) -> np.ndarray:
 def test_finish_adds_the_tile_inside_and_blackens_outside(
     data: st.DataObject, height: int, width: int, top: int, left: int
 ) -> None:
-    """As adding a repeated, rolled tile and clipping does in NumPy."""
+    """The result equals that of NumPy with a repeated, rolled tile and clipping."""
     rng = np.random.default_rng(height * width)
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
     grain = rng.integers(-128, 128, (8, 8, 3), np.int8)
@@ -36,7 +36,7 @@ def test_finish_adds_the_tile_inside_and_blackens_outside(
 def test_cut_out_is_half_cover_within_the_field(
     data: st.DataObject, height: int, width: int, left: int, top: int
 ) -> None:
-    """1 where the cover is over 127 and the field shows it, 0 elsewhere."""
+    """The mask is 1 where the cover is over 127 and the field shows it, 0 elsewhere."""
     shape = (height + top + 3, width + left + 2)
     cover = np.random.default_rng(height + 20 * width).integers(0, 256, (height, width), np.uint8)
     field = data.draw(spans(*shape))

@@ -34,7 +34,7 @@ def run(
 def test_runs_are_those_of_the_whole_frame(
     data: st.DataObject, geometry: Geometry, levels: tuple[float, float]
 ) -> None:
-    """Runs equal those of the interpolated frame; strong ones are those that reach `high`."""
+    """Runs equal those of the interpolated frame; the strong runs are those that reach `high`."""
     low, high = (np.float32(level) for level in levels)
     probability = data.draw(probability_maps(geometry.network_w, geometry.network_h))
     spans, strong, row_first = run(probability, geometry, low, high)
@@ -50,7 +50,7 @@ def test_runs_are_those_of_the_whole_frame(
 @settings(deadline=None)
 @given(st.data(), geometries())
 def test_thresholds_equal_to_a_value_are_met(data: st.DataObject, geometry: Geometry) -> None:
-    """A threshold that is some pixel's own value, to the bit, takes that pixel in."""
+    """A threshold that equals a pixel's value, to the bit, includes that pixel."""
     probability = data.draw(probability_maps(geometry.network_w, geometry.network_h))
     frame = naive.interpolate(probability, geometry)
     level = frame.ravel()[data.draw(st.integers(0, frame.size - 1))]

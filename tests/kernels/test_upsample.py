@@ -12,9 +12,9 @@ from support import naive
 from support.strategies import geometries, probability_maps
 
 
-def upsampled(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float64]:
-    """The whole frame through the kernels: a sum over one pixel is its value."""
-    padded, _ = padded_map(probability, geometry)
+def upsample(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float64]:
+    """Interpolate the whole frame by the kernels; a sum over one pixel is its value."""
+    padded, _ = pad_map(probability, geometry)
     rows, columns = geometry.rows(), geometry.columns()
     frame = np.empty((geometry.frame_h, geometry.frame_w))
     row = np.empty(geometry.inner_w + 2, np.float32)
@@ -26,7 +26,7 @@ def upsampled(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[n
     return frame
 
 
-def padded_map(
+def pad_map(
     probability: NDArray[np.float32], geometry: Geometry
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     padded = np.empty((geometry.inner_h + 2, geometry.inner_w + 2), np.float32)
@@ -42,7 +42,7 @@ def test_every_pixel_is_the_oracles(data: st.DataObject, geometry: Geometry) -> 
     """Interpolated values equal the oracle's to the last bit."""
     probability = data.draw(probability_maps(geometry.network_w, geometry.network_h))
     np.testing.assert_array_equal(
-        upsampled(probability, geometry), naive.interpolate(probability, geometry)
+        upsample(probability, geometry), naive.interpolate(probability, geometry)
     )
 
 
@@ -55,15 +55,15 @@ def test_interpolation_is_opencvs(size: tuple[int, int], fit: Fit) -> None:
     x0, y0, x1, y1 = geometry.inner
     inner = np.ascontiguousarray(probability[y0:y1, x0:x1])
     expected = cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(upsampled(probability, geometry), expected, atol=1e-5)
+    np.testing.assert_allclose(upsample(probability, geometry), expected, atol=1e-5)
 
 
 @settings(max_examples=100)
 @given(st.data(), geometries())
 def test_padding_cleans_and_finds_extents(data: st.DataObject, geometry: Geometry) -> None:
-    """The edge is repeated, values are clean, extents enclose exactly the high enough ones."""
+    """The edge is repeated, values are clean, and extents enclose exactly those at least `low`."""
     probability = data.draw(probability_maps(geometry.network_w, geometry.network_h))
-    padded, extent = padded_map(probability, geometry)
+    padded, extent = pad_map(probability, geometry)
     x0, y0, x1, y1 = geometry.inner
     clean = np.clip(np.nan_to_num(probability[y0:y1, x0:x1], nan=0), 0, 1)
     np.testing.assert_array_equal(padded, np.pad(clean, 1, mode="edge"))
@@ -75,7 +75,7 @@ def test_padding_cleans_and_finds_extents(data: st.DataObject, geometry: Geometr
 
 @given(st.integers(0, 2**16), st.floats(0, 1, width=32))
 def test_interpolation_leaves_the_range_by_two_roundings_at_most(seed: int, weight: float) -> None:
-    """What `ROUNDING_SLACK` stands on: near-equal float32 values overshoot below 2.4e-7."""
+    """Near-equal float32 values overshoot by less than 2.4e-7, the basis of `ROUNDING_SLACK`."""
     rng = np.random.default_rng(seed)
     a = rng.random(1000, np.float32)
     b = np.where(rng.random(1000) < 0.5, np.nextafter(a, np.float32(2)), rng.random(1000))

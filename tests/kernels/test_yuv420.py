@@ -1,4 +1,4 @@
-"""Both ways against the formula of the standards in floating point."""
+"""Compares both conversions with the formula of the standards in floating point."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ GUARD = 77
 def formula(
     luma: NDArray[np.uint8], chroma: NDArray[np.uint8], matrix: Matrix, *, full: bool
 ) -> NDArray[np.float64]:
-    """ITU-R BT.709-6, items 3.2 to 3.5, solved for B, G, R, 0 to 255."""
+    """Compute B, G, R, 0 to 255, by ITU-R BT.709-6, items 3.2 to 3.5."""
     red, blue = matrix
     y = luma / 255 if full else (luma - 16.0) / 219
     u, v = (chroma - 128.0) / (255 if full else 224)
@@ -31,10 +31,10 @@ def formula(
 
 @settings(deadline=None)
 @given(SIDES, SIDES, HALVES, HALVES, MATRICES, st.booleans(), st.integers(0, 2**16))
-def test_a_box_of_a_picture_follows_the_formula(
+def test_a_box_of_an_image_follows_the_formula(
     width: int, height: int, left: int, top: int, matrix: Matrix, full: bool, seed: int
 ) -> None:
-    """Any samples, sides that may be odd, rows with something between them."""
+    """Any samples follow the formula, also with odd sides and padded rows."""
     rng = np.random.default_rng(seed)
     x0, y0 = 2 * left, 2 * top
     luma = rng.integers(0, 256, (y0 + height, x0 + width + PADDING), np.uint8)
@@ -50,10 +50,10 @@ def test_a_box_of_a_picture_follows_the_formula(
 
 @settings(deadline=None)
 @given(st.data(), SIDES, SIDES, MATRICES, st.booleans(), st.integers(0, 2**16))
-def test_samples_are_those_of_the_whole_picture(
+def test_samples_are_those_of_the_whole_image(
     data: st.DataObject, width: int, height: int, matrix: Matrix, full: bool, seed: int
 ) -> None:
-    """Bit for bit, any rows and columns in any order."""
+    """Samples of any rows and columns, in any order, are equal bit for bit."""
     rng = np.random.default_rng(seed)
     luma = rng.integers(0, 256, (height, width + PADDING), np.uint8)
     blue, red = rng.integers(0, 256, (2, -(-height // 2), -(-width // 2) + PADDING), np.uint8)
@@ -70,10 +70,10 @@ def test_samples_are_those_of_the_whole_picture(
 
 @settings(deadline=None)
 @given(HALVES, HALVES, MATRICES, st.booleans(), st.integers(0, 2**16))
-def test_a_picture_s_samples_follow_the_formula(
+def test_the_samples_of_an_image_follow_the_formula(
     width: int, height: int, matrix: Matrix, full: bool, seed: int
 ) -> None:
-    """Chroma that of the mean of four pixels; what lies between rows is left alone."""
+    """Chroma is that of the mean of four pixels, and the padding of rows stays unchanged."""
     image = np.random.default_rng(seed).integers(0, 256, (2 * height, 2 * width, 3), np.uint8)
     luma = np.full((2 * height, 2 * width + PADDING), GUARD, np.uint8)
     blue, red = np.full((2, height, width + PADDING), GUARD, np.uint8)
@@ -92,7 +92,7 @@ def test_a_picture_s_samples_follow_the_formula(
 
 @pytest.mark.parametrize("full", [False, True])
 def test_grey_comes_back(full: bool) -> None:
-    """Every level, there and back: through all 256, or the 220 of limited range, a level lost."""
+    """Every level comes back exactly in full range, and within one level in limited range."""
     levels = np.arange(256, dtype=np.uint8).repeat(2)
     image = np.stack([levels] * 3, axis=1)[None].repeat(2, axis=0)
     luma, back = np.empty((2, 512), np.uint8), np.empty_like(image)

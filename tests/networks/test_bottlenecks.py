@@ -21,7 +21,7 @@ from qlumen.networks.unet import NetworkConfig, UNet
 CHANNELS = 20
 
 
-def made(name: str, **options: object) -> nn.Module:
+def build(name: str, **options: object) -> nn.Module:
     torch.manual_seed(0)
     return make_bottleneck(BottleneckConfig(name, **options), CHANNELS)
 
@@ -29,8 +29,8 @@ def made(name: str, **options: object) -> nn.Module:
 @pytest.mark.parametrize("size", [(8, 8), (11, 11), (3, 5)])
 @pytest.mark.parametrize("name", BOTTLENECKS)
 def test_shape_stays_and_all_parameters_learn(name: str, size: tuple[int, int]) -> None:
-    """Any map comes back in its own size, and a gradient reaches every parameter."""
-    bottleneck = made(name)
+    """A map keeps its size, and a gradient reaches every parameter."""
+    bottleneck = build(name)
     x = torch.randn(2, CHANNELS, *size)
     y = bottleneck(x)
     assert y.shape == x.shape
@@ -40,8 +40,8 @@ def test_shape_stays_and_all_parameters_learn(name: str, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("name", BOTTLENECKS)
 def test_closed_gate_leaves_the_map(name: str) -> None:
-    """With the gate at zero, the bottleneck is not there."""
-    bottleneck = made(name)
+    """With the gate at zero, the bottleneck changes nothing."""
+    bottleneck = build(name)
     with torch.no_grad():
         bottleneck.gate.zero_()
     x = torch.randn(1, CHANNELS, 8, 8)
@@ -50,7 +50,7 @@ def test_closed_gate_leaves_the_map(name: str) -> None:
 
 @given(st.integers(2, 8), st.integers(1, 6))
 def test_classical_core_has_the_parameters_of_the_circuit(qubits: int, layers: int) -> None:
-    """To within 5%, in the core alone; the projections are the same anyway."""
+    """The parameters of the two cores agree within 5%; the projections are the same anyway."""
     config = BottleneckConfig("vqc", qubits, layers)
     quantum = make_bottleneck(config, CHANNELS)
     classical = make_bottleneck(replace(config, name="classical"), CHANNELS)
@@ -60,18 +60,18 @@ def test_classical_core_has_the_parameters_of_the_circuit(qubits: int, layers: i
 
 @pytest.mark.parametrize("name", ["vqc", "classical", "identity"])
 def test_projections_and_gate_are_the_same(name: str) -> None:
-    """What surrounds the core has the same names and shapes, so weights can be exchanged."""
+    """The parts around the core have the same names and shapes, so weights can be exchanged."""
 
-    def around(name: str) -> dict[str, torch.Size]:
-        state = made(name).state_dict()
+    def outer_shapes(name: str) -> dict[str, torch.Size]:
+        state = build(name).state_dict()
         return {key: value.shape for key, value in state.items() if not key.startswith("core")}
 
-    assert around(name) == around("vqc")
+    assert outer_shapes(name) == outer_shapes("vqc")
 
 
 def test_names_in_the_state_of_the_vqc() -> None:
-    """Trained weights of the first release load under these names."""
-    assert set(made("vqc").state_dict()) == {
+    """The trained weights of the first release load under these names."""
+    assert set(build("vqc").state_dict()) == {
         "gate",
         "project.weight",
         "project.bias",
@@ -107,7 +107,7 @@ def test_cell_of_the_grid_turns_its_own_qubit() -> None:
             seen.append(angles.detach().numpy())
             return torch.zeros(len(angles), 32)
 
-    bottleneck = made("hqconv")
+    bottleneck = build("hqconv")
     bottleneck.core = Recorder()
     x = torch.randn(1, CHANNELS, 4, 4)
     bottleneck(x)
@@ -116,19 +116,19 @@ def test_cell_of_the_grid_turns_its_own_qubit() -> None:
 
 
 @pytest.mark.parametrize("name", BOTTLENECKS)
-def test_network_takes_each_by_its_configuration(name: str) -> None:
-    """A U-Net with any of the four gives the same map of logits."""
+def test_network_takes_each_bottleneck_by_its_configuration(name: str) -> None:
+    """A U-Net with any of the four bottlenecks gives a logit map of the same size."""
     network = UNet(NetworkConfig(bottleneck=BottleneckConfig(name, layers=1))).eval()
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 32, 32)
 
 
 def test_unknown_name_is_refused() -> None:
-    """The message lists what there is."""
+    """The message lists the known names."""
     with pytest.raises(ValueError, match="'gru' is unknown; use one of: vqc, hqconv, classical"):
-        made("gru")
+        build("gru")
 
 
 def test_names_of_bundles() -> None:
-    """The number is that of features; hqconv always has sixteen qubits."""
+    """The number counts features; hqconv has no number, since it always has sixteen qubits."""
     assert bottleneck_name(BottleneckConfig("vqc", 6)) == "vqc6"
     assert bottleneck_name(BottleneckConfig("hqconv")) == "hqconv"

@@ -29,7 +29,7 @@ THRESHOLDS = Thresholds(low=0.4, high=0.6, min_area_fraction=0.001)
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of an untrained network."""
+    """Write a bundle of an untrained network."""
     torch.manual_seed(0)
     with few_checks():
         return write_bundle(
@@ -48,24 +48,24 @@ QUANTISED = QuantisedRecord(
 )
 
 
-def copied(bundle: Bundle, folder: Path) -> Path:
+def copy_bundle(bundle: Bundle, folder: Path) -> Path:
     for path in bundle.folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
 
 def test_compiled_form_and_weights_are_one_network(bundle: Bundle) -> None:
-    """The engine's map is that of the torch network with the stored weights, circuit live."""
+    """The engine's map equals that of the torch network with stored weights and a live circuit."""
     network = load_network(bundle.folder / WEIGHTS, network_config(bundle.manifest.network))
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     with torch.no_grad():
-        wanted = Deployed(network)(torch.from_numpy(picture)[None])[0, 0].numpy()
+        wanted = Deployed(network)(torch.from_numpy(image)[None])[0, 0].numpy()
     with OpenVinoEngine(bundle.model) as engine:
-        np.testing.assert_allclose(engine.infer(picture), wanted, atol=2e-3)
+        np.testing.assert_allclose(engine.infer(image), wanted, atol=2e-3)
 
 
-def test_what_is_read_is_what_was_written(bundle: Bundle) -> None:
-    """Reading a bundle back gives the same manifest and hash."""
+def test_reading_gives_the_written_bundle(bundle: Bundle) -> None:
+    """A bundle that is read back has the same manifest and hash."""
     again = read_bundle(bundle.folder)
     assert again == bundle
     assert again.manifest.thresholds == THRESHOLDS
@@ -75,8 +75,8 @@ def test_what_is_read_is_what_was_written(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("name", [MODEL, WEIGHTS])
 def test_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
-    """One flipped bit in any file stops the bundle from being used."""
-    folder = copied(bundle, tmp_path)
+    """A bundle with one flipped bit in a file is refused."""
+    folder = copy_bundle(bundle, tmp_path)
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
@@ -85,8 +85,8 @@ def test_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> N
 
 
 def test_missing_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    """A bundle without one of its files says which."""
-    folder = copied(bundle, tmp_path)
+    """The message names the file that is missing from a bundle."""
+    folder = copy_bundle(bundle, tmp_path)
     (folder / WEIGHTS).unlink()
     with pytest.raises(BundleError, match=f"{WEIGHTS} is missing"):
         read_bundle(folder)
@@ -105,8 +105,8 @@ def test_missing_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
 def test_foreign_manifest_is_refused(
     bundle: Bundle, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    """Another format, a value out of bounds or an unknown key ends in one clear line."""
-    folder = copied(bundle, tmp_path)
+    """The message names another format, a value out of bounds, an unknown key or a lost hash."""
+    folder = copy_bundle(bundle, tmp_path)
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(manifest | change))
     with pytest.raises(BundleError, match=message):
@@ -114,8 +114,8 @@ def test_foreign_manifest_is_refused(
 
 
 def test_manifest_cannot_name_files_elsewhere(bundle: Bundle, tmp_path: Path) -> None:
-    """A path out of the bundle's folder is not followed."""
-    folder = copied(bundle, tmp_path)
+    """A path that leads out of the bundle's folder is refused."""
+    folder = copy_bundle(bundle, tmp_path)
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["files"]["../outside"] = "0"
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -125,11 +125,10 @@ def test_manifest_cannot_name_files_elsewhere(bundle: Bundle, tmp_path: Path) ->
 
 
 def test_int8_bundle_names_where_its_weights_are(bundle: Bundle, tmp_path: Path) -> None:
-    """Of an INT8 bundle the precision is told, and asking for the trained weights names the
-    bundle that has them."""
+    """An INT8 bundle gives its precision; the error for its weights names the bundle with them."""
     assert (bundle.precision, bundle.weights) == ("f32", bundle.folder / WEIGHTS)
     manifest = bundle.manifest.model_copy(update={"quantised": QUANTISED})
-    made = write_manifest(copied(bundle, tmp_path), manifest)
+    made = write_manifest(copy_bundle(bundle, tmp_path), manifest)
     assert made.precision == "int8"
     with pytest.raises(BundleError, match=r"without the trained weights.*abababababab"):
         _ = made.weights
@@ -139,7 +138,7 @@ def test_weights_may_be_missing_only_from_int8_without_circuit(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     """A live circuit needs its weights, and training needs all of them."""
-    folder = copied(bundle, tmp_path)
+    folder = copy_bundle(bundle, tmp_path)
     (folder / WEIGHTS).unlink()
     int8 = bundle.manifest.model_copy(update={"quantised": QUANTISED})
     for manifest in (bundle.manifest, int8):
@@ -150,7 +149,7 @@ def test_weights_may_be_missing_only_from_int8_without_circuit(
 
 def test_origin_must_be_a_hash(bundle: Bundle, tmp_path: Path) -> None:
     """An INT8 manifest whose origin is no SHA-256 is refused with the key's name."""
-    folder = copied(bundle, tmp_path)
+    folder = copy_bundle(bundle, tmp_path)
     values = bundle.manifest.model_copy(update={"quantised": QUANTISED}).model_dump(mode="json")
     values["quantised"]["bundle_sha256"] = "yesterday's"
     (folder / MANIFEST).write_text(json.dumps(values))
@@ -160,20 +159,20 @@ def test_origin_must_be_a_hash(bundle: Bundle, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', "null"])
 def test_broken_manifest_is_refused(tmp_path: Path, text: str) -> None:
-    """What is not a manifest is an error of the bundle, never a crash."""
+    """A file that is not a manifest gives a BundleError, never a crash."""
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(BundleError):
         read_bundle(tmp_path)
 
 
-def test_no_bundle_in_a_folder(tmp_path: Path) -> None:
-    """The message names the folder."""
+def test_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
+    """The message names the folder that holds no bundle."""
     with pytest.raises(BundleError, match=str(tmp_path)):
         read_bundle(tmp_path)
 
 
 def test_export_spares_foreign_files(tmp_path: Path) -> None:
-    """A folder with other things in it is not emptied."""
+    """A folder with other files in it is refused and not emptied."""
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(BundleError, match=r"holds precious\.txt"):
         write_bundle(

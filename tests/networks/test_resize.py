@@ -1,4 +1,4 @@
-"""A bundle at another size, against the torch network at that size."""
+"""Compares a bundle at another size with the torch network at that size."""
 
 from pathlib import Path
 
@@ -49,24 +49,26 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Path) -> None:
-    """Its compiled form gives the map that torch computes from the same weights and tables; these
-    are the source's files, and so are thresholds and papers."""
+    """The compiled form gives the map that torch computes from the source's weights and tables.
+
+    The files of weights and tables, the thresholds and the provenance are those of the source.
+    """
     made = resize_bundle(source, tmp_path / "made", OTHER)
     assert (made.manifest.input.width, made.manifest.input.height) == (OTHER, OTHER)
     assert made.manifest.thresholds == source.manifest.thresholds
     assert made.manifest.provenance == source.manifest.provenance | {RESIZED_FROM: source.sha256}
     for name in {WEIGHTS, TABLES} & source.manifest.files.keys():
         assert made.manifest.files[name] == source.manifest.files[name]
-    picture = np.random.default_rng(0).integers(0, 256, (OTHER, OTHER, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (OTHER, OTHER, 3), np.uint8)
     with torch.no_grad():
-        wanted = deploy_network(source)(torch.from_numpy(picture)[None])[0, 0].numpy()
+        wanted = deploy_network(source)(torch.from_numpy(image)[None])[0, 0].numpy()
     with OpenVinoEngine(made.model) as engine:
-        np.testing.assert_allclose(engine.infer(picture), wanted, atol=1e-4)
+        np.testing.assert_allclose(engine.infer(image), wanted, atol=1e-4)
     assert wanted.std() > 0.01
 
 
-def test_what_cannot_be_resized_is_named(tmp_path: Path) -> None:
-    """An INT8 bundle has no weights to compile, and the encoder halves a side five times."""
+def test_impossible_resizing_is_refused(tmp_path: Path) -> None:
+    """An INT8 bundle has no weights to compile, and the encoder must halve a side five times."""
     with pytest.raises(BundleError, match="without the trained weights"):
         resize_bundle(read_bundle(find_bundle(SHIPPED_INT8)), tmp_path / "made", OTHER)
     with pytest.raises(ValueError, match="use 96x96"):

@@ -1,4 +1,4 @@
-"""What OpenVINO would send, in a process of its own, since it is decided at the first import."""
+"""Checks that OpenVINO sends nothing, in a new process, since its first import decides this."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ print("SENDS", telemetry_utils.tm.__name__)
 """
 
 
-def _installed() -> bool:
+def _has_telemetry() -> bool:
     try:
         distribution("openvino-telemetry")
     except PackageNotFoundError:
@@ -30,13 +30,13 @@ def _installed() -> bool:
     return True
 
 
-def said(imported: str) -> str:
+def run_import(imported: str) -> str:
     code = WATCHED.format(imported=imported)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout
 
 
-@pytest.mark.skipif(not _installed(), reason="this OpenVINO comes without what sends")
+@pytest.mark.skipif(not _has_telemetry(), reason="this OpenVINO has no telemetry package")
 @pytest.mark.parametrize(
     "module",
     [
@@ -47,8 +47,11 @@ def said(imported: str) -> str:
         "evaluation.measure",
     ],
 )
-def test_openvino_tells_nobody(module: str) -> None:
-    """Whichever part of qlumen imports it first, what sends is the stand-in, and neither the
-    import nor a conversion's end reaches for the network. Lint refuses imports past the door."""
-    output = said(f"import qlumen.{module}")
+def test_openvino_sends_nothing(module: str) -> None:
+    """OpenVINO uses the stand-in, whichever part of qlumen imports it first.
+
+    Neither the import nor the end of a conversion reaches for the network. Lint refuses imports
+    of OpenVINO elsewhere.
+    """
+    output = run_import(f"import qlumen.{module}")
     assert output.split() == ["SENDS", "openvino.tools.ovc.telemetry_stub"]

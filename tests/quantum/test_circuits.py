@@ -9,14 +9,14 @@ from qlumen.quantum.devices import Device
 
 
 def test_hqconv_has_sixteen_qubits_and_thirty_two_outputs() -> None:
-    """The sizes of the paper's bottleneck: a 4x4 grid, three channels in, two read-outs."""
+    """The sizes are those of the paper: a 4x4 grid, three channels in, two read-outs."""
     circuit = make_circuit("hqconv", qubits=4, layers=1)
     assert (circuit.n_qubits, circuit.n_inputs, circuit.n_outputs) == (16, 48, 32)
     assert circuit.weight_shape == (2, 1, 15)
 
 
-def test_turned_cell_reads_out_where_it_stands() -> None:
-    """With zero weights the filters do nothing: RX by pi inverts a Z, RY by pi/2 sets an X."""
+def test_turned_cell_changes_its_own_outputs() -> None:
+    """With zero weights the filters do nothing; RX by pi inverts a Z, RY by pi/2 sets an X."""
     inputs = np.zeros((1, 48))
     inputs[0, 3 * 5] = np.pi
     inputs[0, 3 * 10 + 1] = np.pi / 2
@@ -39,7 +39,7 @@ def test_turned_cell_reads_out_where_it_stands() -> None:
     ],
 )
 def test_wrong_sizes_are_refused(make: Callable[[], object], message: str) -> None:
-    """The error says what was got and what is possible."""
+    """The error gives the wrong value and the possible values."""
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -9,7 +9,7 @@ from qlumen.quantum.surrogate import sample_surrogate
 from support.strategies_quantum import angles, weights
 
 
-def gpu_is_there() -> bool:
+def has_gpu() -> bool:
     try:
         Device("lightning.gpu").check(make_vqc(2, 1))
     except MissingExtraError:
@@ -20,7 +20,7 @@ def gpu_is_there() -> bool:
 @pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_hqconv(1, 2)], ids=["vqc", "hqconv"])
 @pytest.mark.parametrize("name", ["default.qubit", "default.mixed"])
 def test_simulators_agree(circuit: Circuit, name: str) -> None:
-    """Broadcasting and density matrices change nothing."""
+    """Broadcasting and density matrices do not change the outputs."""
     x, w = angles(circuit, 5, 0), weights(circuit, 0)
     live = Device(name).run(circuit, w, x)
     np.testing.assert_allclose(live, Device().run(circuit, w, x), atol=1e-10)
@@ -34,12 +34,12 @@ def test_read_out_error_shrinks_every_output() -> None:
     np.testing.assert_allclose(noisy, 0.8 * Device().run(circuit, w, x), atol=1e-10)
 
 
-def test_depolarising_shrinks_by_hand() -> None:
-    """With all angles zero, each error a read-out can see scales it by s = 1 - 4p/3.
+def test_depolarising_shrinks_as_computed_by_hand() -> None:
+    """With all angles zero, each error that a read-out can see scales it by s = 1 - 4p/3.
 
-    Going back from the end: Z0 meets one error, becomes Z0 Z1 through CNOT 1-0, meets two,
-    becomes Z1 through CNOT 0-1, meets two of RY and Rot: s^5. Z1 meets one, passes CNOT 1-0,
-    meets one, becomes Z0 Z1 through CNOT 0-1, meets two each of RY and Rot: s^6.
+    This goes back from the end. Z0 meets one error, becomes Z0 Z1 through CNOT 1-0, meets two,
+    becomes Z1 through CNOT 0-1, and meets two of RY and Rot: s^5. Z1 meets one, passes CNOT 1-0,
+    meets one, becomes Z0 Z1 through CNOT 0-1, and meets two each of RY and Rot: s^6.
     """
     circuit, p = make_vqc(2, 1), 0.03
     device = Device("default.mixed", depolarizing=p)
@@ -48,15 +48,15 @@ def test_depolarising_shrinks_by_hand() -> None:
     np.testing.assert_allclose(noisy, [[s**5, s**6]], atol=1e-12)
 
 
-def test_no_rows_is_no_error() -> None:
-    """An empty batch comes back empty."""
+def test_no_rows_are_no_error() -> None:
+    """An empty batch gives an empty result."""
     circuit = make_vqc(2, 1)
     assert Device().run(circuit, np.zeros((1, 2, 3)), np.zeros((0, 2))).shape == (0, 2)
 
 
-@pytest.mark.skipif(gpu_is_there(), reason="lightning.gpu works here")
+@pytest.mark.skipif(has_gpu(), reason="lightning.gpu works here")
 def test_missing_gpu_names_the_extra() -> None:
-    """The error says how to install it and what works without."""
+    """The error names the package to install and the executor that works without it."""
     with pytest.raises(MissingExtraError, match=r"pip install qlumen\[gpu\].*surrogate"):
         Device("lightning.gpu").check(make_vqc(2, 1))
 
@@ -70,16 +70,16 @@ def test_missing_gpu_names_the_extra() -> None:
     ],
 )
 def test_impossible_devices_are_refused(device: Device, message: str) -> None:
-    """Before any circuit runs."""
+    """The check refuses a device before any circuit runs."""
     with pytest.raises(CircuitError, match=message):
         device.check(make_hqconv())
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not gpu_is_there(), reason="lightning.gpu cannot be opened here")
+@pytest.mark.skipif(not has_gpu(), reason="lightning.gpu cannot be opened here")
 @pytest.mark.parametrize("circuit", [make_vqc(4, 2), make_hqconv()], ids=["vqc", "hqconv"])
 def test_lightning_gpu_equals_lightning_qubit(circuit: Circuit) -> None:
-    """Live, and as the device that the tables are sampled on."""
+    """Both devices agree live, and with tables that are sampled on lightning.gpu."""
     x, w = angles(circuit, 4, 0), weights(circuit, 0)
     live = Device().run(circuit, w, x)
     np.testing.assert_allclose(Device("lightning.gpu").run(circuit, w, x), live, atol=1e-10)

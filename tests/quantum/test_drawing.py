@@ -10,20 +10,20 @@ from qlumen.quantum.command import command, draw_svg, draw_text
 
 
 def test_every_qubit_has_a_line() -> None:
-    """Four wires, each encoded, turned twice and read out."""
+    """Each of four wires is encoded, turned twice and read out."""
     lines = draw_text(make_vqc(4, 2)).split("\n")
     assert len(lines) == 4
     assert all(line.count("RY") == 1 and line.count("Rot") == 2 for line in lines)
     assert all(line.endswith("<Z>") for line in lines)
 
 
-def test_reuploading_is_seen() -> None:
-    """The encoding stands before each layer."""
+def test_reuploading_is_drawn() -> None:
+    """The encoding is drawn before each layer."""
     assert draw_text(make_vqc(2, 3, True)).count("RY") == 6
 
 
 def test_grid_is_drawn_as_a_row_and_a_column() -> None:
-    """Three filters each; X, Y, Z of the row, Z and X of the column."""
+    """Each has three filters; the row shows X, Y, Z and the column Z, X."""
     text = draw_text(make_hqconv(1))
     assert text.count("IsingXX") == 2 * 3 * 2  # two passes, three pairs, both wires
     assert "<X>  <Y>  <Z>" in text
@@ -31,7 +31,7 @@ def test_grid_is_drawn_as_a_row_and_a_column() -> None:
 
 
 def test_svg_holds_the_same_lines() -> None:
-    """The picture is XML with a text element a line."""
+    """The SVG is XML with one text element per line."""
     text = draw_text(make_vqc(2, 1))
     root = ElementTree.fromstring(draw_svg(text))
     assert [element.text for element in root if element.tag.endswith("text")] == text.split("\n")
@@ -39,7 +39,7 @@ def test_svg_holds_the_same_lines() -> None:
 
 @pytest.mark.parametrize("name", ["drawing.txt", "drawing.svg"])
 def test_command_prints_and_saves(tmp_path: Path, name: str) -> None:
-    """What is printed is in the file."""
+    """The file holds the printed drawing."""
     path = tmp_path / name
     result = CliRunner().invoke(command, ["draw", "vqc", "--qubits", "3", "--output", str(path)])
     assert result.exit_code == 0
@@ -48,7 +48,7 @@ def test_command_prints_and_saves(tmp_path: Path, name: str) -> None:
 
 
 def test_command_refuses_other_formats(tmp_path: Path) -> None:
-    """The message says which there are."""
+    """The message lists the possible formats."""
     arguments = ["draw", "hqconv", "--output", str(tmp_path / "drawing.gif")]
     result = CliRunner().invoke(command, arguments)
     assert isinstance(result.exception, UsageError)

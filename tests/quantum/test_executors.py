@@ -18,8 +18,8 @@ def surrogate_executor(seed: int = 0) -> SurrogateExecutor:
     return SurrogateExecutor(sample_surrogate(CIRCUIT, trained, Device("default.qubit")))
 
 
-class Counting(SurrogateExecutor):
-    """Notes how many rows it was asked for."""
+class CountingExecutor(SurrogateExecutor):
+    """Counts the rows that it computes."""
 
     def __init__(self) -> None:
         super().__init__(sample_surrogate(CIRCUIT, weights(CIRCUIT, 0), Device("default.qubit")))
@@ -32,7 +32,7 @@ class Counting(SurrogateExecutor):
 
 @pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_hqconv(1, 2)], ids=["vqc", "hqconv"])
 def test_all_executors_agree(circuit: Circuit) -> None:
-    """Tables and three devices behind one port."""
+    """The tables and three devices give the same outputs."""
     x, w = angles(circuit, 4, 0), weights(circuit, 0)
     devices = [None, *map(Device, ("lightning.qubit", "default.qubit", "default.mixed"))]
     outputs = [open_executor(circuit, w, device)(x) for device in devices]
@@ -41,8 +41,10 @@ def test_all_executors_agree(circuit: Circuit) -> None:
 
 
 def test_processes_keep_the_order_of_rows() -> None:
-    """Sharing a frame's circuits out changes no order, and no value but by rounding: the
-    simulator sums in another order with another number of threads."""
+    """Processes that share a frame's circuits change no order, and values only by rounding.
+
+    The simulator sums in another order with another number of threads.
+    """
     x, w = angles(CIRCUIT, 33, 0), weights(CIRCUIT, 0)
     executor = DeviceExecutor(CIRCUIT, w, Device(), workers=2)
     try:
@@ -54,7 +56,7 @@ def test_processes_keep_the_order_of_rows() -> None:
 
 @given(SEEDS, st.floats(1e-4, 0.5))
 def test_memo_stays_within_its_error_bound(seed: int, step: float) -> None:
-    """Whatever the step, no output is further off than reported."""
+    """For any step, no output has a larger error than the reported bound."""
     exact = surrogate_executor(seed)
     memo = Memo(exact, CIRCUIT, step, entries=1000)
     x = angles(CIRCUIT, 20, seed)
@@ -63,8 +65,8 @@ def test_memo_stays_within_its_error_bound(seed: int, step: float) -> None:
 
 
 def test_memo_runs_each_row_once() -> None:
-    """Repeated rows, in one frame or in the next, are looked up; the rate says so."""
-    inner = Counting()
+    """Repeated rows, in one frame or in the next, are looked up and counted in the hit rate."""
+    inner = CountingExecutor()
     memo = Memo(inner, CIRCUIT, 1e-3, entries=100)
     x = angles(CIRCUIT, 5, 0)
     first = memo(np.concatenate([x, x]))
@@ -76,8 +78,8 @@ def test_memo_runs_each_row_once() -> None:
 
 
 def test_memo_forgets_the_least_recently_used() -> None:
-    """It is bounded, and what was asked for last is kept."""
-    inner = Counting()
+    """The memo is bounded, and keeps the rows that were used last."""
+    inner = CountingExecutor()
     memo = Memo(inner, CIRCUIT, 0.0, entries=2)
     a, b, c = (angles(CIRCUIT, 1, seed) for seed in range(3))
     for rows in (a, b, a, c, a):
@@ -88,13 +90,13 @@ def test_memo_forgets_the_least_recently_used() -> None:
 
 
 def test_memo_smaller_than_a_frame_still_answers() -> None:
-    """Rows of the present frame are given before they are forgotten."""
+    """Rows of the present frame are returned before they are forgotten."""
     memo, x = Memo(surrogate_executor(), CIRCUIT, 0.0, entries=1), angles(CIRCUIT, 6, 0)
     np.testing.assert_array_equal(memo(x), surrogate_executor()(x))
 
 
 def test_memo_describes_itself() -> None:
-    """The summary names step, bound and hit rate."""
+    """The summary has the lookups, the hit rate and the error bound."""
     memo = Memo(surrogate_executor(), CIRCUIT, 0.01, entries=10)
     memo(angles(CIRCUIT, 2, 0))
     about = memo.describe()["memo"]

@@ -14,7 +14,7 @@ from qlumen.quantum.unitaries import entangling_unitary
 from support.strategies_quantum import SEEDS, angles, hqconvs, vqcs, weights
 
 
-def layer_of(circuit: Circuit, seed: int, method: str = "backprop") -> QuantumLayer:
+def make_layer(circuit: Circuit, seed: int, method: str = "backprop") -> QuantumLayer:
     layer = QuantumLayer(circuit, method).double()
     with torch.no_grad():
         layer.weights.copy_(torch.from_numpy(weights(circuit, seed)))
@@ -24,19 +24,19 @@ def layer_of(circuit: Circuit, seed: int, method: str = "backprop") -> QuantumLa
 @settings(max_examples=20, deadline=None)
 @given(st.one_of(vqcs(largest=6), hqconvs(largest=3)), SEEDS)
 def test_layer_equals_lightning(circuit: Circuit, seed: int) -> None:
-    """The layer's values are the circuit's."""
+    """The layer gives the values of the circuit."""
     x = angles(circuit, 3, seed)
     live = Device().run(circuit, weights(circuit, seed), x)
-    out = layer_of(circuit, seed)(torch.from_numpy(x)).detach()
+    out = make_layer(circuit, seed)(torch.from_numpy(x)).detach()
     np.testing.assert_allclose(out, live, atol=1e-10)
 
 
 def test_layer_of_sixteen_qubits_equals_its_surrogate() -> None:
-    """Tables contracted in the Pauli basis equal tables sampled on a device."""
+    """The tables contracted in the Pauli basis equal tables sampled on a device."""
     circuit = make_hqconv(2)
     x = angles(circuit, 3, 5)
     surrogate = sample_surrogate(circuit, weights(circuit, 5), Device("default.qubit"))
-    out = layer_of(circuit, 5)(torch.from_numpy(x)).detach()
+    out = make_layer(circuit, 5)(torch.from_numpy(x)).detach()
     np.testing.assert_allclose(out, surrogate(x), atol=1e-10)
 
 
@@ -46,12 +46,12 @@ def test_layer_of_sixteen_qubits_equals_its_surrogate() -> None:
     ids=lambda circuit: circuit.name,
 )
 def test_gradients_of_three_methods_agree(circuit: Circuit) -> None:
-    """To 1e-6 in double precision, for inputs and weights, of a random combination."""
+    """Gradients of a random combination, for inputs and weights, agree to 1e-6 in double."""
     x = angles(circuit, 2, 0)
     mix = torch.from_numpy(np.random.default_rng(1).normal(size=(2, circuit.n_outputs)))
     gradients = []
     for method in METHODS:
-        layer = layer_of(circuit, 0, method)
+        layer = make_layer(circuit, 0, method)
         inputs = torch.from_numpy(x).requires_grad_()
         (layer(inputs) * mix).sum().backward()
         gradients.append(torch.cat([inputs.grad.flatten(), layer.weights.grad.flatten()]))
@@ -62,14 +62,14 @@ def test_gradients_of_three_methods_agree(circuit: Circuit) -> None:
 @pytest.mark.parametrize("circuit", [make_vqc(2, 2), make_vqc(2, 2, True), make_hqconv(1, 2)])
 def test_gradients_equal_finite_differences(circuit: Circuit) -> None:
     """Torch's own check of derivatives passes for backprop."""
-    layer = layer_of(circuit, 0)
+    layer = make_layer(circuit, 0)
     inputs = torch.from_numpy(angles(circuit, 1, 0)).requires_grad_()
     assert torch.autograd.gradcheck(layer, (inputs,))
 
 
 @pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_vqc(3, 2, True), make_hqconv(1)])
 def test_layer_trains_in_mixed_precision(circuit: Circuit) -> None:
-    """Under autocast to bfloat16 values stay near those of single precision, and gradients flow."""
+    """In bfloat16 autocast, values stay near those of single precision, and gradients flow."""
     layer = QuantumLayer(circuit)
     x = torch.from_numpy(angles(circuit, 4, 0) / 3).float().bfloat16()
     exact = layer(x.float()).detach()
@@ -81,15 +81,15 @@ def test_layer_trains_in_mixed_precision(circuit: Circuit) -> None:
     torch.testing.assert_close(out.float().detach(), exact, atol=0.1, rtol=0)
 
 
-def test_single_precision_in_single_precision_out() -> None:
-    """The table is built in double precision and applied in that of the inputs."""
+def test_single_precision_stays_single_precision() -> None:
+    """The table is built in double precision and applied in the precision of the inputs."""
     layer = QuantumLayer(make_vqc(4, 2))
     assert layer(torch.zeros(2, 4)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("n", "layers"), [(2, 1), (3, 4), (4, 2)])
 def test_unitary_is_that_of_the_pennylane_template(n: int, layers: int) -> None:
-    """Rotations, order and reach of the CNOTs are those of StronglyEntanglingLayers."""
+    """The rotations, the order and the reach of the CNOTs equal StronglyEntanglingLayers."""
     trained = np.random.default_rng(n).uniform(0, 2 * np.pi, (layers, n, 3))
     template = qml.matrix(qml.StronglyEntanglingLayers(trained, wires=range(n)), range(n))
     ours = entangling_unitary(torch.from_numpy(trained), n).numpy()
@@ -112,12 +112,12 @@ def test_gradients_are_those_of_the_simulated_circuit() -> None:
 
 @pytest.mark.parametrize(("qubits", "layers"), [(1, 1), (9, 1), (4, 0)])
 def test_sizes_out_of_bounds_are_refused(qubits: int, layers: int) -> None:
-    """A circuit that cannot be built says which sizes can."""
+    """The message gives the sizes that can be built."""
     with pytest.raises(ValueError, match=r"2 to 8 qubits|at least one layer"):
         make_vqc(qubits, layers)
 
 
-def test_hash_tells_values_and_shape_apart() -> None:
+def test_hash_depends_on_values_and_shape() -> None:
     """Two tables share a hash only if they are equal."""
     a = np.arange(6.0)
     assert array_sha256(a) == array_sha256(a.copy())

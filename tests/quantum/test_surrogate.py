@@ -21,26 +21,26 @@ SINGLE = 1e-5
 few = settings(max_examples=15, deadline=None)
 
 
-def surrogate_of(circuit: Circuit, seed: int) -> Surrogate:
+def make_surrogate(circuit: Circuit, seed: int) -> Surrogate:
     return sample_surrogate(circuit, weights(circuit, seed), Device("default.qubit"))
 
 
 @few
 @given(vqcs(), SEEDS)
 def test_vqc_table_equals_dense_matrices(circuit: Circuit, seed: int) -> None:
-    """The table gives what multiplying all gates as dense matrices gives."""
+    """The table gives the same as a product of all gates as dense matrices."""
     x, w = angles(circuit, 3, seed), weights(circuit, seed)
     expected = [naive.vqc(row, w, circuit.uploads > 1) for row in x]
-    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), expected, atol=EXACT)
+    np.testing.assert_allclose(make_surrogate(circuit, seed)(x), expected, atol=EXACT)
 
 
 @few
 @given(hqconvs(), SEEDS)
 def test_hqconv_tables_equal_dense_matrices(circuit: Circuit, seed: int) -> None:
-    """Row and column tables together give what the whole grid's matrices give."""
+    """The row and column tables together give the same as the matrices of the whole grid."""
     x, w = angles(circuit, 2, seed), weights(circuit, seed)
     expected = [naive.hqconv(row, w, 2) for row in x]
-    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), expected, atol=EXACT)
+    np.testing.assert_allclose(make_surrogate(circuit, seed)(x), expected, atol=EXACT)
 
 
 def test_hqconv_of_nine_qubits_equals_dense_matrices() -> None:
@@ -48,26 +48,26 @@ def test_hqconv_of_nine_qubits_equals_dense_matrices() -> None:
     circuit = make_hqconv(1, side=3)
     x, w = angles(circuit, 1, 0), weights(circuit, 0)
     expected = naive.hqconv(x[0], w, 3)
-    np.testing.assert_allclose(surrogate_of(circuit, 0)(x)[0], expected, atol=EXACT)
+    np.testing.assert_allclose(make_surrogate(circuit, 0)(x)[0], expected, atol=EXACT)
 
 
 @few
 @given(st.one_of(vqcs(largest=5), hqconvs(largest=3)), SEEDS)
 def test_tables_equal_lightning(circuit: Circuit, seed: int) -> None:
-    """A table sampled on one device gives what another one computes live."""
+    """A table sampled on one device gives the live outputs of another device."""
     x, w = angles(circuit, 3, seed), weights(circuit, seed)
     live = Device("lightning.qubit").run(circuit, w, x)
-    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), live, atol=EXACT)
+    np.testing.assert_allclose(make_surrogate(circuit, seed)(x), live, atol=EXACT)
 
 
 @settings(max_examples=4, deadline=None)
 @given(st.integers(1, 2), SEEDS)
 def test_hqconv_of_sixteen_qubits_equals_lightning(layers: int, seed: int) -> None:
-    """The network's own grid, simulated whole."""
+    """The tables of the network's own grid equal a simulation of the whole grid."""
     circuit = make_hqconv(layers)
     x, w = angles(circuit, 2, seed), weights(circuit, seed)
     live = Device("lightning.qubit").run(circuit, w, x)
-    np.testing.assert_allclose(surrogate_of(circuit, seed)(x), live, atol=EXACT)
+    np.testing.assert_allclose(make_surrogate(circuit, seed)(x), live, atol=EXACT)
 
 
 @settings(max_examples=6, deadline=None)
@@ -77,7 +77,7 @@ def test_compiled_module_equals_lightning(circuit: Circuit, seed: int) -> None:
     """The graph that OpenVINO compiles in single precision stays within 1e-5."""
     x = angles(circuit, 3, seed)
     single = x.astype(np.float32)
-    module = freeze(surrogate_of(circuit, seed))
+    module = freeze(make_surrogate(circuit, seed))
     model = ov.convert_model(module, example_input=torch.from_numpy(single), input=list(x.shape))
     compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert compiled.output(0).partial_shape.is_static
@@ -87,8 +87,8 @@ def test_compiled_module_equals_lightning(circuit: Circuit, seed: int) -> None:
 
 @pytest.mark.parametrize("circuit", [make_vqc(3, 2, True), make_hqconv(1)], ids=["vqc", "hqconv"])
 def test_module_exports_to_torch_and_onnx(circuit: Circuit, tmp_path: Path) -> None:
-    """`torch.export` and ONNX take the module, and compute the same."""
-    surrogate = surrogate_of(circuit, 0)
+    """The module exports to `torch.export` and ONNX, which compute the same."""
+    surrogate = make_surrogate(circuit, 0)
     module, x = freeze(surrogate), angles(circuit, 5, 0)
     example = torch.from_numpy(x).float()
     exported = torch.export.export(module, (example,)).module()
@@ -100,24 +100,22 @@ def test_module_exports_to_torch_and_onnx(circuit: Circuit, tmp_path: Path) -> N
 
 
 def test_number_of_runs_is_the_number_of_coefficients() -> None:
-    """81 runs for four qubits; 256 for a row and 256 for a column of the grid."""
-    assert surrogate_of(make_vqc(4, 2), 0).circuit_runs == 81
-    assert surrogate_of(make_vqc(2, 2, True), 0).circuit_runs == 25
-    grid = surrogate_of(make_hqconv(1), 0)
+    """Four qubits need 81 runs; the grid needs 256 for a row and 256 for a column."""
+    assert make_surrogate(make_vqc(4, 2), 0).circuit_runs == 81
+    assert make_surrogate(make_vqc(2, 2, True), 0).circuit_runs == 25
+    grid = make_surrogate(make_hqconv(1), 0)
     assert grid.circuit_runs == 512
     assert [table.shape for table in grid.tables] == [(256, 12), (256, 8)]
 
 
 def test_too_large_a_table_is_refused() -> None:
-    """The message has the table's size and an executor that needs none."""
+    """The message gives the table's size and an executor that needs no table."""
     with pytest.raises(CircuitError, match=r"390625 rows x 8 .* MB.*executor=lightning.qubit"):
         sample_surrogate(make_vqc(8, 2, True), np.zeros((2, 8, 3)))
 
 
-def test_noise_has_an_exact_table_too() -> None:
-    """A noisy vqc is cached without error; a noisy grid, whose rows' noise would count twice, is
-    refused.
-    """
+def test_noise_has_an_exact_table() -> None:
+    """A noisy vqc has an exact table; a noisy grid is refused, as its noise would count twice."""
     noisy = Device("default.mixed", depolarizing=0.05, readout_error=0.02)
     circuit = make_vqc(2, 2)
     x, w = angles(circuit, 5, 0), weights(circuit, 0)
@@ -128,13 +126,13 @@ def test_noise_has_an_exact_table_too() -> None:
 
 
 def test_every_plain_vqc_fits() -> None:
-    """3^8 rows are within the bound."""
+    """The largest table, of 3^8 rows, is within the bound."""
     assert table_shapes(make_vqc(8, 2)) == ((6561, 8),)
 
 
 @pytest.mark.parametrize("circuit", [make_vqc(3, 2), make_hqconv(1, 2)], ids=["vqc", "hqconv"])
 def test_standard_error_is_the_error_seen(circuit: Circuit) -> None:
-    """Over several samplings with shots, the deviation from exact values is as estimated."""
+    """The deviation from exact values, over several samplings with shots, is as estimated."""
     w, x = weights(circuit, 0), angles(circuit, 100, 3)
     exact = Device("default.qubit").run(circuit, w, x)
     drawn = [sample_surrogate(circuit, w, Device(shots=400, seed=seed)) for seed in range(8)]
@@ -145,11 +143,11 @@ def test_standard_error_is_the_error_seen(circuit: Circuit) -> None:
 
 def test_without_shots_there_is_no_error() -> None:
     """Exact expectation values leave nothing to estimate."""
-    assert surrogate_of(make_vqc(2, 1), 0).standard_error == 0
+    assert make_surrogate(make_vqc(2, 1), 0).standard_error == 0
 
 
 def test_key_changes_with_all_it_depends_on() -> None:
-    """Circuit, weights, device and shots each make another key."""
+    """Another circuit, re-uploading, weights, device or shots give another key."""
     circuit, w = make_vqc(3, 2), np.zeros((2, 3, 3))
     keys = {
         cache_key(circuit, w, Device()),

@@ -11,7 +11,7 @@ HEAVY = ("av", "cv2", "gradio", "numba", "numpy", "openvino", "pennylane", "pyda
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
-    """`qlumen --help` needs click alone, so that it answers at once."""
+    """`qlumen --help` needs only click, so it answers fast."""
     code = (
         "import sys; from qlumen.realtime.cli import commands\n"
         "try: commands(['--help'])\n"
@@ -26,7 +26,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_each_command_explains_itself(name: str) -> None:
-    """Every entry of the table leads to a command with help."""
+    """Every entry of the table is a command with help."""
     result = CliRunner().invoke(commands, [name, "--help"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "Usage:" in result.output
@@ -60,7 +60,7 @@ def test_version_is_the_installed_one() -> None:
 def test_a_missing_module_is_an_error_that_says_what_to_do(
     missing: str, arguments: list[str], message: str
 ) -> None:
-    """Whether the command imports it at its start or while it runs."""
+    """The error is the same if the command imports it at its start or while it runs."""
     result = run(*arguments, missing=missing)
     assert result.returncode == 2
     assert re.search(message, result.stderr.strip()), result.stderr

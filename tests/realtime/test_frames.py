@@ -1,4 +1,4 @@
-"""What is written down of a frame."""
+"""Tests the record of a frame."""
 
 import gc
 import weakref
@@ -14,7 +14,7 @@ SQUARE = np.array([[3, 4], [8, 4], [8, 9], [3, 9]], np.int32)
 
 
 def test_a_record_is_the_result_without_its_pixels() -> None:
-    """It tells the same of the frame, and lets the image and the mask go."""
+    """It has the same values as the result, and it releases the image and the mask."""
     found = (Finding((3, 4, 9, 10), 0.5, 36, SQUARE),)
     image = np.zeros((48, 64, 3), np.uint8)
     result = result_of(

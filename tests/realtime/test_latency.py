@@ -13,12 +13,12 @@ from qlumen.realtime.latency import (
 
 HOUR_NS = 3600 * 10**9
 DIGITS = 1.001
-"""Three significant digits; half a microsecond besides, for rounding."""
+"""Error of three significant digits; the rounding adds half a microsecond."""
 
 
 @given(st.lists(st.integers(0, HOUR_NS), min_size=1, max_size=200))
 def test_percentiles_are_numpys_to_three_digits(durations: list[int]) -> None:
-    """Of any durations up to an hour; count, sum and maximum are exact."""
+    """Percentiles of durations up to an hour agree with numpy; count, sum and maximum are exact."""
     histogram = DurationHistogram()
     for duration in durations:
         histogram.add(duration)
@@ -36,7 +36,7 @@ def test_percentiles_are_numpys_to_three_digits(durations: list[int]) -> None:
 
 
 def test_stages_are_kept_apart_in_the_order_of_first_reports() -> None:
-    """Each stage is summarised by itself, whether durations or spans are reported."""
+    """Each stage has its own summary, for reported durations and for reported spans."""
     recorder = LatencyRecorder()
     values = np.random.default_rng(0).integers(0, 10**9, 1000)
     recorder.add("b", 5_000_000)
@@ -51,7 +51,7 @@ def test_stages_are_kept_apart_in_the_order_of_first_reports() -> None:
 
 @given(st.lists(st.integers(0, 10_000_000), max_size=100), st.integers(0, 10_000))
 def test_cumulative_counts_are_counted_ones(durations_us: list[int], limit_us: int) -> None:
-    """As many do not exceed a limit as counting finds, but for those a rounding away."""
+    """The number of durations up to a limit is right, except for rounding."""
     histogram = DurationHistogram()
     for duration in durations_us:
         histogram.add(1000 * duration)
@@ -70,7 +70,7 @@ def test_bins_ascend_and_reach_an_hour() -> None:
 
 
 def test_a_longer_run_needs_no_more_memory() -> None:
-    """The counts keep their size whatever is added, beyond an hour and below zero too."""
+    """The counts keep their size for any duration, also beyond an hour and below zero."""
     histogram = DurationHistogram()
     size = histogram.counts().nbytes
     for duration in (-5, 0, HOUR_NS, 100 * HOUR_NS):
@@ -81,8 +81,7 @@ def test_a_longer_run_needs_no_more_memory() -> None:
 
 
 def test_nothing_recorded_gives_nothing() -> None:
-    """A run without frames has an empty table, not a division by zero; nor does a recorder
-    that is off have any."""
+    """A run without frames, and a recorder that is off, have an empty table."""
     assert LatencyRecorder().summary() == {}
     off = NullRecorder()
     off.add("decode", 1)

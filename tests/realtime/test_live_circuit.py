@@ -11,12 +11,12 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 FRAMES = 20
 MAX_SHARE = 1e-5
-"""Of pixels that may differ between live circuit and tables."""
+"""Share of pixels that may differ between live circuit and tables."""
 
 
 @pytest.mark.data
 def test_live_circuit_gives_the_masks_of_the_tables(data_dir: Path) -> None:
-    """On 20 frames of a real recording, all but 1 pixel in 100,000 are the same."""
+    """On 20 frames of a real recording, at most 1 pixel in 100,000 differs."""
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
         frames = list(islice(source.frames(), FRAMES))
     bundle = read_bundle(find_bundle())

@@ -6,7 +6,7 @@ from qlumen.realtime.queues import DroppingQueue, StageQueue
 
 
 def test_all_items_arrive_in_order_through_a_small_queue() -> None:
-    """A producer much faster than its consumer waits, and nothing is lost or reordered."""
+    """A producer that is much faster than its consumer waits; no item is lost or reordered."""
     queue: StageQueue[int] = StageQueue(2)
 
     def produce() -> None:
@@ -35,7 +35,7 @@ def test_queue_never_holds_more_than_its_capacity() -> None:
 
 
 def test_close_delivers_what_is_queued_and_refuses_more() -> None:
-    """After the end, queued items still come out and new ones are refused."""
+    """After `close`, the queue still delivers its items and refuses new ones."""
     queue: StageQueue[int] = StageQueue(5)
     queue.put(1)
     queue.put(2)
@@ -45,7 +45,7 @@ def test_close_delivers_what_is_queued_and_refuses_more() -> None:
 
 
 def test_abort_releases_both_sides_and_returns_the_rest() -> None:
-    """A waiting producer and a waiting consumer both go on when the queue is aborted."""
+    """A waiting producer and a waiting consumer both continue when the queue is aborted."""
     full: StageQueue[int] = StageQueue(1)
     full.put(1)
     results: list[object] = []
@@ -68,14 +68,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_dropping_queue_never_waits_and_keeps_the_newest() -> None:
-    """Of five items in a queue of two, the last two are left, and each drop is handed back."""
+    """A queue of two keeps the last two of five items, and returns each dropped item."""
     queue: DroppingQueue[int] = DroppingQueue(2)
     assert [queue.put(item) for item in range(5)] == [None, None, 0, 1, 2]
     assert [queue.get(0), queue.get(0), queue.get(0)] == [3, 4, None]
 
 
 def test_a_closed_dropping_queue_delivers_what_it_holds_and_refuses_more() -> None:
-    """A refused item comes back, so that it can be counted."""
+    """A refused item is returned, so that it can be counted."""
     queue: DroppingQueue[int] = DroppingQueue(3)
     queue.put(1)
     queue.close()
@@ -85,7 +85,7 @@ def test_a_closed_dropping_queue_delivers_what_it_holds_and_refuses_more() -> No
 
 
 def test_a_waiting_taker_wakes_when_an_item_comes_or_the_queue_closes() -> None:
-    """Neither needs the time-out to pass."""
+    """The taker does not wait for its time-out."""
     queue: DroppingQueue[int] = DroppingQueue()
     taken: list[int | None] = []
     taker = threading.Thread(target=lambda: taken.extend([queue.get(60), queue.get(60)]))

@@ -26,8 +26,8 @@ TIMEOUT_SECONDS = 300
 
 
 def test_two_processes_end_with_one_network(tmp_path: Path, scene_data: Path) -> None:
-    """Each trains on its half of every batch; the trained weights are the same in both, other
-    than at the start, and one of the two writes the log."""
+    """Each process trains on its half of every batch. Both end with the same changed weights, and
+    only one writes the log."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -54,12 +54,12 @@ def test_two_processes_end_with_one_network(tmp_path: Path, scene_data: Path) ->
 
 
 def test_processes_share_a_batch(scene_data: Path) -> None:
-    """Two halves together are the images of the whole batch, each once, augmented alike."""
+    """Two halves hold each image of the whole batch once, with the same augmentation."""
     data = load_split(scene_data, "train", size=64)
 
     def batches(**share: int) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-        made = training_batches(data, 0, batch_size=4, sizes=(32, 64), seed=1, **share)
-        return [(batch.names, batch.images) for batch in made]
+        result = training_batches(data, 0, batch_size=4, sizes=(32, 64), seed=1, **share)
+        return [(batch.names, batch.images) for batch in result]
 
     whole = batches()
     halves = [batches(rank=rank, processes=2) for rank in (0, 1)]
@@ -72,7 +72,7 @@ def test_processes_share_a_batch(scene_data: Path) -> None:
 
 
 class ThreeProcesses:
-    """An accelerator's place among three processes."""
+    """Stands for an accelerator among three processes."""
 
     device, is_main_process = torch.device("cpu"), True
     num_processes, process_index = 3, 0
@@ -82,7 +82,7 @@ class ThreeProcesses:
 
 
 def test_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """4 images cannot be divided by 3 processes evenly."""
+    """A batch of 4 images for 3 processes raises an error."""
     monkeypatch.setattr(devices, "Accelerator", ThreeProcesses)
     with pytest.raises(TrainingError, match="use a multiple of 3"):
         Devices(SMALL)
@@ -90,7 +90,7 @@ def test_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.gpu
 def test_run_on_a_gpu(tmp_path: Path, scene_data: Path) -> None:
-    """An epoch in mixed precision with a circuit in the bottleneck, and its resume."""
+    """An epoch in mixed precision with a circuit runs on the GPU and resumes."""
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     data: Dataset = load_split(scene_data, "train", size=64)

@@ -30,7 +30,7 @@ def random_case(seed: int, side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
 @given(st.integers(0, 1000))
 @settings(max_examples=15)
 def test_border_weights_are_those_of_a_box_filter(seed: int) -> None:
-    """Compared with SciPy's mean over 31x31 with zeros outside."""
+    """The weights equal those from SciPy's mean over 31x31 with zeros outside."""
     _, masks = random_case(seed)
     means = ndimage.uniform_filter(masks.numpy().astype(float), (1, 1, 31, 31), mode="constant")
     wanted = 1 + 5 * np.abs(means - masks.numpy())
@@ -40,7 +40,7 @@ def test_border_weights_are_those_of_a_box_filter(seed: int) -> None:
 @given(st.integers(0, 1000))
 @settings(max_examples=15)
 def test_structure_weighs_pixel_by_pixel(seed: int) -> None:
-    """The cross-entropy is the weighted mean of each image, in plain numpy; not the plain mean."""
+    """The cross-entropy equals each image's weighted mean in numpy, not the plain mean."""
     logits, masks = random_case(seed)
     x, y = logits.numpy().astype(float), masks.numpy().astype(float)
     weights = border_weights(masks).numpy().astype(float)
@@ -54,14 +54,14 @@ def test_structure_weighs_pixel_by_pixel(seed: int) -> None:
 @given(st.integers(0, 1000))
 @settings(max_examples=15)
 def test_tversky_at_half_is_dice(seed: int) -> None:
-    """Dice weighs missed and false pixels alike (smoothing aside); more weight, more loss."""
+    """At a weight of 0.5 the Tversky loss equals the Dice loss, except for the smoothing."""
     logits, masks = random_case(seed)
     half = float(tversky_loss(logits, masks, missed_weight=0.5))
     assert half == pytest.approx(float(soft_dice_loss(logits, masks)), abs=2e-3)
 
 
-def test_tversky_punishes_missing_more_than_finding_too_much() -> None:
-    """Half of a lesion missed costs more than as many pixels found beside it."""
+def test_tversky_punishes_missed_pixels_more_than_false_ones() -> None:
+    """A missed half of a lesion costs more than the same number of false pixels beside it."""
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 8:16] = 1
     missed, false = torch.full((2, 1, 1, 32, 32), -20.0)
@@ -75,7 +75,7 @@ def test_tversky_punishes_missing_more_than_finding_too_much() -> None:
 
 
 def test_loss_on_worked_cases() -> None:
-    """Certain and right costs nothing; certain and wrong costs Dice 1 and the logit in BCE."""
+    """A certain right map costs 0; a certain wrong map costs 1 in Dice and the logit in BCE."""
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., :4] = 1
     right = (mask * 2 - 1) * 100
@@ -88,8 +88,8 @@ def test_loss_on_worked_cases() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_lesion_free_picture_has_only_cross_entropy(name: str) -> None:
-    """Alone it costs the plain mean; beside a lesion it leaves that one's overlap term as it is."""
+def test_lesion_free_image_has_only_cross_entropy(name: str) -> None:
+    """Alone it costs the plain mean. Beside a lesion it does not change the overlap term."""
     loss = LOSSES[name]
     masks = torch.zeros(2, 1, 8, 8)
     masks[0, 0, :, :4] = 1
@@ -105,7 +105,7 @@ def test_lesion_free_picture_has_only_cross_entropy(name: str) -> None:
 
 @pytest.mark.parametrize("loss", [bce_dice, structure, tversky])
 def test_logits_of_half_size_are_interpolated(loss: object) -> None:
-    """The network's map is at stride 2; a constant one costs what a constant full one does."""
+    """A constant map at stride 2, as the network gives, costs as much as a full one."""
     masks = torch.zeros(1, 1, 16, 16)
     masks[..., :5] = 1
     assert callable(loss)
@@ -114,7 +114,7 @@ def test_logits_of_half_size_are_interpolated(loss: object) -> None:
 
 
 def test_dice_per_image_on_worked_cases() -> None:
-    """Half overlap scores 0.5, two empty masks 1."""
+    """Half an overlap scores 0.5, and two empty masks score 1."""
     masks = torch.zeros(2, 1, 4, 4)
     masks[0, 0, :, :2] = 1
     logits = torch.full((2, 1, 4, 4), -1.0)
@@ -123,7 +123,7 @@ def test_dice_per_image_on_worked_cases() -> None:
 
 
 def test_a_few_pixels_are_no_finding() -> None:
-    """Of 100x100 pixels, 4 are noise and 5 are found."""
+    """In an image of 100x100 pixels, 4 pixels are noise and 5 are a finding."""
     logits = torch.full((2, 1, 100, 100), -1.0)
     logits[0, 0, 0, :4] = 1
     logits[1, 0, 0, :5] = 1

@@ -55,7 +55,7 @@ def val_set(scene_data: Path) -> Dataset:
 def test_resumed_run_ends_with_the_same_weights(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """A run stopped after its first epoch and resumed equals one that went through."""
+    """A run that stops after its first epoch and resumes equals an uninterrupted run."""
     whole = Trainer(FULL, tmp_path / "whole", train_set, val_set).run().state_dict()
     stopped = Trainer(FULL, tmp_path / "stopped", train_set, val_set)
     with pytest.raises(KeyboardInterrupt):
@@ -81,7 +81,7 @@ def interrupt(report: object) -> None:
 def test_command_trains_and_writes_a_bundle(
     tmp_path: Path, scene_data: Path, bottleneck: str, name: str
 ) -> None:
-    """`qlumen train` ends with a bundle whose hashes hold and a log with a row an epoch."""
+    """`qlumen train` writes a bundle with correct hashes and a log with one row per epoch."""
     arguments = ["--data", scene_data, "--output", tmp_path / "bundle", "--run", tmp_path / "run"]
     arguments += ["--epochs", 1, "--size", 64, "--set", "pretrained=false"]
     arguments += ["--set", "batch_size=2", "--set", "input_size=64", "--bottleneck", bottleneck]
@@ -100,7 +100,7 @@ def test_command_trains_and_writes_a_bundle(
 
 
 def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> None:
-    """A folder with other files, a size or a setting that cannot be: refused at once."""
+    """A folder with other files, a wrong size or a wrong setting raises an error."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     where = ["--data", scene_data, "--run", tmp_path / "run"]
@@ -124,16 +124,14 @@ def test_bad_arguments_end_before_training(tmp_path: Path, scene_data: Path) -> 
 
 
 def test_limit_spreads_over_the_list(scene_data: Path) -> None:
-    """Half of the images are every second one."""
+    """A limit of half the images takes every second image."""
     whole = load_split(scene_data, "train", size=32)
     half = load_split(scene_data, "train", size=32, limit=4)
     assert half.names == whole.names[::2]
 
 
-def test_adjoint_trains_as_backprop_does(
-    tmp_path: Path, train_set: Dataset, val_set: Dataset
-) -> None:
-    """An epoch ends at the same weights, to the precision of the gradients."""
+def test_adjoint_trains_like_backprop(tmp_path: Path, train_set: Dataset, val_set: Dataset) -> None:
+    """An epoch ends with the same weights, to the precision of the gradients."""
     runs = []
     for method in ("backprop", "adjoint"):
         settings = SMALL.model_copy(update={"epochs": 1, "differentiation": method})
@@ -145,16 +143,16 @@ def test_adjoint_trains_as_backprop_does(
 def test_circuit_too_large_to_cache_is_refused_before_training(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """A network that no bundle could hold is not trained for hours first."""
+    """A network that no bundle can hold raises an error before training."""
     settings = SMALL.model_copy(update={"qubits": 8, "reuploading": True})
     with pytest.raises(CircuitError, match="390625 rows"):
         Trainer(settings, tmp_path, train_set, val_set)
 
 
-def test_run_of_an_older_release_goes_on(
+def test_run_of_an_older_release_resumes(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """A checkpoint without settings that came later resumes with their defaults."""
+    """A checkpoint without later settings resumes with their defaults."""
     Trainer(SMALL, tmp_path, train_set, val_set).run()
     path = tmp_path / CHECKPOINT
     state = torch.load(path, weights_only=True)
@@ -168,7 +166,7 @@ def test_run_of_an_older_release_goes_on(
 def test_loss_that_is_not_finite_names_the_batch(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """A NaN in the weights stops the run before it spreads, naming the images."""
+    """A NaN in the weights stops the run, and the error names the images."""
     trainer = Trainer(SMALL, tmp_path, train_set, val_set)
     with torch.no_grad():
         trainer.network.head.bias.fill_(float("nan"))
@@ -179,7 +177,7 @@ def test_loss_that_is_not_finite_names_the_batch(
 def test_resume_refuses_other_settings(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """A checkpoint made with other settings is not mixed in; the differing ones are named."""
+    """A checkpoint with other settings raises an error that names those settings."""
     one = SMALL.model_copy(update={"epochs": 1})
     Trainer(one, tmp_path, train_set, val_set).run()
     other = Trainer(one.model_copy(update={"rate": 1e-4}), tmp_path, train_set, val_set)
@@ -190,7 +188,7 @@ def test_resume_refuses_other_settings(
 def test_resume_refuses_other_images_and_damaged_checkpoints(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """The schedule counts on the same images; a checkpoint that cannot be read says so."""
+    """A checkpoint with other images raises an error, and so does an unreadable one."""
     Trainer(SMALL.model_copy(update={"epochs": 1}), tmp_path, train_set, val_set).run()
     other = Trainer(SMALL.model_copy(update={"epochs": 1}), tmp_path, val_set, val_set)
     with pytest.raises(TrainingError, match="other images"):
@@ -201,13 +199,13 @@ def test_resume_refuses_other_images_and_damaged_checkpoints(
 
 
 def test_resume_without_checkpoint(tmp_path: Path, train_set: Dataset, val_set: Dataset) -> None:
-    """Resuming nothing says so."""
-    with pytest.raises(TrainingError, match="nothing to resume"):
+    """A resume without a checkpoint raises an error."""
+    with pytest.raises(TrainingError, match=r"no .*checkpoint\.pt to resume"):
         Trainer(SMALL, tmp_path, train_set, val_set).resume()
 
 
 def test_missing_split_and_missing_image(tmp_path: Path, scene_data: Path) -> None:
-    """A split that is not there, and a list with a name that is not there, are named."""
+    """The error names a missing split, and a missing image of a list."""
     with pytest.raises(DatasetError, match="no split"):
         load_split(scene_data, "absent")
     (tmp_path / "splits").mkdir()
@@ -219,7 +217,7 @@ def test_missing_split_and_missing_image(tmp_path: Path, scene_data: Path) -> No
 @given(st.integers(0, 10_000))
 @settings(max_examples=20)
 def test_image_and_mask_move_together(seed: int) -> None:
-    """A white disc on black and its mask stay the same set of pixels under every change."""
+    """A white disc on black and its mask cover the same pixels after every change."""
     rows, columns = np.mgrid[:120, :120]
     mask = ((rows - 70) ** 2 + (columns - 50) ** 2 < 30**2).astype(np.uint8)
     image = np.repeat((mask * 255)[..., None], 3, axis=2)
@@ -229,7 +227,7 @@ def test_image_and_mask_move_together(seed: int) -> None:
 
 
 def test_a_share_of_views_shows_no_lesion() -> None:
-    """Asked to, the augmentation finds a part of the image without the lesion."""
+    """With a share of 1, the augmentation finds a part of the image without the lesion."""
     mask = np.zeros((100, 100), np.uint8)
     mask[5:30, 5:30] = 1
     image = np.full((100, 100, 3), 90, np.uint8)
@@ -242,14 +240,14 @@ def test_a_share_of_views_shows_no_lesion() -> None:
 
 
 def test_finish_writes_the_best_epoch_mixed_with_a_bundle(tmp_path: Path, scene_data: Path) -> None:
-    """A run that was cut off becomes a bundle without training; mixed wholly with an earlier
-    bundle it is that one again, weight by weight."""
+    """--finish writes the bundle of a run without training. A mix with a share of 1 gives the
+    weights of the earlier bundle."""
     common = ["--data", scene_data, "--size", 64, "--epochs", 1, "--limit", 4]
     common += ["--set", "batch_size=2", "--set", "input_size=64", "--set", "pretrained=false"]
     common += ["--set", "bottleneck=identity", "--set", "threads=1"]
     run_train(*common, "--output", tmp_path / "a", "--run", tmp_path / "one")
     further = [*common, "--run", tmp_path / "two", "--set", "seed=1"]
-    with pytest.raises(UsageError, match="give --resume too"):
+    with pytest.raises(UsageError, match="also give --resume"):
         run_train(*further, "--output", tmp_path / "b", "--finish", "best")
     run_train(*further, "--output", tmp_path / "b")
     ending = [*further, "--resume", "--finish", "last", "--output"]
@@ -271,15 +269,15 @@ def run_train(*arguments: object) -> None:
     assert result.exit_code == 0, result.output
 
 
-def test_lesion_free_pictures_join_the_training(tmp_path: Path, scene_data: Path) -> None:
-    """With the setting, one side of `negatives` trains with empty masks; the log tells the share
-    with findings; without it they are left out."""
+def test_lesion_free_images_join_the_training(tmp_path: Path, scene_data: Path) -> None:
+    """The training files of `negatives` have empty masks, and the log holds their share with
+    findings."""
     root = tmp_path / "data"
     shutil.copytree(scene_data, root)
     (root / "negatives" / "plain").mkdir(parents=True)
     for name in range(6):
-        picture = np.full((40, 50, 3), 40 * name, np.uint8)
-        cv2.imwrite(str(root / "negatives" / "plain" / f"{name}.jpg"), picture)
+        image = np.full((40, 50, 3), 40 * name, np.uint8)
+        cv2.imwrite(str(root / "negatives" / "plain" / f"{name}.jpg"), image)
     free = load_lesion_free(root, size=32)
     train = load_split(root, "train", size=32).join(free)
     assert free.names == tuple(
@@ -297,7 +295,7 @@ def test_lesion_free_pictures_join_the_training(tmp_path: Path, scene_data: Path
 
 
 def test_batches_take_each_of_the_sides(train_set: Dataset) -> None:
-    """Every batch has one of the sides; all occur; the same epoch gives the same batches."""
+    """Every batch has one of the sides, all sides occur, and an epoch repeats its batches."""
     make = partial(training_batches, train_set, batch_size=2, sizes=(32, 64), seed=3)
     sides = [batch.images.shape[-1] for epoch in range(4) for batch in make(epoch)]
     assert set(sides) == {32, 64}
@@ -307,7 +305,7 @@ def test_batches_take_each_of_the_sides(train_set: Dataset) -> None:
 
 
 def test_log_of_an_older_release_keeps_its_columns(tmp_path: Path) -> None:
-    """Rows of a resumed run fit the header that is there."""
+    """Rows of a resumed run fit the header of the file."""
     path = tmp_path / LOG
     path.write_text("epoch,loss,dice,best,seconds\n1,0.5,0.6,0.6,9.0\n")
     append(path, EpochReport(2, 0.4, 0.7, 0.7, 8.0, 0.25))
@@ -318,7 +316,7 @@ def test_log_of_an_older_release_keeps_its_columns(tmp_path: Path) -> None:
 
 
 def test_mixture_is_the_weighted_mean() -> None:
-    """Weight by weight; networks of two shapes and shares above 1 are refused."""
+    """Each weight is the weighted mean; two shapes, or shares above 1, raise an error."""
     one, two, three = (build_network(SMALL) for _ in range(3))
     for network, value in ((two, 1.0), (three, -2.0)):
         for weight in network.parameters():
@@ -334,9 +332,9 @@ def test_mixture_is_the_weighted_mean() -> None:
 
 
 @pytest.mark.data
-def test_no_crop_stands_on_both_sides(data_dir: Path) -> None:
-    """Fine structure of no scoring crop is that of a training crop; whole frames, which share
-    their devices' surround, are compared by eye."""
+def test_no_crop_is_on_both_sides(data_dir: Path) -> None:
+    """No scoring crop has the fine structure of a training crop. Whole frames share the surround
+    of their device, so a person compared them by eye."""
     sides = [negative_files(data_dir / "negatives", training=side) for side in (True, False)]
     assert [len(side) for side in sides] == [156, 156]
     fine = [
@@ -347,7 +345,7 @@ def test_no_crop_stands_on_both_sides(data_dir: Path) -> None:
 
 
 def fine_structure(file: Path) -> np.ndarray:
-    """Grey 64x64 without its coarse part, of mean 0 and length 1."""
+    """Return the grey 64x64 image without its coarse part, with mean 0 and length 1."""
     grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     fine = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
@@ -356,8 +354,8 @@ def fine_structure(file: Path) -> np.ndarray:
 
 
 def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path) -> None:
-    """Train and validation images together: no epoch is chosen, the thresholds are the given ones
-    or those of the start, and no figure is written for images that were trained on."""
+    """A run on train and validation images chooses no epoch and takes the thresholds that it gets
+    or those of `start`. It writes no figures for images that it trained on."""
     common = ["--data", scene_data, "--size", 64, "--epochs", 2, "--bottleneck", "identity"]
     common += ["--set", "batch_size=4", "--set", "input_size=64", "--set", "pretrained=false"]
     common += ["--set", "threads=1", "--set", "train_on=all"]
@@ -378,14 +376,14 @@ def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path
     assert "images of `val` were trained on" in render_card(measured)
     recipe = {**first.provenance["settings"], "train_on": "train"}
     papers = {**first.provenance, "settings": recipe}
-    apart = measured.model_copy(update={"provenance": papers})
-    assert "were trained on" not in render_card(apart)
+    separate = measured.model_copy(update={"provenance": papers})
+    assert "were trained on" not in render_card(separate)
 
 
 def test_run_ends_when_validation_stalls(
     tmp_path: Path, train_set: Dataset, val_set: Dataset
 ) -> None:
-    """With a rate too small to change anything, patience ends the run; going on ends at once."""
+    """With a rate too small for any change, patience ends the run; a resume adds no epoch."""
     still = {"rate": 1e-30, "encoder_rate": 1e-30, "weight_decay": 0.0, "epochs": 9, "patience": 2}
     recipe = SMALL.model_copy(update=still)
     stalled = Trainer(recipe, tmp_path, train_set, val_set)
@@ -399,6 +397,6 @@ def test_run_ends_when_validation_stalls(
 
 
 def test_patience_without_validation_is_refused() -> None:
-    """There is nothing that could stall."""
+    """Settings with patience but without validation images raise an error."""
     with pytest.raises(ValueError, match="leave out patience"):
         TrainSettings(train_on="all", patience=3)

@@ -1,1 +1,1 @@
-"""The report as a PDF document."""
+"""Writes the report as a PDF document."""

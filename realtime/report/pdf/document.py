@@ -1,4 +1,4 @@
-"""The report as PDF, A4, with its fonts in it."""
+"""Lays out the report as an A4 PDF with embedded fonts."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -31,14 +31,14 @@ from qlumen.realtime.report.pdf.styles import printable, register_fonts
 
 INNER = WIDTH - 2 * MARGIN
 LABEL = 30 * mm
-PICTURE_W, PICTURE_H = 72 * mm, 53 * mm
+IMAGE_W, IMAGE_H = 72 * mm, 53 * mm
 CARD_GAP = 6 * mm
 KEY = 7.0
-"""Side of a colour's square, points."""
+"""Side of a colour square in points."""
 
 
 def pdf(facts: Facts) -> bytes:
-    """Write a whole document: numbered pages, text that can be searched."""
+    """Write a complete document with numbered pages and text that can be searched."""
     register_fonts()
     buffer = BytesIO()
     document = BaseDocTemplate(
@@ -78,7 +78,7 @@ def _head(facts: Facts) -> Iterator[Flowable]:
     if facts.institution:
         yield _text(facts.institution, styles.MUTED_TEXT)
     yield _text(facts.title, styles.TITLE)
-    yield _text(f"Report made {facts.created}", styles.MUTED_TEXT)
+    yield _text(f"Report created {facts.created}", styles.MUTED_TEXT)
     yield Spacer(0, 2 * mm)
     width = stringWidth(RESEARCH, styles.BODY.fontName, styles.BODY.fontSize) + 16
     yield Table(
@@ -112,40 +112,40 @@ def _procedure(facts: Facts) -> Iterator[Flowable]:
 
 def _charts(facts: Facts) -> Iterator[Flowable]:
     if drawing := timeline(facts, INNER):
-        note = "Dark bars: found; white dots: the best frame. The last row is the condition of "
-        note += "the picture, with the colours of the table of image quality."
+        note = "Dark bar: the lesion was found. White dot: its best frame. The last row shows "
+        note += "the condition of the frames, in the colours of the table Image quality."
         yield _keep_together("Timeline", drawing, _text(note, styles.MUTED_TEXT))
     if drawing := score_chart(facts, INNER):
-        note = "Grey: the highest score of all findings; blue: the lesions."
+        note = "Grey: the highest score of all findings. Blue: the scores of the lesions."
         yield _keep_together("Score over time", drawing, _text(note, styles.MUTED_TEXT))
 
 
 def _lesions(facts: Facts) -> Iterator[Flowable]:
     title = _text("Lesions" if facts.span else "Findings", styles.HEAD)
     cards = [_card(track) for track in facts.tracks]
-    first = cards[0] if cards else _text("None at these thresholds.", styles.BODY)
+    first = cards[0] if cards else _text("Nothing found at these thresholds.", styles.BODY)
     yield KeepTogether([title, first])
     yield from cards[1:]
     if facts.omitted:
-        more = f"{facts.omitted} more, seen in fewer frames, are in the table of findings only."
+        more = f"{facts.omitted} more were seen in fewer frames. The table of findings has them."
         yield _text(more, styles.BODY)
     if facts.brief:
-        less = f"{facts.brief} more were followed for less time than the alarm hold, and are left "
-        yield _text(less + "out.", styles.MUTED_TEXT)
+        less = f"{facts.brief} more were followed for less time than the alarm hold."
+        yield _text(f"{less} They are left out.", styles.MUTED_TEXT)
 
 
 def _card(track: TrackFacts) -> Flowable:
-    beside = INNER - PICTURE_W - CARD_GAP
+    beside = INNER - IMAGE_W - CARD_GAP
     parts: list[Flowable] = [_text(track.title, styles.SUBHEAD), _pairs(track.rows, beside)]
     if drawing := sparkline(track, beside):
         parts += [Spacer(0, 2 * mm), drawing]
-    row = [_picture(track.picture), parts]
-    return Table([row], colWidths=[PICTURE_W + CARD_GAP, beside], style=styles.CARD)
+    row = [_fit_image(track.image), parts]
+    return Table([row], colWidths=[IMAGE_W + CARD_GAP, beside], style=styles.CARD)
 
 
-def _picture(jpeg: bytes) -> Image:
+def _fit_image(jpeg: bytes) -> Image:
     width, height = ImageReader(BytesIO(jpeg)).getSize()
-    scale = min(PICTURE_W / width, PICTURE_H / height)
+    scale = min(IMAGE_W / width, IMAGE_H / height)
     return Image(BytesIO(jpeg), width * scale, height * scale, hAlign="LEFT")
 
 

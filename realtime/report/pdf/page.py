@@ -1,4 +1,4 @@
-"""What stands on every page of the PDF, and how many pages there are."""
+"""Draws the footer on every page of the PDF and counts the pages."""
 
 from typing import Any
 
@@ -16,15 +16,14 @@ MARGIN = 18 * mm
 FOOT = 12 * mm
 SIZE = 8
 GAP = 12
-"""Points between the parts of a foot."""
+"""Points between the parts of a footer."""
 
 
 class NumberedCanvas(Canvas):
-    """Keeps the pages until the last one is known, then writes their feet: what this is, which
-    recording, and the page.
+    """Keeps the pages until their number is known, then draws their footers.
 
     Args:
-        recording: its name, in characters that the fonts have.
+        recording: name of the recording, in characters that the fonts have.
     """
 
     def __init__(self, *args: Any, recording: str, **kwargs: Any) -> None:
@@ -40,11 +39,11 @@ class NumberedCanvas(Canvas):
         pages = self._pages
         for number, page in enumerate(pages, start=1):
             self.__dict__.update(page)
-            self._foot(number, len(pages))
+            self._draw_footer(number, len(pages))
             super().showPage()
         super().save()
 
-    def _foot(self, number: int, count: int) -> None:
+    def _draw_footer(self, number: int, count: int) -> None:
         self.setStrokeColor(GRID)
         self.line(MARGIN, FOOT + 10, WIDTH - MARGIN, FOOT + 10)
         self.setFillColor(MUTED)
@@ -59,7 +58,7 @@ class NumberedCanvas(Canvas):
 
 
 def shorten(text: str, width: float) -> str:
-    """Return `text`, with an ellipsis for its middle where it is wider than `width` points."""
+    """Replace the middle of `text` by an ellipsis if it is wider than `width` points."""
     if stringWidth(text, REGULAR, SIZE) <= width:
         return text
     for kept in range(len(text) - 1, -1, -1):

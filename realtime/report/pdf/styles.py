@@ -1,4 +1,4 @@
-"""Type and tables of the PDF: Source Sans Pro, and what to do where it has no glyph."""
+"""Defines fonts, text styles and table styles of the PDF."""
 
 from pathlib import Path
 
@@ -71,13 +71,13 @@ NUMBERS = TableStyle([
 
 
 def register_fonts() -> None:
-    """Make both fonts known to reportlab, once a process."""
+    """Register both fonts with reportlab, once per process."""
     folder = Path(font_source_sans_pro.__file__).parent / "files"
     for name in {REGULAR, BOLD} - set(pdfmetrics.getRegisteredFontNames()):
         pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
 
 
 def printable(text: str) -> str:
-    """Replace each character that the fonts do not have, as in `<U+65E5>`."""
+    """Replace each character that the fonts lack by its code, such as `<U+65E5>`."""
     known = pdfmetrics.getFont(REGULAR).face.charWidths
     return "".join(char if ord(char) in known else f"<U+{ord(char):04X}>" for char in text)

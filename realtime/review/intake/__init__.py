@@ -1,1 +1,1 @@
-"""What is checked of a file before it is read: kind, size and length."""
+"""Checks the kind, the size and the length of a file before it is read."""

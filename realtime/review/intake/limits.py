@@ -1,4 +1,4 @@
-"""What a recording may ask of this machine."""
+"""Limits what a recording may use of this machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ MIB = 1 << 20
 SECONDS_PER_MINUTE = 60
 PIXELS_PER_MEGAPIXEL = 1_000_000
 MAX_FPS = 240
-"""Together with the longest time, a limit of the frames whatever the time stamps say."""
+"""With the longest time, limits the number of frames, whatever the time stamps say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Attributes:
-    max_bytes: of the file.
-    max_s: length of a video, seconds.
-    max_pixels: of a picture.
-    memory_bytes, cpu_s, stall_s: of the process that reads it, see
-        `sections.outputs.ReviewSettings`.
+    """Holds the limits of a recording.
+
+    Attributes:
+        max_bytes: largest size of the file.
+        max_s: longest video in seconds.
+        max_pixels: most pixels of an image.
+        memory_bytes, cpu_s, stall_s: limits of the process that reads, see `ReviewSettings`.
     """
 
     max_bytes: int
@@ -33,7 +34,7 @@ class Limits:
     stall_s: float
 
     @classmethod
-    def of(cls, settings: Settings) -> "Limits":
+    def from_settings(cls, settings: Settings) -> "Limits":
         view, review = settings.view, settings.review
         return cls(
             view.upload_mib * MIB,
@@ -48,16 +49,16 @@ class Limits:
         """Raise RefusedError for a file that is too large."""
         if size > self.max_bytes:
             raise RefusedError(
-                f"the file has {size / MIB:.0f} MiB, at most {self.max_bytes / MIB:.0f} are taken"
-                "; cut it, or raise view.upload_mib"
+                f"the file has {size / MIB:.0f} MiB, the limit is {self.max_bytes / MIB:.0f} MiB; "
+                "cut it, or raise view.upload_mib"
             )
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raise RefusedError for pictures of (width, height) that are too large."""
+        """Raise RefusedError for images of (width, height) that are too large."""
         if size[0] * size[1] > self.max_pixels:
             raise RefusedError(
-                f"pictures of {size[0]}x{size[1]} px are too large, at most {self.max_pixels} px "
-                "are taken; scale it down, or raise view.upload_megapixels"
+                f"images of {size[0]}x{size[1]} px are too large, the limit is {self.max_pixels} "
+                "px; scale them down, or raise view.upload_megapixels"
             )
 
     def check_length(self, seconds: float, frames: int = 0) -> None:
@@ -69,11 +70,7 @@ class Limits:
 
 
 class BoundedSource(Source):
-    """A source that must keep to limits, whatever it announced. Closes the other one.
-
-    Raises:
-        RefusedError: it does not.
-    """
+    """Passes on a source's frames, but raises RefusedError if they exceed the limits."""
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source, self._limits = source, limits

@@ -1,4 +1,4 @@
-"""What a file announces of itself, read before anything in it is decoded."""
+"""Reads what a file announces, before anything in it is decoded."""
 
 import struct
 import warnings
@@ -14,11 +14,11 @@ from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
 
 def check_announced(file: Path, kind: FileKind, limits: Limits) -> None:
-    """Check pixels and length against the limits.
+    """Check the announced pixels and length against the limits.
 
     Raises:
-        RefusedError: beyond a limit, or not of the kind that its first bytes say.
-        SourceError: it cannot be read.
+        RefusedError: the file is beyond a limit, or not of the kind that its first bytes say.
+        SourceError: the file cannot be read.
     """
     limits.check_bytes(file.stat().st_size)
     if kind.image:
@@ -34,7 +34,7 @@ def _image_size(file: Path, kind: FileKind) -> tuple[int, int]:
             with Image.open(file, formats=(kind.format,)) as image:
                 return image.size
     except Image.DecompressionBombError as error:
-        raise RefusedError(f"the picture is too large: {error}") from None
+        raise RefusedError(f"the image is too large; scale it down: {error}") from None
     except (
         UnidentifiedImageError,
         OSError,
@@ -43,7 +43,7 @@ def _image_size(file: Path, kind: FileKind) -> tuple[int, int]:
         OverflowError,
         struct.error,
     ) as error:
-        raise RefusedError(f"the file is a damaged {kind.name} image ({error})") from None
+        raise RefusedError(f"the {kind.name} image is damaged ({error}); export it again") from None
 
 
 def _check_video(file: Path, kind: FileKind, limits: Limits) -> None:

@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes, whatever it is called.
+"""Recognises the kind of a file by its first bytes, whatever its name is.
 
-Only containers and image formats that cannot name other files or addresses are known
-here: playlists, which FFmpeg also reads, would let an upload fetch what it likes.
+Only containers and image formats that cannot name other files or addresses are known here.
+FFmpeg also reads playlists; with them an upload could fetch any file or address.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,13 @@ TS_PACKETS = 4
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """Attributes:
-    name: for people.
-    suffix: that readers expect.
-    image: a single picture; else a video.
-    format: FFmpeg's name of the demuxer, or Pillow's of the image format.
+    """Describes a kind of file.
+
+    Attributes:
+        name: name to show.
+        suffix: file name ending that readers expect.
+        image: whether it is a single image and not a video.
+        format: FFmpeg's name of the demuxer, or Pillow's name of the image format.
     """
 
     name: str
@@ -32,7 +34,7 @@ class FileKind:
 
 
 def sniff(file: Path) -> FileKind:
-    """Raises RefusedError for an empty file, or one that is none of the known kinds."""
+    """Recognise the kind of a file; raise RefusedError if it is empty or of an unknown kind."""
     with file.open("rb") as opened:
         head = opened.read(HEAD_BYTES)
     if not head:
@@ -41,14 +43,14 @@ def sniff(file: Path) -> FileKind:
         if matches(head):
             return kind
     known = ", ".join(dict.fromkeys(kind.name for _, kind in _KINDS))
-    raise RefusedError(f"the file is none of the kinds taken, by its content: {known}")
+    raise RefusedError(f"the file's content is of an unknown kind; use one of: {known}")
 
 
-def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
+def _match_start(*beginnings: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(beginnings)
 
 
-def _riff(form: bytes) -> Callable[[bytes], bool]:
+def _match_riff(form: bytes) -> Callable[[bytes], bool]:
     return lambda head: head[:4] == b"RIFF" and head[8:12] == form
 
 
@@ -64,16 +66,16 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 _KINDS: tuple[tuple[Callable[[bytes], bool], FileKind], ...] = (
-    (_starts(b"\x89PNG\r\n\x1a\n"), FileKind("PNG", ".png", True, "PNG")),
-    (_starts(b"\xff\xd8\xff"), FileKind("JPEG", ".jpg", True, "JPEG")),
-    (_starts(b"BM"), FileKind("BMP", ".bmp", True, "BMP")),
-    (_starts(b"II*\0", b"MM\0*"), FileKind("TIFF", ".tif", True, "TIFF")),
-    (_riff(b"WEBP"), FileKind("WebP", ".webp", True, "WEBP")),
-    (_riff(b"AVI "), FileKind("AVI", ".avi", False, "avi")),
+    (_match_start(b"\x89PNG\r\n\x1a\n"), FileKind("PNG", ".png", True, "PNG")),
+    (_match_start(b"\xff\xd8\xff"), FileKind("JPEG", ".jpg", True, "JPEG")),
+    (_match_start(b"BM"), FileKind("BMP", ".bmp", True, "BMP")),
+    (_match_start(b"II*\0", b"MM\0*"), FileKind("TIFF", ".tif", True, "TIFF")),
+    (_match_riff(b"WEBP"), FileKind("WebP", ".webp", True, "WEBP")),
+    (_match_riff(b"AVI "), FileKind("AVI", ".avi", False, "avi")),
     (_is_mp4, FileKind("MP4 or QuickTime", ".mp4", False, "mov,mp4,m4a,3gp,3g2,mj2")),
-    (_starts(b"\x1aE\xdf\xa3"), FileKind("Matroska or WebM", ".mkv", False, "matroska,webm")),
-    (_starts(b"\0\0\x01\xba"), FileKind("MPEG program stream", ".mpg", False, "mpeg")),
-    (_starts(b"\0\0\x01\xb3"), FileKind("MPEG video", ".m2v", False, "mpegvideo")),
-    (_starts(b"0&\xb2u\x8ef\xcf\x11"), FileKind("Windows Media", ".wmv", False, "asf")),
+    (_match_start(b"\x1aE\xdf\xa3"), FileKind("Matroska or WebM", ".mkv", False, "matroska,webm")),
+    (_match_start(b"\0\0\x01\xba"), FileKind("MPEG program stream", ".mpg", False, "mpeg")),
+    (_match_start(b"\0\0\x01\xb3"), FileKind("MPEG video", ".m2v", False, "mpegvideo")),
+    (_match_start(b"0&\xb2u\x8ef\xcf\x11"), FileKind("Windows Media", ".wmv", False, "asf")),
     (_is_transport_stream, FileKind("MPEG transport stream", ".ts", False, "mpegts")),
 )  # fmt: skip

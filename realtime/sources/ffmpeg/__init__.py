@@ -1,1 +1,1 @@
-"""What FFmpeg reads: files, devices and addresses."""
+"""Reads files, devices and addresses with FFmpeg."""

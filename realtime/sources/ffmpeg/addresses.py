@@ -1,4 +1,4 @@
-"""What names a camera or a stream, and how FFmpeg is asked for it with the least delay."""
+"""Names cameras and streams, and sets FFmpeg's options for the least delay."""
 
 import re
 from dataclasses import dataclass
@@ -17,38 +17,38 @@ CAMERA_OPTIONS = {
     "decklink": (None, None, "raw_format"),
     "lavfi": (None, None, None),
 }
-"""FFmpeg's input devices, and how each calls `CAMERA_SETTINGS`. `lavfi` makes pictures from a
-description: `lavfi:testsrc2=size=640x480:rate=25,realtime`. Not `x11grab`: it crashes the
-process when OpenCV was imported before PyAV, as their wheels bring different X libraries."""
+"""FFmpeg's input devices, and the name of each of `CAMERA_SETTINGS` there. `lavfi` makes frames
+from a description: `lavfi:testsrc2=size=640x480:rate=25,realtime`. `x11grab` is missing: it crashes
+the process if OpenCV was imported before PyAV, because their wheels bring different X libraries."""
 SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
-"""Of URLs that are received as they come; others are files to FFmpeg."""
+"""Schemes of URLs that are received live; other URLs are files to FFmpeg."""
 PROBE = {"probesize": "500000", "analyzeduration": "500000"}
-"""Bytes and microseconds; FFmpeg's own 5 MB and 5 s would hold the first picture back."""
+"""Limits in bytes and microseconds; FFmpeg's own 5 MB and 5 s would delay the first frame."""
 SCHEME_OPTIONS = {
     "rtsp": {"rtsp_transport": "tcp"},
     "rtsps": {"rtsp_transport": "tcp"},
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000", "buffer_size": "4194304"},
 }
-"""`fifo_size` in packets of 188 bytes, `buffer_size` (the socket's) in bytes."""
+"""`fifo_size` is in packets of 188 bytes, `buffer_size` (of the socket) in bytes."""
 
 URL = re.compile(
     r"(?P<scheme>\b(?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/?#]*@)?(?P<host>[^\s/?#@]*?)"
     r"(?:(?P<mark>[/?#])\S*?)?(?=[:;,.)'\"]*(?:\s|$))",
     re.IGNORECASE,
 )
-"""A URL in a text, without the punctuation behind it."""
+"""Matches a URL in a text, without the punctuation behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where FFmpeg finds a live source.
+    """Describes where FFmpeg finds a live source.
 
     Attributes:
-        location: as the user named it: `/dev/video0`, `FORMAT:NAME` with a key of
+        location: name from the user: `/dev/video0`, `FORMAT:NAME` with a key of
             `CAMERA_OPTIONS`, or a URL of `SCHEMES`.
-        name: of the device or the URL, for FFmpeg.
+        name: name of the device or the URL, for FFmpeg.
         format: FFmpeg's input format; None to find it.
-        options: for FFmpeg.
+        options: options for FFmpeg.
     """
 
     location: str
@@ -58,37 +58,37 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The location without a password, for messages and files."""
+        """Return the location without a password, for messages and files."""
         return without_secrets(self.location)
 
 
 def is_live(location: str) -> bool:
-    """Whether the location is a camera or a stream, rather than a file."""
+    """Check whether the location is a camera or a stream, and not a file."""
     return camera_format(location) is not None or scheme(location) in SCHEMES
 
 
 def address(location: str, settings: SourceSettings) -> Address:
-    """How to open what `is_live` says is a camera or a stream.
+    """Return how to open a camera or a stream, as `is_live` finds it.
 
     Raises:
-        UsageError: this FFmpeg has no such kind of camera; a name is missing.
-        ConfigError: a setting that this kind of source does not have.
-        SourceNotFoundError: no such device node.
+        UsageError: this FFmpeg has no such kind of camera, or a name is missing.
+        ConfigError: this kind of source does not have the setting.
+        SourceNotFoundError: there is no such device node.
     """
     camera = camera_format(location)
     if camera is not None:
         return _camera(camera, location, settings)
     for key in CAMERA_SETTINGS:
         if getattr(settings, key) is not None:
-            raise ConfigError(f"{location} is a stream; source.{key} is for cameras: leave it out")
+            raise ConfigError(f"{location} is a stream; source.{key} is for cameras: remove it")
     own = {**PROBE, **SCHEME_OPTIONS.get(scheme(location), {})}
     return Address(location, location, None, own | _further(settings))
 
 
 def without_secrets(text: str) -> str:
-    """The text with no more of each URL in it than scheme and host.
+    """Return the text with only scheme and host of each URL in it.
 
-    Users, paths and queries often hold a password or a stream's key; a path or a query becomes
+    Users, paths and queries often hold a password or a stream's key, so a path or a query becomes
     `***`. File URLs stay as they are.
     """
     return URL.sub(_show, text)
@@ -100,12 +100,12 @@ def _show(url: re.Match[str]) -> str:
 
 
 def scheme(location: str) -> str:
-    """`rtsp` of `rtsp://...`; empty for what is no URL."""
+    """Return `rtsp` of `rtsp://...`; empty for anything that is no URL."""
     return location.partition("://")[0].lower() if "://" in location else ""
 
 
 def camera_format(location: str) -> str | None:
-    """`dshow` of `dshow:video=NAME`, `v4l2` of a device node; None for what is no camera."""
+    """Return `dshow` of `dshow:video=NAME`, `v4l2` of a device node; None when it is no camera."""
     if Path(location).is_char_device():
         return "v4l2"
     prefix = location.partition(":")[0]

@@ -1,21 +1,21 @@
-"""What a container says it holds, and whether that was there when it was read."""
+"""Compares what a container announces with what was read."""
 
 from fractions import Fraction
 
 import av
 
-# These write the length of the whole recording into their header; the other formats'
-# durations are measured by FFmpeg on what is there, cut short or not.
+# These formats have the length of the whole recording in their header. For other formats FFmpeg
+# measures the duration of the data that is there, cut short or not.
 HEADER_DURATION_FORMATS = frozenset({"avi", "flv", "matroska,webm", "mxf"})
 SLACK_SECONDS = Fraction(1, 4)  # headers round, and the last packet's duration is a guess
 
 
 class PacketCount:
-    """Counts what is read of a container, to tell a complete one from one cut short.
+    """Counts what is read of a container, to find out if it is cut short.
 
-    In the MP4 family and in AVI the index names every packet, so packets are counted,
-    without those that an edit list cuts out. The formats of `HEADER_DURATION_FORMATS`
-    are complete when any of their streams reaches the announced end.
+    In the MP4 family and in AVI the index names every packet, so packets are counted, without
+    those that an edit list removes. The formats of `HEADER_DURATION_FORMATS` are complete when
+    any of their streams reaches the announced end.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class PacketCount:
         self._reached_s = Fraction(0)
 
     def count(self, packet: av.Packet) -> None:
-        """Take note of a packet of any stream; the empty ones at the end count for nothing."""
+        """Count a packet of any stream; the empty packets at the end do not count."""
         if packet.stream_index == self._stream.index and (packet.size or packet.dts is not None):
             self._packets += not packet.is_discard
         if packet.pts is not None:
@@ -35,7 +35,7 @@ class PacketCount:
             self._reached_s = max(self._reached_s, end)
 
     def missing(self) -> bool:
-        """Whether less was read than was announced; to be asked at the end."""
+        """Check at the end whether less was read than was announced."""
         indexed = _is_mp4(self._container) or self._container.format.name == "avi"
         if indexed and self._packets < _count_indexed_packets(self._stream):
             return True
@@ -53,7 +53,7 @@ class PacketCount:
 def frame_count(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> int | None:
-    """Frames that the container announces, or the estimate from its duration."""
+    """Return the number of announced frames, or an estimate from the container's duration."""
     if stream.frames > 0:
         return _count_indexed_packets(stream) if _is_mp4(container) else int(stream.frames)
     rate = mean_rate(stream)
@@ -63,9 +63,9 @@ def frame_count(
 
 
 def mean_rate(stream: av.video.stream.VideoStream) -> Fraction | None:
-    """Frames per second in the mean; None when unknown.
+    """Return the mean frames per second; None when unknown.
 
-    Elementary streams carry no time stamps; there FFmpeg's mean is a placeholder of 25.
+    Elementary streams have no time stamps; FFmpeg's mean is then a placeholder of 25.
     """
     if stream.start_time is None and stream.guessed_rate:
         return Fraction(stream.guessed_rate)

@@ -1,4 +1,4 @@
-"""Video files and streams: whatever FFmpeg opens, decoded by PyAV."""
+"""Reads video files and streams: anything that FFmpeg opens, decoded by PyAV."""
 
 import time
 from collections import Counter
@@ -19,31 +19,31 @@ from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
 
 
 class ContainerSource(Source):
-    """A video file, a stream's URL or a camera's device node.
+    """Reads a video file, a stream's URL or a camera's device node.
 
-    Time stamps are the source's own, absolute and uneven where it is so. Pictures come
-    out upright and progressive with 8 bits, at the size they are stored in (pixels that
-    are not square stay so). The size may change in mid-stream. Audio is left out.
+    Time stamps are the source's own, absolute, and uneven if the source's are. Frames are
+    upright and progressive with 8 bits, at their stored size (pixels that are not square stay
+    so). The size may change in mid-stream. Audio is left out.
 
-    `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows
-    while frames are read, and tells of damaged frames and of fewer frames than announced.
+    `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows while
+    frames are read, and reports damaged frames and fewer frames than announced.
 
     Args:
         location: path, URL, or device node such as `/dev/video0`.
-        hardware: decode on a device of this type (`cuda`, `vaapi`, ...), or fail.
-        threads: decoder threads. 0 splits each frame's slices over the cores and loses
-            no frame that can be decoded. From 2 on, frames are decoded side by side:
-            faster for 4K, but as many frames more are held in memory, and those around
-            a damaged end are lost.
-        pool: gives the arrays of converted pictures; one that is shared by the rounds of a
-            loop spares making them anew.
+        hardware: type of the device that must decode (`cuda`, `vaapi`, ...).
+        threads: number of decoder threads. 0 splits each frame's slices over the cores and loses
+            no frame that can be decoded. From 2 on, frames are decoded side by side. This is
+            faster for 4K, but as many more frames are in memory, and those around a damaged
+            end are lost.
+        pool: pool for the arrays of converted frames. Rounds of a loop share one, so that the
+            arrays are not allocated again.
 
     Raises:
-        SourceNotFoundError: no such file.
+        SourceNotFoundError: there is no such file.
         NotAVideoError: a folder, or nothing in it that FFmpeg can decode as video.
-        NoFramesError: a video without one frame that can be decoded.
-        ConfigError: `hardware` is not of a known type.
-        SourceError: no permission, no connection, no such hardware in this machine.
+        NoFramesError: the video has no frame that can be decoded.
+        ConfigError: `hardware` is not a known type.
+        SourceError: no permission, no connection, or no such hardware in this machine.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class ContainerSource(Source):
         yield from self._all
 
     def close(self) -> None:
-        """Close the file. To be called by the thread that reads, or after it has ended."""
+        """Close the file; call this in the thread that reads, or after it has ended."""
         self._rest.close()
         self._container.close()
 
     def _start(self) -> None:
-        """Decode the first frame, so that a video without one is known by now."""
+        """Decode the first frame, so that a video without any frame is an error here."""
         self._reading = PacketCount(self._container, self._stream)
         self._stopped_by: av.error.FFmpegError | None = None
         self._decode_error: av.error.FFmpegError | None = None
@@ -94,9 +94,8 @@ class ContainerSource(Source):
     def _frames(self) -> Generator[Frame]:
         delivered = 0
         decoding = Decoding(self._stream, self.info.fps, self._note, self._note_failure, self._pool)
-        for picture in decoding.pictures(self._packets()):
-            now_ns, frame = time.monotonic_ns(), picture.frame
-            yield Frame(delivered, frame.pts, frame.time_base, picture.pixels, now_ns)
+        for frame, pixels in decoding.frames(self._packets()):
+            yield Frame(delivered, frame.pts, frame.time_base, pixels, time.monotonic_ns())
             delivered += 1
         if self._stopped_by is not None or self._reading.missing():
             raise TruncatedError(self._cut_short(delivered))
@@ -105,9 +104,9 @@ class ContainerSource(Source):
             self._note(f"{delivered} of about {announced} announced frames could be read")
 
     def _packets(self) -> Iterator[av.Packet | None]:
-        """The stream's packets; at the end one that makes the decoder give out the rest."""
+        """Yield the stream's packets, and None at the end to flush the decoder."""
         try:
-            # All streams are read: the length of the longest tells whether one was cut.
+            # All streams are read: the length of the longest shows whether one was cut.
             for packet in self._container.demux():
                 self._reading.count(packet)
                 if packet.stream_index == self._stream.index and packet.size:
@@ -126,18 +125,18 @@ class ContainerSource(Source):
 
     def _no_frames(self) -> str:
         reason = self._decode_error or self._stopped_by
-        said = f" (FFmpeg: {reason.strerror})" if reason else ""
+        cause = f" (FFmpeg: {reason.strerror})" if reason else ""
         return (
-            f"{self._location} has a video stream ({self._stream.codec_context.name}) but not "
-            f"one frame that can be decoded{said}; copy or export the recording again"
+            f"{self._location} has a video stream ({self._stream.codec_context.name}) but no "
+            f"frame that can be decoded{cause}; copy or export the recording again"
         )
 
     def _cut_short(self, delivered: int) -> str:
         announced = self.info.frame_count
         of = f" of {announced}" if announced else ""
-        said = f" (FFmpeg: {self._stopped_by.strerror})" if self._stopped_by else ""
+        cause = f" (FFmpeg: {self._stopped_by.strerror})" if self._stopped_by else ""
         return (
-            f"{self._location} is cut short or damaged{said}: {delivered}{of} frames could be "
+            f"{self._location} is cut short or damaged{cause}: {delivered}{of} frames could be "
             "read and are kept; for the rest, copy or export the recording again"
         )
 

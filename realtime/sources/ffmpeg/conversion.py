@@ -1,4 +1,4 @@
-"""From a decoded FFmpeg frame to an upright picture."""
+"""Converts a decoded FFmpeg frame to an upright image."""
 
 from typing import NamedTuple
 
@@ -21,35 +21,33 @@ SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
 SD_HEIGHT_PX = 576
 FULL_420 = "yuvj420p"
-"""FFmpeg's older name of full range."""
+"""FFmpeg's older name for full range."""
 
 
-class DecodedImage(NamedTuple):
-    """A decoded frame, and how it is to be seen: its `Planes` where recordings hold such, else
-    a `BgrImage`."""
+class DecodedFrame(NamedTuple):
+    """Holds a decoded frame and its upright pixels, as `Planes` if possible, else `BgrImage`."""
 
     frame: av.VideoFrame
     pixels: Pixels
 
 
-def upright_image(
+def convert_frame(
     frame: av.VideoFrame, matrix: tuple[int, int, int, int] | None, pool: FramePool
-) -> DecodedImage:
-    """The frame turned as its display matrix asks; BGR arrays come from `pool`."""
+) -> DecodedFrame:
+    """Turn the frame as its display matrix asks; BGR arrays come from `pool`."""
     if matrix is None and _is_recordable(frame):
-        return DecodedImage(frame, Planes(frame, pool))
-    return DecodedImage(frame, BgrImage(upright(to_bgr(frame, pool), matrix)))
+        return DecodedFrame(frame, Planes(frame, pool))
+    return DecodedFrame(frame, BgrImage(turn_upright(to_bgr(frame, pool), matrix)))
 
 
 def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
-    """The frame's pixels in an array of `pool`, `(H, W, 3) uint8` BGR, as stored (not turned).
+    """Convert the stored frame (not turned) to `(H, W, 3) uint8` BGR in an array of `pool`.
 
-    Colour range and matrix are those that the frame is flagged with. Without a flag, or with
-    one that is not known here (BT.2020 with constant luminance, YCgCo), the matrix is BT.709
-    for pictures wider than 1279 or higher than 576 pixels and BT.601 for smaller ones, the
-    convention of video players. More than 8 bits are reduced to 8.
-    8-bit 4:2:0, planar or `nv12`, is exact but for the rounding. swscale converts the rest, most
-    of it within 3 levels; samples that no colour has may come out as another one's.
+    Colour range and matrix are those of the frame's flags. Without a flag, or with an unknown
+    one (BT.2020 with constant luminance, YCgCo), the matrix is BT.709 for frames wider than 1279
+    or higher than 576 pixels and BT.601 for smaller ones, as in video players. More than 8 bits
+    are reduced to 8. 8-bit 4:2:0, planar or `nv12`, is exact except for rounding. swscale
+    converts other formats, mostly within 3 levels; samples of no valid colour may become another.
     """
     image = pool.take((frame.height, frame.width, 3))
     if _is_420(frame):
@@ -63,13 +61,13 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     return image
 
 
-def upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
+def turn_upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
     """Turn and mirror `image` as a display matrix asks, to the nearest quarter turn.
 
     Args:
         image: `(H, W, 3)`, not changed.
         matrix: a, b, c, d of the mapping `x' = a x + c y, y' = b x + d y` from stored to
-            shown pixels (ISO/IEC 14496-12, 6.2.2), or None for pictures shown as stored.
+            shown pixels (ISO/IEC 14496-12, 6.2.2); None for images shown as stored.
     """
     if matrix is None:
         return image
@@ -80,10 +78,10 @@ def upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
 
 
 class Orientation:
-    """How the frames of a recording are to be turned; read anew when that changes.
+    """Reads how to turn the frames of a recording, again only when that changes.
 
-    PyAV's `frame.side_data` makes a cycle that keeps the frame until the garbage
-    collector comes by: for every frame, that would hold hundreds of them.
+    PyAV's `frame.side_data` makes a reference cycle that keeps the frame until the garbage
+    collector runs. If every frame were read, hundreds of frames would stay in memory.
     """
 
     def __init__(self) -> None:
@@ -91,10 +89,10 @@ class Orientation:
         self._matrix: tuple[int, int, int, int] | None = None
 
     def matrix(self, frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-        """a, b, c, d of the frame's display matrix; None for the identity."""
+        """Return a, b, c, d of the frame's display matrix; None for the identity."""
         if frame.rotation != self._rotation:
             self._rotation = frame.rotation
-            self._matrix = _display_matrix(frame.reformat(8, 8, "gray"))  # kept alive by the cycle
+            self._matrix = _display_matrix(frame.reformat(8, 8, "gray"))  # the cycle keeps this one
         return self._matrix
 
 
@@ -117,7 +115,7 @@ def _is_recordable(frame: av.VideoFrame) -> bool:
 
 
 def _is_420(frame: av.VideoFrame) -> bool:
-    """Of 8 bits, and of a matrix whose formula is known here."""
+    """Check that the frame has 8 bits and a matrix whose formula is known here."""
     return (
         frame.format.name in ("yuv420p", FULL_420, "nv12")
         and _matrix(frame) in MATRICES

@@ -1,4 +1,4 @@
-"""From a stream's packets to upright, progressive pictures with time stamps."""
+"""Decodes a stream's packets to upright, progressive frames with time stamps."""
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -6,22 +6,22 @@ from fractions import Fraction
 import av
 
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.sources.ffmpeg.conversion import DecodedImage, Orientation, upright_image
+from qlumen.realtime.sources.ffmpeg.conversion import DecodedFrame, Orientation, convert_frame
 
 
 class Timestamps:
-    """Gives each frame, in presentation order, the time stamp it is to have.
+    """Gives each frame, in presentation order, its time stamp.
 
-    That is its own (`pts`), save where it is missing or not later than the one before:
-    - some containers (AVI) store the order of decoding only; there the decoding time
-      stamp serves from the first such frame on, as in FFmpeg's "best effort";
-    - without that one either, a missing time stamp is one step after the one before;
-    - a recording that goes back in time (two joined, say) is left as it is.
+    This is the frame's own `pts`, except if it is missing or not later than the last one:
+    - Some containers (AVI) store only the order of decoding. From the first such frame on the
+      decoding time stamp is used, as in FFmpeg's "best effort".
+    - Without that one also, a missing time stamp is one step after the last one.
+    - A recording that goes back in time (such as two that were joined) stays as it is.
 
     `estimated` counts the time stamps that are not the frames' own.
 
     Args:
-        step: from one frame to the next in the mean, in units of the time stamps.
+        step: mean step from one frame to the next, in units of the time stamps.
     """
 
     def __init__(self, step: Fraction) -> None:
@@ -31,12 +31,12 @@ class Timestamps:
         self._next = Fraction(0)
         self._disordered = False
 
-    def of(self, pts: int | None, dts: int | None) -> int:
-        """The time stamp of the next frame."""
+    def stamp(self, pts: int | None, dts: int | None) -> int:
+        """Return the time stamp of the next frame."""
         self._disordered |= pts is not None and not self._advances(pts)
         chosen = self._choose(pts, dts)
         self.estimated += chosen != pts
-        # Added up as a fraction, a row of estimates does not drift.
+        # The sum is a fraction, so that a row of estimates does not drift.
         self._next = (self._next if chosen == round(self._next) else chosen) + self._step
         self._last = chosen
         return chosen
@@ -58,10 +58,10 @@ MIN_SIDE_PX = 8  # the filter refuses chroma planes of less than 3 pixels
 
 
 class Deinterlacer:
-    """FFmpeg's `bwdif` filter, from the first frame on that is flagged interlaced.
+    """Applies FFmpeg's `bwdif` filter, from the first frame on that is flagged interlaced.
 
-    Each frame that goes in comes out once, with its time stamp; progressive ones are
-    not changed. While the filter works it holds one frame back.
+    Each frame that goes in comes out once, with its time stamp; progressive frames are not
+    changed. While the filter works it holds one frame back.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Deinterlacer:
         self._filter: _Filter | None = None
 
     def feed(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
-        """Take a frame, yield those that are ready. `frames` counts the interlaced ones."""
+        """Take a frame and yield those that are ready; `frames` counts the interlaced ones."""
         interlaced = frame.interlaced_frame and min(frame.width, frame.height) >= MIN_SIDE_PX
         self.frames += interlaced
         if self._filter is not None and not self._filter.takes(frame):
@@ -82,14 +82,14 @@ class Deinterlacer:
             yield from self._filter.put(frame)
 
     def flush(self) -> Iterator[av.VideoFrame]:
-        """Yield what is held back; the next frame starts anew."""
+        """Yield the frames that are held back; the next frame starts again."""
         if self._filter is not None:
             yield from self._filter.put(None)
         self._filter = None
 
 
 class _Filter:
-    """The filter graph for frames of one size and pixel format."""
+    """Runs the filter graph for frames of one size and pixel format."""
 
     def __init__(self, frame: av.VideoFrame) -> None:
         self._layout = _layout(frame)
@@ -130,11 +130,11 @@ class Decoding:
     """Decodes one video stream.
 
     Args:
-        stream: its decoder is used, as it is set up.
-        rate: frames per second in the mean; None when unknown.
-        note: takes a line on what was changed in the pictures, often the same one again.
-        failed: takes the error of each packet that could not be decoded.
-        pool: gives the arrays of converted pictures.
+        stream: stream whose decoder is used, with its settings.
+        rate: mean frames per second; None when unknown.
+        note: function that takes a line on a change of the frames, often the same line again.
+        failed: function that takes the error of each packet that could not be decoded.
+        pool: pool for the arrays of converted frames.
     """
 
     def __init__(
@@ -150,14 +150,14 @@ class Decoding:
         self._deinterlacer = Deinterlacer()
         self._timestamps = Timestamps(1 / ((rate or ASSUMED_RATE) * stream.time_base))
 
-    def pictures(self, packets: Iterable[av.Packet | None]) -> Iterator[DecodedImage]:
-        """Each decoded frame, with `pts` in the stream's `time_base`. None among the packets
-        makes the decoder give out the rest."""
+    def frames(self, packets: Iterable[av.Packet | None]) -> Iterator[DecodedFrame]:
+        """Yield each decoded frame, with `pts` in the stream's `time_base`; a packet None makes the
+        decoder return its remaining frames."""
         orientation = Orientation()
         for frame in self._progressive(packets):
             matrix = orientation.matrix(frame)
             self._note_frame(frame, turned=matrix is not None)
-            yield upright_image(frame, matrix, self._pool)
+            yield convert_frame(frame, matrix, self._pool)
 
     def _progressive(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         for packet in packets:
@@ -171,12 +171,12 @@ class Decoding:
             return self._stream.decode(packet)
         except av.error.FFmpegError as error:
             self._failed(error)
-            self._note("damaged: frames up to the next key frame may be missing, too")
+            self._note("damaged: frames up to the next key frame may also be missing")
             return []
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         frame.time_base = self._stream.time_base
-        frame.pts = self._timestamps.of(frame.pts, frame.dts)
+        frame.pts = self._timestamps.stamp(frame.pts, frame.dts)
         if self._timestamps.estimated:
             self._note("time stamps missing or out of order were estimated")
 

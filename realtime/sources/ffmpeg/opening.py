@@ -1,4 +1,4 @@
-"""Opening a container with FFmpeg, and saying in one line why it cannot be opened."""
+"""Opens a container with FFmpeg, or says in one line why it cannot be opened."""
 
 import errno
 from pathlib import Path
@@ -13,14 +13,15 @@ from qlumen.realtime.sources.ffmpeg.addresses import Address, without_secrets
 from qlumen.realtime.sources.network.srt_reader import Relay
 
 NETWORK_TIMEOUT_SECONDS = 10.0
-TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg plays text files, too
+FILE_PROTOCOLS = "file"  # a file that is a playlist opens no addresses
+TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg also plays text files
 
 
 def open_location(location: str, hardware: str | None = None) -> av.container.InputContainer:
-    """Open a file, URL or device node, with its streams found.
+    """Open a file, URL or device node and find its streams.
 
     Raises:
-        SourceNotFoundError: no such file.
+        SourceNotFoundError: there is no such file.
         NotAVideoError: a folder, or not a format that FFmpeg knows.
         ConfigError: `hardware` is not a type that this FFmpeg was built with.
         SourceError: anything else: no permission, no connection, no such hardware.
@@ -42,19 +43,15 @@ def open_location(location: str, hardware: str | None = None) -> av.container.In
 
 
 def open_address(
-    address: Address,
-    hardware: str | None,
-    open_s: float,
-    read_s: float,
-    relay: Relay | None = None,
+    address: Address, hardware: str | None, open_s: float, read_s: float, relay: Relay | None = None
 ) -> av.container.InputContainer:
-    """Open a camera or a stream, with its streams found.
+    """Open a camera or a stream and find its streams.
 
     Args:
         hardware: see `open_location`.
-        open_s: seconds to wait for a connection, and again for what is in it.
+        open_s: seconds to wait for a connection, and again for its content.
         read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`.
-        relay: read this instead of the address.
+        relay: relay to read instead of the address.
 
     Raises:
         SourceError, ConfigError: as `open_location`.
@@ -82,10 +79,10 @@ def open_address(
 def video_stream(
     container: av.container.InputContainer, location: str
 ) -> av.video.stream.VideoStream:
-    """The stream to show: FFmpeg's choice among those that are video and can be decoded.
+    """Return the stream to show: FFmpeg's choice among the video streams that can be decoded.
 
     Raises:
-        NotAVideoError: there is none, or only the cover picture of a piece of music.
+        NotAVideoError: there is none, or only the cover image of a sound file.
     """
     streams = [s for s in container.streams.video if _is_decodable(s)]
     if not streams:
@@ -130,14 +127,15 @@ def _open(
         tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
         return av.open(location, timeout=NETWORK_TIMEOUT_SECONDS, options=tcp, **options)
     # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
-    format_ = "v4l2" if path.is_char_device() else None
-    return av.open(str(path.absolute()), format=format_, **options)
+    if path.is_char_device():
+        return av.open(str(path.absolute()), format="v4l2", **options)
+    return av.open(str(path.absolute()), options={"protocol_whitelist": FILE_PROTOCOLS}, **options)
 
 
 def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:
     return SourceError(
         f"{location} cannot be decoded on {hardware} here ({error}); "
-        "leave the hardware setting out to decode on the processor"
+        "remove the hardware setting to decode on the processor"
     )
 
 
@@ -160,9 +158,9 @@ def _explain(
 
 
 def _read_log(path: Path) -> str:
-    """FFmpeg's own last message on opening `path`; PyAV is deaf to its log otherwise."""
+    """Return FFmpeg's last message on opening `path`; PyAV does not report it otherwise."""
     level = av.logging.get_level()
-    av.logging.set_level(av.logging.PANIC)  # errors are remembered, nothing is printed
+    av.logging.set_level(av.logging.PANIC)  # errors are kept, nothing is printed
     try:
         _open(str(path), path).close()
     except av.error.FFmpegError as error:
@@ -182,6 +180,6 @@ def _is_decodable(stream: av.stream.Stream) -> bool:
 
 def _describe(stream: av.stream.Stream) -> str:
     if stream.disposition & Disposition.attached_pic:
-        return "a cover picture"
+        return "a cover image"
     codec = stream.codec_context
     return f"{stream.type} ({codec.name if codec is not None else 'unknown codec'})"

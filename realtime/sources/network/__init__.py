@@ -1,1 +1,1 @@
-"""Live video from the network, and its way back after a loss."""
+"""Receives live video from the network and reconnects after a loss."""

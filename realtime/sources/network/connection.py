@@ -1,7 +1,7 @@
-"""One connection to a camera or a stream: opened, read and decoded in a thread of its own.
+"""Runs one connection to a camera or a stream: opens, reads and decodes in its own thread.
 
-FFmpeg cannot be interrupted while it connects or waits for data. Whoever waits for pictures
-can, and goes on at once; the thread ends when FFmpeg's own time-out has passed.
+FFmpeg cannot be interrupted while it connects or waits for data. The thread that waits for frames
+can be interrupted and goes on immediately. The connection's thread ends after FFmpeg's time-out.
 """
 
 import threading
@@ -23,19 +23,19 @@ from qlumen.realtime.sources.ffmpeg.opening import no_answer, open_address, vide
 from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
 from qlumen.system.threads import start
 
-WAITING_PICTURES = 2
-"""Decoded and not yet taken; further ones wait in the network's buffers."""
+WAITING_FRAMES = 2
+"""Decoded frames that nobody has taken yet; further ones wait in the network's buffers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """How to read.
+class ReadOptions:
+    """Holds the options for reading.
 
     Attributes:
         hardware: FFmpeg device type that decodes; None for the processor.
-        threads: decoder threads, for the slices of each picture; 0 for all cores.
-        open_s: seconds from opening to the first picture, at most.
-        stall_s: seconds without a picture, at most.
+        threads: number of decoder threads for the slices of each frame; 0 for all cores.
+        open_s: longest time from opening to the first frame, in seconds.
+        stall_s: longest time without a frame, in seconds.
     """
 
     hardware: str | None
@@ -45,14 +45,14 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Received:
-    """A picture that has come in.
+class ReceivedFrame:
+    """Holds a frame that has arrived.
 
     Attributes:
-        pixels: as the decoder gave it; its BGR is made.
-        source_s: the source's own time stamp, in seconds.
+        pixels: pixels from the decoder, with their BGR converted.
+        source_s: the source's own time stamp in seconds.
         arrived_ns: monotonic time when `pixels` and their BGR were complete.
-        damaged: some of its data was missing or wrong.
+        damaged: whether some of its data was missing or wrong.
     """
 
     pixels: Pixels
@@ -62,39 +62,39 @@ class Received:
 
 
 class Reception:
-    """Opens at once; posts a `Received` for each picture, and at last an exception.
+    """Opens immediately, posts a `ReceivedFrame` for each frame, and at last an exception.
 
     Attributes:
-        info: set before the first post; its notes grow.
-        decode_errors: packets that could not be decoded, so far.
+        info: description, set before the first post; its notes grow.
+        decode_errors: number of packets so far that could not be decoded.
 
     Args:
-        post: takes this reception and what it has, in the reception's thread.
+        post: function that takes this reception and its item, in the reception's thread.
     """
 
     def __init__(
         self,
         address: Address,
-        reader: Reader,
-        post: Callable[["Reception", Received | BaseException], None],
+        options: ReadOptions,
+        post: Callable[["Reception", ReceivedFrame | BaseException], None],
     ) -> None:
         self.info = SourceInfo(address.shown, None, None, None, None)
         self.decode_errors = 0
-        self._address, self._reader, self._post = address, reader, post
-        self._room = threading.Semaphore(WAITING_PICTURES)
+        self._address, self._options, self._post = address, options, post
+        self._room = threading.Semaphore(WAITING_FRAMES)
         self._abandoned = self._posted = False
         self._relay: Relay | None = None
         self._thread = start("receive", self._run)
 
     def acknowledge(self) -> None:
-        """To be called for each picture that was posted, to get further ones."""
+        """Ask for one more frame; call this for each frame that was posted."""
         self._room.release()
 
-    def silent(self) -> SourceError:
-        """The error of not having posted anything for too long."""
+    def silence_error(self) -> SourceError:
+        """Return the error for a reception that has posted nothing for too long."""
         if self._posted:
             return self._stall_error()
-        return no_answer(self._address.shown, self._reader.open_s)
+        return no_answer(self._address.shown, self._options.open_s)
 
     def abandon(self, wait_s: float) -> None:
         """Post nothing more; wait up to `wait_s` seconds until the connection is closed."""
@@ -109,7 +109,7 @@ class Reception:
             with ExitStack() as stack:
                 self._receive(stack)
             raise SourceError(f"{self._address.shown} has ended")
-        except BaseException as error:  # noqa: BLE001 - carried to the reading thread
+        except BaseException as error:  # noqa: BLE001 - passed to the reading thread
             if not self._abandoned:
                 self._post(self, error)
 
@@ -118,15 +118,14 @@ class Reception:
         stream = video_stream(container, self._address.shown)
         # Threads that decode whole frames side by side would each hold one back.
         stream.thread_type = "SLICE"
-        stream.codec_context.thread_count = self._reader.threads
+        stream.codec_context.thread_count = self._options.threads
         stream.codec_context.flags |= Flags.low_delay
         self.info = replace(self.info, fps=mean_rate(stream))
         decoding = Decoding(stream, self.info.fps, self._note, self._note_failure)
-        for picture in decoding.pictures(self._packets(container, stream)):
-            frame, pixels = picture
-            pixels.bgr()  # made here, so that the display never waits for it
+        for frame, pixels in decoding.frames(self._packets(container, stream)):
+            pixels.bgr()  # convert here, so that the display never waits
             source_s, now_ns = float(frame.pts * frame.time_base), time.monotonic_ns()
-            received = Received(pixels, source_s, now_ns, frame.is_corrupt)
+            received = ReceivedFrame(pixels, source_s, now_ns, frame.is_corrupt)
             self._room.acquire()
             if self._abandoned:
                 return
@@ -134,18 +133,18 @@ class Reception:
             self._post(self, received)
 
     def _open(self, stack: ExitStack) -> av.container.InputContainer:
-        reader = self._reader
+        options = self._options
         relay = None
         if needs_relay(self._address):
-            self._relay = relay = stack.enter_context(Relay(self._address, reader.open_s))
+            self._relay = relay = stack.enter_context(Relay(self._address, options.open_s))
         if self._abandoned:
             raise SourceError(f"{self._address.shown} is no longer wanted")
-        return open_address(self._address, reader.hardware, reader.open_s, reader.stall_s, relay)
+        return open_address(self._address, options.hardware, options.open_s, options.stall_s, relay)
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
     ) -> Iterator[av.Packet | None]:
-        """The stream's packets; at the end one that makes the decoder give out the rest."""
+        """Yield the stream's packets, and None at the end to flush the decoder."""
         error: av.error.FFmpegError | None = None
         try:
             for packet in container.demux(stream):
@@ -159,7 +158,7 @@ class Reception:
         if isinstance(error, av.error.ExitError):
             raise self._stall_error() from error
         if error is not None:
-            raise SourceError(f"{self._address.shown} broke off: {error.strerror}") from error
+            raise SourceError(f"{self._address.shown} was cut off: {error.strerror}") from error
 
     def _note_failure(self, error: av.error.FFmpegError) -> None:
         self.decode_errors += 1
@@ -169,5 +168,5 @@ class Reception:
             self.info = replace(self.info, notes=(*self.info.notes, text))
 
     def _stall_error(self) -> SourceError:
-        shown, seconds = self._address.shown, self._reader.stall_s
-        return SourceError(f"{shown} has sent no picture for {seconds:g} s")
+        shown, seconds = self._address.shown, self._options.stall_s
+        return SourceError(f"{shown} has sent no frame for {seconds:g} s")

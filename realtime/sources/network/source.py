@@ -1,4 +1,4 @@
-"""Cameras and streams: whatever arrives, and a new attempt whenever it stops."""
+"""Receives cameras and streams, and connects again whenever they stop."""
 
 import time
 from collections import Counter
@@ -13,46 +13,50 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
-from qlumen.realtime.sources.network.connection import Reader, Received, Reception
+from qlumen.realtime.sources.network.connection import ReadOptions, ReceivedFrame, Reception
 from qlumen.system.backoff import Backoff
 
 JITTER = 0.2
-"""Share by which a pause is longer or shorter, so that many clients do not come at once."""
+"""Share by which a pause varies, so that many clients do not reconnect at the same time."""
 CLOSING_S = 0.5
-"""To wait for a connection to close. One that FFmpeg holds on to is left behind: it ends
-with FFmpeg's own time-out, and hands on nothing more."""
+"""Longest wait for a connection to close. A connection that FFmpeg still holds is left behind: it
+ends with FFmpeg's own time-out and posts nothing more."""
 
 
 class ReceivedSource(LiveSource):
-    """A camera or a stream, as `addresses.address` takes it; never over until stopped.
+    """Receives a camera or a stream, named as in `addresses.address`, until it is stopped.
 
-    The signal counts as lost when the stream ends, breaks off, or brings no picture for
-    `reconnect.stall_s`. It is then opened anew, for ever: first after `reconnect.first_s`,
-    then after twice as long each time, up to `reconnect.max_s`. Of the pictures that come
-    before `arrivals` is asked for its first frame, that frame is the newest.
+    The signal counts as lost when the stream ends, breaks off, or brings no frame for
+    `reconnect.stall_s`. It is then opened again without end: first after `reconnect.first_s`,
+    then after twice as long each time, up to `reconnect.max_s`. Of the frames that come before
+    `arrivals` is first read, only the newest is delivered.
 
     Raises:
         UsageError, ConfigError: see `addresses.address`; no such hardware decoder.
-        MissingExtraError: SRT without what it needs.
-        NotAVideoError: no video in it.
-        SourceError: no such address or device, no answer, no picture in `reconnect.open_s`.
+        MissingExtraError: SRT needs a command that is missing.
+        NotAVideoError: the source has no video.
+        SourceError: no such address or device, no answer, no frame in `reconnect.open_s`.
     """
 
     def __init__(self, location: str, source: SourceSettings, reconnect: ReconnectSettings) -> None:
         self.drops = Counter()
         self._address = address(location, source)
         self.info = SourceInfo(self._address.shown, None, None, None, None)
-        self._reader = Reader(source.hardware, source.threads, reconnect.open_s, reconnect.stall_s)
+        self._options = ReadOptions(
+            source.hardware, source.threads, reconnect.open_s, reconnect.stall_s
+        )
         self._pauses = Backoff(reconnect.first_s, reconnect.max_s, JITTER)
-        self._inbox: SimpleQueue[tuple[Reception, Received | BaseException] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[Reception, ReceivedFrame | BaseException] | None] = (
+            SimpleQueue()
+        )
         self._stopped = False
-        self._newest: Received | None = None
+        self._newest: ReceivedFrame | None = None
         self._asked = False
         self._clock = SessionClock()
         self._index = 0
         self._begin()
         try:
-            first = self._next(self._reader.open_s)
+            first = self._next(self._options.open_s)
         except BaseException:
             self.close()
             raise
@@ -68,7 +72,7 @@ class ReceivedSource(LiveSource):
                 yield self._frame(received)
                 attempt = 0
             try:
-                received = self._next(self._reader.stall_s) if received else self._reopen()
+                received = self._next(self._options.stall_s) if received else self._reopen()
             except QlumenError as error:
                 received = None
                 pause_s = self._pauses.pause_s(attempt + 1)
@@ -81,71 +85,68 @@ class ReceivedSource(LiveSource):
         self._inbox.put(None)
 
     def close(self) -> None:
-        """To be called by the thread that reads, or after it has ended."""
+        """Close the connection; call this in the thread that reads, or after it has ended."""
         self._reception.abandon(CLOSING_S)
 
     def _begin(self) -> None:
         self._errors_counted = 0
-        self._reception = Reception(self._address, self._reader, self._post)
+        self._reception = Reception(self._address, self._options, self._post)
 
-    def _post(self, reception: Reception, what: Received | BaseException) -> None:
-        """Hand on what the reception has. Until frames are asked for, the newest is kept, so
-        that nothing piles up in the network while other things are made ready."""
-        if isinstance(what, Received) and not self._asked:
-            is_first, self._newest = self._newest is None, what
+    def _post(self, reception: Reception, item: ReceivedFrame | BaseException) -> None:
+        """Pass on an item. Before `arrivals` is first read, keep only the newest frame, so that no
+        data waits in the network while other parts start."""
+        if isinstance(item, ReceivedFrame) and not self._asked:
+            is_first, self._newest = self._newest is None, item
             if not is_first:
                 reception.acknowledge()
                 return
-        self._inbox.put((reception, what))
+        self._inbox.put((reception, item))
 
-    def _reopen(self) -> Received | None:
-        """The first picture of a new connection; None when stopped."""
+    def _reopen(self) -> ReceivedFrame | None:
         self._begin()
         self._clock.restart()
-        return self._next(self._reader.open_s)
+        return self._next(self._options.open_s)
 
-    def _next(self, timeout_s: float) -> Received | None:
-        """The next picture; None when stopped. Raises why there is none."""
+    def _next(self, timeout_s: float) -> ReceivedFrame | None:
+        """Return the next frame, None when stopped, or raise the reason why there is none."""
         reception = self._reception
         try:
-            what = self._from(reception, time.monotonic() + timeout_s)
-            if isinstance(what, BaseException):
-                raise what
+            item = self._wait_for(reception, time.monotonic() + timeout_s)
+            if isinstance(item, BaseException):
+                raise item
         except QlumenError:
             reception.abandon(CLOSING_S)
             raise
         finally:
-            self._take_stock(reception)
-        return what
+            self._collect_notes(reception)
+        return item
 
-    def _from(self, reception: Reception, until: float) -> Received | BaseException | None:
-        """What the reception posts next; None when stopped."""
+    def _wait_for(self, reception: Reception, until: float) -> ReceivedFrame | BaseException | None:
+        """Return the reception's next item; None when stopped."""
         while not self._stopped:
             try:
                 message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except Empty:
-                raise reception.silent() from None
+                raise reception.silence_error() from None
             if message is not None and message[0] is reception:
                 reception.acknowledge()
                 return message[1]
         return None
 
     def _sleep(self, seconds: float) -> None:
-        """Until then, or until stopped."""
         until = time.monotonic() + seconds
         with suppress(Empty):
             while not self._stopped:
                 self._inbox.get(timeout=max(0.0, until - time.monotonic()))
 
-    def _frame(self, received: Received) -> Frame:
+    def _frame(self, received: ReceivedFrame) -> Frame:
         self.damaged += received.damaged
         pts = self._clock.stamp(received.source_s, received.arrived_ns)
         index = self._index
         self._index += 1
         return Frame(index, pts, MICROSECOND, received.pixels, received.arrived_ns)
 
-    def _take_stock(self, reception: Reception) -> None:
-        """Add what the reception has counted and noted since it was last asked."""
+    def _collect_notes(self, reception: Reception) -> None:
         errors = reception.decode_errors
         if errors > self._errors_counted:
             self.drops["decode_error"] += errors - self._errors_counted

@@ -1,4 +1,4 @@
-"""SRT where PyAV's FFmpeg was built without it: the `ffmpeg` command passes the bytes on."""
+"""Reads SRT with the `ffmpeg` command, because PyAV's FFmpeg may be built without SRT."""
 
 import shutil
 import subprocess
@@ -14,14 +14,14 @@ PROGRAM = "ffmpeg"
 US_PER_S = 1_000_000
 QUIET = ("-nostdin", "-loglevel", "error")
 EXIT_S = 0.5
-"""From the end of its output to the command's own, at most."""
-# "data" is FFmpeg's format for bytes that it does not look into.
+"""Longest time from the end of the command's output to its exit, in seconds."""
+# "data" is FFmpeg's format for bytes that it does not read.
 RAW_INPUT = ("-probesize", "32", "-analyzeduration", "0", "-f", "data", "-i")
 RAW_OUTPUT = ("-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "data", "pipe:1")
 
 
 def needs_relay(address: Address) -> bool:
-    """Whether the address is one that PyAV's FFmpeg cannot open itself."""
+    """Check whether PyAV's FFmpeg cannot open the address itself."""
     if scheme(address.location) != "srt":
         return False
     try:
@@ -34,14 +34,14 @@ def needs_relay(address: Address) -> bool:
 
 
 class Relay(Closing):
-    """A file for PyAV to read: what the command receives, unchanged.
+    """Provides a file for PyAV with the bytes that the command receives, unchanged.
 
     Args:
-        timeout_s: the command ends by itself when nobody connects, or nothing comes, for so
-            long; so it does not stay behind when this process is killed.
+        timeout_s: seconds without a connection or data after which the command ends on its own,
+            so that it does not stay behind when this process is killed.
 
     Raises:
-        MissingExtraError: there is no such command.
+        MissingExtraError: the command is missing.
     """
 
     def __init__(self, address: Address, timeout_s: float) -> None:
@@ -63,12 +63,12 @@ class Relay(Closing):
         )
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes as soon as there are any; none at the end."""
+        """Read up to `size` bytes as soon as there are any; no bytes at the end."""
         assert self._process.stdout is not None
         return self._process.stdout.read(size)
 
     def reason(self) -> str:
-        """What the command said on its way out; empty if it still runs, or said nothing."""
+        """Return the command's error message; empty if it still runs, or wrote nothing."""
         try:
             self._process.wait(EXIT_S)
         except subprocess.TimeoutExpired:
@@ -78,7 +78,7 @@ class Relay(Closing):
         return next((line.strip() for line in lines if line.strip()), "")
 
     def end(self) -> None:
-        """Make the command end; may be called by another thread than the one that reads."""
+        """End the command; another thread than the one that reads may call this."""
         self._process.kill()
 
     def close(self) -> None:

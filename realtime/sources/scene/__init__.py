@@ -1,1 +1,1 @@
-"""The built-in synthetic colon."""
+"""Renders the built-in synthetic colon."""

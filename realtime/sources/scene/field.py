@@ -1,4 +1,4 @@
-"""The endoscope's visible field: where it lies in a frame, and at what size it is rendered."""
+"""Defines the endoscope's visible field: its place in a frame and its rendered size."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,23 @@ Spans = NDArray[np.int32]
 WIDTH_PER_HEIGHT = 1.17
 HEIGHT_PER_WIDTH = 1.1
 CORNER = 0.235
-"""What is cut off the field's corners, as a share of its height."""
+"""Size of the field's cut corners, as a share of its height."""
 RENDERED_ROWS = (360, 540)
-"""Frames taller than the first are rendered at half their size, but at no more than the
-second: endoscopes are not sharper, and there are 40 ms for a frame."""
+"""Frames taller than the first value are rendered at half their size, with at most the second
+value of rows: endoscopes are not sharper, and a frame may take 40 ms."""
 MARGIN_PX = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisibleField:
-    """Attributes:
-    left, top, width, height: its box in the frame, pixels.
-    spans: `(frame's height, 2)`, the columns of each row inside it, half open.
-    rendered: width and height at which it is rendered.
-    rendered_spans: `(rendered height, 2)`. drawn_spans: the same and a margin for blur.
+    """Describes the visible field in a frame.
+
+    Attributes:
+        left, top, width, height: box of the field in pixels.
+        spans: columns inside the field in each row, `(frame's height, 2)`, half open.
+        rendered: width and height at which the field is rendered.
+        rendered_spans: spans of the rendered field, `(rendered height, 2)`.
+        drawn_spans: `rendered_spans` with a margin for blur.
     """
 
     left: int
@@ -37,7 +40,7 @@ class VisibleField:
 
 
 def make_field(width: int, height: int) -> VisibleField:
-    """The field of a frame of `width` x `height` pixels: in its middle, as large as fits."""
+    """Make the field of a frame of `width` x `height` pixels: in the middle, as large as fits."""
     rows = max(1, min(height, round(width * HEIGHT_PER_WIDTH)))
     columns = max(1, min(width, round(rows * WIDTH_PER_HEIGHT)))
     left, top = (width - columns) // 2, (height - rows) // 2
@@ -52,7 +55,7 @@ def make_field(width: int, height: int) -> VisibleField:
 
 
 def _octagon(width: int, height: int) -> Spans:
-    """The columns of each row whose centres lie in an octagon that fills a box."""
+    """Return the columns of each row whose centres lie in an octagon that fills a box."""
     away = np.abs(np.arange(height) + 0.5 - height / 2)
     half = np.minimum(width / 2, width / 2 + (0.5 - CORNER) * height - away)
     first = np.ceil(width / 2 - half - 0.5)

@@ -1,7 +1,7 @@
-"""Polyps of the synthetic colon: lathed, dented shapes that stand on its wall.
+"""Makes polyps of the synthetic colon: turned, dented shapes that stand on its wall.
 
-Lengths are millimetres. The kinds are those of the Paris classification: sessile (Is),
-pedunculated (Ip), slightly elevated (IIa), and small pale ones as hyperplastic polyps are.
+Lengths are in millimetres. The kinds are those of the Paris classification: sessile (Is),
+pedunculated (Ip), slightly elevated (IIa), and small pale ones like hyperplastic polyps.
 """
 
 from dataclasses import dataclass
@@ -24,18 +24,21 @@ from qlumen.realtime.sources.scene.tube import (
 FIRST_MM = 78.0
 LAST_MM = 520.0
 PAIR_MM, STRETCH_MM = (24.0, 38.0), (130.0, 160.0)
-"""Between the polyps of a pair, and from its second to the next pair's first."""
+"""Distance between the polyps of a pair, and from one pair to the next."""
 RINGS, SPOKES = 36, 60
 SUNK_MM = 1.5
-"""How far a polyp's base reaches below the wall, so that no gap shows."""
+"""Depth of a polyp's base below the wall, so that no gap shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolypKind:
-    """Attributes:
-    radius_mm: smallest and largest. dents: depth of its lobes, as a share of the radius.
-    redness, pits: see `kernels.scene.VERTEX_FIELDS`. stalked: has a head on a stalk.
-    height: of the cap over its radius, smallest and largest.
+    """Describes a kind of polyp.
+
+    Attributes:
+        radius_mm: smallest and largest radius in mm.
+        dents: depth of the lobes, as a share of the radius.
+        redness, pits: see `kernels.scene.VERTEX_FIELDS`.
+        height: smallest and largest height of the cap over its radius.
     """
 
     radius_mm: tuple[float, float]
@@ -55,9 +58,12 @@ ORDER = (SESSILE, STALKED, FLAT, SMALL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Polyp:
-    """Attributes:
-    grid: `(RINGS, SPOKES + 1, VERTEX_FIELDS)`. s: distance along the centreline.
-    tip, foot: `(3,)`, its highest point and where it grows from the wall.
+    """Holds a polyp's surface and its place.
+
+    Attributes:
+        grid: `(RINGS, SPOKES + 1, VERTEX_FIELDS)`.
+        s: distance along the centreline.
+        tip, foot: highest point, and the point where it grows from the wall, `(3,)`.
     """
 
     grid: Grid
@@ -67,7 +73,7 @@ class Polyp:
 
 
 def make_polyps(rng: np.random.Generator, tube: Tube) -> list[Polyp]:
-    """One of each kind in turn, in pairs, with stretches of healthy wall between."""
+    """Make polyps of each kind in order, in pairs with healthy wall between them."""
     polyps: list[Polyp] = []
     s = FIRST_MM
     while s < LAST_MM:
@@ -92,7 +98,7 @@ def _polyp(rng: np.random.Generator, tube: Tube, s: float, kind: PolypKind) -> P
 
 
 def _place(rng: np.random.Generator, tube: Tube, s: float) -> tuple[int, int]:
-    """Row and column of the wall behind a fold, at one of its taller parts: there they hide."""
+    """Choose row and column of the wall behind a high part of a fold, where polyps hide."""
     edge = int(np.argmin(np.abs(tube.folds - s))) * ROWS_PER_FOLD
     row = edge + int(rng.integers(len(FOLD_MM) - 1, ROWS_PER_FOLD - len(FOLD_MM)))
     points = tube.grid[..., :-1, :3]
@@ -101,7 +107,7 @@ def _place(rng: np.random.Generator, tube: Tube, s: float) -> tuple[int, int]:
 
 
 def _shape(rng: np.random.Generator, kind: PolypKind, radius: float) -> Floats:
-    """`(RINGS, SPOKES + 1, 3)`: along the colon, around it, and away from the wall."""
+    """Return `(RINGS, SPOKES + 1, 3)`: along the colon, around it, and away from the wall."""
     reach, height = (_stalk if kind.stalked else _cap)(rng, kind, radius)
     phi = np.linspace(0, tau, SPOKES + 1)
     phi[-1] = 0.0
@@ -116,7 +122,7 @@ def _shape(rng: np.random.Generator, kind: PolypKind, radius: float) -> Floats:
 
 
 def _cap(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Floats, Floats]:
-    """Reach from the axis and height, from the tip down to below the wall."""
+    """Return reach from the axis and height, from the tip down to below the wall."""
     angle = np.linspace(0, 0.64 * pi, 160)
     tall = radius * rng.uniform(*kind.height)
     flatness = 0.6 if tall < 0.4 * radius else 0.9
@@ -127,7 +133,7 @@ def _cap(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Floa
 
 
 def _stalk(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Floats, Floats]:
-    """Like `_cap`: a head, a narrow neck, a foot that widens."""
+    """Return the same as `_cap` for a head, a narrow neck and a foot that widens."""
     angle = np.linspace(0, 0.86 * pi, 160)
     tall, stalk = radius * rng.uniform(*kind.height), radius * rng.uniform(0.4, 1.0)
     middle = stalk - tall * np.cos(angle[-1])
@@ -139,7 +145,7 @@ def _stalk(rng: np.random.Generator, kind: PolypKind, radius: float) -> tuple[Fl
 
 
 def _even(reach: Floats, height: Floats) -> tuple[Floats, Floats]:
-    """The same profile by `RINGS` points at equal distances."""
+    """Return the same profile as `RINGS` points at equal distances."""
     steps = np.hypot(np.diff(reach), np.diff(height))
     length = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.linspace(0, length[-1], RINGS)
@@ -147,7 +153,7 @@ def _even(reach: Floats, height: Floats) -> tuple[Floats, Floats]:
 
 
 def _dent(rng: np.random.Generator, shape: Floats, depth: float, radius: float) -> Floats:
-    """Lobes, and smaller ones on them: waves in random directions push the surface."""
+    """Push the surface with waves in random directions: lobes, and smaller lobes on them."""
     push = np.zeros(shape.shape[:2])
     for size, share in ((1.7, 1.0), (1.3, 0.9), (1.0, 0.7), (0.8, 0.6), (0.6, 0.4), (0.5, 0.4)):
         for _ in range(2):

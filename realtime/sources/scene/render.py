@@ -1,4 +1,4 @@
-"""From a moment of the examination to a picture and its mask."""
+"""Renders a moment of the examination as an image and its mask."""
 
 import threading
 
@@ -17,7 +17,7 @@ from qlumen.realtime.sources.scene.polyps import Polyp
 from qlumen.realtime.sources.scene.world import GRAIN_SIZE, World
 
 FOCAL_PER_HEIGHT = 0.51
-"""Of the visible field: about 130 degrees from corner to corner."""
+"""Focal length per height of the visible field: about 130 degrees from corner to corner."""
 BEHIND_MM, AHEAD_MM = 26.0, 150.0
 PALETTE = np.array(
     [
@@ -31,21 +31,21 @@ PALETTE = np.array(
 )
 """Linear red, green and blue, see `kernels.scene_light.shade`."""
 SEEN_LIGHT = 0.05
-"""A polyp that gets less is lost in the dark and left out of the mask: its red is then less
-than 20 of 255 above black."""
+"""A polyp with less light is too dark to see and left out of the mask: its red is then less than
+20 of 255 above black."""
 SOFT_PER_ROW, DEFOCUS_PER_ROW = 0.6 / 360, 2.6 / 360
-"""Sigma of the blur per rendered row: always, and more when out of focus."""
+"""Sigma of the blur per rendered row: always, and in addition when out of focus."""
 SHARP_SIGMA = 0.25
-"""Below this a blur is left out."""
+"""A smaller blur is left out."""
 SMEAR_TAPS = 5
 SMEAR_PX, SMEAR_REACH_PX = 0.6, 5
-"""A picture that moves less during an exposure is not smeared; none is by more."""
+"""Smallest motion during an exposure that smears an image, and the largest smear."""
 COLOUR_LAG = 0.45
-"""Colours are taken one after the other: how far apart, in exposures."""
+"""The sensor takes colours one after another, this part of an exposure apart."""
 
 
 class Renderer:
-    """Renders moments of a world at one size; threads may share it."""
+    """Renders moments of a world at one size; several threads may share it."""
 
     def __init__(self, world: World, width: int, height: int, polyps: bool) -> None:
         self._world = world
@@ -60,8 +60,8 @@ class Renderer:
         self._images, self._masks = FramePool(), FramePool()
 
     def render(self, second: float, index: int) -> tuple[Image, Mask]:
-        """`(H, W, 3) uint8` BGR and `(H, W) uint8`, 1 where a polyp is seen; `index` chooses
-        the grain."""
+        """Render BGR, `(H, W, 3) uint8`, and mask, `(H, W) uint8`, 1 where a polyp is visible;
+        `index` chooses the grain."""
         view = self._world.examination.at(second)
         surface = self._surface()
         gain, polyps_drawn = self._draw(view, surface)
@@ -69,7 +69,7 @@ class Renderer:
         return self._finish(image, index), self._truth(cover, polyps_drawn)
 
     def _surface(self) -> NDArray[np.float32]:
-        """The thread's own buffers, made on its first frame."""
+        """Return the thread's own cleared buffer; its first frame makes the buffers."""
         if not hasattr(self._scratch, "surface"):
             columns, rows = self._field.rendered
             self._scratch.surface = np.empty((rows, columns, SURFACE_FIELDS), np.float32)
@@ -80,8 +80,8 @@ class Renderer:
         return surface
 
     def _draw(self, view: View, surface: NDArray[np.float32]) -> tuple[float, bool]:
-        """Draw the colon, then the polyps, which must not change its exposure; return that
-        and whether there were any."""
+        """Draw the colon, then the polyps, which must not change the exposure; return the exposure
+        and whether there were polyps."""
         tube = self._world.tube
         first, last = np.searchsorted(tube.s, [view.s - BEHIND_MM, view.s + AHEAD_MM])
         screen = self._scratch.tube
@@ -106,7 +106,7 @@ class Renderer:
         return image, cover
 
     def _blur(self, view: View, image: Image, cover: Mask) -> tuple[Image, Mask]:
-        """Out of focus and moving; picture and mask alike, so that they fit."""
+        """Blur for focus and motion, image and mask in the same way, so that they fit."""
         rows = self._field.rendered[1]
         sigma = rows * (SOFT_PER_ROW + DEFOCUS_PER_ROW * view.defocus)
         if sigma > SHARP_SIGMA:
@@ -121,7 +121,7 @@ class Renderer:
         return image, cover
 
     def _finish(self, image: Image, index: int) -> Image:
-        """At full size, with grain, on black."""
+        """Enlarge to full size on black and add grain."""
         field = self._field
         whole = self._images.take((*self._shape, 3))
         box = whole[field.top : field.top + field.height, field.left : field.left + field.width]
@@ -141,12 +141,12 @@ class Renderer:
 
 
 def _is_lit(polyp: Polyp, view: View, gain: float) -> bool:
-    """Whether enough light reaches a polyp to tell it from the dark."""
+    """Check whether a polyp gets enough light to be seen in the dark."""
     return gain * lamps_at(float(np.linalg.norm(polyp.tip - view.pose[0]))) > SEEN_LIGHT
 
 
 def _line(motion: NDArray[np.float64], lag: float) -> NDArray[np.float32]:
-    """A filter that averages along a motion, given in pixels, and shifts by a share of it."""
+    """Return a filter that averages along a motion in pixels and shifts by a share of it."""
     kernel = np.zeros((2 * SMEAR_REACH_PX + 1, 2 * SMEAR_REACH_PX + 1), np.float32)
     for share in np.linspace(-0.5, 0.5, SMEAR_TAPS) + lag:
         x, y = np.clip(SMEAR_REACH_PX + share * motion, 0, 2 * SMEAR_REACH_PX - 0.001)

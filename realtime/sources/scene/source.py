@@ -1,4 +1,4 @@
-"""A synthetic colonoscopy with the true mask of every frame."""
+"""Delivers a synthetic colonoscopy with the true mask of every frame."""
 
 import time
 from collections import Counter
@@ -16,11 +16,12 @@ from qlumen.realtime.sources.scene.world import make_world
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
-    """Attributes:
-    width, height: pixels. fps: frames per second.
-    frame_count: frames, or None for no end.
-    seed: another seed, another colon and another examination.
-    polyps: False for the same colon and examination without any polyp.
+    """Describes the scene.
+
+    Attributes:
+        frame_count: number of frames; None for no end.
+        seed: number that chooses the colon and the examination.
+        polyps: False for the same colon and examination without any polyp.
     """
 
     width: int = 1280
@@ -32,8 +33,9 @@ class SceneSettings:
 
 
 class SceneSource(Source):
-    """Renders frame i from the settings and i alone: frames may be asked for in any order,
-    by any thread, and come out the same to the byte on one machine.
+    """Renders each frame from the settings and its index alone.
+
+    Any thread may ask for frames in any order. They are the same to the byte on one machine.
 
     Raises:
         ConfigError: a size or length below 1, a rate of 0 or less, a negative seed.
@@ -48,7 +50,7 @@ class SceneSource(Source):
         self.drops: Counter[str] = Counter()
         world = make_world(settings.seed)
         self._renderer = Renderer(world, settings.width, settings.height, settings.polyps)
-        self.frame(0)  # compiles the kernels on a first use, so that no frame pays for it
+        self.frame(0)  # compiles the kernels at the first use, so that no frame is late
 
     def frames(self) -> Iterator[Frame]:
         index = 0
@@ -57,7 +59,7 @@ class SceneSource(Source):
             index += 1
 
     def frame(self, index: int) -> Frame:
-        """Render frame `index`, from 0; also beyond `frame_count`."""
+        """Render frame `index`, from 0; it may be above `frame_count`."""
         image, truth = self._renderer.render(float(index / self.settings.fps), index)
         image.flags.writeable = False
         truth.flags.writeable = False
@@ -69,10 +71,10 @@ class SceneSource(Source):
 def _check(settings: SceneSettings) -> None:
     for name, value in (("width", settings.width), ("height", settings.height)):
         if value < 1:
-            raise ConfigError(f"scene {name} is {value} px; want 1 or more")
+            raise ConfigError(f"scene {name} is {value} px; give 1 or more")
     if settings.fps <= 0:
-        raise ConfigError(f"scene rate is {settings.fps} frames/s; want more than 0")
+        raise ConfigError(f"scene rate is {settings.fps} frames/s; give more than 0")
     if settings.frame_count is not None and settings.frame_count < 1:
-        raise ConfigError(f"scene has {settings.frame_count} frames; want 1 or more, or None")
+        raise ConfigError(f"scene has {settings.frame_count} frames; give 1 or more, or None")
     if settings.seed < 0:
-        raise ConfigError(f"scene seed is {settings.seed}; want 0 or more")
+        raise ConfigError(f"scene seed is {settings.seed}; give 0 or more")

@@ -1,4 +1,4 @@
-"""The mucosa's texture: a tile that repeats, with vessels, pits, wet relief and foam."""
+"""Makes the mucosa's texture: a tile that repeats, with vessels, pits, wet relief and foam."""
 
 from math import cos, sin, tau
 
@@ -15,16 +15,16 @@ SIZE = 1024
 PER_MM = SIZE / TILE_MM
 VESSEL_TREES = 200
 VESSEL_PX = (1.2, 3.4)
-"""Width of a tree's stem, from and to."""
+"""Smallest and largest width of a tree's stem."""
 THINNEST_PX = 0.7
 FOAM_PATCHES = 6
 BUBBLES_TRIED = 240
 FRACTION_BITS = 3
-"""Of coordinates, in OpenCV's drawing."""
+"""Fraction bits of coordinates in OpenCV's drawing."""
 
 
 def make_tiles(rng: np.random.Generator) -> NDArray[np.uint64]:
-    """`(TILE_LEVELS, SIZE, SIZE) uint64`, see `kernels.scene_light.shade`."""
+    """Make `(TILE_LEVELS, SIZE, SIZE) uint64`, see `kernels.scene_light.shade`."""
     tile = np.empty((SIZE, SIZE, TILE_FIELDS), np.float32)
     tile[..., 0] = _vessels(rng)
     tile[..., 1] = _mottle(rng)
@@ -40,30 +40,30 @@ def make_tiles(rng: np.random.Generator) -> NDArray[np.uint64]:
 
 
 def _pack(tile: Field) -> NDArray[np.uint64]:
-    """Fields of 0 to 1 as the bytes of a word, the first the lowest."""
+    """Pack fields of 0 to 1 as the bytes of a word; the first is the lowest byte."""
     values = np.clip(tile * 255 + 0.5, 0, 255).astype(np.uint8)
     return values.view("<u8")[..., 0].astype(np.uint64)
 
 
 def _halve(tile: Field) -> Field:
-    """Averages of 2 x 2; the relief keeps more contrast, as highlights are sharp far away."""
+    """Average 2 x 2; the relief keeps more contrast, because highlights are sharp far away."""
     half = (tile[::2, ::2] + tile[1::2, ::2] + tile[::2, 1::2] + tile[1::2, 1::2]) / 4
     half[..., 3:6] = 0.5 + 1.08 * (half[..., 3:6] - 0.5)
     return half.astype(np.float32)
 
 
 def _cloud(rng: np.random.Generator, around_mm: float, along_mm: float) -> Field:
-    """A random field that repeats, of unit variance, with features of that size and larger."""
+    """Return a random field that repeats, of unit variance, with this feature size or larger."""
     return _filter_noise(rng, np.exp(-2 * _wave_numbers(around_mm, along_mm)))
 
 
 def _pattern(rng: np.random.Generator, around_mm: float, along_mm: float) -> Field:
-    """The same without larger features."""
+    """Return a field like `_cloud`, without larger features."""
     return _filter_noise(rng, np.exp(-4 * (np.sqrt(_wave_numbers(around_mm, along_mm)) - 1) ** 2))
 
 
 def _wave_numbers(around_mm: float, along_mm: float) -> Field:
-    """Squared waves per feature size, over the frequencies of a real FFT."""
+    """Return squared waves per feature size, over the frequencies of a real FFT."""
     along = np.fft.fftfreq(SIZE, 1 / PER_MM)[:, None] * along_mm
     around = np.fft.rfftfreq(SIZE, 1 / PER_MM)[None] * around_mm
     return (along**2 + around**2).astype(np.float32)
@@ -77,20 +77,20 @@ def _filter_noise(rng: np.random.Generator, weight: Field) -> Field:
 
 
 def _mottle(rng: np.random.Generator) -> Field:
-    """Uneven colour, and the fine grooves that run around the colon."""
+    """Return uneven colour, with the fine grooves that run around the colon."""
     uneven = 0.10 * _cloud(rng, 4, 4) + 0.10 * _cloud(rng, 0.9, 0.7)
     return 0.5 + uneven + 0.06 * _pattern(rng, 4.0, 0.9)
 
 
 def _relief(rng: np.random.Generator) -> Field:
-    """`(SIZE, SIZE, 3)`, 0.5 where the surface is even; some places are rougher."""
+    """Return `(SIZE, SIZE, 3)`, 0.5 where the surface is even; some places are rougher."""
     rough = 0.75 + 0.45 * np.clip(_cloud(rng, 9, 9), -1.4, 1.4)
     axes = [_cloud(rng, 0.8, 0.5) + 0.45 * _cloud(rng, 5, 4) for _ in range(3)]
     return 0.5 + 0.17 * rough[..., None] * np.stack(axes, axis=-1)
 
 
 def _vessels(rng: np.random.Generator) -> Field:
-    """Trees that branch and thin out, over a faint net of capillaries."""
+    """Return trees that branch and get thinner, over a faint net of capillaries."""
     strokes: list[Stroke] = []
     for _ in range(VESSEL_TREES):
         x, y = rng.uniform(SIZE / 2, 3 * SIZE / 2, 2).tolist()
@@ -128,17 +128,17 @@ def _grow(
 
 
 def _to_fixed_point(x: float, y: float) -> tuple[int, int]:
-    """OpenCV's integer coordinates with `FRACTION_BITS` behind the point."""
+    """Convert to OpenCV's integer coordinates with `FRACTION_BITS` behind the point."""
     return round(x * 2**FRACTION_BITS), round(y * 2**FRACTION_BITS)
 
 
 def _fold(canvas: Field) -> Field:
-    """A canvas twice as large both ways, drawn over its borders, as a tile that repeats."""
+    """Fold a canvas that is twice as large both ways into a tile that repeats."""
     return canvas.reshape(2, SIZE, 2, SIZE).max(axis=(0, 2))
 
 
 def _foam(rng: np.random.Generator) -> tuple[Field, Field]:
-    """The film around bubbles, and the lamps' glints in them."""
+    """Return the film around bubbles, and the lamps' reflections in them."""
     film = np.zeros((2 * SIZE, 2 * SIZE), np.float32)
     glints = np.zeros_like(film)
     for _ in range(FOAM_PATCHES):
@@ -153,7 +153,7 @@ def _foam(rng: np.random.Generator) -> tuple[Field, Field]:
 
 
 def _place_bubbles(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Bubbles of a patch that do not overlap, as rows of x, y and radius in texels."""
+    """Place bubbles of a patch without overlap, as rows of x, y and radius in texels."""
     middle = rng.uniform(SIZE / 2, 3 * SIZE / 2, 2)
     spread = rng.uniform(10, 55, 2)
     kept = np.empty((0, 3))

@@ -1,7 +1,7 @@
-"""The synthetic colon's wall: a winding centreline and a folded tube around it.
+"""Makes the synthetic colon's wall: a winding centreline and a folded tube around it.
 
-Lengths are millimetres, angles radians. A grid is `(rows, columns + 1, VERTEX_FIELDS)
-float32` as `kernels.scene` wants it, closed by its first column standing again as the last.
+Lengths are in millimetres, angles in radians. A grid is `(rows, columns + 1, VERTEX_FIELDS)
+float32` as `kernels.scene` needs it. To close it, the last column repeats the first.
 """
 
 from dataclasses import dataclass
@@ -24,43 +24,43 @@ BEND_RAD = 0.53
 BEND_PERIODS_MM = (410.0, 260.0, 150.0, 95.0)
 FOLD_GAP_MM = (21.0, 34.0)
 OPENING_MM = (10.5, 15.5)
-"""From the axis to the middle of a side of a fold's edge."""
+"""Distance from the axis to the middle of a side of a fold's edge."""
 LOW_SIDE_SHARE = 0.3
-"""Of the sides of folds that stand out less than the others."""
+"""Share of the sides of folds that are lower than the others."""
 CORNER_SHARPNESS = 7
 COLUMNS = 184
 FOLD_MM = (0.0, 0.8, 1.5, 2.1, 2.5, 3.0, 3.6, 4.5, 6.0, 8.0)
-"""A fold's half profile: distance along the tube from its edge,"""
+"""Half profile of a fold: distance along the tube from its edge."""
 FOLD_HEIGHT = (1.0, 0.985, 0.93, 0.81, 0.63, 0.44, 0.27, 0.14, 0.05, 0.01)
-"""its height there, as a share,"""
+"""Half profile of a fold: its height at these distances, as a share."""
 FOLD_LIGHT = (1.12, 1.11, 1.08, 1.04, 0.99, 0.93, 0.86, 0.82, 0.85, 0.92)
-"""and its light: thin edges shine through, the corner behind gets less."""
+"""Half profile of a fold: its light. Thin edges let light through; the corner behind gets less."""
 PLAIN_ROWS = 7
 ROWS_PER_FOLD = 2 * len(FOLD_MM) + PLAIN_ROWS
 FOLD_DEEP_MM = 9.0
 BULGE_MM = 2.0
-"""Of the wall midway between folds."""
+"""Bulge of the wall midway between folds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centreline:
-    """A smooth curve and axes that do not twist along it.
+    """Holds a smooth curve and axes that do not twist along it.
 
     Attributes:
-        s: `(n,)`, distance along the curve.
-        axes: `(n, 12)`: place, then unit vectors along, side and up, 3 numbers each.
+        s: distance along the curve, `(n,)`.
+        axes: place, then unit vectors along, side and up, 3 numbers each, `(n, 12)`.
     """
 
     s: Floats
     axes: Floats
 
     def at(self, s: float) -> tuple[Floats, Floats, Floats, Floats]:
-        """Place, along, side and up, each `(3,)`."""
+        """Return place, along, side and up, each `(3,)`."""
         place, along, side, up = self.all_at(np.array([s]))[:, 0]
         return place, along, side, up
 
     def all_at(self, s: Floats) -> Floats:
-        """`(4, *s.shape, 3)`: place, along, side and up at many distances."""
+        """Return place, along, side and up at many distances, `(4, *s.shape, 3)`."""
         row = np.clip(s / CENTRE_STEP_MM, 0, len(self.s) - 1.001)
         whole = row.astype(np.intp)
         share = (row - whole)[..., None]
@@ -79,7 +79,7 @@ def make_centreline(rng: np.random.Generator) -> Centreline:
 
 
 def _wander(rng: np.random.Generator, s: Floats) -> Floats:
-    """An angle that swings over some 100 to 400 mm."""
+    """Return an angle that changes over about 100 to 400 mm."""
     total = np.zeros_like(s)
     for period in BEND_PERIODS_MM:
         size = (period / BEND_PERIODS_MM[0]) ** 0.6
@@ -88,7 +88,7 @@ def _wander(rng: np.random.Generator, s: Floats) -> Floats:
 
 
 def _untwist(along: Floats) -> Floats:
-    """Unit vectors across, each the one before made perpendicular (Bishop's frame)."""
+    """Return unit vectors across; each is the last one made perpendicular (Bishop's frame)."""
     side = np.empty_like(along)
     last = np.array([1.0, 0.0, 0.0])
     for k, direction in enumerate(along):
@@ -100,10 +100,12 @@ def _untwist(along: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tube:
-    """Attributes:
-    grid: `(rows, COLUMNS + 1, VERTEX_FIELDS)`; a fold's edge every `ROWS_PER_FOLD` rows.
-    s: `(rows,)`, mean distance of each row along the centreline, rising.
-    folds: `(n,)`, distances of the folds.
+    """Holds the folded wall.
+
+    Attributes:
+        grid: `(rows, COLUMNS + 1, VERTEX_FIELDS)`; a fold's edge every `ROWS_PER_FOLD` rows.
+        s: mean distance of each row along the centreline, rising, `(rows,)`.
+        folds: distances of the folds, `(n,)`.
     """
 
     grid: Grid
@@ -113,8 +115,8 @@ class Tube:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edge:
-    """A fold's edge, per column: its distance from the axis, how far it lies ahead of the
-    fold's place, and how far it leans ahead of its own root."""
+    """Describes a fold's edge: per column its distance from the axis (`opening`) and ahead of the
+    fold's place (`shift`), and its distance ahead of its own root (`lean`)."""
 
     s: float
     opening: Floats
@@ -138,7 +140,7 @@ def make_tube(rng: np.random.Generator, line: Centreline) -> Tube:
 
 
 def _edge(rng: np.random.Generator, theta: Floats, s: float) -> _Edge:
-    """Three-sided, as the three taeniae make it; each side with a height of its own."""
+    """Make a three-sided edge, as the three taeniae do; each side has its own height."""
     sides = theta[:, None] - rng.normal(0.35, 0.22) - np.arange(3) * tau / 3
     strength = (np.clip(np.cos(sides), 0, None) ** CORNER_SHARPNESS).sum(axis=1)
     opening = rng.uniform(*OPENING_MM) / strength ** (1 / CORNER_SHARPNESS)
@@ -161,14 +163,10 @@ def _ripples(
 
 
 def _waves(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Turns around, radians per mm along, phase and mm of the wall's unevenness."""
+    """Return the waves of the uneven wall: turns around, radians per mm along, phase, mm."""
+    uniform = rng.uniform
     return [
-        (
-            float(rng.integers(1, 6)),
-            rng.uniform(0.05, 0.30),
-            rng.uniform(0, tau),
-            rng.uniform(0.25, 0.6),
-        )
+        (float(rng.integers(1, 6)), uniform(0.05, 0.30), uniform(0, tau), uniform(0.25, 0.6))
         for _ in range(14)
     ]
 
@@ -176,8 +174,8 @@ def _waves(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
 def _between(
     a: _Edge, b: _Edge, theta: Floats, waves: list[tuple[float, float, float, float]]
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Rows from one fold's edge to the next, `(ROWS_PER_FOLD, columns)` each: distance along
-    the centreline, radius, light, and share of a fold's pale edge."""
+    """Return distance along the centreline, radius, light and share of a pale edge, for the rows
+    from one fold's edge to the next, each `(ROWS_PER_FOLD, columns)`."""
     height, light = np.array(FOLD_HEIGHT)[:, None], np.array(FOLD_LIGHT)[:, None]
     first = a.s + a.shift + np.array(FOLD_MM)[:, None] + a.lean * height**2
     last = (b.s + b.shift - np.array(FOLD_MM)[:, None] + b.lean * height**2)[::-1]
@@ -212,8 +210,8 @@ def _grid(
 
 
 def _lengthwise(rng: np.random.Generator, points: Floats) -> Floats:
-    """Distance along the wall from midway between two folds, plus a start of its own for each
-    pair of folds: so the texture is not stretched over folds, and does not repeat."""
+    """Measure the wall from midway between two folds, with a random start for each pair of folds,
+    so that the texture is not stretched over folds and does not repeat."""
     parts = points.reshape(-1, ROWS_PER_FOLD, *points.shape[1:])
     steps = np.linalg.norm(np.diff(parts, axis=1), axis=-1)
     length = np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0), (0, 0)))
@@ -223,7 +221,7 @@ def _lengthwise(rng: np.random.Generator, points: Floats) -> Floats:
 
 
 def _patches(rng: np.random.Generator, s: Floats, theta: Floats) -> Floats:
-    """A smooth field of about unit variance with features of a few centimetres."""
+    """Return a smooth field of about unit variance with features of a few centimetres."""
     total = np.zeros_like(s)
     for _ in range(10):
         turns, per_mm = rng.integers(0, 5), rng.uniform(0.03, 0.25)
@@ -232,8 +230,8 @@ def _patches(rng: np.random.Generator, s: Floats, theta: Floats) -> Floats:
 
 
 def normals(points: Floats) -> Floats:
-    """Unit normals of a closed grid of points `(rows, columns + 1, 3)`, on the side from which
-    rows run down while columns run right."""
+    """Return unit normals of a closed grid of points `(rows, columns + 1, 3)`, on the side from
+    which rows run down while columns run right."""
     down = np.gradient(points, axis=0)
     ring = np.concatenate([points[:, -2:-1], points, points[:, 1:2]], axis=1)
     normal = np.cross(down, ring[:, 2:] - ring[:, :-2])

@@ -1,4 +1,4 @@
-"""Everything of the synthetic colon that stays the same from frame to frame."""
+"""Builds the parts of the synthetic colon that stay the same in all frames."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +17,12 @@ GRAIN_SIGMA = 2.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class World:
-    """Attributes:
-    tube, polyps: the colon. examination: the camera's way through it.
-    tiles: its texture, see `kernels.scene_light.shade`.
-    grain: `(GRAIN_SIZE, GRAIN_SIZE, 3) int8`, the sensor's noise.
+    """Holds the colon, the examination and the fixed textures.
+
+    Attributes:
+        examination: path of the camera through the colon.
+        tiles: texture of the wall, see `kernels.scene_light.shade`.
+        grain: noise of the sensor, `(GRAIN_SIZE, GRAIN_SIZE, 3) int8`.
     """
 
     tube: Tube
@@ -32,10 +34,9 @@ class World:
 
 @lru_cache(maxsize=1)
 def make_world(seed: int) -> World:
-    """Make the colon of a seed. The last one is kept, as it takes a second to make.
+    """Make the colon of a seed and keep the last one, because making it takes a second.
 
-    Each part has a random stream of its own, so that changing one leaves the others as they
-    were.
+    Each part has its own random stream, so a change of one part leaves the others as they were.
     """
     streams = [np.random.default_rng((seed, part)) for part in range(6)]
     line = make_centreline(streams[0])

@@ -1,1 +1,1 @@
-"""The page of a live session."""
+"""Shows a live session on the page."""

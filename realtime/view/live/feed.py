@@ -1,8 +1,8 @@
-"""The live picture for browsers: one JPEG a frame for all, the newest only for each.
+"""Encodes live frames as JPEG, once for all browsers, and gives each browser the newest one.
 
-A viewer says when it has drawn a picture. It is sent the newest one then and never has more
-than a few on their way, so nothing piles up: not here, not in the network, not in the
-browser. A slow viewer misses pictures and holds up nobody.
+A viewer reports when it has drawn a frame, and then gets the newest one. Only a few frames are
+on their way to a viewer, so no queue grows here, in the network or in the browser. A slow viewer
+misses frames and delays nobody.
 """
 
 import threading
@@ -23,11 +23,11 @@ from qlumen.realtime.sinks.base import Sink
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageImage:
-    """A picture for browsers.
+    """Holds an encoded frame for browsers.
 
     Attributes:
-        number: rises by 1 from picture to picture of a feed, also from session to session.
-        frame: index of the frame. grabbed_ns: of the frame.
+        number: number that rises by 1 with each image of a feed, also across sessions.
+        frame, grabbed_ns: index and grab time of the frame.
     """
 
     number: int
@@ -37,10 +37,10 @@ class PageImage:
 
 
 class Viewer:
-    """One browser's place at a feed.
+    """Represents a browser that watches a feed.
 
     Args:
-        wake: called from another thread when there may be something to take; must not wait.
+        wake: called from another thread when there may be an image to take; must not wait.
     """
 
     def __init__(self, feed: "Feed", wake: Callable[[], None]) -> None:
@@ -54,37 +54,39 @@ class Viewer:
         return len(self._sent) < self._feed.in_flight
 
     def take(self) -> PageImage | None:
-        """The newest picture, unless it was taken already or too many are on their way."""
-        picture = self._feed.newest
-        if picture is None or picture.number <= self._last or not self.ready:
+        """Return the newest image, or None if it was taken or too many are on their way."""
+        image = self._feed.newest
+        if image is None or image.number <= self._last or not self.ready:
             return None
-        self._last = picture.number
-        self._sent.append(picture)
-        return picture
+        self._last = image.number
+        self._sent.append(image)
+        return image
 
     def drew(self, number: int) -> None:
-        """The browser says that it has drawn this picture, so those before it are over, too.
-        `delay_ms` is then the time from the grab until that word arrived."""
+        """Record that the browser has drawn this image, which also completes those before it.
+
+        `delay_ms` is then the time from the frame's grab to this call.
+        """
         while self._sent and self._sent[0].number <= number:
-            picture = self._sent.popleft()
-            self.delay_ms = (time.monotonic_ns() - picture.grabbed_ns) / NS_PER_MS
+            image = self._sent.popleft()
+            self.delay_ms = (time.monotonic_ns() - image.grabbed_ns) / NS_PER_MS
 
     def leave(self) -> None:
         self._feed.remove(self)
 
 
 class Feed:
-    """Where one sink leaves pictures and any number of viewers find them.
+    """Passes the images of one sink to any number of viewers.
 
     It outlives sessions: viewers stay while another source is chosen.
 
     Args:
-        viewers: at most so many at once.
+        viewers: largest number of viewers at a time.
 
     Attributes:
-        in_flight: pictures that may be sent to a viewer and not yet drawn.
-        newest: the picture of the newest frame; None while nobody has asked for that.
-        published: pictures so far.
+        in_flight: number of images that may be sent to a viewer before it has drawn them.
+        newest: image of the newest frame; None while nobody is ready for one.
+        published: number of images until now.
     """
 
     def __init__(self, *, viewers: int, in_flight: int) -> None:
@@ -99,16 +101,16 @@ class Feed:
         return len(self._viewers)
 
     @property
-    def wanted(self) -> bool:
-        """Whether a picture would be sent to anybody now."""
+    def is_wanted(self) -> bool:
+        """Check whether a viewer is ready for an image."""
         return any(viewer.ready for viewer in self._viewers)
 
     def join(self, wake: Callable[[], None]) -> Viewer:
-        """Raises SinkError: too many watch already."""
+        """Add a viewer; raise SinkError if too many watch already."""
         viewer = Viewer(self, wake)
         with self._lock:
             if len(self._viewers) >= self._limit:
-                raise SinkError(f"{self._limit} browsers watch already; view.viewers allows more")
+                raise SinkError(f"{self._limit} browsers watch already; raise view.viewers")
             self._viewers = (*self._viewers, viewer)
         return viewer
 
@@ -117,7 +119,7 @@ class Feed:
             self._viewers = tuple(other for other in self._viewers if other is not viewer)
 
     def publish(self, frame: int, grabbed_ns: int, jpeg: bytes) -> None:
-        """Replace the newest picture and wake who waits for one; by one thread at a time."""
+        """Replace the newest image and wake the viewers that are ready; in one thread at a time."""
         self.published += 1
         self.newest = PageImage(self.published, frame, grabbed_ns, jpeg)
         for viewer in self._viewers:
@@ -126,15 +128,15 @@ class Feed:
 
 
 class WebSink(Sink):
-    """Encodes pictures for a feed while somebody is ready for one.
+    """Encodes frames for a feed while a viewer is ready for one.
 
     Args:
-        width_px: wider pictures are made as small.
-        jpeg_quality: 1 to 100.
-        also: called with every frame, watched or not, before it is encoded.
+        width_px: largest width of an image; wider frames are scaled down.
+        jpeg_quality: quality from 1 to 100.
+        also: functions that get every frame, watched or not, before it is encoded.
 
     Raises:
-        SinkError: a picture cannot be encoded.
+        SinkError: a frame cannot be encoded.
     """
 
     wants_overlay = True
@@ -153,8 +155,8 @@ class WebSink(Sink):
     def write(self, result: FrameResult) -> None:
         for call in self._also:
             call(result)
-        if not self._feed.wanted:
-            self._feed.newest = None  # who is ready later waits for a newer one
+        if not self._feed.is_wanted:
+            self._feed.newest = None  # a viewer that is ready later gets a newer one
             return
         frame = result.frame
         self._feed.publish(frame.index, frame.grabbed_ns, self._encode(result.shown))

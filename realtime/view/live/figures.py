@@ -1,4 +1,4 @@
-"""Live figures: the rate, and the age of the findings over the last minute."""
+"""Measures the frame rate, and the age of the findings over the last minute."""
 
 import threading
 import time
@@ -14,10 +14,12 @@ RATE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """Attributes:
-    number: seconds of the monotonic clock.
-    age_ms: the greatest of the findings shown in this second, from their frame's grab to
-        display; None while there were none.
+    """Holds the figures of one second.
+
+    Attributes:
+        number: seconds of the monotonic clock.
+        age_ms: greatest age of the findings shown in this second, from their frame's grab to
+            display; None without findings.
     """
 
     number: int
@@ -25,14 +27,14 @@ class Second:
 
 
 class Figures:
-    """Filled by the sink's thread, read by others."""
+    """Collects figures in the sink's thread for other threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.begin()
 
     def begin(self) -> None:
-        """Forget all: another session begins."""
+        """Forget all figures, for a new session."""
         with self._lock:
             self._arrivals: deque[int] = deque()
             self._seconds: deque[Second] = deque(maxlen=SECONDS)
@@ -51,11 +53,11 @@ class Figures:
 
     @property
     def last(self) -> FrameResult | None:
-        """The newest frame with what is told beside it."""
+        """Return the newest frame with its result."""
         return self._last
 
     def rate(self) -> float:
-        """Frames per second over the last `RATE_SECONDS`."""
+        """Return the frames per second over the last `RATE_SECONDS`."""
         with self._lock:
             self._forget(time.monotonic_ns())
             if len(self._arrivals) < 2:
@@ -64,7 +66,7 @@ class Figures:
             return (len(self._arrivals) - 1) * NS_PER_S / span_ns if span_ns else 0.0
 
     def seconds(self) -> list[Second]:
-        """The last minute, oldest first; seconds without a frame are left out."""
+        """Return the last minute, oldest first, without the seconds that have no frame."""
         with self._lock:
             return list(self._seconds)
 

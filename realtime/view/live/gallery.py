@@ -1,4 +1,4 @@
-"""A small picture of each lesion that was shown, as it was seen best."""
+"""Keeps a small image of each lesion that was shown, at its best score."""
 
 import threading
 import time
@@ -14,41 +14,44 @@ from qlumen.realtime.pixels.jpeg import jpeg_bytes
 
 SIDE_PX = 128
 MARGIN = 0.25
-"""Around the finding's box, as a share of its longer side."""
+"""Margin around the finding's box, as a share of its longer side."""
 MAX_SHOWN = 50
 BETWEEN_S = 0.5
 JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """Attributes:
-    number: of the track. since_s, last_s: `time_s` of its first and newest frame.
-    score: the best so far. picture: rises when `jpeg` is replaced.
+class Thumbnail:
+    """Holds a track's small image.
+
+    Attributes:
+        since_s, last_s: `time_s` of the track's first and newest frame.
+        score: best score until now.
+        version: number that rises when `jpeg` is replaced.
     """
 
     number: int
     since_s: float
     last_s: float
     score: float
-    picture: int
+    version: int
     jpeg: bytes
     taken_ns: int
 
 
 class Gallery:
-    """Filled by the sink's thread, read by others. Holds the `MAX_SHOWN` newest tracks.
+    """Collects the `MAX_SHOWN` newest tracks in the sink's thread for other threads.
 
-    A picture is cut where the lesion was at the annotated frame, which is older than the frame
-    by the annotation's age; the margin is for that.
+    An image is cut where the lesion was at the annotated frame. That frame is older than the
+    shown one by the annotation's age, so the cut has a margin.
     """
 
     def __init__(self) -> None:
-        self._shown: OrderedDict[int, Shown] = OrderedDict()
+        self._shown: OrderedDict[int, Thumbnail] = OrderedDict()
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Forget all: another session begins."""
+        """Forget all tracks, for a new session."""
         with self._lock:
             self._shown = OrderedDict()
 
@@ -60,13 +63,13 @@ class Gallery:
             if track.alarm:
                 self._take(track, result)
 
-    def tracks(self) -> list[Shown]:
-        """Newest first."""
+    def thumbnails(self) -> list[Thumbnail]:
+        """Return the thumbnails, newest track first."""
         with self._lock:
             return list(reversed(self._shown.values()))
 
-    def picture(self, number: int) -> bytes | None:
-        """JPEG of a track, or None if it is not known."""
+    def jpeg(self, number: int) -> bytes | None:
+        """Return the JPEG of a track, or None if the track is not known."""
         with self._lock:
             shown = self._shown.get(number)
         return shown.jpeg if shown else None
@@ -79,8 +82,8 @@ class Gallery:
             new = replace(known, last_s=time_s)
         else:
             jpeg = jpeg_bytes(_cut(result.frame.image, track.finding.box), JPEG_QUALITY)
-            picture = known.picture + 1 if known else 1
-            new = Shown(track.number, track.since_s, time_s, score, picture, jpeg, now_ns)
+            version = known.version + 1 if known else 1
+            new = Thumbnail(track.number, track.since_s, time_s, score, version, jpeg, now_ns)
         with self._lock:
             self._shown[track.number] = new
             while len(self._shown) > MAX_SHOWN:
@@ -88,7 +91,7 @@ class Gallery:
 
 
 def _cut(image: Image, box: Box) -> Image:
-    """A square around the box, as far as the picture goes, `SIDE_PX` at its longer side."""
+    """Cut a square around the box, within the image, `SIDE_PX` at its longer side."""
     x0, y0, x1, y1 = box
     half = max(1, round(max(x1 - x0, y1 - y0) * (0.5 + MARGIN)))
     x, y = (x0 + x1) // 2, (y0 + y1) // 2

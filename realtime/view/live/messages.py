@@ -1,4 +1,4 @@
-"""What a browser may say over the live picture's socket, checked before anything is done."""
+"""Checks the messages of a browser over the socket of the live video."""
 
 from typing import Annotated, Literal
 
@@ -10,63 +10,65 @@ MAX_HOLD_S = 10.0
 MAX_SOURCES = 1000
 
 
-class _Said(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Drawn(_Said):
-    """The picture of this number is on the screen."""
+class Drawn(_Message):
+    """Reports that the image of this number is on the screen."""
 
     do: Literal["drawn"]
     number: int = Field(ge=0)
 
 
-class Toggle(_Said):
-    """Switch the overlay, its fill (else the contour alone), or the recording. What a
-    browser believes of their state may be old, so it cannot say to which."""
+class Toggle(_Message):
+    """Switches the overlay, its fill (without fill: only the contour), or the recording.
+
+    It has no target state, because a browser's idea of the state may be old.
+    """
 
     do: Literal["toggle"]
     what: Literal["overlay", "fill", "recording"]
 
 
-class Step(_Said):
-    """Move the threshold up or down by what a key of the monitor does."""
+class Step(_Message):
+    """Moves the threshold up or down by one step, like a key of the monitor."""
 
     do: Literal["step"]
     up: bool
 
 
-class Threshold(_Said):
+class Threshold(_Message):
     do: Literal["threshold"]
     value: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
 
 
-class Hold(_Said):
-    """Seconds a finding must hold before its alarm begins."""
+class Hold(_Message):
+    """Sets the seconds that a finding must hold before its alarm begins."""
 
     do: Literal["hold"]
     seconds: float = Field(ge=0, le=MAX_HOLD_S)
 
 
-class Act(_Said):
-    """Do what a key of the monitor does as well: these are values of `Action`."""
+class Act(_Message):
+    """Does what a key of the monitor also does; its values are those of `Action`."""
 
     do: Literal["snapshot", "mark", "restart_ai"]
 
 
-class Start(_Said):
-    """Show the source of this place in the list."""
+class Start(_Message):
+    """Shows the source at this place in the list."""
 
     do: Literal["start"]
     source: int = Field(ge=0, lt=MAX_SOURCES)
 
 
-class Stop(_Said):
+class Stop(_Message):
     do: Literal["stop"]
 
 
 Request = Toggle | Step | Threshold | Hold | Act | Start | Stop
-said: TypeAdapter[Drawn | Request] = TypeAdapter(
+message: TypeAdapter[Drawn | Request] = TypeAdapter(
     Annotated[Drawn | Request, Field(discriminator="do")]
 )
-"""`said.validate_json(text)` raises pydantic's ValidationError for anything else."""
+"""Its `validate_json(text)` raises pydantic's ValidationError for anything else."""

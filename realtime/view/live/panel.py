@@ -1,11 +1,11 @@
-"""What the page shows of the session that runs, and what its controls do to it."""
+"""Shows the running session on the page, and applies the controls to it."""
 
 import threading
 from typing import Any
 
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import FrameResult, LiveState
+from qlumen.realtime.frames import Condition, FrameResult, LiveState
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 from qlumen.realtime.live.session import LiveSession
@@ -20,16 +20,16 @@ from qlumen.system.threads import MODEL_NICENESS
 
 
 class LivePanel:
-    """Shared by all viewers; threads may share it.
+    """Holds what all viewers share. Threads may share it.
 
     Args:
-        settings: those of `view`, and the overlay's fill.
+        settings: settings of `view` and of the overlay's fill.
 
     Attributes:
-        feed: where the pictures for browsers are taken from.
-        figures, gallery: receive every frame of the session.
-        session: the one that runs; None while there is none.
-        message: why there is no picture, for people; empty while there is one.
+        feed: source of the images for browsers.
+        figures, gallery: receivers of every frame of the session.
+        session: running session; None without one.
+        message: reason why there is no video; empty while there is video.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,13 +53,13 @@ class LivePanel:
         return SinkRunner("view", lambda: sink, latency, note, frames=1, niceness=MODEL_NICENESS)
 
     def show(self, session: LiveSession) -> None:
-        """A session begins."""
+        """Begin to show a session."""
         self.figures.begin()
         self.gallery.begin()
         self.session, self.message = session, ""
 
     def clear(self, message: str) -> None:
-        """It is over."""
+        """Show a message because the session is over."""
         self.session, self.message = None, message
 
     def do(self, request: Request) -> None:
@@ -71,7 +71,7 @@ class LivePanel:
             self._do(session, request)
 
     def state(self) -> dict[str, Any]:
-        """All that the page shows beside the picture, as JSON."""
+        """Return all that the page shows beside the video, as JSON."""
         idle: dict[str, Any] = {
             "message": self.message,
             "viewers": self.feed.viewers,
@@ -101,9 +101,12 @@ class LivePanel:
                 session.act(Action(name))
 
     def _change(self, session: LiveSession, section: str, **values: object) -> None:
-        settings = session.control.settings()
-        changed = getattr(settings, section).model_copy(update=values)
-        session.control.reload(lambda: settings.model_copy(update={section: changed}))
+        def read() -> Settings:
+            settings = session.control.settings()
+            changed = getattr(settings, section).model_copy(update=values)
+            return settings.model_copy(update={section: changed})
+
+        session.control.reload(read)
 
     def _running(self, session: LiveSession) -> dict[str, Any]:
         settings, status = session.control.settings(), session.status()
@@ -115,6 +118,7 @@ class LivePanel:
             "fill": settings.overlay.fill_alpha > 0,
             "threshold": session.control.threshold(),
             "hold_s": settings.temporal.hold_s,
+            "max_age_ms": settings.live.max_age_ms,
             "recording": status.recording,
             "can_record": status.can_record,
             "can_snapshot": status.can_snapshot,
@@ -129,14 +133,14 @@ class LivePanel:
         now = {track.number for track in live.tracks if track.alarm} if live else set()
         return [
             {
-                "number": shown.number,
-                "since_s": round(shown.since_s, 1),
-                "last_s": round(shown.last_s, 1),
-                "score": round(shown.score, 2),
-                "picture": shown.picture,
-                "now": shown.number in now,
+                "number": one.number,
+                "since_s": round(one.since_s, 1),
+                "last_s": round(one.last_s, 1),
+                "score": round(one.score, 2),
+                "picture": one.version,
+                "now": one.number in now,
             }
-            for shown in self.gallery.tracks()
+            for one in self.gallery.thumbnails()
         ]
 
 
@@ -147,6 +151,6 @@ def _describe(last: FrameResult, live: LiveState) -> dict[str, Any]:
         "frame": last.frame.index,
         "ai": live.ai.value,
         "age_ms": None if age_ms is None else round(age_ms, 1),
-        "condition": live.condition.value,
+        "condition": "" if live.condition is Condition.CLEAR else live.condition.label,
         "signal": live.signal,
     }

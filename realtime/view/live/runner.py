@@ -1,4 +1,4 @@
-"""Chooses what is live: sessions begin and end on request, one at a time."""
+"""Starts and ends live sessions on request, one at a time."""
 
 import threading
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
-ENDED = "The session is over. Choose a source and start."
+ENDED = "The session is over. Choose a source and press Start."
 JOIN_SECONDS = 30.0
 
 
@@ -25,9 +25,9 @@ class SessionRunner(Closing):
     """Runs sessions in a thread of its own until `close`.
 
     Args:
-        panel: shows them.
-        sources: to choose from; `choose` begins with one of them.
-        outputs: of every session; without files that a second session could not write.
+        panel: panel that shows the sessions.
+        sources: sources that `choose` can start.
+        outputs: outputs of every session; without files that a second session could not write.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class SessionRunner(Closing):
                 self._panel.do(request)
 
     def choose(self, index: int | None) -> None:
-        """End what runs and show the source of this place in the list; None for none."""
+        """End the running session and show the source at this place; None shows no source."""
         self._asked.put(index)
         with self._lock:
             if self._session is not None:
                 self._session.stop()
 
     def state(self) -> dict[str, Any]:
-        """The panel's, and the sources."""
+        """Return the panel's state with the names of the sources."""
         return self._panel.state() | {"sources": self._shown, "chooses": True}
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class SessionRunner(Closing):
             self._panel.clear(without_secrets(str(error)))
         except Exception as error:  # noqa: BLE001 - the page must go on and say that it failed
             self._console.print_exception()
-            self._panel.clear(f"The session failed: {type(error).__name__}.")
+            self._panel.clear(f"The session failed ({type(error).__name__}). See the terminal.")
         finally:
             with self._lock:
                 self._session = None

@@ -1,8 +1,7 @@
-"""The tab with the live picture, its controls and figures, and the socket that carries them.
+"""Serves the tab with the live video, its controls and figures, and the socket for them.
 
-A binary message is a picture: its number, then the frame's index (8 bytes each, little
-endian), then the JPEG. A text message is the state as JSON. What the browser says is in
-`messages`.
+A binary message is an image: its number, then the frame's index (8 bytes each, little endian),
+then the JPEG. A text message is the state as JSON. `messages` defines what the browser sends.
 """
 
 import asyncio
@@ -20,49 +19,43 @@ from starlette.websockets import WebSocketState
 from qlumen.errors import SinkError
 from qlumen.realtime.view.live.feed import Feed, Viewer
 from qlumen.realtime.view.live.gallery import Gallery
-from qlumen.realtime.view.live.messages import Drawn, Request, said
+from qlumen.realtime.view.live.messages import Drawn, Request, message
 from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.security.middleware import SESSION_KEY
 from qlumen.realtime.view.security.sessions import Session
-from qlumen.realtime.view.tabs import Surroundings, Tab, add_files, build_html
+from qlumen.realtime.view.tabs import PageContext, Tab, add_files, build_html
 
 HEAD = (
     '<link rel="stylesheet" href="/live/live.css">'
     '<script type="module" src="/live/live.js"></script>'
 )
 KINDS = {"live.js": "text/javascript", "plot.js": "text/javascript", "live.css": "text/css"}
-PICTURE_HEAD = struct.Struct("<QQ")
+IMAGE_HEAD = struct.Struct("<QQ")
 STATE_SECONDS = 0.25
-SPOKE_NONSENSE, TOO_MANY, LOGGED_OUT = 1008, 1013, 4401
+INVALID_MESSAGE, TOO_MANY, LOGGED_OUT = 1008, 1013, 4401
 
 
-class Steered(Protocol):
-    """What the controls reach."""
+class Controller(Protocol):
+    """Receives what the controls ask, as the panel or a `SessionRunner`."""
 
     def do(self, request: Request) -> None: ...
 
     def state(self) -> dict[str, Any]: ...
 
 
-def live_tab(surroundings: Surroundings, panel: LivePanel, steered: Steered) -> Tab:
-    """Make the tab.
-
-    Args:
-        panel: whose picture is shown.
-        steered: what the controls reach: the panel, or a `SessionRunner`.
-    """
-    routes = stream_routes(panel.feed, panel.gallery, steered, surroundings.sessions.lives)
+def live_tab(context: PageContext, panel: LivePanel, controller: Controller) -> Tab:
+    routes = stream_routes(panel.feed, panel.gallery, controller, context.sessions.lives)
     add_files(routes, "/live/", KINDS)
     return Tab("Live", partial(build_html, "live"), "/live/", routes, HEAD)
 
 
 def stream_routes(
-    feed: Feed, gallery: Gallery, steered: Steered, lives: Callable[[Session], bool]
+    feed: Feed, gallery: Gallery, controller: Controller, lives: Callable[[Session], bool]
 ) -> APIRouter:
-    """`/live/stream`, and `/live/track/NUMBER`, a lesion's picture as JPEG.
+    """Make the routes `/live/stream` and `/live/track/NUMBER`, a lesion's image as JPEG.
 
     Args:
-        lives: whether a session has not ended; asked again while a socket is open.
+        lives: check that a session has not ended; it is repeated while a socket is open.
     """
     routes = APIRouter()
 
@@ -72,7 +65,7 @@ def stream_routes(
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the page's server has ended meanwhile
+            with suppress(RuntimeError):  # the page's server may have ended
                 loop.call_soon_threadsafe(news.set)
 
         try:
@@ -81,13 +74,13 @@ def stream_routes(
             await socket.close(TOO_MANY, str(error))
             return
         try:
-            await _serve(socket, viewer, news, steered, lives)
+            await _serve(socket, viewer, news, controller, lives)
         finally:
             viewer.leave()
 
     @routes.get("/live/track/{number}")
     async def track(number: int) -> Response:
-        jpeg = gallery.picture(number)
+        jpeg = gallery.jpeg(number)
         if jpeg is None:
             return Response(status_code=404)
         return Response(jpeg, media_type="image/jpeg")
@@ -99,16 +92,16 @@ async def _serve(
     socket: WebSocket,
     viewer: Viewer,
     news: asyncio.Event,
-    steered: Steered,
+    controller: Controller,
     lives: Callable[[Session], bool],
 ) -> None:
-    """Send and listen until one of both ends."""
-    session: Session = socket.scope[SESSION_KEY]
+    """Send and listen until one of them ends."""
+    alive = partial(lives, socket.scope[SESSION_KEY])
     acted = asyncio.Event()
     tasks = [
         asyncio.create_task(_send_frames(socket, viewer, news)),
-        asyncio.create_task(_send_states(socket, viewer, steered, acted, partial(lives, session))),
-        asyncio.create_task(_listen(socket, viewer, steered, news, acted)),
+        asyncio.create_task(_send_states(socket, viewer, controller, acted, alive)),
+        asyncio.create_task(_listen(socket, viewer, controller, news, acted)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -116,7 +109,7 @@ async def _serve(
         for task in tasks:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
-    # Who sends on a socket that is closed already fails in one of several ways, none of them news.
+    # Sending on a closed socket fails in several ways that need no report.
     closed = WebSocketState.DISCONNECTED in (socket.client_state, socket.application_state)
     for end in ends:
         if isinstance(end, Exception) and not closed:
@@ -127,24 +120,24 @@ async def _send_frames(socket: WebSocket, viewer: Viewer, news: asyncio.Event) -
     while True:
         await news.wait()
         news.clear()
-        picture = viewer.take()
-        if picture is not None:
-            head = PICTURE_HEAD.pack(picture.number, picture.frame)
-            await socket.send_bytes(head + picture.jpeg)
+        image = viewer.take()
+        if image is not None:
+            head = IMAGE_HEAD.pack(image.number, image.frame)
+            await socket.send_bytes(head + image.jpeg)
 
 
 async def _send_states(
     socket: WebSocket,
     viewer: Viewer,
-    steered: Steered,
+    controller: Controller,
     acted: asyncio.Event,
-    lives: Callable[[], bool],
+    alive: Callable[[], bool],
 ) -> None:
-    """At every `STATE_SECONDS`, and at once when the viewer has done something."""
-    while lives():
+    """Send the state every `STATE_SECONDS`, and immediately after the viewer has acted."""
+    while alive():
         delay_ms = viewer.delay_ms
         shown = None if delay_ms is None else round(delay_ms, 1)
-        await socket.send_json(steered.state() | {"delay_ms": shown})
+        await socket.send_json(controller.state() | {"delay_ms": shown})
         with suppress(TimeoutError):
             await asyncio.wait_for(acted.wait(), STATE_SECONDS)
         acted.clear()
@@ -154,20 +147,20 @@ async def _send_states(
 async def _listen(
     socket: WebSocket,
     viewer: Viewer,
-    steered: Steered,
+    controller: Controller,
     news: asyncio.Event,
     acted: asyncio.Event,
 ) -> None:
     while True:
         text = await socket.receive_text()
         try:
-            request = said.validate_json(text)
+            request = message.validate_json(text)
         except ValidationError:
-            await socket.close(SPOKE_NONSENSE, "not understood")
+            await socket.close(INVALID_MESSAGE, "the message is not valid")
             return
         if isinstance(request, Drawn):
             viewer.drew(request.number)
             news.set()
         else:
-            await run_in_threadpool(steered.do, request)
+            await run_in_threadpool(controller.do, request)
             acted.set()

@@ -1,1 +1,1 @@
-"""The page of recordings and their reviews."""
+"""Shows recordings and their reviews on the page."""

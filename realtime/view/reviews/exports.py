@@ -1,4 +1,4 @@
-"""The files that are made of a reviewed recording on request, each in a process of its own."""
+"""Makes the export files of a recording on request, each in a process of its own."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.report import export_job as task
 from qlumen.realtime.report.outputs import ReportOutputs
 from qlumen.realtime.review.intake.limits import Limits
-from qlumen.realtime.review.worker_process import Running
+from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
@@ -29,33 +29,33 @@ FILES = {
     "snapshots": "snapshots",
     "dicom": "dicom",
 }
-"""By kind; the last three are folders, which are handed out as ZIP."""
+"""Names by kind; the last three are folders, which are served as ZIP files."""
 WAIT_S = 0.2
 ZIPPED = frozenset({"masks", "snapshots", "dicom"})
 
 
 @dataclass(slots=True)
 class _Export:
-    """`state`: working, ready or failed."""
+    """Holds an export; `state` is working, ready or failed."""
 
     state: str
     message: str = ""
     file: Path | None = None
-    running: Running | None = None
+    worker: WorkerProcess | None = None
     thread: threading.Thread | None = None
 
 
 class Exports(Closing):
-    """Threads may share it.
+    """Makes and keeps the export files of a recording. Threads may share it.
 
     Args:
-        folder: for the files; is made.
-        name: of the recording; the files' names begin with it.
-        turn: held while one is made, so that only so many are made at once.
+        folder: new folder for the files.
+        name: name of the recording, at the beginning of the files' names.
+        slots: semaphore that limits how many exports are made at a time.
     """
 
-    def __init__(self, folder: Path, name: str, limits: Limits, turn: threading.Semaphore) -> None:
-        self._folder, self._name, self._limits, self._turn = folder, name, limits, turn
+    def __init__(self, folder: Path, name: str, limits: Limits, slots: threading.Semaphore) -> None:
+        self._folder, self._name, self._limits, self._slots = folder, name, limits, slots
         folder.mkdir()
         self._lock = threading.Lock()
         self._begun = 0
@@ -69,7 +69,7 @@ class Exports(Closing):
         patient: str | None,
         operator: str | None,
     ) -> None:
-        """Make it anew, unless it is being made."""
+        """Start to make a file again, unless it is being made."""
         with self._lock:
             now = self._made.get(kind)
             if now and now.state == "working":
@@ -85,12 +85,12 @@ class Exports(Closing):
         export.thread = start("export", work, daemon=False)
 
     def state(self) -> dict[str, Any]:
-        """By kind, as JSON."""
+        """Return the exports by kind, as JSON."""
         with self._lock:
             return {kind: _describe(export) for kind, export in self._made.items()}
 
     def file(self, kind: str) -> tuple[Path, str] | None:
-        """Where a finished one lies, and what it should be called; None before."""
+        """Return path and download name of a finished export; None before."""
         with self._lock:
             export = self._made.get(kind)
         if export is None or export.file is None:
@@ -98,7 +98,7 @@ class Exports(Closing):
         return export.file, f"{Path(self._name).stem}_{export.file.name}"
 
     def forget(self) -> None:
-        """The findings are others now: what is being made is given up, the files are removed."""
+        """Stop all exports and remove their files, because the findings have changed."""
         with self._lock:
             gone, self._made = self._made, {}
         for export in gone.values():
@@ -109,35 +109,35 @@ class Exports(Closing):
 
     def _guard(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
         try:
-            while not self._turn.acquire(timeout=WAIT_S):
+            while not self._slots.acquire(timeout=WAIT_S):
                 if self._made.get(kind) is not export:
                     return
             try:
                 self._make(kind, export, path, arguments)
             finally:
-                self._turn.release()
+                self._slots.release()
         except (QlumenError, OSError) as error:
             message = str(error).replace(str(self._folder), "").replace(str(path.parent), "")
             export.message, export.state = message, "failed"
-        except BaseException:  # noqa: BLE001 - nobody joins this thread; told in the terminal
+        except BaseException:  # noqa: BLE001 - nobody joins this thread; the terminal shows it
             traceback.print_exc(file=sys.stderr)
-            export.message, export.state = "something went wrong on the server", "failed"
+            export.message, export.state = "the server failed; see its terminal", "failed"
 
     def _make(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
         if self._made.get(kind) is not export:
             return
         path.parent.mkdir()
-        export.running = Running("exports", arguments, self._limits)
+        export.worker = WorkerProcess("exports", arguments, self._limits)
         if self._made.get(kind) is not export:
-            export.running.cancel()
-        export.running.result()
+            export.worker.cancel()
+        export.worker.result()
         if kind in ZIPPED:
             path = Path(shutil.make_archive(str(path), "zip", path))
         export.file, export.state = path, "ready"
 
 
 def _describe(export: _Export) -> dict[str, Any]:
-    progress = export.running.progress if export.running else None
+    progress = export.worker.progress if export.worker else None
     return {
         "state": export.state,
         "message": export.message,
@@ -147,9 +147,9 @@ def _describe(export: _Export) -> dict[str, Any]:
 
 
 def _end(export: _Export) -> None:
-    """Stop its process, wait for its thread, remove its files."""
-    if export.running is not None:
-        export.running.cancel()
+    """Stop the process, wait for the thread and remove the files."""
+    if export.worker is not None:
+        export.worker.cancel()
     if export.thread is not None:
         export.thread.join()
     if export.file is not None:

@@ -1,4 +1,4 @@
-"""The findings of a recording as the page takes them."""
+"""Converts the findings of a recording to JSON for the page."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ TIME_DIGITS, SCORE_DIGITS, SHARE_DIGITS = 3, 3, 4
 
 
 def findings_json(review: Review, findings: Findings, version: int) -> dict[str, Any]:
-    """Turn a recording's findings into plain JSON types.
+    """Convert a recording's findings to plain JSON types.
 
-    `times_s`, `scores` (the highest, 0 without a finding) and `conditions` have an entry a
-    frame; `looks` has the label and the colour of each condition by its name.
+    `times_s`, `scores` (the highest, 0 without a finding) and `conditions` have an entry for each
+    frame. `looks` has the label and the colour of each condition by its name.
     """
     best = [max((one.score for one in found), default=0.0) for found in findings.frames]
     return {
@@ -26,7 +26,7 @@ def findings_json(review: Review, findings: Findings, version: int) -> dict[str,
         "names": [record.name for record in review.frames if record.name],
         "scores": [round(score, SCORE_DIGITS) for score in best],
         "conditions": [record.condition for record in review.frames],
-        "looks": {name: {"label": one.label, "colour": one.on_dark} for name, one in LOOKS.items()},
+        "looks": {one: {"label": one.label, "colour": look.on_dark} for one, look in LOOKS.items()},
         "tracks": [_track(review, track) for track in findings.tracks],
         "brief": findings.brief,
     }

@@ -1,4 +1,4 @@
-"""One recording that a browser opened: worked through, looked at, exported, forgotten."""
+"""Processes, shows and exports one recording that a browser opened."""
 
 import shutil
 import sys
@@ -19,7 +19,7 @@ from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.review.worker_process import Running
+from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.realtime.view.reviews.exports import Exports
 from qlumen.realtime.view.reviews.findings_json import findings_json
 from qlumen.system.closing import Closing
@@ -29,50 +29,46 @@ WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """How many recordings the network works on at once, and how many exports are made."""
+class Slots:
+    """Limits how many recordings the network processes, and how many exports are made."""
 
     networks: threading.Semaphore
     exports: threading.Semaphore
 
 
 class Recording(Closing):
-    """Worked on in threads and processes of its own from its making to `close`, which also
-    removes its folder. The methods may be called from several threads.
+    """Processes a recording in its own threads and processes until `close` removes its folder.
+
+    The methods may be called from several threads.
 
     Args:
-        file: the recording. name: of it, for people.
-        folder: for all that is made of it; an upload lies in it, too.
-        turns: shared with all others.
+        file, name: path of the recording, and its name to show.
+        folder: folder for all results; an upload is also in it.
+        slots: limits that all recordings share.
     """
 
     def __init__(
-        self,
-        file: Path,
-        name: str,
-        folder: Path,
-        settings: Settings,
-        turns: Turns,
+        self, file: Path, name: str, folder: Path, settings: Settings, slots: Slots
     ) -> None:
         self._file, self._folder, self._settings = file, folder, settings
-        self._turn = turns.networks
+        self._slots = slots.networks
         self.name = name
-        self._limits = Limits.of(settings)
+        self._limits = Limits.from_settings(settings)
         self._overlay = Overlay(**settings.overlay.model_dump())
-        self._running: Running | None = None
+        self._worker: WorkerProcess | None = None
         self._review: Review | None = None
         self._findings: Findings | None = None
         self._state, self._message, self._found, self._version = "waiting", "", 0, 0
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
-        self.exports = Exports(folder / "exports", name, self._limits, turns.exports)
+        self.exports = Exports(folder / "exports", name, self._limits, slots.exports)
         self._work.submit(self._guard, self._make)
 
     def state(self) -> dict[str, Any]:
-        """How far it is, as JSON."""
-        running = self._running
-        progress = running.progress if running and self._state == "reading" else None
+        """Return the progress, as JSON."""
+        worker = self._worker
+        progress = worker.progress if worker and self._state == "reading" else None
         done, expected = self._found, None if self._review is None else len(self._review.frames)
         return {
             "name": self.name,
@@ -86,13 +82,15 @@ class Recording(Closing):
         }
 
     def findings(self) -> dict[str, Any] | None:
-        """What was found, as JSON; None before."""
+        """Return the findings, as JSON; None before they are ready."""
         review, findings = self._review, self._findings
         return findings_json(review, findings, self._version) if review and findings else None
 
     def find(self, high: float) -> None:
-        """Find anew with another threshold, the lower one no higher than it; from the stored
-        maps, so without the network. What was asked before is given up."""
+        """Find again in the stored maps, with another high threshold and a low one not above it.
+
+        This does not run the network. It stops an earlier search.
+        """
         review = self._review
         if review is None:
             return
@@ -104,16 +102,16 @@ class Recording(Closing):
             self._state = "finding"
         self._work.submit(self._guard, lambda: self._find(review, wanted, stop))
 
-    def picture(self, place: int, overlay: bool) -> bytes | None:
-        """A frame as JPEG; None if there is no such frame."""
+    def frame_jpeg(self, place: int, overlay: bool) -> bytes | None:
+        """Return a frame as JPEG; None if there is no such frame."""
         review, findings = self._review, self._findings
         if review is None or findings is None or not 0 <= place < len(findings.frames):
             return None
         shown = findings.frames[place] if overlay else ()
         return self._draw(review, place, shown)
 
-    def track_image(self, number: int) -> bytes | None:
-        """A lesion's best frame as JPEG; None if there is no such lesion."""
+    def track_jpeg(self, number: int) -> bytes | None:
+        """Return a lesion's best frame as JPEG; None if there is no such lesion."""
         review, findings = self._review, self._findings
         if review is None or findings is None:
             return None
@@ -121,7 +119,7 @@ class Recording(Closing):
         return self._draw(review, best.place, [best.finding]) if best else None
 
     def export(self, kind: str, patient: str | None, operator: str | None) -> None:
-        """Begin to write an export; `exports.state` tells of it."""
+        """Begin to write an export; `exports.state` reports on it."""
         review, findings = self._review, self._findings
         if review is not None and findings is not None:
             self.exports.begin(kind, review.folder, findings.thresholds, patient, operator)
@@ -129,22 +127,23 @@ class Recording(Closing):
     def close(self) -> None:
         self._closed.set()
         self._stop_finding.set()
-        if self._running is not None:
-            self._running.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
         self.exports.close()
         self._work.shutdown(cancel_futures=True)
-        if self._review is not None:
-            self._review.close()
+        with self._reading:
+            if self._review is not None:
+                self._review.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make(self) -> None:
-        while not self._turn.acquire(timeout=WAIT_S):
+        while not self._slots.acquire(timeout=WAIT_S):
             if self._closed.is_set():
                 return
         try:
             self._run_network()
         finally:
-            self._turn.release()
+            self._slots.release()
 
     def _run_network(self) -> None:
         if self._closed.is_set():
@@ -152,10 +151,10 @@ class Recording(Closing):
         folder = self._folder / "review"
         arguments = task.arguments(self._file, folder, self._settings, self.name)
         self._state = "reading"
-        self._running = Running("review", arguments, self._limits)
+        self._worker = WorkerProcess("review", arguments, self._limits)
         if self._closed.is_set():
-            self._running.cancel()
-        result = self._running.result()
+            self._worker.cancel()
+        result = self._worker.result()
         self._message = self._public(result["error"] or "")
         review = self._review = Review(folder)
         self._find(review, review.manifest.thresholds, self._stop_finding)
@@ -174,8 +173,10 @@ class Recording(Closing):
         self._version += 1
         self._findings, self._state = findings, "ready"
 
-    def _draw(self, review: Review, place: int, findings: Any) -> bytes:
+    def _draw(self, review: Review, place: int, findings: Any) -> bytes | None:
         with self._reading:
+            if self._closed.is_set():
+                return None
             return draw_jpeg(review, place, findings, self._overlay)
 
     def _guard(self, work: Callable[[], None]) -> None:
@@ -183,13 +184,13 @@ class Recording(Closing):
             work()
         except (QlumenError, OSError) as error:
             self._fail(self._public(str(error)))
-        except BaseException:  # noqa: BLE001 - a pool keeps it to itself; told in the terminal
+        except BaseException:  # noqa: BLE001 - a pool hides it; the terminal shows it
             traceback.print_exc(file=sys.stderr)
-            self._fail("something went wrong on the server; its terminal says more")
+            self._fail("the server failed; see its terminal")
 
     def _fail(self, message: str) -> None:
         self._state, self._message = "failed", message
 
     def _public(self, message: str) -> str:
-        """Without the server's paths."""
+        """Remove the server's paths from a message."""
         return message.replace(str(self._file), self.name).replace(f"{self._folder}/", "")

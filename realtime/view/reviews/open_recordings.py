@@ -1,4 +1,4 @@
-"""Which browser has which recording open: one each, and none that another may see."""
+"""Keeps the open recordings: one for each browser, and no browser sees another's."""
 
 import os
 import shutil
@@ -12,29 +12,31 @@ from natsort import natsorted
 
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.view.reviews.job import Recording, Turns
+from qlumen.realtime.view.reviews.job import Recording, Slots
 from qlumen.realtime.view.security.sessions import Session, Sessions
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
 NETWORKS_AT_ONCE, EXPORTS_AT_ONCE = 1, 2
-"""More wait for their turn: live video needs the processor, too."""
+"""Further requests wait, because live video also needs the processor."""
 PREFIX = "qlumen-recordings-"
 MAX_OPEN = 16
-"""Each takes room on the disk."""
+"""Each recording takes space on the disk."""
 SWEEP_S = 20.0
 MAX_NAME_CHARACTERS = 120
 
 
 class OpenRecordings(Closing):
-    """Threads may share it. What a session opened is removed when it opens another one, when
-    it ends, and at `close`. The folders lie where nothing else of the page hands out files."""
+    """Holds the recording of each session until it opens another one or ends, or until `close`.
+
+    Threads may share it. No other part of the page serves files from these folders.
+    """
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings, self._sessions = settings, sessions
-        remove_left()
+        remove_leftovers()
         self._root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-        self._turns = Turns(
+        self._slots = Slots(
             threading.Semaphore(NETWORKS_AT_ONCE), threading.Semaphore(EXPORTS_AT_ONCE)
         )
         self._lock = threading.Lock()
@@ -43,28 +45,28 @@ class OpenRecordings(Closing):
         self._sweeper = start("sweep", self._sweep)
 
     def new_folder(self) -> Path:
-        """An empty one for what comes, only for this user of the computer."""
+        """Make an empty folder that only this user of the computer can read."""
         return Path(tempfile.mkdtemp(dir=self._root))
 
     def open(self, session: Session, file: Path, name: str, folder: Path) -> None:
-        """Begin with a recording; `folder` is its own. What the session had open is closed.
+        """Open a recording in its own `folder`, and close what the session had open.
 
         Raises:
-            RefusedError: `MAX_OPEN` others are open.
+            RefusedError: `MAX_OPEN` other recordings are open.
         """
         with self._lock:
             others = len(self._open.keys() - {session.id})
         if others >= MAX_OPEN:
-            raise RefusedError(f"{others} recordings are open here already; try again later")
-        recording = Recording(file, printable_name(name), folder, self._settings, self._turns)
+            raise RefusedError(f"{others} recordings are open already; try again later")
+        recording = Recording(file, printable_name(name), folder, self._settings, self._slots)
         with self._lock:
             before = self._open.pop(session.id, None)
             self._open[session.id] = session, recording
         if before:
             before[1].close()
 
-    def of(self, session: Session) -> Recording | None:
-        """What the session has open."""
+    def find(self, session: Session) -> Recording | None:
+        """Return what the session has open, or None."""
         with self._lock:
             found = self._open.get(session.id)
         return found[1] if found else None
@@ -88,7 +90,7 @@ class OpenRecordings(Closing):
             self.remove_ended()
 
     def remove_ended(self) -> None:
-        """Close what sessions that ended had open."""
+        """Close the recordings of sessions that have ended."""
         with self._lock:
             known = [session for session, _ in self._open.values()]
         for session in known:
@@ -96,8 +98,8 @@ class OpenRecordings(Closing):
                 self.leave(session)
 
 
-def remove_left() -> None:
-    """Remove what pages of this user that were killed could not remove themselves."""
+def remove_leftovers() -> None:
+    """Remove the folders that killed pages of this user left behind."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         number = folder.name.removeprefix(PREFIX).partition("-")[0]
         mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
@@ -106,7 +108,7 @@ def remove_left() -> None:
 
 
 def printable_name(name: str) -> str:
-    """The last part of a file's name as a browser gave it, without control characters."""
+    """Return the last part of a browser's file name, without control characters."""
     last = name.replace("\\", "/").rpartition("/")[2]
     shown = "".join(char for char in last if char.isprintable()).strip()
     return shown[-MAX_NAME_CHARACTERS:] or "recording"
@@ -116,21 +118,23 @@ MAX_LISTED = 500
 
 
 def list_files(folder: Path) -> list[str]:
-    """Files in it and below, as names relative to it, in natural order, `MAX_LISTED` at most.
-    Hidden ones, and links that lead out of it, are left out."""
-    names = (_name(folder, path) for path in folder.rglob("*"))
+    """List at most `MAX_LISTED` files in and below the folder by relative name, in natural order.
+
+    Hidden files, and links that lead out of the folder, are left out.
+    """
+    names = (_relative_name(folder, path) for path in folder.rglob("*"))
     return natsorted(islice((name for name in names if name), MAX_LISTED))
 
 
 def pick_file(folder: Path, name: str) -> Path:
-    """The file of this name. Raises RefusedError unless `list_files` may name it."""
-    if "\0" not in name and name and _name(folder, folder / name) == name:
+    """Return the file of this name; raise RefusedError unless `list_files` may list it."""
+    if "\0" not in name and name and _relative_name(folder, folder / name) == name:
         return (folder / name).resolve()
-    raise RefusedError("there is no such recording in the folder")
+    raise RefusedError("the folder has no such recording; choose one from the list")
 
 
-def _name(folder: Path, path: Path) -> str:
-    """Relative to the folder; empty for what is not to be seen."""
+def _relative_name(folder: Path, path: Path) -> str:
+    """Return the name relative to the folder; empty for a file that must stay hidden."""
     try:
         relative = path.relative_to(folder)
         inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))

@@ -1,4 +1,4 @@
-"""The tab with recordings: open one, look at what was found, take it home."""
+"""Serves the tab with recordings: open one, look at its findings, export them."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from qlumen.realtime.view.reviews.open_recordings import (
 )
 from qlumen.realtime.view.security.middleware import SESSION_KEY
 from qlumen.realtime.view.security.sessions import Session
-from qlumen.realtime.view.tabs import Surroundings, Tab, add_files, build_html
+from qlumen.realtime.view.tabs import PageContext, Tab, add_files, build_html
 
 T = TypeVar("T")
 PREFIX = "/recordings/"
@@ -43,35 +43,36 @@ MAX_FIELD_CHARACTERS = 200
 
 
 class Pick(BaseModel, extra="forbid"):
-    """Open this file of the configured folder."""
+    """Asks to open this file of the configured folder."""
 
     name: str = Field(max_length=4096)
 
 
 class Find(BaseModel, extra="forbid"):
-    """Find anew."""
+    """Asks to find again with this threshold."""
 
     high: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
 
 
 class Export(BaseModel, extra="forbid"):
-    """Make this kind of file; a field for a person is left out where it is null."""
+    """Asks for this kind of file; a person's field is left out where it is null."""
 
     kind: str
     patient: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
     operator: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
 
-def recordings_tab(surroundings: Surroundings) -> Tab:
-    visits = OpenRecordings(surroundings.settings, surroundings.sessions)
-    routes = recording_routes(visits, surroundings.settings)
-    return Tab("Recordings", partial(build_html, "recordings"), PREFIX, routes, HEAD, visits.close)
+def recordings_tab(context: PageContext) -> Tab:
+    recordings = OpenRecordings(context.settings, context.sessions)
+    routes = recording_routes(recordings, context.settings)
+    build = partial(build_html, "recordings")
+    return Tab("Recordings", build, PREFIX, routes, HEAD, recordings.close)
 
 
-def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
-    """All that the tab asks of the server; each answer is for the request's own session."""
+def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRouter:
+    """Make the tab's routes; each answer is for the request's own session."""
     routes = APIRouter(prefix=PREFIX.rstrip("/"))
-    limits = Limits.of(settings)
+    limits = Limits.from_settings(settings)
     folder = settings.view.folder
 
     def session_of(request: Request) -> Session:
@@ -79,9 +80,9 @@ def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
         return session
 
     def recording_of(session: Annotated[Session, Depends(session_of)]) -> Recording:
-        recording = visits.of(session)
+        recording = recordings.find(session)
         if recording is None:
-            raise HTTPException(404, "no recording is open")
+            raise HTTPException(404, "no recording is open; open one first")
         return recording
 
     Mine = Annotated[Session, Depends(session_of)]
@@ -89,7 +90,7 @@ def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
 
     @routes.get("/state")
     def state(session: Mine) -> dict[str, Any]:
-        recording = visits.of(session)
+        recording = recordings.find(session)
         return recording.state() if recording else {"state": "none"}
 
     @routes.get("/choices")
@@ -105,36 +106,37 @@ def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
 
     @routes.post("/upload")
     async def upload(request: Request, session: Mine, name: str = "") -> dict[str, Any]:
-        own = await run_in_threadpool(visits.new_folder)
-        opened = False
+        own = await run_in_threadpool(recordings.new_folder)
+        kept = False
         try:
             await _receive(request.stream(), own / "upload", limits)
             kind = await run_in_threadpool(sniff, own / "upload")
             file = (own / "upload").rename(own / f"upload{kind.suffix}")
-            await run_in_threadpool(visits.open, session, file, name, own)
-            opened = True
+            await run_in_threadpool(recordings.open, session, file, name, own)
+            kept = True
         except RefusedError as error:
             raise HTTPException(400, str(error)) from None
         except OSError as error:
-            raise HTTPException(507, f"cannot be stored: {error.strerror}") from None
+            raise HTTPException(507, f"the upload cannot be stored: {error.strerror}") from None
         finally:
-            if not opened:
+            if not kept:
                 await run_in_threadpool(shutil.rmtree, own, ignore_errors=True)
         return {"opened": printable_name(name)}
 
     @routes.post("/pick")
     def pick(asked: Pick, session: Mine) -> dict[str, Any]:
         if folder is None:
-            raise HTTPException(400, "there is no folder to pick from")
+            raise HTTPException(400, "there is no folder to choose from; set view.folder")
         try:
-            visits.open(session, pick_file(folder, asked.name), asked.name, visits.new_folder())
+            file = pick_file(folder, asked.name)
+            recordings.open(session, file, asked.name, recordings.new_folder())
         except RefusedError as error:
             raise HTTPException(400, str(error)) from None
         return {"opened": asked.name}
 
     @routes.post("/leave")
     def leave(session: Mine) -> dict[str, Any]:
-        visits.leave(session)
+        recordings.leave(session)
         return {"state": "none"}
 
     @routes.post("/find")
@@ -144,26 +146,26 @@ def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
 
     @routes.get("/findings")
     def findings(recording: Open) -> dict[str, Any]:
-        return _there(recording.findings())
+        return _require(recording.findings())
 
     @routes.get("/frame/{place}")
     def frame(place: int, recording: Open, overlay: bool = False) -> Response:
-        return Response(_there(recording.picture(place, overlay)), media_type="image/jpeg")
+        return Response(_require(recording.frame_jpeg(place, overlay)), media_type="image/jpeg")
 
     @routes.get("/track/{number}")
     def track(number: int, recording: Open) -> Response:
-        return Response(_there(recording.track_image(number)), media_type="image/jpeg")
+        return Response(_require(recording.track_jpeg(number)), media_type="image/jpeg")
 
     @routes.post("/export")
     def export(asked: Export, recording: Open) -> dict[str, Any]:
         if asked.kind not in FILES:
-            raise HTTPException(400, f"no such export; there are {', '.join(FILES)}")
+            raise HTTPException(400, f"there is no such export; use one of {', '.join(FILES)}")
         recording.export(asked.kind, asked.patient, asked.operator)
         return recording.state()
 
     @routes.get("/file/{kind}")
     def file(kind: str, recording: Open) -> Response:
-        path, name = _there(recording.exports.file(kind))
+        path, name = _require(recording.exports.file(kind))
         return FileResponse(path, filename=name)
 
     add_files(routes, "/static/", KINDS)
@@ -171,16 +173,16 @@ def recording_routes(visits: OpenRecordings, settings: Settings) -> APIRouter:
 
 
 async def _receive(stream: AsyncIterator[bytes], file: Path, limits: Limits) -> None:
-    """Store what comes. Raises RefusedError as soon as it is too much."""
+    """Store an upload; raise RefusedError as soon as it is too large."""
     size = 0
-    with file.open("xb") as opened:
+    with file.open("xb") as target:
         async for chunk in stream:
             size += len(chunk)
             limits.check_bytes(size)
-            await run_in_threadpool(opened.write, chunk)
+            await run_in_threadpool(target.write, chunk)
 
 
-def _there(found: T | None) -> T:
+def _require(found: T | None) -> T:
     if found is None:
-        raise HTTPException(404, "there is no such thing, or not yet")
+        raise HTTPException(404, "this is not available, or not yet")
     return found

@@ -1,1 +1,1 @@
-"""Who may open the page, and what a request may ask."""
+"""Controls who may open the page and what a request may ask."""

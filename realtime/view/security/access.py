@@ -1,4 +1,4 @@
-"""Where the page is served and who gets in."""
+"""Defines where the page is served and who may open it."""
 
 import ipaddress
 import ssl
@@ -12,10 +12,12 @@ from qlumen.realtime.view.security.passwords import Password, read_password
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Attributes:
-    host, port: to listen on; port 0 for any free one.
-    password: asked for by the page; None on the loopback only.
-    certificate, key: PEM files, for TLS; both or none.
+    """Holds the address, the password and the certificate of the page.
+
+    Attributes:
+        port: port to listen on; 0 for any free port.
+        password: password that the page asks for; None only on the loopback.
+        certificate, key: PEM files for TLS; both or neither.
     """
 
     host: str
@@ -26,26 +28,25 @@ class Access:
 
     @property
     def secure(self) -> bool:
-        """Whether it is served over TLS."""
         return self.certificate is not None
 
 
 def read_access(settings: ViewSettings) -> Access:
-    """Check what was asked for, and read the password's hash.
+    """Check the settings of the page's access and read the password's hash.
 
     Raises:
-        UsageError: another host than the loopback without a password; a certificate without
-            its key, or one that cannot be used.
+        UsageError: a host that is not the loopback has no password, or a certificate has no key
+            or cannot be used.
         OSError: a file cannot be read.
     """
     certificate, key = settings.certificate, settings.key
     if settings.password_file is None and not _is_loopback(settings.host):
         raise UsageError(
-            f"host {settings.host} lets others reach the page; give a password file, made by "
-            "qlumen view --set-password FILE"
+            f"host {settings.host} lets others reach the page, so it needs a password file; make "
+            "one with qlumen view --set-password FILE"
         )
     if (certificate is None) != (key is None):
-        raise UsageError("certificate and key belong together; set both or none")
+        raise UsageError("view.certificate and view.key belong together; set both or neither")
     if certificate and key:
         _check_certificate(certificate, key)
     password = read_password(settings.password_file) if settings.password_file else None
@@ -53,10 +54,10 @@ def read_access(settings: ViewSettings) -> Access:
 
 
 def warning(access: Access) -> str | None:
-    """What the user should know of it."""
+    """Return a warning if the network can read the connection, otherwise None."""
     if access.secure or _is_loopback(access.host):
         return None
-    return "the network can read along, the password too; view.certificate and view.key prevent it"
+    return "the network can read all, also the password; set view.certificate and view.key"
 
 
 def _is_loopback(host: str) -> bool:
@@ -71,5 +72,5 @@ def _check_certificate(certificate: Path, key: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise UsageError(
-            f"{certificate} and {key} are no certificate with its key in PEM: {error.reason}"
+            f"{certificate} and {key} must be a certificate and its key in PEM: {error.reason}"
         ) from None

@@ -1,4 +1,4 @@
-"""The login page: one password, and a pause after wrong ones."""
+"""Serves the login page with one password and a pause after wrong ones."""
 
 import asyncio
 import html
@@ -36,15 +36,17 @@ class _Failures:
 
 
 class Throttle:
-    """Counts wrong passwords by address, and of all addresses together, since addresses are
-    cheap. After the free tries each failure doubles the pause before the next try."""
+    """Counts wrong passwords by address and of all addresses, because addresses are cheap.
+
+    After the free tries, each failure doubles the pause before the next try.
+    """
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._lock = threading.Lock()
 
     def pause_s(self, address: str) -> float:
-        """How long this address must wait before its next try, seconds; 0 for not at all."""
+        """Return how many seconds this address must wait before its next try."""
         now_s = time.monotonic()
         with self._lock:
             known = (self._failures.get(address), self._failures.get(EVERYBODY))
@@ -58,7 +60,7 @@ class Throttle:
                 self._failures.popitem(last=False)
 
     def forget_failures(self, address: str) -> None:
-        """A right password: what the address did before is forgotten."""
+        """Forget the failures of an address after the right password."""
         with self._lock:
             self._failures.pop(address, None)
 
@@ -82,14 +84,10 @@ MAX_FORM_BYTES = 16384
 def login_routes(
     password: Password, sessions: Sessions, set_cookie: Callable[[str], str]
 ) -> APIRouter:
-    """`/login` with its form, and `/logout`.
-
-    Args:
-        set_cookie: the header's value that hands a token to the browser.
-    """
+    """Make the routes `/login` and `/logout`; `set_cookie` makes a token's header value."""
     routes = APIRouter()
     throttle = Throttle()
-    # Fifty tries at once shall count as fifty, and take one's memory.
+    # Fifty tries at the same time must count as fifty and use the memory of one.
     one_at_a_time = asyncio.Lock()
 
     @routes.get(LOGIN)

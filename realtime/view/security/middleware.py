@@ -1,7 +1,7 @@
-"""What every request and every socket passes before anything else of the page sees it.
+"""Checks every request and every socket before any other part of the page sees it.
 
-In this order: the paths that exist, the name the browser used, the page it came from, its
-session, the size of what it sends. Refusals are plain text; nothing of an error gets out.
+It checks the path, the host name, the origin, the session and the size, in this order. Refusals
+are plain text. They show nothing of an error.
 """
 
 from http.cookies import CookieError, SimpleCookie
@@ -16,7 +16,7 @@ from qlumen.realtime.view.security.sessions import Session, Sessions
 
 LOGIN = "/login"
 SESSION_KEY = "qlumen_session"
-"""Of the ASGI scope: the `Session` of the request."""
+"""Key of the request's `Session` in the ASGI scope."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 READING = frozenset({"GET", "HEAD"})
 GRADIO_PATHS = (
@@ -24,15 +24,15 @@ GRADIO_PATHS = (
     "/gradio_api/info", "/gradio_api/startup-events", "/manifest.json", "/static/", "/svelte/",
     "/theme.css",
 )  # fmt: skip
-"""Of the many that Gradio has, those its page needs; the others are answered as not found: its
-uploads among them, which would fill the disk, and its files, which are one browser's for all."""
+"""Paths that Gradio's page needs; all others are not found. Its uploads would fill the disk, and
+all browsers would share its files."""
 UPLOAD_PATH = "/recordings/upload"
 ASSETS = "/assets/"
-"""Named after their content, so browsers may keep them."""
+"""Their names depend on their content, so browsers may keep them."""
 NOT_KEPT = {"Cache-Control": "no-store"}
-TOO_MUCH = "too much was sent"
+TOO_LARGE = "the request is too large"
 MAX_BODY_BYTES = 1 << 20
-"""Of a request that is no upload."""
+"""Limit of a request that is not an upload."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
     "'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -41,26 +41,26 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Referrer-Policy": "same-origin",  # without any, a form is posted with the origin null
+    "Referrer-Policy": "same-origin",  # with no referrer, a form has the origin null
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Gradio's page needs inline scripts and `eval`; nothing of it may load from elsewhere."""
+"""Gradio's page needs inline scripts and `eval`; it may load nothing from other hosts."""
 
 
 class Gate:
-    """ASGI middleware.
+    """Checks requests as ASGI middleware.
 
     Args:
-        app: behind the gate.
-        prefixes: of the paths of the page's own routes, such as `/live/`.
-        sessions: all that are open.
+        app: application behind the gate.
+        prefixes: path prefixes of the page's own routes, such as `/live/`.
+        sessions: all open sessions.
         cookie: name of the session's cookie.
-        secure: whether the page is served encrypted, so the cookie must be, too.
-        password: whether a session begins with a password. Without, each browser gets one,
-            and only names of the loopback are answered (a foreign name that leads here is an
-            attack: DNS rebinding).
-        upload_bytes: what one upload may hold.
+        secure: whether the page is served over TLS; the cookie then also needs TLS.
+        password: whether a session begins with a password. Without it each browser gets a
+            session, and only loopback names are answered. Another name that leads here is an
+            attack (DNS rebinding).
+        upload_bytes: largest upload in bytes.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Gate:
         await self._app(scope, limited, _with_headers(send, extra))
 
     def set_cookie(self, token: str) -> str:
-        """The header's value that gives a browser its token; an empty one takes it away."""
+        """Return the header value that gives a browser its token; an empty token removes it."""
         seconds = self._sessions.seconds if token else 0
         secure = "; Secure" if self._secure else ""
         return (
@@ -121,31 +121,31 @@ class Gate:
         public = path == LOGIN and self._password
         if not (path == "/" or public or path.startswith(self._prefixes)):
             return _refuse(socket, 404, "not found")
-        if not self._password and _name(host) not in LOOPBACK_NAMES:
+        if not self._password and _host_name(host) not in LOOPBACK_NAMES:
             return _refuse(socket, 403, "this page answers to 127.0.0.1 and localhost only")
-        if (socket or scope["method"] not in READING) and not _own(headers.get("origin"), host):
-            return _refuse(socket, 403, "asked by another page")
+        changes = socket or scope["method"] not in READING
+        if changes and not _is_same_origin(headers.get("origin"), host):
+            return _refuse(socket, 403, "the request comes from another page")
         if session is None and not public:
             if path == "/" and not socket:
                 return RedirectResponse(LOGIN, 303)
             return _refuse(socket, 401, "log in first")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limit(path):
-            return _refuse(socket, 413, TOO_MUCH)
+            return _refuse(socket, 413, TOO_LARGE)
         return None
 
     def _limit(self, path: str) -> int:
-        """How many bytes a request of this path may send."""
         return self._upload_bytes if path == UPLOAD_PATH else MAX_BODY_BYTES
 
 
-def _own(origin: str | None, host: str) -> bool:
-    """Whether a page of this host asks. Programs that are no browsers send no origin."""
+def _is_same_origin(origin: str | None, host: str) -> bool:
+    """Check whether a page of this host asks; programs that are no browsers send no origin."""
     return origin is None or origin.partition("://")[2] == host
 
 
-def _name(host: str) -> str | None:
-    """`localhost` of `localhost:7860`; None for what is no host."""
+def _host_name(host: str) -> str | None:
+    """Return `localhost` for `localhost:7860`, and None for an invalid host."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -164,7 +164,7 @@ async def _close(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _with_headers(send: Send, extra: dict[str, str]) -> Send:
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
@@ -173,19 +173,19 @@ def _with_headers(send: Send, extra: dict[str, str]) -> Send:
                 headers.append(name, value)
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
 def _limit_body(receive: Receive, limit: int) -> Receive:
     taken = 0
 
-    async def receiving() -> Message:
+    async def receive_limited() -> Message:
         nonlocal taken
         message = await receive()
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise HTTPException(413, TOO_MUCH)
+                raise HTTPException(413, TOO_LARGE)
         return message
 
-    return receiving
+    return receive_limited

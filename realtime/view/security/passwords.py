@@ -1,4 +1,4 @@
-"""The password file: one line with a salted scrypt hash, for its owner's eyes only."""
+"""Reads and writes the password file: one line with a salted scrypt hash, for its owner only."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from qlumen.errors import UsageError
 
 LOG2_COST, BLOCK_SIZE, LANES = 15, 8, 1
-"""Of scrypt: 32 MiB and about a tenth of a second (RFC 7914)."""
+"""Cost of scrypt: 32 MiB and about a tenth of a second (RFC 7914)."""
 MAX_LOG2_COST = 20
 SALT_BYTES, HASH_BYTES = 16, 32
 MIN_CHARACTERS = 8
@@ -22,7 +22,7 @@ KIND = "scrypt"
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """What is kept of a password; it is not in the repr."""
+    """Holds the hash of a password, which the repr hides."""
 
     log2_cost: int
     salt: bytes
@@ -32,29 +32,29 @@ class Password:
         return "Password(***)"
 
     def matches(self, given: str) -> bool:
-        """Whether it is this one. Takes scrypt's time and memory."""
+        """Check whether the given password is this one; takes scrypt's time and memory."""
         if len(given) > MAX_CHARACTERS:
             return False
         return secrets.compare_digest(_hash(given, self.salt, self.log2_cost), self.hash)
 
 
 def read_password(file: Path) -> Password:
-    """Read what `write_password` wrote.
+    """Read a file that `write_password` wrote.
 
     Raises:
         UsageError: others may read the file, or it holds no hash.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     mode = file.stat().st_mode
     if os.name == "posix" and stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"{file} can be read by others; chmod 600 {file}")
+        raise UsageError(f"{file} can be read by others; run chmod 600 {file}")
     try:
         kind, log2_cost, salt, hashed = file.read_text(encoding="ascii").strip().split("$")
         password = Password(int(log2_cost), _decode_base64(salt), _decode_base64(hashed))
     except ValueError:
-        raise _no_hash(file) from None
+        raise _no_hash_error(file) from None
     if kind != KIND or not 1 <= password.log2_cost <= MAX_LOG2_COST or not password.hash:
-        raise _no_hash(file)
+        raise _no_hash_error(file)
     return password
 
 
@@ -62,13 +62,12 @@ def write_password(file: Path, password: str) -> None:
     """Write the hash to a new file that only its owner may read.
 
     Raises:
-        UsageError: a password that is too short or too long, or the file exists.
-        OSError: it cannot be written.
+        UsageError: the password is too short or too long, or the file exists.
+        OSError: the file cannot be written.
     """
     if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
         raise UsageError(
-            f"the password has {len(password)} characters; "
-            f"want {MIN_CHARACTERS} to {MAX_CHARACTERS}"
+            f"the password has {len(password)} characters; use {MIN_CHARACTERS} to {MAX_CHARACTERS}"
         )
     salt = secrets.token_bytes(SALT_BYTES)
     hashed = _hash(password, salt, LOG2_COST)
@@ -81,7 +80,7 @@ def write_password(file: Path, password: str) -> None:
         opened.write(line + "\n")
 
 
-def _no_hash(file: Path) -> UsageError:
+def _no_hash_error(file: Path) -> UsageError:
     return UsageError(f"{file} holds no password hash; make one with qlumen view --set-password")
 
 

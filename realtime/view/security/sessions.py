@@ -1,4 +1,4 @@
-"""Who is known to the page: one session a browser, kept in memory, with an end."""
+"""Keeps one session for each browser in memory, each with an end."""
 
 import hashlib
 import secrets
@@ -14,18 +14,17 @@ SECONDS_PER_HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Attributes:
-    id: names the session within the process; not the secret that the browser holds.
-    ends_s: monotonic time.
-    """
+    """Identifies a browser; `id` is not the browser's secret, `ends_s` is monotonic time."""
 
     id: str
     ends_s: float
 
 
 class Sessions:
-    """Threads may share it. Only hashes of the browsers' tokens are kept. Beyond
-    `MAX_SESSIONS` the oldest one ends."""
+    """Keeps sessions and only the hashes of their tokens. Threads may share it.
+
+    Beyond `MAX_SESSIONS` the oldest session ends.
+    """
 
     def __init__(self, hours: float) -> None:
         self.seconds = round(hours * SECONDS_PER_HOUR)
@@ -33,7 +32,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def begin(self) -> tuple[str, Session]:
-        """A token for the browser, and its new session."""
+        """Begin a session; return the browser's token and the session."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         session = Session(_hash_token(token), time.monotonic() + self.seconds)
         with self._lock:
@@ -43,7 +42,7 @@ class Sessions:
         return token, session
 
     def find(self, token: str) -> Session | None:
-        """The session of this token, unless it ended."""
+        """Return the session of this token, or None if it has ended."""
         with self._lock:
             session = self._kept.get(_hash_token(token))
         return session if session and self.lives(session) else None

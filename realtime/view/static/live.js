@@ -1,12 +1,10 @@
-// The live picture: draws what comes, says when it is drawn, and passes on what the controls ask.
+// Draws live frames, reports when they are drawn, and sends what the controls ask.
 
 import { drawPlot } from "/live/plot.js";
 
 const HEAD_BYTES = 16, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10000, LOGGED_OUT = 4401, TOO_MANY = 1013;
 const PLOT_SECONDS = 60;
 const AI = { on: "\u25cf on", late: "\u25d0 late", off: "\u25cb off" };
-const CONDITIONS = { blurred: "blurred", red_out: "red-out", overexposed: "too bright",
-  underexposed: "too dark", out_of_body: "out of body" };
 
 class Live {
   constructor(root) {
@@ -39,42 +37,42 @@ class Live {
   retry({ code, reason }) {
     if (!this.root.isConnected) return;
     if (code === LOGGED_OUT) { location.assign("/login"); return; }
-    this.tell(code === TOO_MANY ? reason : "No connection. Trying again ...");
+    this.setMessage(code === TOO_MANY ? reason : "No connection. Trying again ...");
     setTimeout(() => this.connect(), this.retryMs);
     this.retryMs = Math.min(LAST_RETRY_MS, 2 * this.retryMs);
   }
 
   close() { this.socket.onclose = null; this.socket.close(); }
 
-  say(what) {
+  send(what) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(what));
   }
 
-  // Decoded beside the page, drawn at the screen's next turn, and only then asked for more:
-  // a page that is hidden has no turns, so it receives nothing.
+  // Decodes outside the page's thread, draws at the screen's next refresh, and then asks for more.
+  // A hidden page has no refresh, so it receives nothing.
   async draw(data) {
     const head = new DataView(data);
     const number = Number(head.getBigUint64(0, true)), frame = Number(head.getBigUint64(8, true));
     const blob = new Blob([new Uint8Array(data, HEAD_BYTES)], { type: "image/jpeg" });
-    const picture = await createImageBitmap(blob);
+    const image = await createImageBitmap(blob);
     requestAnimationFrame(() => {
       if (number > this.newest) {
         this.newest = number;
-        if (this.canvas.width !== picture.width || this.canvas.height !== picture.height)
-          [this.canvas.width, this.canvas.height] = [picture.width, picture.height];
-        this.paint.drawImage(picture, 0, 0);
+        if (this.canvas.width !== image.width || this.canvas.height !== image.height)
+          [this.canvas.width, this.canvas.height] = [image.width, image.height];
+        this.paint.drawImage(image, 0, 0);
         this.root.dataset.drawn = ++this.drawn;
         this.root.dataset.frame = frame;
       }
-      picture.close();
-      this.say({ do: "drawn", number });
+      image.close();
+      this.send({ do: "drawn", number });
     });
   }
 
   show(state) {
     const before = this.state;
     this.state = state;
-    this.tell(state.message);
+    this.setMessage(state.message);
     this.showControls(state);
     this.showFigures(state);
     this.showTracks(state.tracks || []);
@@ -84,7 +82,7 @@ class Live {
     this.root.dataset.state = state.running ? "running" : "idle";
   }
 
-  tell(message) {
+  setMessage(message) {
     if (this.message.textContent !== message) this.message.textContent = message;
   }
 
@@ -112,12 +110,12 @@ class Live {
 
   showFigures(state) {
     const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
-    const condition = CONDITIONS[state.condition], drops = Object.entries(state.drops || {});
+    const { condition } = state, drops = Object.entries(state.drops || {});
     this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") : "-");
     this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");
     this.figure("age", ms(state.age_ms));
     this.figure("delay", state.running ? ms(state.delay_ms) : "-");
-    this.figure("drops", drops.map(([cause, count]) => `${count} ${cause.replaceAll("_", " ")}`).join(", ") || "none");
+    this.figure("drops", drops.map(([cause, count]) => `${count} ${cause.replaceAll("_", " ")}`).join(", ") || "0");
     this.figure("viewers", String(state.viewers));
   }
 
@@ -130,7 +128,7 @@ class Live {
     const now = seconds.length ? seconds[seconds.length - 1][0] : 0;
     if (delay_ms !== null) this.delays.set(now, Math.max(delay_ms, this.delays.get(now) || 0));
     for (const second of this.delays.keys()) if (second < now - PLOT_SECONDS) this.delays.delete(second);
-    drawPlot(this.find(".live-plot canvas"), seconds, this.delays);
+    drawPlot(this.find(".live-plot canvas"), seconds, this.delays, state.max_age_ms);
   }
 
   showTracks(tracks) {
@@ -154,11 +152,11 @@ class Live {
   }
 
   announce(before, state) {
-    const told = [];
-    if (before.ai && state.ai && before.ai !== state.ai) told.push(`AI ${state.ai}`);
+    const news = [];
+    if (before.ai && state.ai && before.ai !== state.ai) news.push(`AI ${state.ai}`);
     if (before.recording !== undefined && state.recording !== before.recording)
-      told.push(state.recording ? "recording" : "recording ended");
-    if (told.length) this.find("[data-told]").textContent = told.join(", ");
+      news.push(state.recording ? "recording started" : "recording ended");
+    if (news.length) this.find("[data-spoken]").textContent = news.join(", ");
     const inView = (tracks) => (tracks || []).filter((track) => track.now).map((track) => track.number);
     const known = new Set(inView(before.tracks)), now = inView(state.tracks);
     const come = now.filter((number) => !known.has(number)), alarm = this.find("[data-alarm]");
@@ -170,16 +168,16 @@ class Live {
     for (const button of this.root.querySelectorAll("[data-toggle]"))
       button.addEventListener("click", () => this.toggle(button.dataset.toggle));
     for (const button of this.root.querySelectorAll("[data-do]"))
-      button.addEventListener("click", () => this.say({ do: button.dataset.do }));
+      button.addEventListener("click", () => this.send({ do: button.dataset.do }));
     this.find('[data-range="threshold"]').addEventListener("change", ({ target }) => this.threshold(Number(target.value)));
-    this.find('[data-range="hold"]').addEventListener("change", ({ target }) => this.say({ do: "hold", seconds: Number(target.value) }));
+    this.find('[data-range="hold"]').addEventListener("change", ({ target }) => this.send({ do: "hold", seconds: Number(target.value) }));
     this.find("[data-screen]").addEventListener("click", () => this.screen());
     const form = this.find("[data-source]");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.say({ do: "start", source: Number(form.querySelector("select").value) });
+      this.send({ do: "start", source: Number(form.querySelector("select").value) });
     });
-    form.querySelector("[data-stop]").addEventListener("click", () => this.say({ do: "stop" }));
+    form.querySelector("[data-stop]").addEventListener("click", () => this.send({ do: "stop" }));
     this.onKey = (event) => this.key(event);
     document.addEventListener("keydown", this.onKey);
   }
@@ -192,10 +190,10 @@ class Live {
     if (event.key === " " && event.target.closest("button, summary, a")) return;
     const keys = {
       " ": () => this.toggle("overlay"), c: () => this.toggle("fill"), v: () => this.toggle("recording"),
-      "+": () => this.say({ do: "step", up: true }), "=": () => this.say({ do: "step", up: true }),
-      "-": () => this.say({ do: "step", up: false }),
-      s: () => this.say({ do: "snapshot" }), m: () => this.say({ do: "mark" }),
-      r: () => this.say({ do: "restart_ai" }), f: () => this.screen(),
+      "+": () => this.send({ do: "step", up: true }), "=": () => this.send({ do: "step", up: true }),
+      "-": () => this.send({ do: "step", up: false }),
+      s: () => this.send({ do: "snapshot" }), m: () => this.send({ do: "mark" }),
+      r: () => this.send({ do: "restart_ai" }), f: () => this.screen(),
     };
     if (!keys[event.key]) return;
     event.preventDefault();
@@ -204,12 +202,12 @@ class Live {
 
   toggle(name) {
     const can = name === "recording" ? this.state.can_record : this.state.running;
-    if (can) this.say({ do: "toggle", what: name });
+    if (can) this.send({ do: "toggle", what: name });
   }
 
   threshold(value) {
     const [least, most] = this.state.threshold_bounds;
-    this.say({ do: "threshold", value: Math.min(most, Math.max(least, value)) });
+    this.send({ do: "threshold", value: Math.min(most, Math.max(least, value)) });
   }
 
   screen() {
@@ -241,7 +239,7 @@ function fillTrack(item, { number, since_s, last_s, score, picture, now }) {
 function noTrack() {
   const item = document.createElement("li");
   item.className = "live-none";
-  item.textContent = "None so far.";
+  item.textContent = "No lesions yet.";
   return item;
 }
 
@@ -250,7 +248,7 @@ function clock(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-// Gradio makes the tab's content some time after the page has loaded, and may make it again.
+// Gradio makes the tab's content after the page has loaded, and may make it again.
 let live = null;
 function look() {
   const root = document.getElementById("live");

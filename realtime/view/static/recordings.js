@@ -1,4 +1,4 @@
-// The recordings' tab: open one, follow its progress, look at what was found, take it home.
+// Runs the tab Recordings: open one, follow its progress, look at its findings, export them.
 
 import { Timeline } from "/recordings/static/timeline.js";
 
@@ -12,7 +12,7 @@ class Recordings {
   constructor(root) {
     this.root = root;
     this.version = 0;
-    this.opened = Date.now();  // in addresses: the browser keeps pictures, also of the recording before
+    this.opened = Date.now();  // in addresses, because the browser keeps images of old recordings
     this.place = 0;
     this.found = null;
     this.timeline = new Timeline(this.one("[data-timeline]"), (place) => this.go(place));
@@ -27,21 +27,21 @@ class Recordings {
       headers: { "Content-Type": "application/json" } };
     const answer = await fetch(`/recordings/${path}`, options);
     if (answer.status === 401) { location.assign("/login"); }
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(typeof told.detail === "string" ? told.detail : "the server refused it");
-    return told;
+    const result = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(typeof result.detail === "string" ? result.detail : "the request was refused");
+    return result;
   }
 
   async start() {
-    const told = await this.ask("choices");
-    const [least, most] = told.threshold_bounds;
+    const choices = await this.ask("choices");
+    const [least, most] = choices.threshold_bounds;
     Object.assign(this.one("[data-high]"), { min: least, max: most });
     this.one(".rec-limits").textContent =
-      `up to ${told.upload_mib} MiB and ${told.upload_minutes} minutes; kept until you close it`;
-    this.one(".rec-pick").hidden = told.files.length === 0;
-    this.one("[data-pick]").append(...told.files.map((name) => new Option(name, name)));
-    this.one("[data-persons]").checked = told.person_fields;
-    this.one("[data-person-fields]").hidden = !told.person_fields;
+      `up to ${choices.upload_mib} MiB and ${choices.upload_minutes} minutes; kept until you close it`;
+    this.one(".rec-pick").hidden = choices.files.length === 0;
+    this.one("[data-pick]").append(...choices.files.map((name) => new Option(name, name)));
+    this.one("[data-persons]").checked = choices.person_fields;
+    this.one("[data-person-fields]").hidden = !choices.person_fields;
     this.poll();
   }
 
@@ -49,7 +49,7 @@ class Recordings {
     clearTimeout(this.timer);
     if (!this.root.isConnected) return;
     let state = { state: "none" };
-    try { state = await this.ask("state"); await this.show(state); } catch (error) { this.tell(error.message); }
+    try { state = await this.ask("state"); await this.show(state); } catch (error) { this.setMessage(error.message); }
     const exporting = Object.values(state.exports ?? {}).some((one) => one.state === "working");
     this.timer = setTimeout(() => this.poll(),
       WORKING.has(state.state) || exporting ? POLL_MS : IDLE_POLL_MS);
@@ -59,7 +59,7 @@ class Recordings {
     const working = WORKING.has(state.state);
     this.one("[data-leave]").hidden = state.state === "none" || working;
     this.one(".rec-progress").hidden = !(working && (state.state !== "finding" || !this.found));
-    if (state.message) this.tell(state.message);
+    if (state.message) this.setMessage(state.message);
     if (working) this.progress(state);
     if (state.state === "none" || state.state === "failed" || state.state === "waiting") this.forget();
     if (state.state === "ready" && state.version !== this.version) await this.load(state.version);
@@ -69,14 +69,14 @@ class Recordings {
   progress({ state, name, done, expected, seconds_left: left }) {
     const bar = this.one("[data-progress]");
     if (expected) { bar.max = expected; bar.value = done; } else bar.removeAttribute("value");
-    const steps = { waiting: "waiting for its turn", reading: "the network is looking",
-      finding: "following findings" };
+    const steps = { waiting: "waiting for other recordings", reading: "the AI looks at the frames",
+      finding: "following lesions" };
     const count = expected ? `, ${done} of ${expected}` : done ? `, ${done}` : "";
     const time = left === null ? "" : `, about ${minutes(left)} left`;
     this.one("[data-status]").textContent = `${name}: ${steps[state]}${count}${time}`;
   }
 
-  tell(message) {
+  setMessage(message) {
     const shown = this.one("[data-message]");
     shown.textContent = message;
     shown.hidden = !message;
@@ -121,14 +121,14 @@ class Recordings {
       `${tracks.length} ${what}${tracks.length === 1 ? "" : "s"}${brief ? `, ${brief} brief ones left out` : ""}`;
     this.one("[data-tracks]").replaceChildren(...tracks.map((track) => {
       const item = document.createElement("li"), button = document.createElement("button");
-      const picture = document.createElement("img"), text = document.createElement("small");
+      const image = document.createElement("img"), text = document.createElement("small");
       button.type = "button";
-      picture.loading = "lazy";
-      picture.src = `/recordings/track/${track.number}?v=${version}&r=${this.opened}`;
-      picture.alt = `Best frame of ${what} ${track.number}`;
+      image.loading = "lazy";
+      image.src = `/recordings/track/${track.number}?v=${version}&r=${this.opened}`;
+      image.alt = `Best frame of ${what} ${track.number}`;
       text.textContent = `${track.number}: ${sequence ? `${track.time}, ` : ""}score ${track.score.toFixed(2)}, ` +
         `${(100 * track.share_of_field).toFixed(1)}% of the field`;
-      button.append(picture, text);
+      button.append(image, text);
       button.addEventListener("click", () => { this.stop(); this.go(track.best); });
       item.append(button);
       return item;
@@ -141,14 +141,13 @@ class Recordings {
     this.one("[data-place]").value = place;
     const score = found.scores[place];
     this.one("[data-where]").textContent =
-      `${found.names[place] ?? `${place} at ${found.times_s[place].toFixed(2)} s`}, ` +
+      `${found.names[place] ?? `frame ${place} at ${found.times_s[place].toFixed(2)} s`}, ` +
       `${score ? `score ${score.toFixed(2)}` : "nothing found"}, ${found.looks[found.conditions[place]].label}`;
     this.timeline.at(place);
     return this.draw();
   }
 
-  // The newest frame asked for is drawn, both sides at once; those in between are passed over while
-  // one is loading.
+  // Draws both sides of the newest wanted frame, and skips others that were wanted during loading.
   async draw() {
     if (this.drawing) { this.again = true; return; }
     this.drawing = true;
@@ -177,9 +176,9 @@ class Recordings {
   exportItem(kind) {
     const item = document.createElement("li");
     item.dataset.kind = kind;
-    item.innerHTML = '<span></span><button type="button">Make</button><a class="rec-file" hidden>Download</a><small hidden></small>';
+    item.innerHTML = '<span></span><button type="button">Create</button><a class="rec-file" hidden>Download</a><small hidden></small>';
     item.querySelector("span").textContent = EXPORTS[kind];
-    item.querySelector("button").setAttribute("aria-label", `Make ${EXPORTS[kind]}`);
+    item.querySelector("button").setAttribute("aria-label", `Create ${EXPORTS[kind]}`);
     item.querySelector("a").setAttribute("aria-label", `Download ${EXPORTS[kind]}`);
     item.querySelector("button").addEventListener("click", () => this.export(kind));
     return item;
@@ -192,7 +191,7 @@ class Recordings {
     button.hidden = made?.state === "ready";
     button.disabled = working;
     const share = made?.expected ? ` ${Math.round(100 * made.done / made.expected)}%` : "";
-    button.textContent = working ? `Making${share} ...` : "Make";
+    button.textContent = working ? `Creating${share} ...` : "Create";
     link.hidden = made?.state !== "ready";
     link.href = `/recordings/file/${kind}`;
     note.hidden = !made?.message;
@@ -206,14 +205,14 @@ class Recordings {
   }
 
   async attempt(work) {
-    this.tell("");
-    try { await work(); await this.poll(); } catch (error) { this.tell(error.message); }
+    this.setMessage("");
+    try { await work(); await this.poll(); } catch (error) { this.setMessage(error.message); }
   }
 
   upload(file) {
     if (!file) return;
     this.forget();
-    this.tell("");
+    this.setMessage("");
     const request = new XMLHttpRequest();
     request.open("POST", `/recordings/upload?name=${encodeURIComponent(file.name)}`);
     request.upload.onprogress = ({ loaded, total }) => {
@@ -224,7 +223,7 @@ class Recordings {
     request.onloadend = () => {
       this.one(".rec-progress").hidden = true;
       if (request.status === 200) { this.poll(); return; }
-      this.tell(refusal(request));
+      this.setMessage(refusal(request));
       this.timer = setTimeout(() => this.poll(), IDLE_POLL_MS);
     };
     clearTimeout(this.timer);
@@ -288,7 +287,7 @@ class Recordings {
     this.go(Math.min(this.found.scores.length - 1, Math.max(0, this.place + by)));
   }
 
-  // While the tab is on show, and unless the key belongs to a field or a button.
+  // Acts on keys while the tab is visible, unless the key belongs to a field or a button.
   press(event) {
     const taken = event.target.closest?.("input, select, textarea, button, a");
     if (!this.found || taken || this.root.offsetParent === null || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -312,7 +311,7 @@ function minutes(seconds) {
 
 function refusal(request) {
   try { return JSON.parse(request.responseText).detail; } catch { /* not from the page itself */ }
-  return request.status === 413 ? "the file is too large" : "the upload was broken off";
+  return request.status === 413 ? "the file is too large" : "the upload was interrupted; try again";
 }
 
 async function loaded(address) {
@@ -321,7 +320,7 @@ async function loaded(address) {
   try { await image.decode(); return true; } catch { return false; /* closed meanwhile */ }
 }
 
-// Gradio makes the tab's inside when it is first opened, and may make it anew.
+// Gradio makes the tab's content when it is first opened, and may make it again.
 let current = null;
 function look() {
   const root = document.getElementById("recordings");

@@ -1,4 +1,4 @@
-// The timeline of a recording: a row a lesion, the score of each moment, the picture's condition.
+// Draws the timeline of a recording: a row for each lesion, the scores, the frames' condition.
 
 const NS = "http://www.w3.org/2000/svg";
 const ROW = 12, SCORES = 34, STRIP = 8, GAP = 4, WIDTH = 1000, MAX_ROWS = 14, MAX_BINS = 500;

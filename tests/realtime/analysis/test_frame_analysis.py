@@ -1,4 +1,4 @@
-"""One analysis, whether its halves run together or apart, on related and unrelated images."""
+"""Tests that the analysis is the same with its halves together or apart, on any frames."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,12 +32,12 @@ def segmenter() -> Iterator[Segmenter]:
 
 @pytest.fixture(scope="module")
 def clip(data_dir: Path) -> list[Frame]:
-    """A real clip with a polyp, amid a black border that the endoscope's tower would add."""
+    """Return a real clip with a polyp, in a black border that an endoscopy tower would add."""
     with ContainerSource(str(data_dir / "clips" / "ldpolypvideo_test101.mp4")) as source:
-        return [with_border(frame) for frame in islice(source.frames(), 60, 60 + FRAMES)]
+        return [add_border(frame) for frame in islice(source.frames(), 60, 60 + FRAMES)]
 
 
-def with_border(frame: Frame) -> Frame:
+def add_border(frame: Frame) -> Frame:
     image = np.zeros((frame.size[1], 2 * frame.size[0], 3), np.uint8)
     image[:, 200 : 200 + frame.size[0]] = frame.image
     return replace(frame, pixels=BgrImage(image))
@@ -62,7 +62,7 @@ def test_frames_in_flight_change_nothing(segmenter: Segmenter, clip: list[Frame]
 
 @pytest.mark.data
 def test_stored_maps_give_the_same_map_again(segmenter: Segmenter, clip: list[Frame]) -> None:
-    """What is shown is computed from the stored form of the network's map, bit by bit."""
+    """The shown map is computed from the stored form of the network's map, bit by bit."""
     analysis = FrameAnalysis(segmenter, Settings(), related=True)
     judged = [judgement for _, judgement in analysis.judge_all(iter(clip))]
     ahead = LookAhead(segmenter.postprocess, segmenter.preprocess.fit, Settings().temporal)
@@ -83,7 +83,7 @@ def store(probability: Probability) -> Probability:
 
 @pytest.mark.data
 def test_the_network_sees_the_field(segmenter: Segmenter, clip: list[Frame]) -> None:
-    """A border changes no finding but moves it; without the field, the border is part of it."""
+    """The field leaves the border out, and with `analysis.field` off it is the whole frame."""
     within = FrameAnalysis(segmenter, Settings(), related=False)
     whole = FrameAnalysis(segmenter, load_settings(None, ["analysis.field=false"]), related=False)
     for frame in clip[::6]:
@@ -95,8 +95,8 @@ def test_the_network_sees_the_field(segmenter: Segmenter, clip: list[Frame]) -> 
 
 @pytest.mark.data
 def test_without_time_each_frame_stands_for_itself(segmenter: Segmenter, clip: list[Frame]) -> None:
-    """`analysis.temporal=false` on a video judges as unrelated images are judged: no tracks,
-    no alarm hold, in any order; a dark frame is judged, too."""
+    """With `analysis.temporal=false` video is judged like unrelated images: without tracks and
+    alarm hold, in any order, and also on a dark frame."""
     settings = load_settings(None, ["analysis.temporal=false"])
     alone = FrameAnalysis(segmenter, Settings(), related=False)
     video = FrameAnalysis(segmenter, settings, related=True)

@@ -1,4 +1,4 @@
-"""What a recording gains from the frames that follow, against the rules written down plainly."""
+"""Tests what a recording gains from the frames that follow, against plainly written rules."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def limits(**changes: float) -> TemporalSettings:
 def judge(
     maps: list[Map | None], temporal: TemporalSettings, *, ahead: bool
 ) -> list[tuple[int, Judgement]]:
-    """Interpret the maps of frames that stand still, `STEP_S` apart; None: not judged."""
+    """Interpret the maps of still frames, `STEP_S` apart; None stands for a frame not judged."""
     interpreter = (LookAhead if ahead else Interpreter)(POSTPROCESS, "stretch", temporal)
     seen = [
         Observation(
@@ -58,7 +58,7 @@ def judge(
 
 
 def runs(there: list[bool]) -> list[range]:
-    """The runs of frames in a row in which the disc is there."""
+    """Return the runs of frames in a row in which the disc is there."""
     edges = [
         i for i, (a, b) in enumerate(zip([False, *there], [*there, False], strict=True)) if a != b
     ]
@@ -68,8 +68,8 @@ def runs(there: list[bool]) -> list[range]:
 @settings(max_examples=60)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_a_lesion_that_holds_is_shown_from_its_first_frame(there: list[bool]) -> None:
-    """Looking ahead shows each run that is long enough whole; without, its first frames are
-    missing; a shorter run is never shown. Frames come in their order, none twice."""
+    """Looking ahead shows a whole run that is long enough. Without it the run's first frames are
+    missing. A shorter run is never shown. Each frame comes once, in order."""
     maps: list[Map | None] = [disc(one) for one in there]
     long = [run for run in runs(there) if len(run) > HELD_FRAMES]
     for ahead, skipped in ((True, 0), (False, HELD_FRAMES)):
@@ -83,8 +83,8 @@ def test_a_lesion_that_holds_is_shown_from_its_first_frame(there: list[bool]) ->
 
 @given(st.lists(st.floats(0.02, 0.98), min_size=1, max_size=12))
 def test_smoothing_mixes_both_sides(levels: list[float]) -> None:
-    """On an image that stands still, log-odds are mixed with all before and the next two,
-    each weighing 0.4 of the one before, so that equal maps stay as they are."""
+    """On still frames, log-odds are mixed with all before and the next two. Each weighs 0.4 of the
+    nearer one, so that equal maps stay as they are."""
     temporal = limits(smoothing=WEIGHT, hold_s=0.0)
     maps: list[Map | None] = [np.full((SIDE, SIDE), level, np.float32) for level in levels]
     odds = np.log(np.array(levels) / (1 - np.array(levels)))
@@ -105,7 +105,7 @@ def test_smoothing_mixes_both_sides(levels: list[float]) -> None:
 
 
 def test_nothing_is_carried_over_a_frame_that_is_not_judged() -> None:
-    """A blurred frame ends smoothing on both sides, and shows nothing itself."""
+    """A blurred frame ends smoothing on both sides, and shows no finding."""
     low, high = np.float32(0.1), np.float32(0.9)
     maps: list[Map | None] = [np.full((SIDE, SIDE), low), None, np.full((SIDE, SIDE), high)]
     found = judge(maps, limits(smoothing=WEIGHT, hold_s=0.0), ahead=True)

@@ -1,4 +1,4 @@
-"""Live video, replay, report and evaluation judge one recording alike."""
+"""Tests that live video, replay, report and evaluation judge one recording in the same way."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 from support.media import write_video
 
 RATE = 8
-"""Frames a second of the recording: slow enough for every frame to be judged while it plays."""
+"""Frames per second of the recording, slow enough for every frame to be judged while it plays."""
 FRAMES = 26
 FIRST, STEP = 60, 4
 ATTEMPTS = 5
@@ -26,8 +26,10 @@ ATTEMPTS = 5
 def recording(
     data_dir: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Path:
-    """A real clip in slow motion, with a polyp and dark frames, on a wider black frame; in both
-    forms that a decoded image takes: converted at once, and as planes."""
+    """Write a real clip in slow motion, with a polyp and dark frames, on a wider black frame.
+
+    It has both forms of a decoded image: converted immediately, and as planes.
+    """
     clip = data_dir / "clips" / "ldpolypvideo_test101.mp4"
     images = []
     with ContainerSource(str(clip)) as source:
@@ -65,9 +67,8 @@ KEYS = ("findings", "tracks", "condition")
 
 @pytest.mark.data
 def test_every_command_finds_the_same(recording: Path, tmp_path: Path) -> None:
-    """Frame by frame: findings with box, score and contour, tracks with their numbers, and
-    conditions, of live video that leaves no frame out, of a replay and of a report; and the
-    frames with findings that `evaluate --clip` counts."""
+    """Live video without left-out frames, a replay and a report give the same findings, tracks and
+    conditions for each frame. `evaluate --clip` counts the same frames with findings."""
     live, replayed, reported = (tmp_path / f"{name}.jsonl" for name in ("live", "replay", "report"))
     summary, scores, boxes = (tmp_path / f"{name}.json" for name in ("live", "scores", "boxes"))
     synchronous = ("--set", "live.mode=synchronous", "--set", "live.wait_ms=1000")

@@ -1,4 +1,4 @@
-"""What a review stores comes back as it was used."""
+"""Tests that the stored data of a review comes back as it was used."""
 
 import zlib
 
@@ -45,7 +45,7 @@ def test_a_stored_map_is_stored_again_without_change(size: tuple[int, int], seed
 
 @pytest.mark.parametrize("size", [(128, 110), (128, 72), (96, 128), (20, 11), (1, 1)])
 def test_a_steady_flow_keeps_its_share_of_the_image(size: tuple[int, int]) -> None:
-    """Reduced, it is in cells, to 1/256 of one; stored, it comes back bit by bit."""
+    """A reduced flow is in cells, to 1/256 of a cell, and comes back from storage bit by bit."""
     flow = np.empty((size[1], size[0], 2), np.float32)
     flow[...] = (0.03 * size[0], -0.02 * size[1])
     small = reduce_flow(flow)
@@ -57,7 +57,7 @@ def test_a_steady_flow_keeps_its_share_of_the_image(size: tuple[int, int]) -> No
 
 @given(sizes(24), st.integers(0, 2**16))
 def test_a_reduced_flow_comes_back(size: tuple[int, int], seed: int) -> None:
-    """Any flow that was reduced is stored without loss; each cell is the mean of its pixels."""
+    """Any reduced flow is stored without loss, and each cell is the mean of its pixels."""
     flow = np.random.default_rng(seed).normal(0, 3, (*size[::-1], 2)).astype(np.float32)
     small = reduce_flow(flow)
     assert small.shape == flow.shape
@@ -67,7 +67,7 @@ def test_a_reduced_flow_comes_back(size: tuple[int, int], seed: int) -> None:
 
 @given(sizes(40), st.integers(0, 2**16))
 def test_a_mask_comes_back(size: tuple[int, int], seed: int) -> None:
-    """Any mask of 0 and 1."""
+    """Any mask of 0 and 1 comes back without change."""
     mask = np.random.default_rng(seed).integers(0, 2, size[::-1], np.uint8)
     assert np.array_equal(unpack_mask(pack_mask(mask), size), mask)
 
@@ -76,6 +76,6 @@ def test_a_mask_comes_back(size: tuple[int, int], seed: int) -> None:
     "data", [b"", b"no zlib", zlib.compress(b"short"), zlib.compress(bytes(1 << 24)), b"\x78\x9c"]
 )
 def test_damaged_bytes_are_refused(data: bytes) -> None:
-    """What is no stored map gives a clear error; sixteen million bytes are not unpacked."""
+    """Bytes that are no stored map give a clear error, and sixteen million are not unpacked."""
     with pytest.raises(ReviewError, match="make the review again"):
         unpack_map(data, (4, 4))

@@ -1,4 +1,4 @@
-"""`qlumen verify`, as a person runs it."""
+"""Tests `qlumen verify` as a person runs it."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def verify(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_whole_file_is_summed_up_on_a_line(events: Path) -> None:
-    """Exit code 0; lines, frames, times and the last hash."""
+    """A whole file gives exit code 0, and one line with lines, frames, times and the last hash."""
     done = verify(events)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(
@@ -39,7 +39,7 @@ def test_a_whole_file_is_summed_up_on_a_line(events: Path) -> None:
 
 
 def test_a_damaged_file_names_its_line(events: Path) -> None:
-    """Exit code 1; the first bad line and what was done to it."""
+    """A damaged file gives exit code 1, with the first bad line and its damage."""
     lines = events.read_bytes().splitlines(keepends=True)
     for damaged, message in (
         ([*lines[:2], lines[2].replace(b'"frame":2', b'"frame":3'), *lines[3:]], "3 was changed"),
@@ -54,8 +54,8 @@ def test_a_damaged_file_names_its_line(events: Path) -> None:
         assert done.stdout.startswith(f"{events}: line {message}")
 
 
-def test_a_kept_hash_tells_a_missing_end(events: Path) -> None:
-    """With --last, lines taken off the end show; without, they cannot."""
+def test_a_kept_hash_shows_a_missing_end(events: Path) -> None:
+    """Lines removed at the end show with --last, and do not show without it."""
     last = verify(events).stdout.split()[-1]
     assert verify(events, "--last", last).returncode == 0
     lines = events.read_bytes().splitlines(keepends=True)
@@ -66,8 +66,8 @@ def test_a_kept_hash_tells_a_missing_end(events: Path) -> None:
     assert "lines at the end were removed or added" in done.stdout
 
 
-def test_what_is_no_file_is_a_usage_error(tmp_path: Path) -> None:
-    """Missing, a folder, a device: exit code 2 and what to give."""
+def test_a_path_that_is_no_file_is_a_usage_error(tmp_path: Path) -> None:
+    """A missing path, a folder and a device give exit code 2 and are named."""
     for path in (tmp_path / "absent", tmp_path, Path("/dev/null")):
         done = verify(path)
         assert done.returncode == 2
@@ -78,7 +78,7 @@ def test_what_is_no_file_is_a_usage_error(tmp_path: Path) -> None:
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1))
 def test_garbage_ends_in_a_line(tmp_path: Path, data: bytes) -> None:
-    """Exit code 1, one line, no traceback, whatever the file holds."""
+    """Any content gives exit code 1 and names line 1, without a traceback."""
     path = tmp_path / "e.jsonl"
     path.write_bytes(data)
     done = verify(path)

@@ -24,7 +24,7 @@ SIZES = [(320, 240), (1920, 1080), (352, 240)]
 
 
 def field_mask(shape: str, width: int, height: int, scale: float = 1.0) -> Mask:
-    """A field in the middle of a frame, `scale` of its height tall."""
+    """Make a field in the middle of a frame, `scale` of its height tall."""
     y, x = np.mgrid[:height, :width] + 0.5
     dx, dy = np.abs(x - width / 2), np.abs(y - height / 2)
     half = scale * height / 2
@@ -38,7 +38,7 @@ def field_mask(shape: str, width: int, height: int, scale: float = 1.0) -> Mask:
 
 
 def mucosa(field: Mask, seed: int = 0, level: float = 1.0) -> Image:
-    """A red, mottled picture in the field, noise in the border, `level` bright."""
+    """Make a red, mottled image in the field, `level` bright, with noise in the border."""
     height, width = field.shape
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0.5, 1, (height // 16 + 2, width // 16 + 2)).astype(np.float32)
@@ -49,11 +49,11 @@ def mucosa(field: Mask, seed: int = 0, level: float = 1.0) -> Image:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def at(image: Image, time_s: float = 0.0) -> Frame:
+def frame_at(image: Image, time_s: float = 0.0) -> Frame:
     return Frame(0, round(1000 * time_s), Fraction(1, 1000), BgrImage(image), 0)
 
 
-def painted(field: Field, width: int, height: int) -> Mask:
+def paint(field: Field, width: int, height: int) -> Mask:
     mask = np.zeros((height, width), np.uint8)
     x0, y0, x1, y1 = field.box
     mask[y0:y1, x0:x1] = 1 if field.mask is None else field.mask[y0:y1, x0:x1]
@@ -61,16 +61,16 @@ def painted(field: Field, width: int, height: int) -> Mask:
 
 
 def overlap(field: Field, truth: Mask) -> float:
-    mask = painted(field, truth.shape[1], truth.shape[0])
+    mask = paint(field, truth.shape[1], truth.shape[0])
     return float((mask & truth).sum() / (mask | truth).sum())
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_finds_each_shape(shape: str, size: tuple[int, int]) -> None:
-    """The field overlaps the drawn one by 97%, and its box is tight around its mask."""
+    """The field overlaps the drawn one by more than 97%, and its box is tight around its mask."""
     truth = field_mask(shape, *size)
-    field = FieldFinder()(at(mucosa(truth)))
+    field = FieldFinder()(frame_at(mucosa(truth)))
     assert overlap(field, truth) > 0.97
     assert field.mask is not None
     y, x = np.nonzero(field.mask)
@@ -83,12 +83,12 @@ def test_finds_each_shape(shape: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_full_frame_is_the_whole_frame(size: tuple[int, int]) -> None:
     """Without a border the field is the frame, without a mask."""
-    field = FieldFinder()(at(mucosa(np.ones(size[::-1], np.uint8))))
+    field = FieldFinder()(frame_at(mucosa(np.ones(size[::-1], np.uint8))))
     assert (field.box, field.mask) == ((0, 0, *size), None)
 
 
 def test_text_beside_the_field_is_not_field() -> None:
-    """Burned-in text, small marks and a green scope-position picture leave the field as is."""
+    """Burned-in text, small marks and a green scope-position image do not change the field."""
     truth = field_mask("octagon", 1280, 720, 0.9)
     image = mucosa(truth)
     for row in range(100, 400, 40):
@@ -96,105 +96,106 @@ def test_text_beside_the_field_is_not_field() -> None:
     for column in range(20, 140, 24):
         image[500:512, column : column + 12] = 255
     image[560:700, 30:250] = (150, 180, 20)
-    assert overlap(FieldFinder()(at(image)), truth) > 0.97
+    assert overlap(FieldFinder()(frame_at(image)), truth) > 0.97
 
 
-def test_position_picture_over_the_field_is_cut_out() -> None:
-    """A green picture that covers a part of the field does not belong to it, and the rest has
-    no hole."""
+def test_position_image_over_the_field_is_cut_out() -> None:
+    """A green image that covers a part of the field does not belong to it, and the rest has no
+    hole."""
     truth = field_mask("octagon", 1280, 720)
     image = mucosa(truth)
     image[500:690, 180:480] = (150, 180, 20)
-    mask = FieldFinder()(at(image)).mask
+    mask = FieldFinder()(frame_at(image)).mask
     assert mask is not None
     assert mask[505:685, 185:475].mean() < 0.01
     assert np.array_equal(ndimage.binary_fill_holes(mask), mask > 0)
     assert (mask & truth).sum() > 0.85 * truth.sum()
 
 
-def test_a_green_picture_is_not_all_cut_out() -> None:
-    """A frame that is green for the most part, and one that is wholly so, have a field."""
+def test_a_green_frame_is_not_all_cut_out() -> None:
+    """A frame that is mostly green, and one that is all green, have a field."""
     image = np.full((240, 320, 3), (150, 180, 20), np.uint8)
     finder = FieldFinder()
-    assert finder(at(image)).box == (0, 0, 320, 240)
+    assert finder(frame_at(image)).box == (0, 0, 320, 240)
     image[:, 200:] = (80, 95, 200)
-    box = finder(at(image, 5)).box
+    box = finder(frame_at(image, 5)).box
     assert box[2] - box[0] >= 110
     assert box[3] - box[1] == 240
 
 
 @pytest.mark.parametrize("level", [0, 0.05])
 def test_dark_moments_change_nothing(level: float) -> None:
-    """A minute of darkness after a lit frame leaves the very same field."""
+    """Dark frames for 49 s after a lit frame leave the same field object."""
     truth = field_mask("circle", 320, 240)
     finder = FieldFinder()
-    before = finder(at(mucosa(truth)))
+    before = finder(frame_at(mucosa(truth)))
     for second in range(1, 50):
-        assert finder(at(mucosa(truth, second, level), second)) is before
+        assert finder(frame_at(mucosa(truth, second, level), second)) is before
 
 
 def test_half_dark_moments_change_nothing() -> None:
-    """While only one side is lit for less than `forget_s`, the field stays whole; a frozen
-    picture, and a red one, change nothing either."""
+    """The field stays whole while only one side is lit for less than `forget_s`. A frozen frame and
+    a red one change nothing."""
     truth = field_mask("octagon", 320, 240)
     image, half = mucosa(truth), mucosa(truth)
     half[:, 160:] = 0
     red = np.where(truth[..., None] > 0, np.array([20, 20, 220], np.uint8), np.uint8(0))
     finder = FieldFinder(forget_s=30)
-    before = finder(at(image))
+    before = finder(frame_at(image))
     for second in range(1, 50):
         assert (
-            finder(at(half if second % 30 < 20 else red if second % 2 else image, second)) is before
+            finder(frame_at(half if second % 30 < 20 else red if second % 2 else image, second))
+            is before
         )
 
 
 @pytest.mark.parametrize(("first", "then"), [(0.6, 1.0), (1.0, 0.6)])
 def test_follows_a_change_of_shape(first: float, then: float) -> None:
-    """A larger field is found at the next look, a smaller one after `forget_s`."""
+    """A larger field is found at the next search, a smaller one after `forget_s`."""
     before, after = (field_mask("octagon", 640, 480, scale) for scale in (first, then))
     finder = FieldFinder(forget_s=10)
-    finder(at(mucosa(before)))
+    finder(frame_at(mucosa(before)))
     seconds = 1 if then > first else 12
     for second in range(1, seconds + 1):
-        field = finder(at(mucosa(after), second))
+        field = finder(frame_at(mucosa(after), second))
     assert overlap(field, after) > 0.97
 
 
-def test_looks_only_every_so_often() -> None:
-    """Between looks the field is the same object, whatever is shown."""
+def test_searches_only_at_intervals() -> None:
+    """Between searches the field is the same object, whatever is shown."""
     finder = FieldFinder(every_s=1.0)
-    first = finder(at(mucosa(field_mask("circle", 320, 240, 0.5))))
+    first = finder(frame_at(mucosa(field_mask("circle", 320, 240, 0.5))))
     larger = mucosa(field_mask("circle", 320, 240))
-    assert finder(at(larger, 0.96)) is first
-    assert finder(at(larger, 1.0)) is not first
+    assert finder(frame_at(larger, 0.96)) is first
+    assert finder(frame_at(larger, 1.0)) is not first
 
 
-def test_new_size_or_earlier_time_starts_anew() -> None:
-    """Nothing of a picture of another size, or of later times, is kept."""
+def test_new_size_or_earlier_time_forgets_the_field() -> None:
+    """No field of another size, or of later times, is kept."""
     finder = FieldFinder()
     large, small = field_mask("circle", 320, 240), field_mask("circle", 320, 240, 0.5)
-    finder(at(mucosa(large), 50))
-    assert overlap(finder(at(mucosa(small), 0)), small) > 0.97
+    finder(frame_at(mucosa(large), 50))
+    assert overlap(finder(frame_at(mucosa(small), 0)), small) > 0.97
     other = field_mask("circle", 320, 200)
-    assert overlap(finder(at(mucosa(other), 0.1)), other) > 0.97
+    assert overlap(finder(frame_at(mucosa(other), 0.1)), other) > 0.97
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (1, 50), (4097, 2), (3000, 17)])
-def test_before_any_light_the_whole_frame(size: tuple[int, int]) -> None:
+def test_before_any_light_the_field_is_the_whole_frame(size: tuple[int, int]) -> None:
     """Black frames of any size are all field."""
-    field = FieldFinder()(at(np.zeros((size[1], size[0], 3), np.uint8)))
+    field = FieldFinder()(frame_at(np.zeros((size[1], size[0], 3), np.uint8)))
     assert (field.box, field.mask) == ((0, 0, *size), None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (1, 50), (4097, 2), (3000, 17)])
 def test_tiny_bright_frames_are_all_field(size: tuple[int, int]) -> None:
     """Bright frames of any size are all field."""
-    field = FieldFinder()(at(np.full((size[1], size[0], 3), 200, np.uint8)))
+    field = FieldFinder()(frame_at(np.full((size[1], size[0], 3), 200, np.uint8)))
     assert (field.box, field.mask) == ((0, 0, *size), None)
 
 
 def test_finds_the_scene() -> None:
-    """The field of the synthetic colon, whose border is exactly black, from several frames."""
+    """The field of the synthetic colon, whose border is exactly black, is found in its frames."""
     source = SceneSource(SceneSettings(960, 540))
     frames = [source.frame(index) for index in range(0, 250, 25)]
     truth = np.max([frame.image.max(axis=2) for frame in frames], axis=0) > 0
@@ -206,9 +207,11 @@ def test_finds_the_scene() -> None:
 
 @pytest.mark.data
 def test_finds_real_fields(data_dir: Path) -> None:
-    """On Kvasir-SEG the field agrees with one found at full size, hull of what is lit."""
+    """On Kvasir-SEG the field agrees with the hull of lit pixels found at full size."""
     files = sorted((data_dir / "kvasir-seg" / "images").glob("*.jpg"))[::50]
-    overlaps = [overlap(FieldFinder()(at(image)), lit_hull(image)) for image in map(read, files)]
+    overlaps = [
+        overlap(FieldFinder()(frame_at(image)), lit_hull(image)) for image in map(read, files)
+    ]
     assert len(overlaps) >= 20
     assert np.mean(np.array(overlaps) > 0.98) >= 0.9
 
@@ -228,7 +231,7 @@ def lit_hull(image: Image) -> Mask:
 
 
 def test_crop_is_a_view() -> None:
-    """The crop shares the picture's memory and is the box."""
+    """The crop shares the image's memory and is the box."""
     image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
     view = crop(image, (4, 5, 14, 9))
     assert np.shares_memory(view, image)
@@ -237,7 +240,7 @@ def test_crop_is_a_view() -> None:
 
 @st.composite
 def fields(draw: st.DrawFn) -> tuple[Field, tuple[int, int]]:
-    """Boxes with and without a convex mask, some with a corner cut out."""
+    """Draw boxes with and without a convex mask, some with a corner cut out."""
     width, height = draw(st.integers(1, 48)), draw(st.integers(1, 48))
     x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     x1, y1 = draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
@@ -252,16 +255,16 @@ def fields(draw: st.DrawFn) -> tuple[Field, tuple[int, int]]:
         kept = mask.copy()
         kept[(y0 + y1) // 2 :, : (x0 + x1) // 2] = 0
         mask = kept if kept.any() else mask
-    return Field(tight(mask), mask), (width, height)
+    return Field(tight_box(mask), mask), (width, height)
 
 
-def tight(mask: Mask) -> Box:
+def tight_box(mask: Mask) -> Box:
     y, x = np.nonzero(mask)
     return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
 
 
-def segmented(field: Field, seed: int, level: float) -> Segmentation:
-    """Blobs on the field's crop, found by the post-processing."""
+def segment(field: Field, seed: int, level: float) -> Segmentation:
+    """Return blobs on the field's crop that the post-processing finds."""
     x0, y0, x1, y1 = field.box
     noise = np.random.default_rng(seed).random((y1 - y0, x1 - x0))
     smooth = ndimage.gaussian_filter(noise, 1.5, mode="wrap")
@@ -276,21 +279,21 @@ def segmented(field: Field, seed: int, level: float) -> Segmentation:
 def test_placed_is_the_mask_moved_and_cut(
     case: tuple[Field, tuple[int, int]], seed: int, level: float
 ) -> None:
-    """Filled, they are the crop's mask at the box's place and within the field; each finding's
-    box and area are those of its pixels; each piece is connected."""
+    """Placed findings fill the crop's mask at the box's place and within the field. Each finding's
+    box and area are those of its pixels, and each piece is connected."""
     field, (width, height) = case
-    before = segmented(field, seed, level)
+    before = segment(field, seed, level)
     after = place_findings(before.findings, field)
     x0, y0, x1, y1 = field.box
     wanted = np.zeros((height, width), np.uint8)
     wanted[y0:y1, x0:x1] = before.mask
-    wanted &= painted(field, width, height)
+    wanted &= paint(field, width, height)
     assert np.array_equal(union(after, wanted.shape), wanted)
     _, pieces = ndimage.label(wanted, np.ones((3, 3)))
     assert len(after) == pieces
     for one in after:
         alone = union([one], wanted.shape)
-        assert (one.area_px, one.box) == (int(alone.sum()), tight(alone))
+        assert (one.area_px, one.box) == (int(alone.sum()), tight_box(alone))
     areas = [one.area_px for one in after]
     assert areas == sorted(areas, reverse=True)
     assert {one.score for one in after} <= {one.score for one in before.findings}
@@ -311,7 +314,7 @@ def test_whole_and_uncut_are_the_same_objects(
     """Findings of a whole frame, with or without a mask that cuts nothing, stay as they are."""
     mask = np.ones((height, width), np.uint8) if masked else None
     field = Field((0, 0, width, height), mask)
-    before = segmented(field, seed, 0.5).findings
+    before = segment(field, seed, 0.5).findings
     after = place_findings(before, field)
     assert {id(one) for one in after} == {id(one) for one in before}
 

@@ -9,24 +9,24 @@ from qlumen.realtime.endoscope.privacy import BLOCKS_DOWN, Privacy, Shares
 from qlumen.realtime.frames import Condition, Field
 from qlumen.realtime.pixels.pool import PREPARED
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 Hidden = NDArray[np.bool_]
 
 
-def picture(rng: np.random.Generator, height: int, width: int) -> Picture:
+def random_image(rng: np.random.Generator, height: int, width: int) -> Image:
     return rng.integers(0, 256, (height, width, 3), np.uint8)
 
 
 @st.composite
 def regions(draw: st.DrawFn) -> Shares:
-    """Multiples of 1/7: they fall between pixels."""
+    """Draw multiples of 1/7, which fall between pixels."""
     x0, y0 = draw(st.integers(0, 6)), draw(st.integers(0, 6))
     x1, y1 = draw(st.integers(x0 + 1, 7)), draw(st.integers(y0 + 1, 7))
     return x0 / 7, y0 / 7, x1 / 7, y1 / 7
 
 
-def touched(region: Shares, height: int, width: int) -> Hidden:
-    """The pixels of which a region covers any part."""
+def touched_pixels(region: Shares, height: int, width: int) -> Hidden:
+    """Return the pixels of which a region covers any part."""
     x0, y0, x1, y1 = region
     rows, columns = np.mgrid[:height, :width]
     across = (columns + 1 > x0 * width) & (columns < x1 * width)
@@ -34,7 +34,7 @@ def touched(region: Shares, height: int, width: int) -> Hidden:
 
 
 def round_field(height: int, width: int) -> Field:
-    """A disc in the middle."""
+    """Make a disc in the middle."""
     rows, columns = np.mgrid[:height, :width]
     away = np.hypot(rows - height / 2, columns - width / 2)
     mask = (away <= min(height, width) / 3).astype(np.uint8)
@@ -48,7 +48,7 @@ def hidden_pixels(
 ) -> Hidden:
     hidden = np.zeros((height, width), bool)
     for region in chosen:
-        hidden |= touched(region, height, width)
+        hidden |= touched_pixels(region, height, width)
     if outside:
         inside = np.zeros((height, width), bool)
         x0, y0, x1, y1 = field.box
@@ -68,13 +68,13 @@ def test_no_hidden_byte_matters(
     chosen: list[Shares], outside: bool, condition: Condition, with_mask: bool,
     height: int, width: int, seed: int,
 ) -> None:  # fmt: skip
-    """Two pictures that differ in hidden pixels only come out the same, black there."""
+    """Two images that differ only in hidden pixels come out the same, and black there."""
     rng = np.random.default_rng(seed)
     whole = Field((0, 0, width, max(1, height // 2)), None)
     field = round_field(height, width) if with_mask else whole
     hidden = hidden_pixels(chosen, outside, field, height, width)
-    first = picture(rng, height, width)
-    second = np.where(hidden[..., None], picture(rng, height, width), first)
+    first = random_image(rng, height, width)
+    second = np.where(hidden[..., None], random_image(rng, height, width), first)
     privacy = Privacy(regions=chosen, outside_field=outside, pixelate_outside_body=True)
     results = [privacy(one, field, condition) for one in (first, second)]
     if hidden.any():
@@ -83,13 +83,13 @@ def test_no_hidden_byte_matters(
 
 
 @given(*CASES)
-def test_nothing_is_left_of_earlier_pictures(
+def test_nothing_is_left_of_earlier_images(
     chosen: list[Shares], outside: bool, condition: Condition, with_mask: bool,
     height: int, width: int, seed: int,
 ) -> None:  # fmt: skip
-    """Arrays are used again: a picture comes out as if it were the first."""
+    """Arrays are used again, but an image comes out as if it were the first."""
     rng = np.random.default_rng(seed)
-    image = picture(rng, height, width)
+    image = random_image(rng, height, width)
     whole = Field((0, 0, width, max(1, height // 2)), None)
     field = round_field(height, width) if with_mask else whole
     first, used = (
@@ -107,9 +107,9 @@ def test_all_else_is_unchanged(
     chosen: list[Shares], outside: bool, condition: Condition, with_mask: bool,
     height: int, width: int, seed: int,
 ) -> None:  # fmt: skip
-    """Without pixelation all bytes that are not hidden are the input's, and the input stays;
-    where nothing is hidden the same object is returned."""
-    image = picture(np.random.default_rng(seed), height, width)
+    """Without pixelation all bytes that are not hidden are the input's, and the input stays. If
+    nothing is hidden, the same object is returned."""
+    image = random_image(np.random.default_rng(seed), height, width)
     before = image.copy()
     field = round_field(height, width) if with_mask else Field((0, 0, width, height), None)
     hidden = hidden_pixels(chosen, outside, field, height, width)
@@ -123,10 +123,10 @@ def test_all_else_is_unchanged(
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**16))
 def test_out_of_body_only_block_means_matter(height: int, width: int, seed: int) -> None:
-    """Shuffling the pixels of every block changes nothing; there are at most BLOCKS_DOWN
-    blocks in the height."""
+    """Shuffling the pixels of every block changes nothing, and the height has at most BLOCKS_DOWN
+    blocks."""
     rng = np.random.default_rng(seed)
-    image = picture(rng, height, width)
+    image = random_image(rng, height, width)
     side = -(-height // BLOCKS_DOWN)
     shuffled = image.copy()
     for top in range(0, height, side):
@@ -142,8 +142,8 @@ def test_out_of_body_only_block_means_matter(height: int, width: int, seed: int)
 
 @pytest.mark.parametrize("condition", [one for one in Condition if one != Condition.OUT_OF_BODY])
 def test_in_the_body_nothing_is_pixelated(condition: Condition) -> None:
-    """Only OUT_OF_BODY pixelates; all other pictures are passed on as the same object."""
-    image = picture(np.random.default_rng(1), 20, 30)
+    """Only OUT_OF_BODY pixelates, and all other images are passed on as the same object."""
+    image = random_image(np.random.default_rng(1), 20, 30)
     privacy = Privacy(regions=(), outside_field=True, pixelate_outside_body=True)
     assert privacy(image, Field((0, 0, 30, 20), None), condition) is image
 
@@ -152,13 +152,13 @@ def test_in_the_body_nothing_is_pixelated(condition: Condition) -> None:
     "region", [(0.5, 0, 0.5, 1), (0, 0.6, 1, 0.5), (-0.1, 0, 1, 1), (0, 0, 1, 1.1)]
 )
 def test_an_impossible_region_is_refused(region: Shares) -> None:
-    """An empty region, or one beyond the frame, is named before anything runs."""
+    """The error names an empty region, or one beyond the frame, before anything runs."""
     with pytest.raises(ConfigError, match=r"privacy region \[.*0 <= x0 < x1 <= 1"):
         Privacy(regions=[region], outside_field=False, pixelate_outside_body=False)
 
 
 def test_active_only_if_something_can_be_hidden() -> None:
-    """Each of the three settings makes it active by itself."""
+    """Each of the three settings alone makes it active."""
     off = Privacy(regions=(), outside_field=False, pixelate_outside_body=False)
     assert not off.active
     assert Privacy(regions=[(0, 0, 1, 1)], outside_field=False, pixelate_outside_body=False).active

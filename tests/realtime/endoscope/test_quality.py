@@ -22,13 +22,13 @@ WHOLE = Field((0, 0, WIDTH, HEIGHT), None)
 REAL_SHARE = 0.97
 
 
-def flat(bgr: tuple[int, int, int], noise: float = 2.0) -> Image:
+def make_flat(bgr: tuple[int, int, int], noise: float = 2.0) -> Image:
     values = np.random.default_rng(1).normal(bgr, noise, (HEIGHT, WIDTH, 3))
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def textured(bgr: tuple[int, int, int]) -> Image:
-    """Detail of all sizes, as natural pictures have it, of one hue."""
+def make_texture(bgr: tuple[int, int, int]) -> Image:
+    """Make detail of all sizes in one hue, as in natural images."""
     rng = np.random.default_rng(2)
     octaves = (ndimage.zoom(rng.normal(0, 2.0**k, (HEIGHT >> k, WIDTH >> k)), 2**k, order=1)
                for k in range(6))  # fmt: skip
@@ -37,10 +37,10 @@ def textured(bgr: tuple[int, int, int]) -> Image:
     return np.clip(light[..., None] * np.array(bgr), 0, 255).astype(np.uint8)
 
 
-MUCOSA = textured((80, 95, 170))
+MUCOSA = make_texture((80, 95, 170))
 
 
-def judged(image: Image, field: Field = WHOLE) -> Condition:
+def judge_image(image: Image, field: Field = WHOLE) -> Condition:
     return QualityJudge().instant(BgrImage(image), field)
 
 
@@ -48,29 +48,29 @@ def judged(image: Image, field: Field = WHOLE) -> Condition:
     ("image", "wanted"),
     [
         (MUCOSA, Condition.CLEAR),
-        (textured((150, 105, 130)), Condition.CLEAR),
+        (make_texture((150, 105, 130)), Condition.CLEAR),
         (cv2.GaussianBlur(MUCOSA, (0, 0), 0.02 * HEIGHT), Condition.BLURRED),
         (cv2.blur(MUCOSA, (round(0.1 * HEIGHT), 1)), Condition.BLURRED),
         (cv2.blur(MUCOSA, (1, round(0.1 * HEIGHT))), Condition.BLURRED),
-        (flat((30, 40, 210)), Condition.RED_OUT),
+        (make_flat((30, 40, 210)), Condition.RED_OUT),
         (cv2.convertScaleAbs(MUCOSA, alpha=0.15), Condition.UNDEREXPOSED),
         (np.zeros_like(MUCOSA), Condition.UNDEREXPOSED),
         (np.full_like(MUCOSA, 255), Condition.OVEREXPOSED),
         (np.where(np.arange(HEIGHT)[:, None, None] < 150, 255, MUCOSA).astype(np.uint8),
          Condition.OVEREXPOSED),
-        (textured((130, 130, 130)), Condition.OUT_OF_BODY),
-        (textured((210, 215, 215)), Condition.OUT_OF_BODY),
-        (textured((140, 110, 60)), Condition.OUT_OF_BODY),
-        (np.where(np.arange(WIDTH)[:, None] < 200, textured((130,) * 3), MUCOSA),
+        (make_texture((130, 130, 130)), Condition.OUT_OF_BODY),
+        (make_texture((210, 215, 215)), Condition.OUT_OF_BODY),
+        (make_texture((140, 110, 60)), Condition.OUT_OF_BODY),
+        (np.where(np.arange(WIDTH)[:, None] < 200, make_texture((130,) * 3), MUCOSA),
          Condition.OUT_OF_BODY),
     ],
 )  # fmt: skip
-def test_each_condition_is_told(image: Image, wanted: Condition) -> None:
-    """Pictures with one plain fault each; dyed, pale mucosa has none."""
-    assert judged(image) is wanted
+def test_each_condition_is_found(image: Image, wanted: Condition) -> None:
+    """Images with one plain fault each get its condition, and dyed, pale mucosa is clear."""
+    assert judge_image(image) is wanted
 
 
-@given(st.sampled_from([MUCOSA, flat((30, 40, 210)), textured((130, 130, 130))]),
+@given(st.sampled_from([MUCOSA, make_flat((30, 40, 210)), make_texture((130, 130, 130))]),
        st.integers(0, 2**16))  # fmt: skip
 def test_nothing_outside_the_field_matters(image: Image, seed: int) -> None:
     """Any noise beside the field leaves the measures as they are."""
@@ -85,11 +85,11 @@ def test_nothing_outside_the_field_matters(image: Image, seed: int) -> None:
     for name in ("bright_level", "white_share", "red_share", "grey_share", "deep_red_share"):
         assert getattr(colours[0], name) == getattr(colours[1], name)
     black = cv2.copyTo(image, mask)
-    assert judged(black, field) is judged(image, field)
+    assert judge_image(black, field) is judge_image(image, field)
 
 
 def test_shares_are_those_counted_by_hand() -> None:
-    """Bands of plain colours: their shares, and the level of the brightest, are known."""
+    """Bands of plain colours give the known shares, and the level of the brightest."""
     small = np.zeros((100, 100, 3), np.uint8)
     small[:20] = 255
     small[20:50] = (60, 60, 200)
@@ -108,15 +108,15 @@ def test_shares_are_those_counted_by_hand() -> None:
 
 
 def test_bright_level_leaves_out_the_brightest() -> None:
-    """Of values 0 to 99 on a row each, 5 rows reach 95."""
+    """With values 0 to 99 on one row each, 5 rows reach the level 95."""
     small = np.repeat(np.arange(100, dtype=np.uint8)[:, None, None], 30, axis=1).repeat(3, axis=2)
     assert measure(small, np.ones((100, 30), np.uint8)).bright_level == 95
 
 
 @given(st.sampled_from([(1, 0), (0, 1)]), st.floats(0.5, 6))
 def test_sharpness_is_that_of_scipy(direction: tuple[int, int], sigma: float) -> None:
-    """Fine over coarse detail along every other row or column, the less of both directions, worked
-    out with SciPy."""
+    """Sharpness is fine over coarse detail along every other row or column, the lower of both, as
+    SciPy gives it."""
     image = reduce_rows(BgrImage(MUCOSA), WHOLE.box)
     blurred = ndimage.gaussian_filter1d(image, sigma, axis=direction[0])
     grey = cv2.cvtColor(blurred, cv2.COLOR_BGR2GRAY).astype(np.float64)
@@ -135,17 +135,18 @@ def test_sharpness_is_that_of_scipy(direction: tuple[int, int], sigma: float) ->
 
 @pytest.mark.parametrize("size", [(320, 200), (640, 480), (1920, 1080), (3840, 2160)])
 def test_size_does_not_matter(size: tuple[int, int]) -> None:
-    """A picture and its blurred copy are judged alike at all sizes from 200 rows."""
+    """An image is clear, and its blurred copy is blurred, at all sizes from 200 rows."""
     field = Field((0, 0, *size), None)
     large = cv2.resize(MUCOSA, size, interpolation=cv2.INTER_AREA)
-    assert judged(large, field) is Condition.CLEAR
-    assert judged(cv2.GaussianBlur(large, (0, 0), 0.02 * size[1]), field) is Condition.BLURRED
+    assert judge_image(large, field) is Condition.CLEAR
+    assert judge_image(cv2.GaussianBlur(large, (0, 0), 0.02 * size[1]), field) is Condition.BLURRED
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255))
-def test_any_small_picture_is_judged(width: int, height: int, level: int) -> None:
-    """Fields of any size, flat pictures included, get a condition; tiny ones are clear."""
-    found = judged(np.full((height, width, 3), level, np.uint8), Field((0, 0, width, height), None))
+def test_any_small_image_is_judged(width: int, height: int, level: int) -> None:
+    """Fields of any small size and any level get a condition, and tiny ones are clear."""
+    image = np.full((height, width, 3), level, np.uint8)
+    found = judge_image(image, Field((0, 0, width, height), None))
     assert found in Condition
     if min(width, height) < 16:
         assert found is Condition.CLEAR
@@ -153,7 +154,7 @@ def test_any_small_picture_is_judged(width: int, height: int, level: int) -> Non
 
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_reduced_has_the_rows_and_proportions(width: int, height: int) -> None:
-    """Never more than ROWS rows, never larger, proportions kept to a column."""
+    """A reduced image has at most ROWS rows, is never larger, and keeps proportions to a column."""
     image = BgrImage(np.zeros((height, width, 3), np.uint8))
     small = reduce_rows(image, (0, 0, width, height))
     assert small.shape[0] == min(height, ROWS)
@@ -163,14 +164,14 @@ def test_reduced_has_the_rows_and_proportions(width: int, height: int) -> None:
 @given(st.lists(st.sampled_from(["clear", "blur", "dark"]), max_size=20), st.integers(1, 5))
 @settings(max_examples=40)
 def test_a_condition_is_reported_once_it_held(kinds: list[str], hold: int) -> None:
-    """Reported is the last condition that was the same on `hold_frames` frames in a row;
-    or the newest, when that was clear and as many in a row were not."""
-    pictures = {
+    """The judge reports the last condition that was the same on `hold_frames` frames in a row. If
+    that was clear and as many in a row were not, it reports the newest."""
+    images = {
         "clear": MUCOSA,
         "blur": cv2.GaussianBlur(MUCOSA, (0, 0), 8),
         "dark": np.zeros_like(MUCOSA),
     }
-    alone = [judged(pictures[kind]) for kind in kinds]
+    alone = [judge_image(images[kind]) for kind in kinds]
     judge = QualityJudge(hold_frames=hold)
     wanted = Condition.CLEAR
     for number, kind in enumerate(kinds):
@@ -179,11 +180,11 @@ def test_a_condition_is_reported_once_it_held(kinds: list[str], hold: int) -> No
         fault = wanted is Condition.CLEAR and Condition.CLEAR not in last
         if full and (len(set(last)) == 1 or fault):
             wanted = last[-1]
-        assert judge(BgrImage(pictures[kind]), WHOLE) is wanted
+        assert judge(BgrImage(images[kind]), WHOLE) is wanted
 
 
 def test_settings_are_the_defaults() -> None:
-    """The judge without arguments is that of the settings' defaults."""
+    """The judge without arguments equals one with the settings' defaults."""
     given_by_settings = QualityJudge(**QualitySettings().model_dump())
     assert (
         vars(given_by_settings).items()
@@ -207,7 +208,7 @@ def test_the_scene_is_clear() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(("folder", "every"), [("kvasir-seg", 20), ("cvc-clinicdb", 12)])
 def test_real_stills_are_clear_until_blurred(data_dir: Path, folder: str, every: int) -> None:
-    """Annotated stills are judged clear, and blurred by 2% of their height they are not."""
+    """Annotated stills are judged clear, and blurred when blurred by 2% of their height."""
     files = sorted((data_dir / folder / "images").glob("*.[jp][pn]g"))[::every]
     judge, clear, blurred = QualityJudge(), [], []
     for image in map(partial(cv2.imread, flags=cv2.IMREAD_COLOR), map(str, files)):

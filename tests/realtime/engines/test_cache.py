@@ -33,13 +33,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
     return EngineCache("tensorrt")
 
 
-def stored(tmp_path: Path) -> Path:
+def stored_file(tmp_path: Path) -> Path:
     (path,) = (tmp_path / "tensorrt").glob("*.engine")
     return path
 
 
 def test_what_was_stored_is_loaded(cache: EngineCache) -> None:
-    """Byte for byte, also by a cache that is opened later."""
+    """An engine is loaded byte for byte, also by a cache that is opened later."""
     assert cache.load(KEY) is None
     cache.store(KEY, ENGINE)
     assert cache.load(KEY) == EngineCache("tensorrt").load(KEY) == ENGINE
@@ -47,7 +47,7 @@ def test_what_was_stored_is_loaded(cache: EngineCache) -> None:
 
 @pytest.mark.parametrize("field", OTHERS)
 def test_whatever_it_depends_on_makes_another_entry(cache: EngineCache, field: str) -> None:
-    """Other weights, precision, shape, card, driver or libraries are never answered with it."""
+    """Other weights, precision, shape, card, driver or libraries never get this engine."""
     cache.store(KEY, ENGINE)
     assert cache.load(replace(KEY, **{field: OTHERS[field]})) is None
     assert set(OTHERS) == set(EngineKey.__dataclass_fields__)
@@ -56,10 +56,10 @@ def test_whatever_it_depends_on_makes_another_entry(cache: EngineCache, field: s
 def test_foreign_entry_under_the_right_name_is_not_loaded(
     cache: EngineCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that was renamed, or copied from another machine, is told by its header."""
+    """The header shows a file that was renamed or copied from another machine."""
     other = replace(KEY, gpu="NVIDIA H100")
     cache.store(other, ENGINE)
-    stored(tmp_path).rename(tmp_path / "tensorrt" / KEY.file_name())
+    stored_file(tmp_path).rename(tmp_path / "tensorrt" / KEY.file_name())
     with caplog.at_level(logging.WARNING):
         assert cache.load(KEY) is None
     assert "made for something else" in caplog.text
@@ -70,9 +70,9 @@ def test_foreign_entry_under_the_right_name_is_not_loaded(
 def test_damaged_entry_is_never_loaded(
     cache: EngineCache, tmp_path: Path, where: int, bit: int, cut: bool
 ) -> None:
-    """One flipped bit anywhere, or a cut file: nothing is loaded, and storing mends it."""
+    """A file with one flipped bit or a cut is not loaded, and a new store repairs it."""
     cache.store(KEY, ENGINE)
-    path = stored(tmp_path)
+    path = stored_file(tmp_path)
     content = bytearray(path.read_bytes())
     where %= len(content)
     if cut:
@@ -90,7 +90,7 @@ def test_damaged_entry_is_never_loaded(
 def test_any_content_is_refused_or_right(
     cache: EngineCache, tmp_path: Path, content: bytes
 ) -> None:
-    """What is no entry at all does not raise."""
+    """A file that is no entry at all does not raise."""
     (tmp_path / "tensorrt" / KEY.file_name()).write_bytes(content)
     assert cache.load(KEY) is None
 
@@ -98,7 +98,7 @@ def test_any_content_is_refused_or_right(
 def test_folder_that_cannot_be_written_costs_only_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is kept, the log says so and what to do."""
+    """Nothing is kept, and the log says so and what to do."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
     with caplog.at_level(logging.WARNING):
@@ -111,7 +111,7 @@ def test_folder_that_cannot_be_written_costs_only_the_cache(
 def test_full_disk_costs_only_the_cache(
     cache: EngineCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder that is gone when the engine is stored is told, not raised."""
+    """A folder that is missing at the store is logged and does not raise."""
     (tmp_path / "tensorrt").rmdir()
     with caplog.at_level(logging.WARNING):
         cache.store(KEY, ENGINE)
@@ -119,7 +119,7 @@ def test_full_disk_costs_only_the_cache(
 
 
 def test_only_the_latest_are_kept(cache: EngineCache, tmp_path: Path) -> None:
-    """Old drivers' engines do not fill the disk."""
+    """Engines of old drivers do not fill the disk."""
     for i in range(KEPT_ENGINES + 3):
         cache.store(replace(KEY, driver=str(i)), ENGINE)
     assert len(list((tmp_path / "tensorrt").iterdir())) == KEPT_ENGINES

@@ -37,7 +37,7 @@ def without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_says_what_it_chose_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine without a card, OpenVINO; with the reason in the description."""
+    """On a machine without a card the choice is OpenVINO, and the description has the reason."""
     without_gpus(monkeypatch)
     with open_engine(bundle(), load_settings()) as engine:
         about = engine.describe()
@@ -67,13 +67,13 @@ def test_bundle_fits_the_engine(
 
 
 def test_a_folder_is_taken_as_it_is_named(tmp_path: Path) -> None:
-    """Also one that is not there, so that the error names it."""
+    """A named folder is returned even if it is missing, so that the error names it."""
     for folder in (tmp_path / "lite0-vqc4", Path("no-such-bundle")):
         assert bundle_folder(load_settings(None, (f"model.bundle={folder}",))) == folder
 
 
 def test_named_engine_has_no_reason() -> None:
-    """It was asked for."""
+    """An engine that the settings name has no reason in its description."""
     with open_engine(bundle(), load_settings(None, ["engine.name=openvino"])) as engine:
         assert "reason" not in engine.describe()
 
@@ -85,7 +85,7 @@ def test_named_engine_has_no_reason() -> None:
 def test_auto_takes_the_best_engine_for_a_card(
     monkeypatch: pytest.MonkeyPatch, present: tuple[str, ...], chosen: str
 ) -> None:
-    """TensorRT before torch; without either, OpenVINO and the command that adds one."""
+    """TensorRT comes before torch; without both it is OpenVINO and an install command."""
     monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS)
     monkeypatch.setattr(choose, "presence", lambda name: Presence(name, name in present, ""))
     name, reason = best_engine(bundle(), EngineSettings())
@@ -94,14 +94,14 @@ def test_auto_takes_the_best_engine_for_a_card(
 
 
 def test_auto_follows_a_device_that_is_openvino_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever cards there are."""
+    """A device of OpenVINO decides, whatever cards there are."""
     monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS)
     assert best_engine(bundle(), EngineSettings(device="cpu"))[0] == "openvino"
 
 
 @pytest.mark.parametrize("live", [True, False])
 def test_streams_follow_the_use(monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
-    """Live video one at a time, a recording two, unless the settings say."""
+    """Live video has one stream and a recording two, unless the settings say otherwise."""
     without_gpus(monkeypatch)
     with open_engine(bundle(), load_settings(), live=live) as engine:
         assert engine.describe()["streams"] == (1 if live else 2)
@@ -109,7 +109,7 @@ def test_streams_follow_the_use(monkeypatch: pytest.MonkeyPatch, live: bool) -> 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "torch", "tensorrt"])
 def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """An engine that was asked for is not silently replaced."""
+    """A named engine is not silently replaced."""
     hidden = {"onnxruntime", "torch", "torch_tensorrt"}
     monkeypatch.setattr(
         choose, "find_spec", lambda package: None if package in hidden else find_spec(package)
@@ -129,22 +129,22 @@ def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, name
 def test_device_of_another_engine_is_refused(
     overrides: list[str], error: type[Exception], message: str
 ) -> None:
-    """With what the engine takes."""
+    """The error says what the engine takes."""
     settings = load_settings(None, [f"engine.{override}" for override in overrides])
     with pytest.raises(error, match=message):
         open_engine(bundle(), settings)
 
 
 def test_live_circuit_runs_with_openvino_alone() -> None:
-    """The other engines have no place to cut."""
+    """The other engines have no place to cut the network."""
     overrides = ["engine.name=torch", "quantum.executor=default.qubit"]
-    with pytest.raises(ConfigError, match=r"runs with engine\.name=openvino.*got torch"):
+    with pytest.raises(ConfigError, match=r"got engine\.name=torch.*needs openvino"):
         open_engine(bundle(), load_settings(None, overrides))
 
 
 @pytest.mark.parametrize("device", ["CPU", "cuda:x", "gpu:0", "tpu", ""])
 def test_unknown_device_is_a_configuration_error(device: str) -> None:
-    """Before anything is opened."""
+    """An unknown device is an error before anything is opened."""
     with pytest.raises(ConfigError, match=r"engine\.device"):
         load_settings(None, [f"engine.device='{device}'"])
 
@@ -172,8 +172,8 @@ def test_default_engine_imports_no_other_library() -> None:
     assert "LOADED []" in done.stdout, done.stderr
 
 
-def test_every_engine_is_told_of() -> None:
-    """Usable or not; what is not has a reason."""
+def test_every_engine_is_listed() -> None:
+    """Every engine is listed with a detail, usable or not."""
     found = engines_here()
     assert tuple(presence.name for presence in found) == NAMES
     assert found[0].usable
@@ -183,7 +183,7 @@ def test_every_engine_is_told_of() -> None:
 def test_cards_are_read_from_nvidia_s_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names with commas, drivers and memory; a program that fails counts as no card."""
+    """Names with commas, drivers and memory are read; a program that fails means no card."""
     assert parse_gpus(ANSWER) == GPUS
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")

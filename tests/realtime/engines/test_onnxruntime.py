@@ -29,7 +29,7 @@ class TestOnnxRuntime(EngineContract):
 
 
 def identity(path: Path, shape: tuple[int, ...], type_: int = TensorProto.UINT8) -> Path:
-    """A file that gives back what it takes."""
+    """Write a network that returns its input."""
     takes = helper.make_tensor_value_info("x", type_, shape)
     gives = helper.make_tensor_value_info("y", type_, shape)
     node = helper.make_node("Identity", ["x"], ["y"])
@@ -40,7 +40,7 @@ def identity(path: Path, shape: tuple[int, ...], type_: int = TensorProto.UINT8)
 
 
 def test_file_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second time it is found, without torch."""
+    """The file is found the second time, without torch."""
     path = onnx_file(bundle())
     monkeypatch.setattr(onnxruntime, "_make", lambda *_: pytest.fail("made again"))
     assert onnx_file(bundle()) == path
@@ -50,7 +50,7 @@ def test_file_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_torch_the_commands_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing is in the cache and nothing can be made."""
+    """Without a cached file and without torch the error names the commands."""
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     monkeypatch.setattr(
         onnxruntime, "find_spec", lambda name: None if name == "torch" else find_spec(name)
@@ -62,7 +62,7 @@ def test_without_torch_the_commands_are_named(
 def test_without_a_cache_folder_it_says_where_to_put_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file stands in the folder's place."""
+    """The error says what to set when a file is in the folder's place."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
     with pytest.raises(EngineError, match=r"no cache folder.*QLUMEN_CACHE.*engine\.model"):
@@ -71,7 +71,7 @@ def test_without_a_cache_folder_it_says_where_to_put_the_file(
 
 @pytest.mark.parametrize("content", [b"", b"not a network", bytes(64)])
 def test_damaged_file_is_an_engine_error(tmp_path: Path, content: bytes) -> None:
-    """What ONNX Runtime cannot read ends in one line that names the file."""
+    """A file that ONNX Runtime cannot read ends in one line that names it."""
     path = tmp_path / "n.onnx"
     path.write_bytes(content)
     with pytest.raises(EngineError, match=r"n\.onnx") as error:
@@ -80,20 +80,20 @@ def test_damaged_file_is_an_engine_error(tmp_path: Path, content: bytes) -> None
 
 
 def test_missing_file_is_an_engine_error(tmp_path: Path) -> None:
-    """Named, too."""
+    """The error names the missing file."""
     with pytest.raises(EngineError, match=r"absent\.onnx"):
         OnnxRuntimeEngine(tmp_path / "absent.onnx")
 
 
 def test_file_of_another_kind_of_network_is_refused(tmp_path: Path) -> None:
-    """With what it has and what it should have."""
+    """The error says what the file has and what it needs."""
     path = identity(tmp_path / "n.onnx", (1, 8, 8, 3))
-    with pytest.raises(EngineError, match=r"\[1, 8, 8, 3\].*want one input \(1, H, W, 3\) uint8"):
+    with pytest.raises(EngineError, match=r"\[1, 8, 8, 3\].*needs one input \(1, H, W, 3\) uint8"):
         OnnxRuntimeEngine(path)
 
 
 def test_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    """Right shapes are not enough: its metadata must name the bundle's network."""
+    """Right shapes are not enough: the file's metadata must name the bundle's network."""
     model = onnx.load(onnx_file(bundle()))
     for entry in model.metadata_props:
         entry.value = "0" * 64
@@ -104,7 +104,7 @@ def test_file_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_given_file_is_used() -> None:
-    """A file that is named needs no torch and no cache; without streams of its own, one."""
+    """A named file needs no torch and no cache."""
     settings = EngineSettings(model=onnx_file(bundle()), streams=1, requests=1)
     with open_onnxruntime(bundle(), settings) as engine:
         width, height = engine.input_size
@@ -112,13 +112,13 @@ def test_given_file_is_used() -> None:
 
 
 def test_precision_that_the_cpu_has_not_is_refused() -> None:
-    """Before anything is made."""
+    """A precision that the CPU does not have is an error before anything is made."""
     with pytest.raises(ConfigError, match=r"bf16 is not for onnxruntime on cpu; use f32"):
         open_onnxruntime(bundle(), EngineSettings(precision="bf16", streams=1))
 
 
 def test_missing_provider_is_named() -> None:
-    """This build has none for NVIDIA's cards."""
+    """The error says how to install a provider for NVIDIA's cards."""
     if set(onnxruntime.GPU_PROVIDERS) & set(onnxruntime.ort.get_available_providers()):
         pytest.skip("this ONNX Runtime has a GPU provider")
     settings = EngineSettings(device="cuda", streams=1)

@@ -26,8 +26,10 @@ class TestOpenVino(EngineContract):
 
 
 class TestBf16(EngineContract):
-    """A third of the digits: where a finding just reaches its threshold, another rounding may
-    lose it as a whole."""
+    """Tests bf16 with a third of the digits.
+
+    Other rounding may lose a whole finding that just reaches its threshold.
+    """
 
     name = "openvino"
     max_share = 2e-2
@@ -47,21 +49,23 @@ def test_unreadable_model_is_an_engine_error(tmp_path: Path) -> None:
 
 
 def test_device_that_is_not_here_is_named() -> None:
-    """With what there is instead."""
-    with pytest.raises(EngineError, match=r"finds no NPU here, but CPU.*set engine\.device"):
+    """The error lists the devices that are here."""
+    with pytest.raises(EngineError, match=r"finds no NPU here, only CPU.*set engine\.device"):
         OpenVinoEngine(bundle().model, device="NPU")
 
 
 def test_found_devices_include_the_cpu() -> None:
-    """Each with the name that its maker gave it."""
+    """The CPU has the full name from its maker."""
     assert devices()["CPU"]
 
 
 def test_other_weights_are_never_answered_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New weights beside the same `.xml`, with the same date, give the new network's map: that of
-    a cache that has never seen the old one."""
+    """New weights beside the same `.xml`, with the same date, give the new network's map.
+
+    A cache that has never seen the old weights gives the same map.
+    """
     given = read_bundle(find_bundle()).model
     model = tmp_path / "m.xml"
     weights = model.with_suffix(".bin")
@@ -76,7 +80,7 @@ def test_other_weights_are_never_answered_from_the_cache(
             return engine.infer(pictures(engine, 1)[0])
 
     old = answer("a")
-    some = slice(len(content) // 3, 2 * len(content) // 3)  # in the midst of the convolutions
+    some = slice(len(content) // 3, 2 * len(content) // 3)  # in the middle of the convolutions
     content[some] *= np.float16(0.5)
     content.tofile(weights)
     os.utime(weights, ns=(date.st_atime_ns, date.st_mtime_ns))

@@ -1,7 +1,7 @@
-"""What of the TensorRT engine can be tested without a GPU: `tests/gpu` has the rest.
+"""The TensorRT engine works as far as it can be tested without a GPU; see also `tests/gpu`.
 
-`FakeLibrary` stands for the two calls that need TensorRT. It computes in torch, and its
-"engines" are what `torch.export` saves.
+`FakeLibrary` replaces the two calls that need TensorRT. It computes in torch, and its "engines"
+are the files of `torch.export`.
 """
 
 import io
@@ -58,7 +58,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
 
 @pytest.fixture(scope="module")
 def engine_bytes() -> bytes:
-    """The shipped network, built once."""
+    """Build the shipped network once."""
     kept: list[bytes] = []
 
     class Recording(FakeLibrary):
@@ -74,8 +74,8 @@ def engine_bytes() -> bytes:
     return kept[0]
 
 
-class KnowsIt(FakeLibrary):
-    """Builds what was built before, so that tests of the cache take no time."""
+class KnownEngine(FakeLibrary):
+    """Returns an engine that was built before, so that tests of the cache take no time."""
 
     def __init__(self, engine: bytes) -> None:
         super().__init__()
@@ -96,20 +96,20 @@ def test_engine_is_built_once_and_draws_the_network_s_map(
     cache: EngineCache, engine_bytes: bytes, no_export: None
 ) -> None:
     """The exported network gives the compiled form's map, built or loaded."""
-    library = KnowsIt(engine_bytes)
-    picture = np.random.default_rng(0).integers(0, 256, KEY.shape[1:], np.uint8)
+    library = KnownEngine(engine_bytes)
+    image = np.random.default_rng(0).integers(0, 256, KEY.shape[1:], np.uint8)
     for _ in range(2):
         run = load_or_compile(bundle(), "f32", KEY, cache, library, CPU)
-        map_ = run(torch.from_numpy(picture)[None])[0, 0].detach().numpy()
-        np.testing.assert_allclose(map_, compiled_form()(picture), atol=1e-4)
+        map_ = run(torch.from_numpy(image)[None])[0, 0].detach().numpy()
+        np.testing.assert_allclose(map_, compiled_form()(image), atol=1e-4)
     assert library.built == 1
 
 
 def test_damaged_entry_is_built_again(
     cache: EngineCache, engine_bytes: bytes, no_export: None, tmp_path: Path
 ) -> None:
-    """It is not given to the library, and the new engine takes its place."""
-    library = KnowsIt(engine_bytes)
+    """A damaged engine does not go to the library, and the new engine replaces it."""
+    library = KnownEngine(engine_bytes)
     cache.store(KEY, b"some engine")
     (path,) = (tmp_path / "tensorrt").glob("*.engine")
     path.write_bytes(path.read_bytes()[:-1])
@@ -121,8 +121,8 @@ def test_damaged_entry_is_built_again(
 def test_entry_that_the_library_refuses_is_built_again(
     cache: EngineCache, engine_bytes: bytes, no_export: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has its reason."""
-    library = KnowsIt(engine_bytes)
+    """The log has the library's reason, and the new engine replaces the old one."""
+    library = KnownEngine(engine_bytes)
     cache.store(KEY, b"refused")
     with caplog.at_level(logging.WARNING):
         load_or_compile(bundle(), "f32", KEY, cache, library, CPU)
@@ -133,7 +133,7 @@ def test_entry_that_the_library_refuses_is_built_again(
 
 @pytest.fixture
 def fake_package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Packages of these names, so that the engine is tried."""
+    """Provide packages of these names, so that the engine is tried."""
     for name in ("torch_tensorrt", "tensorrt"):
         package = ModuleType(name)
         package.__spec__ = ModuleSpec(name, None)
@@ -142,7 +142,10 @@ def fake_package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_library_is_called_with_static_shapes_and_named_bindings(fake_package: Any) -> None:
-    """What the engine passes; `bench/tensorrt_operators.py` checks it against the real library."""
+    """The library gets one example and the names of input and output.
+
+    `bench/tensorrt_operators.py` checks the call against the real library.
+    """
     calls: list[dict[str, Any]] = []
 
     def build(program: Any, **arguments: Any) -> bytes:
@@ -158,7 +161,7 @@ def test_library_is_called_with_static_shapes_and_named_bindings(fake_package: A
 
 
 def test_library_s_failure_is_an_engine_error(fake_package: Any) -> None:
-    """In one line."""
+    """A failure of the library is an error of one line."""
 
     def build(program: Any, **arguments: Any) -> bytes:
         raise RuntimeError("out of memory\nand more")
@@ -169,7 +172,7 @@ def test_library_s_failure_is_an_engine_error(fake_package: Any) -> None:
 
 
 def test_missing_tensorrt_is_named() -> None:
-    """Torch-TensorRT comes without the libraries beneath it."""
+    """The error names TensorRT, because Torch-TensorRT comes without it."""
     with pytest.raises(EngineError, match=r"TensorRT's Python package is missing: pip install"):
         TorchTensorRt().load(b"", CPU)
 
@@ -178,7 +181,7 @@ def test_missing_tensorrt_is_named() -> None:
 def test_without_a_gpu_the_cpu_takes_over(
     fake_package: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """TensorRT, then torch on CUDA, then OpenVINO: the log and the description say why."""
+    """After TensorRT and torch on CUDA OpenVINO runs; the log and the description say why."""
     with pytest.raises(EngineError, match="finds 0 CUDA devices"):
         open_tensorrt(bundle(), EngineSettings(streams=1))
     settings = load_settings(None, ["engine.name=tensorrt", "engine.precision=f16"])

@@ -37,7 +37,7 @@ class TestTorch(EngineContract):
 
 
 class Small(nn.Module):
-    """Takes and gives what a network does, in one convolution."""
+    """Maps input to output as a network does, in one convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,15 +47,15 @@ class Small(nn.Module):
         return torch.sigmoid(self.conv(image.float().permute(0, 3, 1, 2) / 255))
 
 
-def copied(folder: Path) -> Path:
+def copy_bundle(folder: Path) -> Path:
     for path in bundle().folder.iterdir():
         shutil.copy(path, folder / path.name)
     return folder
 
 
 def without_torch_weights(folder: Path) -> Bundle:
-    """As a quantised bundle may be: of the weights only the circuit's are left."""
-    given = read_bundle(copied(folder))
+    """Write a bundle that has only the circuit's weights, as a quantised bundle may."""
+    given = read_bundle(copy_bundle(folder))
     weights = folder / WEIGHTS
     save_file({WEIGHTS_NAME: load_file(weights)[WEIGHTS_NAME]}, weights)
     return write_manifest(folder, given.manifest)
@@ -68,25 +68,27 @@ def test_compiled_network_gives_the_eager_one_s_map(monkeypatch: pytest.MonkeyPa
     small = Small().eval().requires_grad_(False)
     monkeypatch.setattr(module, "deploy_network", lambda *_: small)
     with TorchEngine(bundle(), TorchOptions(compile=True)) as engine:
-        (picture,) = pictures(engine, 1)
+        (image,) = pictures(engine, 1)
         with torch.no_grad():
-            wanted = small(torch.from_numpy(picture)[None])[0, 0].numpy()
-        np.testing.assert_allclose(engine.infer(picture), wanted, atol=1e-5)
+            wanted = small(torch.from_numpy(image)[None])[0, 0].numpy()
+        np.testing.assert_allclose(engine.infer(image), wanted, atol=1e-5)
         assert engine.describe()["compile"] is True
 
 
 def test_quantised_bundle_says_what_runs_it(tmp_path: Path) -> None:
-    """Its compiled form is OpenVINO's; torch has nothing to build the network from, whether the
-    bundle says so or not."""
+    """The error names OpenVINO, because torch has no weights to build the network.
+
+    It does so whether the bundle says this or not.
+    """
     with pytest.raises(BundleError, match=r"without the trained weights.*engine\.name=openvino"):
         deploy_network(read_bundle(find_bundle(SHIPPED_INT8)))
-    with pytest.raises(BundleError, match=r"other weights.*engine\.name=openvino"):
+    with pytest.raises(BundleError, match=r"do not fit.*engine\.name=openvino"):
         deploy_network(without_torch_weights(tmp_path))
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    """The manifest names wider stages than the weights have."""
-    given = read_bundle(copied(tmp_path))
+    """Weights that do not fit the stages in the manifest are an error of one line."""
+    given = read_bundle(copy_bundle(tmp_path))
     network = given.manifest.network | {"decoder_channels": [96, 56, 40, 24]}
     changed = given.manifest.model_copy(update={"network": network})
     with pytest.raises(BundleError, match="size mismatch") as error:
@@ -97,15 +99,15 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_here_is_named() -> None:
-    """The device that was asked for, and how many there are."""
-    with pytest.raises(EngineError, match=r"finds 0 CUDA devices here, want number 1"):
+    """The error names the device that was asked for and the number of devices."""
+    with pytest.raises(EngineError, match=r"finds 0 CUDA devices here, needs number 1"):
         check_cuda("cuda:1")
     with pytest.raises(EngineError, match=r"set engine\.device=cpu"):
         open_torch(bundle(), EngineSettings(device="cuda", streams=1))
 
 
 def test_half_precision_keeps_the_circuit_single() -> None:
-    """Convolutions in bf16, tables and output in f32; the map is near the single one's."""
+    """Convolutions are bf16, tables and output f32, and the map is close to the f32 map."""
     half, single = deploy_network(bundle(), "bf16"), deploy_network(bundle(), "f32")
     types = {name: value.dtype for name, value in half.state_dict().items()}
     tables = [name for name in types if name.endswith("table")]
@@ -113,6 +115,6 @@ def test_half_precision_keeps_the_circuit_single() -> None:
     assert types[tables[0]] is torch.float32
     assert {types[name] for name in types if name not in tables} == {torch.bfloat16}
     width = bundle().manifest.input.width
-    picture = torch.full((1, width, width, 3), 128, dtype=torch.uint8)
-    assert half(picture).dtype is torch.float32
-    assert (half(picture) - single(picture)).abs().max() < 0.1
+    image = torch.full((1, width, width, 3), 128, dtype=torch.uint8)
+    assert half(image).dtype is torch.float32
+    assert (half(image) - single(image)).abs().max() < 0.1

@@ -1,4 +1,4 @@
-"""The alarm's program is run once at a time, never waited for, and never outlives the session."""
+"""Tests that the alarm's program runs once at a time, delays nothing and ends with the session."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ class Log:
 
 
 def test_the_program_is_run(tmp_path: Path) -> None:
-    """With its arguments, and without an event when it ends well."""
+    """The program runs with its arguments, and a good end writes no event."""
     file, log = tmp_path / "rung", Log()
     with AlarmCommand(log) as alarm:
         alarm.run([sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", str(file)])
@@ -32,7 +32,7 @@ def test_the_program_is_run(tmp_path: Path) -> None:
 
 
 def test_alarms_while_it_runs_start_no_second_one(tmp_path: Path) -> None:
-    """Ten alarms at once, one line in the file; and the call returns at once."""
+    """Ten alarms together write one letter to the file, and each call returns immediately."""
     file = tmp_path / "rung"
     code = f"open({str(file)!r}, 'a').write('x'); {SLEEP}"
     started = time.monotonic()
@@ -45,39 +45,39 @@ def test_alarms_while_it_runs_start_no_second_one(tmp_path: Path) -> None:
 
 
 def test_it_is_ended_with_the_session(tmp_path: Path) -> None:
-    """No process of it is left."""
+    """No process of the program is left after the session."""
     file = tmp_path / "pid"
     code = f"import os; open({str(file)!r}, 'w').write(str(os.getpid())); {SLEEP}"
     with AlarmCommand(Log()) as alarm:
         alarm.run([sys.executable, "-c", code])
         wait_until(lambda: file.exists() and file.read_text() != "", "it was not run")
     number = file.read_text()
-    wait_until(lambda: not alive(number), "it outlived the session")
+    wait_until(lambda: not is_alive(number), "it outlived the session")
 
 
-def alive(number: str) -> bool:
+def is_alive(number: str) -> bool:
     return subprocess.run(["ps", "-p", number], capture_output=True, check=False).returncode == 0
 
 
-def names() -> list[str]:
+def thread_names() -> list[str]:
     return [thread.name for thread in running_threads()]
 
 
 def test_a_program_that_cannot_be_run_or_fails_becomes_an_event() -> None:
-    """The video does not care."""
+    """A missing program and one with exit code 3 each write one event, and raise nothing."""
     log = Log()
     with AlarmCommand(log) as alarm:
         alarm.run(["/no/such/program"])
-        wait_until(lambda: len(log.lines) == 1, "nothing was told")
-        wait_until(lambda: "alarm" not in names(), "it never ended")
+        wait_until(lambda: len(log.lines) == 1, "no event was written")
+        wait_until(lambda: "alarm" not in thread_names(), "it never ended")
         alarm.run([sys.executable, "-c", "raise SystemExit(3)"])
-        wait_until(lambda: len(log.lines) == 2, "nothing was told")
+        wait_until(lambda: len(log.lines) == 2, "no event was written")
     assert [kind for kind, _ in log.lines] == ["alarm_command_failed"] * 2
     assert log.lines[1][1]["reason"] == "exit code 3"
 
 
 def test_no_program_is_no_alarm() -> None:
-    """The default: nothing happens."""
+    """Without a program, which is the default, nothing happens."""
     log = Log()
     with AlarmCommand(log) as alarm:
         alarm.run(())

@@ -1,4 +1,4 @@
-"""What may change while video runs does so at once, and every change is written down."""
+"""Tests that settings change immediately while video runs, and that every change is logged."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def bundle() -> Bundle:
 
 
 def test_the_overlay_is_switched_off_and_on(bundle: Bundle) -> None:
-    """Twice the key, and it is as before; both are in the log."""
+    """The key pressed twice leaves the overlay as before, and the log has both presses."""
     log = Log()
     control = Control(bundle, Settings(), log)
     control.toggle_overlay()
@@ -36,7 +36,7 @@ def test_the_overlay_is_switched_off_and_on(bundle: Bundle) -> None:
 
 
 def test_the_threshold_moves_in_steps_and_stays_in_bounds(bundle: Bundle) -> None:
-    """Down from the bundle's own by 0.05 a key, never below 0.05, and low never above high."""
+    """Each key moves the threshold by 0.05, within 0.05 and 0.99, and low is never above high."""
     log = Log()
     control = Control(bundle, Settings(), log)
     own = thresholds(bundle, Settings())["high"]
@@ -54,7 +54,7 @@ def test_the_threshold_moves_in_steps_and_stays_in_bounds(bundle: Bundle) -> Non
 
 
 def test_a_reload_takes_over_what_may_change(bundle: Bundle, tmp_path: Path) -> None:
-    """Overlay and alarm hold change at once; the recorder's quality waits for a restart."""
+    """Overlay and alarm hold change immediately; the recorder's quality waits for a restart."""
     file = tmp_path / "c.yaml"
     file.write_text("overlay: {fill_alpha: 0.5}\ntemporal: {hold_s: 1.0}\nrecorder: {crf: 30}\n")
     log = Log()
@@ -75,7 +75,7 @@ def test_a_reload_takes_over_what_may_change(bundle: Bundle, tmp_path: Path) -> 
     "content", ["overlay: {fill_alpha: 7}", "nonsense: 1", "postprocess: {low: 0.9, high: 0.2}"]
 )
 def test_bad_settings_change_nothing(bundle: Bundle, tmp_path: Path, content: str) -> None:
-    """They are refused with the reason, and what was in force stays."""
+    """Bad settings are refused with the reason, and the settings in force stay."""
     file = tmp_path / "c.yaml"
     file.write_text(content)
     log = Log()

@@ -1,5 +1,4 @@
-"""The counters say what happened: compared with the session's events, its summary, and what the
-tests themselves counted."""
+"""Tests that counters agree with the session's events, its summary and the tests' own counts."""
 
 import json
 import signal
@@ -33,7 +32,7 @@ Counters = dict[tuple[str, ...], float]
 
 
 def counters(server: MetricsServer) -> Counters:
-    """Every series that counts, by its name and labels."""
+    """Return every series that counts, by its name and labels."""
     _, _, body = server.answer("/metrics", "")
     families = [family for family in parsed(body.decode()).values() if family.type == "counter"]
     samples = [sample for family in families for sample in family.samples]
@@ -41,15 +40,15 @@ def counters(server: MetricsServer) -> Counters:
     return {(sample.name, *sample.labels.values()): sample.value for sample in named}
 
 
-def of(values: Counters, name: str) -> dict[str, float]:
-    """Those of one name, by label."""
+def select(values: Counters, name: str) -> dict[str, float]:
+    """Return the counters of one name, by label."""
     return {key[1]: value for key, value in values.items() if key[0] == name}
 
 
-def before_and_after(
+def run_session(
     location: str, outputs: LiveOutputs, *more: str, model: type[Annotator] = Annotator
 ) -> tuple[Counters, Counters, LiveSummary]:
-    """A session's counters before its first frame and after its last one."""
+    """Return a session's counters before its first frame and after its last one."""
     settings = load_settings(None, [*SMALL_SCENE, f"scene.frames={FRAMES}", *more])
     with (
         MetricsServer("127.0.0.1", 0) as server,
@@ -62,23 +61,23 @@ def before_and_after(
 
 
 def test_every_counter_is_there_at_0_before_the_first_frame(tmp_path: Path) -> None:
-    """So that no rate misses a first count: none is born later, and there is none for what the
-    session does not have."""
+    """All counters are 0 before the first frame, no counter is added later, and an output that the
+    session does not have has no counter. So no rate misses a first count."""
     outputs = LiveOutputs(record=tmp_path / "o.mp4", events=tmp_path / "e.jsonl")
-    before, after, summary = before_and_after("scene", outputs)
+    before, after, summary = run_session("scene", outputs)
     assert set(before.values()) == {0}
     assert before.keys() == after.keys()
-    assert of(before, "qlumen_frames_shown_total").keys() == {"on", "late", "off"}
-    assert of(before, "qlumen_frames_dropped_total").keys() == {
+    assert select(before, "qlumen_frames_shown_total").keys() == {"on", "late", "off"}
+    assert select(before, "qlumen_frames_dropped_total").keys() == {
         "display_late", "privacy_slow", "privacy_detached", "recorder_slow", "recorder_detached",
         "events_slow", "events_detached",
     }  # fmt: skip
-    assert sum(of(after, "qlumen_frames_shown_total").values()) == summary.shown > 0
+    assert sum(select(after, "qlumen_frames_shown_total").values()) == summary.shown > 0
 
 
 def test_frames_that_the_ai_did_not_see_are_not_called_lost(tmp_path: Path) -> None:
-    """Seen and skipped frames are all that came, but for one that waits at the end; what is
-    lost is in the summary, where the skipped ones are too."""
+    """Seen and skipped frames are all that came, except one that may wait at the end. The summary
+    has the lost frames and the skipped ones."""
     seen: list[int] = []
 
     class Slow(Annotator):
@@ -88,19 +87,19 @@ def test_frames_that_the_ai_did_not_see_are_not_called_lost(tmp_path: Path) -> N
             return super().__call__(frame)
 
     outputs = LiveOutputs(record=tmp_path / "o.mp4")
-    _, after, summary = before_and_after("scene", outputs, model=Slow)
+    _, after, summary = run_session("scene", outputs, model=Slow)
     skipped = after[("qlumen_engine_frames_skipped_total",)]
     assert FRAMES - 1 <= len(seen) + skipped <= FRAMES
     assert skipped > FRAMES / 4
-    lost = {cause: n for cause, n in of(after, "qlumen_frames_dropped_total").items() if n}
+    lost = {cause: n for cause, n in select(after, "qlumen_frames_dropped_total").items() if n}
     assert lost | {"model_busy": skipped} == summary.drops
 
 
 def folder_with_a_bad_image(folder: Path) -> str:
     folder.mkdir()
-    for index, picture in enumerate(pictures(10)):
-        cv2.imwrite(str(folder / f"{index}.png"), picture)
-    (folder / "5.png").write_bytes(b"no picture")
+    for index, image in enumerate(pictures(10)):
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    (folder / "5.png").write_bytes(b"no image")
     return str(folder)
 
 
@@ -116,22 +115,20 @@ def test_a_source_has_the_cause_that_it_can_have(
     tmp_path: Path, make: Callable[[Path], str], cause: str, lost: int
 ) -> None:
     """A folder loses images that cannot be read; a file packets that cannot be decoded."""
-    before, after, _ = before_and_after(
-        make(tmp_path / "source"), LiveOutputs(), "source.sequence=true"
-    )
-    assert of(before, "qlumen_frames_dropped_total") == {cause: 0, "display_late": 0}
-    assert of(after, "qlumen_frames_dropped_total")[cause] == lost
+    before, after, _ = run_session(make(tmp_path / "source"), LiveOutputs(), "source.sequence=true")
+    assert select(before, "qlumen_frames_dropped_total") == {cause: 0, "display_late": 0}
+    assert select(after, "qlumen_frames_dropped_total")[cause] == lost
 
 
-def noted(folder: Path) -> tuple[int, int, int]:
-    """Events of a lost signal: silences, losses of the connection, failed attempts."""
+def count_events(folder: Path) -> tuple[int, int, int]:
+    """Count events of a lost signal: silences, losses of the connection, failed attempts."""
     attempts = [event.get("attempt") for event in events(folder, "signal_lost")]
     silences, losses = attempts.count(None), attempts.count(0)
     return silences, losses, len(attempts) - silences - losses
 
 
-def told(session: Scraped) -> tuple[float, ...]:
-    """The same, as the metrics have them."""
+def read_metrics(session: Scraped) -> tuple[float, ...]:
+    """Return the same counts from the metrics."""
     metrics = session.metrics()
     names = ("silences", "losses", "reopen_failures")
     return tuple(total(metrics[f"qlumen_source_{name}"]) for name in names)
@@ -143,8 +140,8 @@ def reconnects(session: Scraped) -> float:
 
 @needs_ffmpeg
 def test_each_loss_of_the_signal_is_counted_as_what_it_was(tmp_path: Path) -> None:
-    """A sender that stops for a moment makes a silence, one that dies a loss, one that comes
-    back a reconnect; the events say the same."""
+    """A sender that stops for a moment counts as a silence, one that dies as a loss, and one that
+    comes back as a reconnect. The events say the same."""
     url = f"udp://{LOOPBACK}:{free_port()}"
     clip = pattern_clip(tmp_path / "a.mp4", 100)
     mpegts = (url + "?pkt_size=1316", "-f", "mpegts")
@@ -154,24 +151,28 @@ def test_each_loss_of_the_signal_is_counted_as_what_it_was(tmp_path: Path) -> No
         wait_for_event(tmp_path, "signal_lost")
         sender.resume()
         wait_for_event(tmp_path, "signal_back")
-        wait_until(lambda: told(session) == noted(tmp_path), "events and metrics differ")
-        silences, *others = told(session)
+        wait_until(
+            lambda: read_metrics(session) == count_events(tmp_path), "events and metrics differ"
+        )
+        silences, *others = read_metrics(session)
         assert silences >= 1
         assert others == [0, 0]
         sender.kill()
-        wait_until(lambda: noted(tmp_path)[1] == 1, "the source never gave the sender up")
+        wait_until(lambda: count_events(tmp_path)[1] == 1, "the source never gave the sender up")
         assert reconnects(session) == 0
         sender.start()
         wait_until(lambda: reconnects(session) == 1, "it did not come back")
-        wait_until(lambda: told(session) == noted(tmp_path), "events and metrics differ")
-        assert told(session)[1] == 1
+        wait_until(
+            lambda: read_metrics(session) == count_events(tmp_path), "events and metrics differ"
+        )
+        assert read_metrics(session)[1] == 1
 
 
-def test_a_window_tells_its_delay_and_what_it_did_not_get(
+def test_a_window_reports_its_delay_and_the_frames_that_it_did_not_get(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The delay of each picture shown, apart from the stages; and once it is closed, all that
-    it does not show: with the shown ones they are all that were handed out."""
+    """The delay of each shown frame is counted, apart from the stages. After the window is closed,
+    frames that it does not show and frames that it showed are all that were handed out."""
     if reason := missing_programs("Xvfb", "xdotool", "ffmpeg"):
         pytest.skip(reason)
     with screen() as desk:

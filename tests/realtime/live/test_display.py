@@ -1,4 +1,4 @@
-"""What is drawn on a live frame: nothing beside markers and plates, and nothing out of date."""
+"""Tests that only markers and plates are drawn on a live frame, and no old findings."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ from qlumen.realtime.tracking.motion import Motion
 
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
-    """Frames of the scene with a polyp in view, 40 ms apart."""
+    """Return frames of the scene with a polyp in view, 40 ms apart."""
     scene = SceneSource(SceneSettings(width=320, height=240, seed=1))
     found = next(i for i in range(0, 250, 5) if polyp_px(scene.frame(i)) > 400)
     now_ns = time.monotonic_ns
@@ -49,20 +49,20 @@ def polyp_px(frame: Frame) -> int:
     return 0 if frame.truth is None else int(frame.truth.sum())
 
 
-def with_live(**changes: object) -> Settings:
+def change_live(**changes: object) -> Settings:
     live = Settings().live.model_copy(update=changes)
     return Settings().model_copy(update={"live": live})
 
 
-class Room:
-    """A display and what it needs, without any thread."""
+class Setup:
+    """Holds a display and what it needs, without any thread."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.alarms: list[int] = []
         self.ai_runs = self.recording = True
         self.latest = LatestAnnotations()
         bundle = read_bundle(find_bundle())
-        settings = settings or with_live(max_age_ms=2000.0)  # the machine may be slow
+        settings = settings or change_live(max_age_ms=2000.0)  # the machine may be slow
         self.control = Control(bundle, settings, self.note)
         self.display = Display(
             self.latest, self.control, LatencyRecorder(), self, Alarms(self.note), self.note
@@ -73,8 +73,8 @@ class Room:
             self.alarms.append(fields["track"])
 
 
-def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
-    """An annotation that finds the true polyps of a frame."""
+def annotate(frame: Frame, *, age_s: float = 0.0) -> Annotation:
+    """Return an annotation that finds the true polyps of a frame."""
     assert frame.truth is not None
     pieces, _ = cv2.findContours(frame.truth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     findings = []
@@ -97,11 +97,12 @@ def annotated(frame: Frame, *, age_s: float = 0.0) -> Annotation:
 
 
 def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) -> None:
-    """Bit for bit, on a frame with moved findings, a flash, the recording's mark and an age."""
-    room = Room()
-    room.latest.publish(annotated(frames[0]))
+    """All other pixels keep their bits, with moved findings, a flash, the recording's mark and an
+    age."""
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0]))
     for frame in frames[1:]:
-        result = room.display.draw(frame)
+        result = setup.display.draw(frame)
         assert result.live is not None
         assert result.segmentation.findings
         allowed = Overlay().marker_mask(result.segmentation) > 0
@@ -114,103 +115,103 @@ def test_no_pixel_outside_of_markers_and_plates_is_changed(frames: list[Frame]) 
 
 def test_findings_on_their_own_frame_are_not_moved(frames: list[Frame]) -> None:
     """The annotation's own frame shows its mask as it is."""
-    room = Room()
-    annotation = annotated(frames[0])
-    room.latest.publish(annotation)
-    assert room.display.draw(frames[0]).segmentation is annotation.judgement.segmentation
+    setup = Setup()
+    annotation = annotate(frames[0])
+    setup.latest.publish(annotation)
+    assert setup.display.draw(frames[0]).segmentation is annotation.judgement.segmentation
 
 
 def test_old_findings_are_not_shown_and_the_state_says_late(frames: list[Frame]) -> None:
-    """Beyond the bound the picture is shown without them."""
-    room = Room()
-    room.latest.publish(annotated(frames[0], age_s=3.0))
-    result = room.display.draw(frames[1])
+    """Beyond the limit of age the frame is shown without findings."""
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0], age_s=3.0))
+    result = setup.display.draw(frames[1])
     assert result.live is not None
     assert result.segmentation.findings == ()
     assert result.live.ai is AiState.LATE
     assert result.live.annotated_frame is None
 
 
-Change = Callable[[Room, Frame], Frame]
+Change = Callable[[Setup, Frame], Frame]
 
 
-def other_size(room: Room, frame: Frame) -> Frame:
+def change_size(setup: Setup, frame: Frame) -> Frame:
     return replace(frame, pixels=BgrImage(frame.image[:200].copy()))
 
 
-def ai_off(room: Room, frame: Frame) -> Frame:
-    room.ai_runs = False
+def stop_ai(setup: Setup, frame: Frame) -> Frame:
+    setup.ai_runs = False
     return frame
 
 
-def overlay_off(room: Room, frame: Frame) -> Frame:
-    room.control.toggle_overlay()
+def hide_overlay(setup: Setup, frame: Frame) -> Frame:
+    setup.control.toggle_overlay()
     return frame
 
 
-def cleared(room: Room, frame: Frame) -> Frame:
-    room.latest.clear()
+def clear(setup: Setup, frame: Frame) -> Frame:
+    setup.latest.clear()
     return frame
 
 
-def cut(room: Room, frame: Frame) -> Frame:
+def cut(setup: Setup, frame: Frame) -> Frame:
     return replace(frame, pixels=BgrImage(np.random.default_rng(0).permutation(frame.image)))
 
 
-@pytest.mark.parametrize("change", [other_size, ai_off, overlay_off, cleared, cut])
-def test_findings_that_do_not_belong_to_the_picture_are_not_shown(
+@pytest.mark.parametrize("change", [change_size, stop_ai, hide_overlay, clear, cut])
+def test_findings_that_do_not_belong_to_the_frame_are_not_shown(
     frames: list[Frame], change: Change
 ) -> None:
-    """After a change of size, with the AI off, the overlay off, the signal lost between, or a
-    cut to another scene."""
-    room = Room()
-    room.latest.publish(annotated(frames[0]))
-    assert room.display.draw(frames[1]).segmentation.findings
-    assert room.display.draw(change(room, frames[2])).segmentation.findings == ()
+    """No finding is shown after a change of size, a lost signal or a cut to another scene, and with
+    the AI or the overlay off."""
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0]))
+    assert setup.display.draw(frames[1]).segmentation.findings
+    assert setup.display.draw(change(setup, frames[2])).segmentation.findings == ()
 
 
-def test_an_alarm_is_told_once_a_track(frames: list[Frame]) -> None:
-    """However many frames show it."""
-    room = Room()
-    annotation = annotated(frames[0])
-    room.latest.publish(annotation)
+def test_an_alarm_is_announced_once_for_each_track(frames: list[Frame]) -> None:
+    """Several frames that show one track announce its alarm once."""
+    setup = Setup()
+    annotation = annotate(frames[0])
+    setup.latest.publish(annotation)
     for frame in frames:
-        room.display.draw(frame)
-    assert room.alarms == [track.number for track in annotation.judgement.tracks]
+        setup.display.draw(frame)
+    assert setup.alarms == [track.number for track in annotation.judgement.tracks]
 
 
-def test_without_a_signal_the_last_picture_says_so(frames: list[Frame]) -> None:
-    """No findings on it, and other pixels than with a signal."""
-    room = Room()
-    room.latest.publish(annotated(frames[0]))
-    result = room.display.draw(frames[1], signal=False)
+def test_without_a_signal_the_last_frame_says_so(frames: list[Frame]) -> None:
+    """The last frame has no findings then, and other pixels than the source's."""
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0]))
+    result = setup.display.draw(frames[1], signal=False)
     assert result.live is not None
     assert not result.live.signal
     assert result.segmentation.findings == ()
     assert not np.array_equal(result.shown, frames[1].image)
 
 
-def test_a_new_style_is_used_at_once(frames: list[Frame]) -> None:
+def test_a_new_style_is_used_immediately(frames: list[Frame]) -> None:
     """Reloaded settings change the next frame."""
-    room = Room()
-    room.latest.publish(annotated(frames[0]))
-    before = room.display.draw(frames[0]).shown
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0]))
+    before = setup.display.draw(frames[0]).shown
     red = Settings().overlay.model_copy(update={"line_bgr": (0, 0, 255)})
-    room.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
-    assert not np.array_equal(room.display.draw(frames[0]).shown, before)
+    setup.control.reload(lambda: Settings().model_copy(update={"overlay": red}))
+    assert not np.array_equal(setup.display.draw(frames[0]).shown, before)
 
 
 def test_synchronous_mode_waits_for_the_frames_own_findings(frames: list[Frame]) -> None:
-    """Published 50 ms later by another thread, they are on their own frame, unmoved."""
-    room = Room(with_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
-    annotation = annotated(frames[2])
-    threading.Timer(0.05, room.latest.publish, [annotation]).start()
-    assert room.display.draw(frames[2]).segmentation is annotation.judgement.segmentation
+    """Findings that another thread publishes 50 ms later are on their own frame, not moved."""
+    setup = Setup(change_live(mode="synchronous", wait_ms=1000.0, max_age_ms=2000.0))
+    annotation = annotate(frames[2])
+    threading.Timer(0.05, setup.latest.publish, [annotation]).start()
+    assert setup.display.draw(frames[2]).segmentation is annotation.judgement.segmentation
 
 
 def test_synchronous_mode_goes_on_without_findings_after_its_wait(frames: list[Frame]) -> None:
-    """A model that does not answer delays the video by the bound, and not for ever."""
-    room = Room(with_live(mode="synchronous", wait_ms=30.0))
-    result = room.display.draw(frames[0])
+    """A model that does not answer delays the video by the bound, and not forever."""
+    setup = Setup(change_live(mode="synchronous", wait_ms=30.0))
+    result = setup.display.draw(frames[0])
     assert result.live is not None
     assert result.live.ai is AiState.LATE

@@ -1,4 +1,4 @@
-"""Events reach their file and the terminal, and nothing that writes one waits for either."""
+"""Tests that events reach their file and the terminal, and that the caller waits for neither."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from support.live_process import lines
 
 
 def test_events_are_in_the_file_in_their_order(tmp_path: Path) -> None:
-    """With their fields, in a chain that verifies, each line with the hash of the one before."""
+    """The file has the events with their fields, in a chain of hashes that verifies."""
     file = tmp_path / "e.jsonl"
     writer = EventsWriter(file, append=True)
     with EventLog(writer, Console(quiet=True)) as log:
@@ -34,20 +34,20 @@ def test_events_are_in_the_file_in_their_order(tmp_path: Path) -> None:
 
 
 def test_the_terminal_shows_what_a_user_should_see() -> None:
-    """The loss of the signal, and not each mark; without a file there is no hash."""
+    """The terminal shows the loss of the signal, but no mark; without a file there is no hash."""
     text = io.StringIO()
     with EventLog(None, Console(file=text)) as log:
         log("mark", number=1)
-        log("signal_lost", reason="no picture", attempt=2)
+        log("signal_lost", reason="no frame", attempt=2)
         log.flush(30)
         assert log.last_hash is None
-    assert text.getvalue() == "signal_lost: reason no picture, attempt 2\n"
+    assert text.getvalue() == "signal_lost: reason no frame, attempt 2\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name")
-def test_a_file_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
-    """Nobody reads the pipe: more events than may wait are taken at once, the terminal still
-    shows its own, and the end comes after its time."""
+def test_a_file_that_hangs_delays_nothing(tmp_path: Path) -> None:
+    """With a pipe that nobody reads, more events than may wait are taken immediately, the terminal
+    still shows its events, and the end comes after its time."""
     pipe, text = tmp_path / "e.jsonl", io.StringIO()
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR)

@@ -1,5 +1,7 @@
-"""Faults around a running session, with real senders and a real screen: the video goes on,
-the recording plays, the log verifies, and what was lost is told."""
+"""Tests faults around a running session, with real senders and a real screen.
+
+The video goes on, the recording plays, the log verifies, and losses are reported.
+"""
 
 import os
 import signal
@@ -30,7 +32,7 @@ SILENT_S = 1.0
 
 
 def end_in_order(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """SIGTERM, then everything must be whole."""
+    """Send SIGTERM, then check that everything is whole."""
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors.decode()
@@ -38,7 +40,7 @@ def end_in_order(process: "subprocess.Popen[bytes]", folder: Path) -> None:
 
 
 def check_left(folder: Path) -> None:
-    """The log verifies, its frames count up without a gap, and the recording plays in order."""
+    """Check that the log verifies, its frames have no gap, and the recording plays in order."""
     assert check_chain(folder / "e.jsonl").fault is None
     indices = [line["frame"] for line in frame_lines(folder)]
     assert indices == list(range(len(indices)))
@@ -47,22 +49,22 @@ def check_left(folder: Path) -> None:
     assert len(seconds) > 5
 
 
-def given_up(folder: Path) -> list[dict[str, Any]]:
-    """Losses that the source tells, beside those that the picture tells."""
+def source_losses(folder: Path) -> list[dict[str, Any]]:
+    """Return losses that the source reported, without those that the display reported."""
     return [event for event in events(folder, "signal_lost") if "attempt" in event]
 
 
 @needs_ffmpeg
 def test_a_sender_that_dies_and_comes_back_with_another_size(tmp_path: Path) -> None:
-    """The loss, the return and the new size are in the log; the recording has the pause, with
-    the last picture held in it."""
+    """The log has the loss, the return and the new size. The recording has the pause, with the last
+    frame in it."""
     url = f"udp://{LOOPBACK}:{free_port()}"
     first = pattern_clip(tmp_path / "a.mp4", 100)
     second = pattern_clip(tmp_path / "b.mp4", 100, (160, 128))
     with ffmpeg_sender(first, url + "?pkt_size=1316", "-f", "mpegts"):
         process = started(tmp_path, url, settings=QUICK)
         wait_for_frames(tmp_path, 20)
-    wait_until(lambda: bool(given_up(tmp_path)), "the source never gave the sender up")
+    wait_until(lambda: bool(source_losses(tmp_path)), "the source never gave the sender up")
     lost_at = len(frame_lines(tmp_path))
     with ffmpeg_sender(second, url + "?pkt_size=1316", "-f", "mpegts"):
         wait_for_event(tmp_path, "signal_back")
@@ -72,9 +74,9 @@ def test_a_sender_that_dies_and_comes_back_with_another_size(tmp_path: Path) -> 
     assert sizes == [(352, 288), (160, 128)]
     gap_s = events(tmp_path, "signal_back")[0]["gap_s"]
     assert gap_s > SILENT_S
-    seconds, pictures = read_video(tmp_path / "o.mp4")
+    seconds, images = read_video(tmp_path / "o.mp4")
     assert float(seconds[-1]) > gap_s
-    assert all(picture.shape == pictures[0].shape for picture in pictures)
+    assert all(image.shape == images[0].shape for image in images)
 
 
 def test_a_closed_window_costs_the_window_alone(
@@ -95,7 +97,7 @@ def test_a_closed_window_costs_the_window_alone(
 
 
 def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overlay, threshold, mark and snapshot are done and logged; q ends the session."""
+    """Keys for overlay, threshold, mark and snapshot work and are logged; q ends the session."""
     if reason := missing_programs("Xvfb", "xdotool", "ffmpeg"):
         pytest.skip(reason)
     with screen() as desk:
@@ -117,7 +119,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @needs_ffmpeg
 def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
-    """Nobody listens: the stream is detached and tried again, the recording is whole."""
+    """With no listener the stream is detached and tried again, and the recording is whole."""
     url = f"rtmp://{LOOPBACK}:{free_port()}/live/room"
     process = started(tmp_path, "pattern", "--stream", url)
     wait_for_event(tmp_path, "sink_detached")
@@ -128,9 +130,9 @@ def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
     assert {event["sink"] for event in events(tmp_path, "sink_detached")} == {"stream"}
 
 
-def test_a_log_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
-    """Nobody reads the pipe that the events go to: every frame is recorded, and the session
-    ends when it should."""
+def test_a_log_that_hangs_delays_nothing(tmp_path: Path) -> None:
+    """With a pipe of events that nobody reads, every frame is recorded, and the session ends in
+    time."""
     pipe = tmp_path / "e.jsonl"
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR)
@@ -162,7 +164,7 @@ def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_signal_before_the_session_has_begun_leaves_no_file(tmp_path: Path) -> None:
-    """Whatever was opened by then is taken back, and the same command can be given again."""
+    """Files opened by then are removed, so that the same command can run again."""
     process = started(tmp_path)
     wait_until(lambda: (tmp_path / "o.mp4").exists(), "the recording was not opened")
     process.send_signal(signal.SIGTERM)

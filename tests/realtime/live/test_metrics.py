@@ -1,4 +1,4 @@
-"""What `--metrics` serves, asked over HTTP of a real session in a process of its own."""
+"""Tests what `--metrics` serves, over HTTP from a real session in a process of its own."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
 
 @pytest.fixture(scope="module")
 def metrics(session: Scraped) -> dict[str, Metric]:
-    """As of a session that has run for a while."""
+    """Return the metrics of a session that has run for a while."""
     wait_until(lambda: session.get("/health")[0] == 200, "nobody listens")
     wait_for_frames(session.folder, 30)
     wait_until(lambda: session.get("/ready")[0] == 200, "it never was ready")
@@ -45,8 +45,8 @@ def metrics(session: Scraped) -> dict[str, Metric]:
 
 
 def test_frames_add_up(session: Scraped, metrics: dict[str, Metric]) -> None:
-    """What was shown had arrived, and each shown frame has its delay in the histogram, which
-    is read a moment later."""
+    """Shown frames have arrived before, and each one has its delay in the histogram, which is read
+    a moment later."""
     arrived, shown = total(metrics["qlumen_frames_arrived"]), total(metrics["qlumen_frames_shown"])
     assert arrived >= shown >= 30
     assert total(metrics["qlumen_frames_written"]) > 0
@@ -56,7 +56,7 @@ def test_frames_add_up(session: Scraped, metrics: dict[str, Metric]) -> None:
 
 
 def test_histograms_are_cumulative(metrics: dict[str, Metric]) -> None:
-    """Buckets ascend to the count, for every stage, and stages are those of the session."""
+    """Buckets ascend to the count for every stage, and the stages are those of the session."""
     stages: dict[str, list[tuple[float, float]]] = {}
     counts: dict[str, float] = {}
     for sample in metrics["qlumen_stage_seconds"].samples:
@@ -73,8 +73,8 @@ def test_histograms_are_cumulative(metrics: dict[str, Metric]) -> None:
         assert values[-1] == counts[stage]
 
 
-def test_states_are_told(metrics: dict[str, Metric]) -> None:
-    """One state of the engine holds; recorder and events are attached; the file grows."""
+def test_states_are_reported(metrics: dict[str, Metric]) -> None:
+    """The engine has one state, all outputs are attached, and the recording's size is given."""
     assert sum(by_label(metrics["qlumen_engine_state"]).values()) == 1
     assert by_label(metrics["qlumen_output_attached"]) == {"privacy": 1, "recorder": 1, "events": 1}
     assert metrics["qlumen_recorder_bytes"].samples[0].labels == {"output": "recorder"}
@@ -82,11 +82,11 @@ def test_states_are_told(metrics: dict[str, Metric]) -> None:
     assert total(metrics["qlumen_source_losses"]) == 0
 
 
-def test_missed_deadlines_are_told_while_the_ai_runs(
+def test_missed_deadlines_are_reported_while_the_ai_runs(
     session: Scraped, metrics: dict[str, Metric]
 ) -> None:
-    """In this session every frame misses its deadline: as many are told as went through the
-    last stage, but for one that may be between the two."""
+    """Every frame of this session misses its deadline, so as many are reported as went through the
+    last stage, except one that may be between the two."""
 
     def judged(scraped: dict[str, Metric]) -> float:
         return by_label(scraped["qlumen_stage_seconds"], "_count")["tracks"]
@@ -99,7 +99,7 @@ def test_missed_deadlines_are_told_while_the_ai_runs(
 def test_every_query_of_the_dashboard_asks_one_session_for_what_it_serves(
     metrics: dict[str, Metric],
 ) -> None:
-    """Each panel asks something; of two rooms it shows the chosen one."""
+    """Each panel has a query, and with two sessions it shows the chosen one."""
     there = {sample.name for family in metrics.values() for sample in family.samples}
     board = json.loads(DASHBOARD.read_text())
     variables = {variable["name"]: variable for variable in board["templating"]["list"]}
@@ -118,7 +118,7 @@ def test_every_query_of_the_dashboard_asks_one_session_for_what_it_serves(
 
 
 def test_nothing_else_is_served(session: Scraped, metrics: dict[str, Metric]) -> None:
-    """An unknown address is 404 and says what there is."""
+    """An unknown path gives 404 and names the known ones."""
     status, text = session.get("/")
     assert status == 404
     assert "/metrics" in text
@@ -128,12 +128,12 @@ def test_a_lost_recording_makes_it_not_ready_but_well(
     session: Scraped, metrics: dict[str, Metric]
 ) -> None:
     """When the recorder cannot write any more, the video goes on, `/ready` says what is missing,
-    and each frame that is missing counts. At the end what was written and what was lost are all
-    that the masks of privacy, which stand before the recorder, handed on."""
-    # Room that the recording fills in seconds and the log, which has the same limit, does not.
+    and each missing frame counts. At the end, written and lost frames are all that the privacy
+    stage before the recorder handed on."""
+    # Space that the recording fills in seconds and the log, which has the same limit, does not.
     size = (session.folder / "o.mp4").stat().st_size + 300_000
     resource.prlimit(session.process.pid, resource.RLIMIT_FSIZE, (size, size))
-    wait_until(lambda: "recorder is detached" in wrong(session, "/ready"), "it stayed ready")
+    wait_until(lambda: "recorder is detached" in faults(session, "/ready"), "it stayed ready")
     assert session.get("/health")[0] == 200
     assert by_label(session.metrics()["qlumen_output_attached"])["recorder"] == 0
     shown = total(session.metrics()["qlumen_frames_shown"])
@@ -143,7 +143,7 @@ def test_a_lost_recording_makes_it_not_ready_but_well(
     session.process.send_signal(signal.SIGINT)
     assert session.process.wait(60) == 1
     errors = session.process.stderr.read().decode() if session.process.stderr else ""
-    assert "lost on the way: recorder" in errors
+    assert "incomplete outputs: recorder" in errors
     summary = json.loads((session.folder / "s.json").read_text())
     assert summary["shown"] >= shown
     written, drops = summary["written"], summary["drops"]
@@ -151,15 +151,15 @@ def test_a_lost_recording_makes_it_not_ready_but_well(
     assert written["recorder"] + lacks == written["privacy"]
 
 
-def wrong(session: Scraped, path: str) -> list[str]:
+def faults(session: Scraped, path: str) -> list[str]:
     status, text = session.get(path)
     answer: dict[str, Any] = json.loads(text) if status else {"wrong": []}
     assert answer.get("ok", True) == (status in (0, 200))
     return list(answer["wrong"])
 
 
-def test_a_port_in_use_is_told() -> None:
-    """In one line that names the port, before a session begins; the first server goes on."""
+def test_a_port_in_use_is_an_error() -> None:
+    """The error names the port before a session begins, and the first server goes on."""
     port = free_port()
     with MetricsServer("127.0.0.1", port):
         with pytest.raises(SinkError, match=f"127.0.0.1:{port}.*choose another port"):
@@ -170,8 +170,8 @@ def test_a_port_in_use_is_told() -> None:
             urllib.request.urlopen(f"{url}/ready", timeout=20)
 
 
-def test_a_silent_client_does_not_hold_up_others() -> None:
-    """A connection that sends nothing is left waiting alone."""
+def test_a_silent_client_does_not_delay_others() -> None:
+    """A connection that sends nothing waits alone."""
     port = free_port()
     with MetricsServer("127.0.0.1", port), socket.create_connection(("127.0.0.1", port)):
         url = f"http://127.0.0.1:{port}/health"
@@ -179,5 +179,5 @@ def test_a_silent_client_does_not_hold_up_others() -> None:
 
 
 def test_the_command_refuses_a_bad_port() -> None:
-    """A usage error, before anything is opened."""
+    """A bad port is a usage error before anything is opened."""
     assert CliRunner().invoke(commands, ["live", "scene", "--metrics", "0"]).exit_code == 2

@@ -1,4 +1,4 @@
-"""The window gets the newest picture only, and what it did not get is counted."""
+"""Tests that the window gets only the newest frame, and that frames it did not get are counted."""
 
 import time
 from dataclasses import replace
@@ -19,7 +19,7 @@ IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
 class Window(Monitor):
-    """Remembers what it showed instead of showing it; needs no screen."""
+    """Remembers the frames instead of showing them, so that no screen is needed."""
 
     def __init__(self) -> None:
         self.shown: list[int] = []
@@ -42,7 +42,7 @@ class Window(Monitor):
             raise SinkError("the window was closed")
 
 
-class Room:
+class Setup:
     def __init__(self) -> None:
         self.window, self.latency = Window(), LatencyRecorder()
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -58,45 +58,45 @@ class Room:
             self.runner.put(replace(result, frame=replace(result.frame, grabbed_ns=now_ns)))
 
 
-def test_the_newest_picture_is_shown() -> None:
-    """Those that came before it since the last turn are left out, and counted."""
-    room = Room()
-    room.put(0, 1, 2)
-    room.runner.turn()
-    room.put(3)
-    room.runner.turn()
-    assert room.window.shown == [2, 3]
-    assert (room.runner.written, room.runner.drops["monitor_slow"]) == (2, 2)
-    assert room.latency.summary()[MONITOR_DELAY].count == 2
+def test_the_newest_frame_is_shown() -> None:
+    """Earlier frames since the last turn are left out and counted."""
+    setup = Setup()
+    setup.put(0, 1, 2)
+    setup.runner.turn()
+    setup.put(3)
+    setup.runner.turn()
+    assert setup.window.shown == [2, 3]
+    assert (setup.runner.written, setup.runner.drops["monitor_slow"]) == (2, 2)
+    assert setup.latency.summary()[MONITOR_DELAY].count == 2
 
 
-def test_without_a_picture_the_window_is_served() -> None:
-    """So that its keys are answered."""
-    room = Room()
-    room.runner.turn()
-    assert (room.window.shown, room.window.idled) == ([], 1)
+def test_without_a_frame_the_window_is_served() -> None:
+    """The window answers its keys also while no frame comes."""
+    setup = Setup()
+    setup.runner.turn()
+    assert (setup.window.shown, setup.window.idled) == ([], 1)
 
 
 def test_a_closed_window_gets_nothing_more() -> None:
-    """An event says so; with the shown pictures the lost ones are all that were given."""
-    room = Room()
-    room.put(0)
-    room.runner.turn()
-    room.window.close()
-    room.put(1)
-    room.runner.turn()
-    room.put(2, 3)
-    assert not room.runner.attached
-    assert room.runner.drops == {"monitor_slow": 0, "monitor_detached": 3}
-    assert room.events == [
+    """An event reports the closed window, and shown and lost frames are all that were given."""
+    setup = Setup()
+    setup.put(0)
+    setup.runner.turn()
+    setup.window.close()
+    setup.put(1)
+    setup.runner.turn()
+    setup.put(2, 3)
+    assert not setup.runner.attached
+    assert setup.runner.drops == {"monitor_slow": 0, "monitor_detached": 3}
+    assert setup.events == [
         ("sink_detached", {"sink": "monitor", "reason": "the window was closed"})
     ]
 
 
-def test_a_window_that_is_closed_while_no_picture_comes_costs_none() -> None:
-    """Nothing was lost by then."""
-    room = Room()
-    room.window.close()
-    room.runner.turn()
-    assert not room.runner.attached
-    assert sum(room.runner.drops.values()) == 0
+def test_a_window_that_is_closed_while_no_frame_comes_loses_no_frame() -> None:
+    """No frame counts as lost before the next one comes."""
+    setup = Setup()
+    setup.window.close()
+    setup.runner.turn()
+    assert not setup.runner.attached
+    assert sum(setup.runner.drops.values()) == 0

@@ -1,4 +1,4 @@
-"""The picture goes from the source to all sinks whatever the model, a sink or the source does."""
+"""Tests that frames go from the source to all sinks, whatever the model or the source does."""
 
 import time
 from collections import Counter
@@ -31,11 +31,11 @@ STEP_S = 0.02
 QUICK = ["live.no_signal_s=0.3"]
 
 Step = float | SignalLost | Exception
-"""A frame after so many seconds, a loss, or how the source fails."""
+"""A frame after this number of seconds, a loss, or an error of the source."""
 
 
-class Given(LiveSource):
-    """A source that does what a test says."""
+class ScriptedSource(LiveSource):
+    """Does what a test says."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.info = SourceInfo("given", *SIZE, Fraction(50), None)
@@ -64,7 +64,7 @@ class Given(LiveSource):
         pass
 
 
-class Kept(Sink[Recordable]):
+class MemorySink(Sink[Recordable]):
     def __init__(self) -> None:
         self.results: list[Any] = []
 
@@ -75,8 +75,8 @@ class Kept(Sink[Recordable]):
         pass
 
 
-class Room:
-    """A pipeline with one sink for pictures and one for events, without a model."""
+class Setup:
+    """Holds a pipeline with one sink for images and one for events, without a model."""
 
     ai_runs = recording = False
 
@@ -86,12 +86,12 @@ class Room:
         self.latency, self.latest = LatencyRecorder(), LatestAnnotations()
         self.counters = LiveCounters(self.latency)
         self.inbox: DroppingQueue[Frame] = DroppingQueue()
-        self.pictures, self.lines = Kept(), Kept()
-        sinks = {"pictures": self.pictures, "lines": self.lines}
+        self.images, self.lines = MemorySink(), MemorySink()
+        sinks = {"images": self.images, "lines": self.lines}
         self.runners = [self.run_sink(name, sink) for name, sink in sinks.items()]
         self.display = self.make_display(settings)
         self.pipeline = LivePipeline(
-            Given(steps), self.inbox, self.latest, self.display, self.runners[:1],
+            ScriptedSource(steps), self.inbox, self.latest, self.display, self.runners[:1],
             self.runners[1:], self.counters, self.note, lambda: settings,
         )  # fmt: skip
 
@@ -122,16 +122,16 @@ class Room:
 
 
 def test_every_frame_reaches_every_sink_once_and_in_order() -> None:
-    """Drawn for those that take pictures; what is counted is what was handed out."""
-    room = Room([STEP_S] * 30)
-    outcome = room.run()
+    """Sinks for images get drawn frames, and the counts are those of the frames handed out."""
+    setup = Setup([STEP_S] * 30)
+    outcome = setup.run()
     assert outcome.error is None
-    shown = [result.frame.index for result in room.pictures.results if signal_of(result)]
-    assert shown == [record.index for record in room.lines.results] == list(range(30))
-    assert all(result.annotated is not None for result in room.pictures.results)
-    assert (room.counters.arrived, room.counters.shown) == (30, 30)
-    assert room.counters.states == {AiState.OFF: 30}
-    assert room.latency.summary()[RAW_DELAY].count == 30
+    shown = [result.frame.index for result in setup.images.results if signal_of(result)]
+    assert shown == [record.index for record in setup.lines.results] == list(range(30))
+    assert all(result.annotated is not None for result in setup.images.results)
+    assert (setup.counters.arrived, setup.counters.shown) == (30, 30)
+    assert setup.counters.states == {AiState.OFF: 30}
+    assert setup.latency.summary()[RAW_DELAY].count == 30
 
 
 def signal_of(result: FrameResult) -> bool:
@@ -140,56 +140,58 @@ def signal_of(result: FrameResult) -> bool:
 
 
 def test_a_model_that_takes_nothing_costs_no_frame() -> None:
-    """It finds the newest one when it comes; the others are counted as not seen by it."""
-    room = Room([STEP_S] * 20)
-    room.run()
-    assert room.counters.drops[MODEL_BUSY] == 19
-    newest = room.inbox.get(0)
+    """A late model finds the newest frame, and the others count as not seen by it."""
+    setup = Setup([STEP_S] * 20)
+    setup.run()
+    assert setup.counters.drops[MODEL_BUSY] == 19
+    newest = setup.inbox.get(0)
     assert newest is not None
     assert newest.index == 19
 
 
-def test_a_silent_source_has_its_last_picture_shown_as_such() -> None:
-    """Held pictures go to the sinks for pictures alone; the log has the silence and its end."""
-    room = Room([STEP_S] * 3 + [1.2] + [STEP_S] * 3, QUICK)
-    room.run()
-    held = [result.frame.index for result in room.pictures.results if not signal_of(result)]
+def test_a_silent_source_has_its_last_frame_shown_as_such() -> None:
+    """Held frames go only to the sinks for images, and the log has the silence and its end."""
+    setup = Setup([STEP_S] * 3 + [1.2] + [STEP_S] * 3, QUICK)
+    setup.run()
+    held = [result.frame.index for result in setup.images.results if not signal_of(result)]
     assert held
     assert set(held) == {2}
-    assert [record.index for record in room.lines.results] == list(range(7))
-    assert (room.counters.silences, room.counters.no_signal) == (1, len(held))
-    assert [kind for kind, _ in room.events] == ["format", "signal_lost", "signal_back"]
-    times = [result.frame.time_s for result in room.pictures.results]
+    assert [record.index for record in setup.lines.results] == list(range(7))
+    assert (setup.counters.silences, setup.counters.no_signal) == (1, len(held))
+    assert [kind for kind, _ in setup.events] == ["format", "signal_lost", "signal_back"]
+    times = [result.frame.time_s for result in setup.images.results]
     assert times == sorted(times)
 
 
-def test_a_lost_connection_is_counted_and_forgotten_findings_are_not_shown() -> None:
-    """The loss, one failed attempt, and the return."""
+def test_a_lost_connection_is_counted() -> None:
+    """The counters and the log have the loss, one failed attempt, and the return."""
     lost = [SignalLost("gone", attempt, 0.1, time.monotonic_ns()) for attempt in (0, 1)]
-    room = Room([STEP_S, *lost, STEP_S])
-    room.run()
-    counters = room.counters
+    setup = Setup([STEP_S, *lost, STEP_S])
+    setup.run()
+    counters = setup.counters
     assert (counters.losses, counters.failed_reopens, counters.reconnects) == (1, 1, 1)
-    reasons = [fields["attempt"] for kind, fields in room.events if kind == "signal_lost"]
+    reasons = [fields["attempt"] for kind, fields in setup.events if kind == "signal_lost"]
     assert reasons == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "reason"),
     [(SourceError("cable pulled"), "cable pulled"), (KeyError("a bug"), "KeyError: 'a bug'")],
 )
-def test_a_source_that_fails_ends_the_session_with_its_reason(error: Exception, said: str) -> None:
-    """What came before is shown."""
-    room = Room([STEP_S, STEP_S, error])
-    outcome = room.run()
-    assert outcome.error == said
-    assert [result.frame.index for result in room.pictures.results] == [0, 1]
+def test_a_source_that_fails_ends_the_session_with_its_reason(
+    error: Exception, reason: str
+) -> None:
+    """Frames from before the error are shown."""
+    setup = Setup([STEP_S, STEP_S, error])
+    outcome = setup.run()
+    assert outcome.error == reason
+    assert [result.frame.index for result in setup.images.results] == [0, 1]
 
 
 def test_a_session_ends_when_its_time_is_up() -> None:
-    """An endless source is stopped."""
-    room = Room([STEP_S] * 10_000)
-    outcome = room.run(seconds=0.5)
+    """An endless source is stopped after the given time."""
+    setup = Setup([STEP_S] * 10_000)
+    outcome = setup.run(seconds=0.5)
     assert outcome.error is None
     assert 0.5 <= outcome.seconds < 20
-    assert 0 < room.counters.shown < 1000
+    assert 0 < setup.counters.shown < 1000

@@ -1,4 +1,4 @@
-"""Nothing that writes or sends receives a picture that was not masked."""
+"""Tests that no sink that writes or sends receives an unmasked frame."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ FRAMES = 50
 CORNER = ["privacy.regions=[[0, 0, 0.25, 0.5]]", "privacy.pixelate_outside_body=false"]
 
 
-class Kept(Sink):
+class MemorySink(Sink):
     def __init__(self) -> None:
         self.images: list[Image] = []
 
@@ -48,7 +48,7 @@ class Kept(Sink):
 
 
 def ignore(kind: str, **fields: Any) -> None:
-    """Nobody reads it here."""
+    """Ignore the event."""
 
 
 def images_behind(
@@ -58,9 +58,9 @@ def images_behind(
     overrides: Sequence[str] = CORNER,
     note: Note = ignore,
 ) -> list[Image]:
-    """What a sink behind the stage has been given of the results."""
+    """Return the images that a sink behind the stage received."""
     settings = load_settings(None, overrides)
-    kept = Kept()
+    kept = MemorySink()
     sink = SinkRunner("out", lambda: kept, LatencyRecorder(), note, frames=FRAMES)
     chosen = privacy or Privacy(**settings.privacy.model_dump())
     stage = PrivacyStage(chosen, settings, [sink], LatencyRecorder(), note, frames=FRAMES)
@@ -73,9 +73,9 @@ def images_behind(
     return kept.images
 
 
-def test_picture_and_drawing_are_both_masked() -> None:
-    """Of each, the region is black and the rest is as it was; what was decoded, and a
-    recorder would take instead, is left out."""
+def test_frame_and_drawing_are_both_masked() -> None:
+    """In both, the region is black and the rest is unchanged. The decoded planes, which a recorder
+    would take, are left out."""
     image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
     drawn = np.flipud(image).copy()
     result = result_of(image, annotated=drawn)
@@ -90,8 +90,8 @@ def test_picture_and_drawing_are_both_masked() -> None:
         assert np.array_equal(got[60:], given[60:])
 
 
-def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
-    """A grey room with lettering after the scene: no frame of it comes out as it was."""
+def test_frames_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
+    """After the scene comes a grey room with lettering, and no frame of it comes out unchanged."""
     privacy = Privacy(regions=(), outside_field=False, pixelate_outside_body=True)
     scene = SceneSource(SceneSettings(width=160, height=120))
     room = np.full((120, 160, 3), 140, np.uint8)
@@ -106,8 +106,8 @@ def test_pictures_from_outside_the_body_are_pixelated_from_the_first_one_on() ->
 
 
 def test_nothing_is_let_through_until_a_field_is_seen() -> None:
-    """A dark picture with a name on it, before the endoscope's light: black. With the field in
-    view the picture inside of it is let through."""
+    """A dark frame with a name on it, before the endoscope's light, comes out black. With the field
+    in view the image inside it comes through."""
     name = np.zeros((120, 160, 3), np.uint8)
     name[10:14, 5:40:2] = 255
     scene = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
@@ -122,8 +122,8 @@ def test_nothing_is_let_through_until_a_field_is_seen() -> None:
 def test_a_screen_that_was_full_does_not_count_as_field_afterwards(
     level_bgr: tuple[int, int, int],
 ) -> None:
-    """A second of a full screen, then the endoscope's picture with a name beside the field: the
-    name is on no picture that is written."""
+    """After a second of a full screen comes the endoscope's image with a name beside the field, and
+    the name is on no frame that is written."""
     full = np.full((240, 320, 3), level_bgr, np.uint8)
     scene = SceneSource(SceneSettings(width=320, height=240))
     results = [result_of(full, index) for index in range(25)]
@@ -133,12 +133,12 @@ def test_a_screen_that_was_full_does_not_count_as_field_afterwards(
         results.append(result_of(named, index))
     after = images_behind(results, overrides=["privacy.outside_field=true"])[25:]
     assert len(after) == 25
-    assert all(not picture[:20, :32].any() for picture in after)
+    assert all(not image[:20, :32].any() for image in after)
     assert after[-1][100:140, 140:180].any()
 
 
 def test_a_stage_that_fails_lets_nothing_through() -> None:
-    """It is detached as any sink; what it guards gets no further picture."""
+    """A failed stage is detached like any sink, and the sinks behind it get no further frame."""
 
     class Broken(Privacy):
         def __call__(self, *_: object) -> Image:
@@ -157,15 +157,15 @@ def test_a_stage_that_fails_lets_nothing_through() -> None:
 
 
 def test_recordings_of_a_session_are_masked(tmp_path: Path) -> None:
-    """With overlay and without: the region is black in every decoded frame."""
+    """The region is black in every decoded frame, with overlay and without."""
     size = ("scene.width=320", "scene.height=240")
     settings = load_settings(None, [*size, "scene.frames=15", *CORNER])
     outputs = LiveOutputs(record=tmp_path / "o.mp4", record_clean=tmp_path / "c.mp4")
     with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
         session.run()
     for name in ("o.mp4", "c.mp4"):
-        _, pictures = read_video(tmp_path / name)
-        assert len(pictures) > 5
-        for picture in pictures:
-            assert picture[30:112, 4:72].max() < 16  # below the AI's plate, beside the soft edge
-            assert picture[120:, 80:].max() > 60
+        _, images = read_video(tmp_path / name)
+        assert len(images) > 5
+        for image in images:
+            assert image[30:112, 4:72].max() < 16  # below the AI's plate, beside the soft edge
+            assert image[120:, 80:].max() > 60

@@ -1,4 +1,4 @@
-"""Whole sessions on real parts: the video goes on whatever fails, and what is left is whole."""
+"""Tests whole sessions on real parts: the video goes on whatever fails, and all files are whole."""
 
 import json
 import os
@@ -33,10 +33,10 @@ FRAMES = 60
 Fault = Callable[[Frame], None]
 
 
-def session(
+def open_session(
     outputs: LiveOutputs, fault: Fault | None = None, frames: int = FRAMES, *more: str
 ) -> LiveSession:
-    """On the scene; the model does `fault` before each frame."""
+    """Open a session on the scene; the model calls `fault` before each frame."""
 
     class Faulty(Annotator):
         def __call__(self, frame: Frame) -> Annotation:
@@ -49,7 +49,7 @@ def session(
 
 
 def check_whole(summary: LiveSummary, folder: Path, frames: int = FRAMES) -> None:
-    """Every frame was shown, recorded and written down, and the chain verifies."""
+    """Check that every frame was shown, recorded and logged, and that the chain verifies."""
     assert (summary.arrived, summary.shown) == (frames, frames)
     seconds, _ = read_video(folder / "o.mp4")
     events = lines(folder / "e.jsonl")
@@ -65,16 +65,16 @@ def outputs_in(folder: Path) -> LiveOutputs:
 
 
 @pytest.fixture(autouse=True)
-def steady() -> Iterator[None]:
-    """A session makes the interpreter switch threads sooner; other tests do not need that."""
+def switch_interval() -> Iterator[None]:
+    """Restore the interval of thread switches, which a session makes shorter."""
     before = sys.getswitchinterval()
     yield
     sys.setswitchinterval(before)
 
 
-def test_every_frame_is_shown_recorded_and_written_down(tmp_path: Path) -> None:
-    """At the source's rate, with findings on it, and an account that adds up."""
-    with session(outputs_in(tmp_path)) as running:
+def test_every_frame_is_shown_recorded_and_logged(tmp_path: Path) -> None:
+    """All frames come at the source's rate, and the summary adds up."""
+    with open_session(outputs_in(tmp_path)) as running:
         summary = running.run()
     check_whole(summary, tmp_path)
     assert summary.error is None
@@ -89,23 +89,23 @@ def test_every_frame_is_shown_recorded_and_written_down(tmp_path: Path) -> None:
 
 
 def test_a_session_ends_after_its_time(tmp_path: Path) -> None:
-    """An endless scene is ended in order."""
-    with session(outputs_in(tmp_path), None, 10_000) as running:
+    """An endless scene is ended in order after the given time."""
+    with open_session(outputs_in(tmp_path), None, 10_000) as running:
         summary = running.run(seconds=1.0)
     check_whole(summary, tmp_path, summary.shown)
     assert 10 < summary.shown < 100
 
 
-def raising(frame: Frame) -> None:
+def raise_error(frame: Frame) -> None:
     if frame.index % 10 == 5:
         raise EngineError("made to raise")
 
 
-def slow(frame: Frame) -> None:
+def be_slow(frame: Frame) -> None:
     time.sleep(0.25)
 
 
-def hanging() -> Fault:
+def make_hang() -> Fault:
     hung = count()
 
     def fault(frame: Frame) -> None:
@@ -115,21 +115,23 @@ def hanging() -> Fault:
     return fault
 
 
-@pytest.mark.parametrize("fault", [raising, slow, hanging()], ids=["raises", "slow", "hangs"])
+@pytest.mark.parametrize(
+    "fault", [raise_error, be_slow, make_hang()], ids=["raises", "slow", "hangs"]
+)
 def test_video_goes_on_whatever_the_model_does(tmp_path: Path, fault: Fault) -> None:
-    """No frame is lost while it raises, is slow or hangs; the picture's state says so."""
-    with session(outputs_in(tmp_path), fault, 125) as running:
+    """No frame is lost while the model raises, is slow or hangs, and the state reports it."""
+    with open_session(outputs_in(tmp_path), fault, 125) as running:
         summary = running.run()
     check_whole(summary, tmp_path, 125)
     assert summary.states.get("late", 0) + summary.states.get("off", 0) > 0
-    if fault is not slow:
+    if fault is not be_slow:
         assert summary.ai_restarts >= 1
         assert "ai_failed" in kinds(tmp_path)
         assert "ai_running" in kinds(tmp_path)
 
 
 def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None:
-    """After two failures it is off; the key brings it back, and both are written down."""
+    """After two failures the model is off, the key brings it back, and the log has both."""
     broken = threading.Event()
     broken.set()
 
@@ -137,7 +139,7 @@ def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None
         if broken.is_set():
             raise EngineError("made to raise")
 
-    with session(outputs_in(tmp_path), fault, 200, "watchdog.failures=2") as running:
+    with open_session(outputs_in(tmp_path), fault, 200, "watchdog.failures=2") as running:
 
         def repair() -> None:
             while "ai_off" not in kinds(tmp_path):
@@ -153,9 +155,9 @@ def test_a_model_that_was_given_up_comes_back_when_asked(tmp_path: Path) -> None
     assert after[:3] == ["ai_off", "action", "ai_running"]
 
 
-def test_what_is_asked_for_while_it_runs_is_done_and_written_down(tmp_path: Path) -> None:
-    """A mark is a line in the log, a restart replaces the model, and an end ends the session."""
-    with session(outputs_in(tmp_path), None, 10_000) as running:
+def test_actions_during_a_session_are_done_and_logged(tmp_path: Path) -> None:
+    """A mark is a line in the log, a restart replaces the model, and quit ends the session."""
+    with open_session(outputs_in(tmp_path), None, 10_000) as running:
 
         def ask() -> None:
             running.act(Action.MARK)
@@ -175,19 +177,19 @@ def test_what_is_asked_for_while_it_runs_is_done_and_written_down(tmp_path: Path
 
 
 def test_nothing_is_started_when_something_asked_for_is_wrong(tmp_path: Path) -> None:
-    """A recording that exists is kept; a bundle that is none ends the session before it began."""
+    """An existing recording is kept, and a bad bundle ends the session before it begins."""
     existing = tmp_path / "o.mp4"
     existing.write_bytes(b"precious")
     with pytest.raises(UsageError, match="exists"):
-        session(outputs_in(tmp_path))
+        open_session(outputs_in(tmp_path))
     assert existing.read_bytes() == b"precious"
     with pytest.raises(BundleError):
-        session(LiveOutputs(), None, 5, f"model.bundle={tmp_path}")
+        open_session(LiveOutputs(), None, 5, f"model.bundle={tmp_path}")
 
 
 def test_a_full_disk_costs_the_recording_and_nothing_else(tmp_path: Path) -> None:
-    """The recorder is detached, every frame is shown, what is on disk plays, the end says so, and
-    how many frames it did not get."""
+    """The recorder is detached, every frame is shown, and the file on disk plays. The summary names
+    the recorder, and counts the frames that it did not get."""
     code = f"""
 import json
 from pathlib import Path
@@ -220,7 +222,7 @@ with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    """Exit code 0, a whole recording, a verified log that ends with `stop`."""
+    """The session ends with exit code 0, a whole recording, and a valid log with `stop` last."""
     process = started(tmp_path)
     wait_for_frames(tmp_path, 30)
     process.send_signal(number)
@@ -231,7 +233,7 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
 
 
 def test_a_killed_session_leaves_all_but_its_last_second(tmp_path: Path) -> None:
-    """The recording plays, and lacks less than a second of what the log has."""
+    """The recording plays, and lacks less than a second of the frames in the log."""
     process = started(tmp_path)
     wait_for_frames(tmp_path, 75)
     process.kill()
@@ -245,10 +247,10 @@ def test_a_killed_session_leaves_all_but_its_last_second(tmp_path: Path) -> None
 
 
 def test_a_log_is_continued_by_the_next_session(tmp_path: Path) -> None:
-    """One chain over both sessions."""
+    """The log has one chain over both sessions."""
     for name in ("a.mp4", "b.mp4"):
         outputs = LiveOutputs(record=tmp_path / name, events=tmp_path / "e.jsonl")
-        with session(outputs, None, 10) as running:
+        with open_session(outputs, None, 10) as running:
             running.run()
     assert check_chain(tmp_path / "e.jsonl").fault is None
     assert kinds(tmp_path).count("start") == 2
@@ -271,7 +273,7 @@ def test_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
 
 
 def test_a_change_of_size_in_mid_stream_is_survived(tmp_path: Path) -> None:
-    """Two sizes in one folder's sequence: both are shown, and the log says when."""
+    """Two sizes in one folder's sequence are both shown, and the log has each change."""
     for index, size in enumerate([(64, 48)] * 15 + [(96, 64)] * 15):
         cv2.imwrite(str(tmp_path / f"{index:03}.png"), pictures(1, *size)[0])
     (tmp_path / "out").mkdir()
@@ -286,12 +288,24 @@ def test_a_change_of_size_in_mid_stream_is_survived(tmp_path: Path) -> None:
 
 
 def test_a_file_is_played_at_its_own_rate(tmp_path: Path) -> None:
-    """25 frames at 25 a second take a second."""
+    """A file of 25 frames at 25 frames/s takes a second."""
     clip = write_video(tmp_path / "c.mp4", pictures(25))
     with LiveSession(str(clip), LiveOutputs(), Settings(), Console(quiet=True)) as running:
         summary = running.run()
     assert summary.shown == 25
     assert 0.9 < summary.seconds < 10
+
+
+def test_findings_are_shown_without_judging_over_time(tmp_path: Path) -> None:
+    """With `analysis.temporal=false` findings appear on later frames, and no track or alarm."""
+    options = ("analysis.temporal=false", "postprocess.low=0.02", "postprocess.high=0.02")
+    with open_session(outputs_in(tmp_path), None, FRAMES, *options) as running:
+        summary = running.run()
+    assert summary.error is None
+    shown = [line for line in lines(tmp_path / "e.jsonl") if line.get("findings")]
+    assert any(line["annotated_frame"] != line["frame"] for line in shown)
+    assert not any(line["tracks"] for line in shown)
+    assert "alarm" not in kinds(tmp_path)
 
 
 def test_track_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
@@ -303,7 +317,9 @@ def test_track_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
             raise EngineError("made to raise")
 
     outputs = outputs_in(tmp_path)
-    with session(outputs, fault, 100, "postprocess.low=0.02", "postprocess.high=0.02") as running:
+    with open_session(
+        outputs, fault, 100, "postprocess.low=0.02", "postprocess.high=0.02"
+    ) as running:
         running.run()
     first: dict[int, int] = {}
     last: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""No sink holds up the video or another sink; what they lose is counted and reported."""
+"""Tests that no sink delays the video or another sink, and that losses are counted and reported."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from support.media import result_of
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
-class Kept(Sink):
+class MemorySink(Sink):
     """Remembers indices; waits for `gate` in each write; raises `error` at frame `fails_at`."""
 
     def __init__(self, fails_at: int = -1, error: BaseException | None = None) -> None:
@@ -74,7 +74,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_what_waits_is_written_before_the_sink_is_closed() -> None:
     """Closing loses nothing that the queue had taken."""
-    sink, note = Kept(), Log()
+    sink, note = MemorySink(), Log()
     sink.gate.clear()
     runner = run(sink, note, frames=10)
     put(runner, *range(5))
@@ -84,8 +84,8 @@ def test_what_waits_is_written_before_the_sink_is_closed() -> None:
 
 
 def test_a_slow_sink_loses_frames_and_counts_them() -> None:
-    """The newest wait; the number of lost and written frames is that of the given ones."""
-    sink, note = Kept(), Log()
+    """The newest frames wait, and the frames that they replace are counted."""
+    sink, note = MemorySink(), Log()
     sink.gate.clear()
     runner = run(sink, note, frames=2)
     put(runner, 0)
@@ -99,8 +99,8 @@ def test_a_slow_sink_loses_frames_and_counts_them() -> None:
 
 @pytest.mark.parametrize("error", [SinkError("disk full"), ZeroDivisionError("a bug")])
 def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None:
-    """It gets no further frame, and the note says why."""
-    sink, note = Kept(fails_at=1, error=error), Log()
+    """A broken sink gets no further frame, and the event says why."""
+    sink, note = MemorySink(fails_at=1, error=error), Log()
     runner = run(sink, note)
     put(runner, 0)
     wait_until(lambda: sink.indices == [0])
@@ -116,9 +116,9 @@ def test_a_broken_sink_is_detached_closed_and_reported(error: Exception) -> None
 
 
 def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
-    """The one that it broke at, those that waited, and those that came later: with what was
-    written they are all that were given."""
-    sink, note = Kept(fails_at=1, error=SinkError("disk full")), Log()
+    """The counted frames are the one at which it broke, those that waited, and those that came
+    later. With the written frames they are all that were given."""
+    sink, note = MemorySink(fails_at=1, error=SinkError("disk full")), Log()
     runner = run(sink, note)
     put(runner, 0)
     wait_until(lambda: sink.indices == [0])
@@ -137,9 +137,9 @@ def test_frames_that_a_broken_sink_did_not_get_are_counted() -> None:
 def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an attempt that fails and one that works, frames flow again."""
     monkeypatch.setattr(stage, "REOPEN", Backoff(0.01, 0.01))
-    note, second = Log(), Kept()
+    note, second = Log(), MemorySink()
     attempts: list[Sink | SinkError] = [
-        Kept(fails_at=0, error=SinkError("peer gone")), SinkError("still gone"), second,
+        MemorySink(fails_at=0, error=SinkError("peer gone")), SinkError("still gone"), second,
     ]  # fmt: skip
 
     def open_next() -> Sink:
@@ -159,10 +159,10 @@ def test_a_network_sink_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that came meanwhile are lost, and counted."""
+    """Frames that came before the sink was back are lost and counted."""
     monkeypatch.setattr(stage, "REOPEN", Backoff(0.01, 0.01))
-    back, second = threading.Event(), Kept()
-    firsts = [Kept(fails_at=0, error=SinkError("peer gone"))]
+    back, second = threading.Event(), MemorySink()
+    firsts = [MemorySink(fails_at=0, error=SinkError("peer gone"))]
 
     def open_next() -> Sink:
         if firsts:
@@ -184,9 +184,9 @@ def test_a_sink_that_comes_back_gets_no_old_frames(monkeypatch: pytest.MonkeyPat
     assert (runner.written, runner.drops) == (1, {"out_slow": 0, "out_detached": 3})
 
 
-def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
-    """Closing gives up after its time, says so, and counts what still waited."""
-    sink, note = Kept(), Log()
+def test_a_sink_that_never_returns_does_not_delay_the_end() -> None:
+    """Closing gives up after its time, reports it, and counts the frames that still waited."""
+    sink, note = MemorySink(), Log()
     sink.gate.clear()
     runner = run(sink, note)
     put(runner, 0)
@@ -200,6 +200,6 @@ def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
 
 def test_a_runner_that_was_never_started_closes_its_sink() -> None:
     """When a later output cannot be opened, the earlier ones are closed."""
-    sink = Kept()
+    sink = MemorySink()
     SinkRunner("out", lambda: sink, LatencyRecorder(), Log(), frames=3).close(1)
     assert sink.closed == 1

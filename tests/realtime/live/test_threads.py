@@ -1,4 +1,4 @@
-"""Priorities are those of one thread, and are passed on as they should be."""
+"""Tests that priorities are those of one thread, and that new threads inherit the right ones."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ T = TypeVar("T")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities per thread: Linux")
 
 
-def in_a_thread(work: Callable[[], T]) -> T:
+def run_in_thread(work: Callable[[], T]) -> T:
     results: list[T] = []
     thread = threading.Thread(target=lambda: results.append(work()))
     thread.start()
@@ -28,26 +28,26 @@ def niceness() -> int:
 
 
 def test_a_lower_priority_is_that_of_the_thread_and_of_those_it_starts() -> None:
-    """The others keep theirs."""
+    """The thread and those it starts get the lower priority, and the others keep theirs."""
     before = niceness()
 
     def work() -> tuple[int, int]:
         lower_priority(before + 3)
-        return niceness(), in_a_thread(niceness)
+        return niceness(), run_in_thread(niceness)
 
-    assert in_a_thread(work) == (before + 3, before + 3)
+    assert run_in_thread(work) == (before + 3, before + 3)
     assert niceness() == before
 
 
-def test_real_time_priority_is_not_passed_on() -> None:
-    """What the thread starts, such as a decoder's threads, runs as before; without permission
-    nothing changes."""
+def test_real_time_priority_is_not_inherited() -> None:
+    """Threads that it starts, such as a decoder's, run as before; without permission nothing
+    changes."""
 
     def work() -> tuple[bool, int, int]:
         allowed = raise_priority()
-        return allowed, os.sched_getscheduler(0), in_a_thread(lambda: os.sched_getscheduler(0))
+        return allowed, os.sched_getscheduler(0), run_in_thread(lambda: os.sched_getscheduler(0))
 
-    allowed, own, started = in_a_thread(work)
+    allowed, own, started = run_in_thread(work)
     wanted = os.SCHED_RR | os.SCHED_RESET_ON_FORK if allowed else os.SCHED_OTHER
     assert (own, started) == (wanted, os.SCHED_OTHER)
     assert os.sched_getscheduler(0) == os.SCHED_OTHER

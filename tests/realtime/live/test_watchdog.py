@@ -1,4 +1,4 @@
-"""Whatever the model does, it is replaced, given up or asked for again; frames go on."""
+"""Tests that a faulty model is replaced, given up or restarted, and that frames go on."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ Fault = Callable[[Frame], None]
 
 
 class Faulty(Annotator):
-    """The real one, on the shipped bundle, that does `fault` before each frame."""
+    """Runs the real annotator on the shipped bundle, and calls `fault` before each frame."""
 
     def __init__(self, fault: Fault) -> None:
         bundle = read_bundle(find_bundle())
@@ -43,7 +43,7 @@ class Faulty(Annotator):
 
 
 class Bench:
-    """A watchdog with what it needs around it, fed by `feed`."""
+    """Holds a watchdog with what it needs, fed by `feed_until`."""
 
     def __init__(self, faults: list[Fault], **settings: Any) -> None:
         self.inbox: DroppingQueue[Frame] = DroppingQueue()
@@ -81,7 +81,7 @@ class Bench:
 
 
 @contextmanager
-def running(faults: list[Fault], **settings: Any) -> Iterator[Bench]:
+def run_bench(faults: list[Fault], **settings: Any) -> Iterator[Bench]:
     bench = Bench(faults, **settings)
     bench.watchdog.start()
     try:
@@ -90,8 +90,8 @@ def running(faults: list[Fault], **settings: Any) -> Iterator[Bench]:
         bench.watchdog.close()
 
 
-def fine(frame: Frame) -> None:
-    """No fault."""
+def do_nothing(frame: Frame) -> None:
+    """Cause no fault."""
 
 
 def raise_on(*indices: int) -> Fault:
@@ -103,8 +103,8 @@ def raise_on(*indices: int) -> Fault:
 
 
 def test_a_healthy_model_publishes_and_is_never_replaced() -> None:
-    """In order, and only once opened."""
-    with running([fine]) as bench:
+    """A healthy model publishes in order, and is opened only once."""
+    with run_bench([do_nothing]) as bench:
         bench.feed_until(lambda: len(bench.published) >= 5)
         assert bench.watchdog.running
         assert bench.opened == 1
@@ -113,21 +113,21 @@ def test_a_healthy_model_publishes_and_is_never_replaced() -> None:
 
 
 @pytest.mark.parametrize("error", [EngineError("made to raise"), ZeroDivisionError("a bug")])
-def test_an_exception_is_told_and_the_model_replaced(error: Exception) -> None:
-    """Annotations come again after it, from a new one."""
+def test_an_exception_is_reported_and_the_model_replaced(error: Exception) -> None:
+    """Annotations come again after the exception, from a new model."""
 
     def fault(frame: Frame) -> None:
         raise error
 
-    with running([fault, fine]) as bench:
+    with run_bench([fault, do_nothing]) as bench:
         bench.feed_until(lambda: len(bench.published) >= 3 and len(bench.notes) >= 2)
         assert bench.kinds() == ["ai_failed", "ai_running"]
         assert str(error) in bench.notes[0][1]["reason"]
         assert bench.watchdog.restarts == 1
 
 
-def test_a_hang_is_noticed_and_what_hung_never_publishes() -> None:
-    """The one that hangs is left behind; when it comes back, its annotation is thrown away."""
+def test_a_hang_is_noticed_and_the_hung_model_never_publishes() -> None:
+    """A model that hangs is left behind, and its annotation is dropped when it comes back."""
     release = threading.Event()
     hung: list[int] = []
 
@@ -135,7 +135,7 @@ def test_a_hang_is_noticed_and_what_hung_never_publishes() -> None:
         hung.append(frame.index)
         release.wait(60)
 
-    with running([hang, fine]) as bench:
+    with run_bench([hang, do_nothing]) as bench:
         bench.feed_until(lambda: len(bench.published) >= 3)
         assert "hangs" in bench.notes[0][1]["reason"]
         release.set()
@@ -145,26 +145,26 @@ def test_a_hang_is_noticed_and_what_hung_never_publishes() -> None:
 
 
 def test_repeated_lateness_restarts_and_single_lateness_does_not() -> None:
-    """Five late ones in a row do; then a model that is in time stays."""
+    """Five late frames in a row restart the model, and a model in time then stays."""
 
     def slow(frame: Frame) -> None:
         time.sleep(0.06)
 
-    with running([slow, fine], deadline_ms=50, late_frames=5) as bench:
+    with run_bench([slow, do_nothing], deadline_ms=50, late_frames=5) as bench:
         bench.feed_until(lambda: "ai_running" in bench.kinds())
         assert "late: 5 frames" in bench.notes[0][1]["reason"]
         assert len(bench.published) >= 4, "late annotations are still published"
 
 
-def test_missed_deadlines_are_told_at_once_and_kept_over_a_restart() -> None:
-    """As many as frames were slow, but for the one at work; none is forgotten with the model."""
+def test_missed_deadlines_are_counted_immediately_and_kept_over_a_restart() -> None:
+    """Every slow frame counts, except the one at work, and a restart keeps the count."""
     begun: list[int] = []
 
     def slow(frame: Frame) -> None:
         begun.append(frame.index)
         time.sleep(0.3)
 
-    with running([slow, fine], deadline_ms=250, late_frames=0) as bench:
+    with run_bench([slow, do_nothing], deadline_ms=250, late_frames=0) as bench:
         bench.feed_until(lambda: len(begun) >= 4)
         before, missed = len(begun), bench.watchdog.missed_deadlines
         assert before - 1 <= missed <= len(begun)
@@ -174,8 +174,8 @@ def test_missed_deadlines_are_told_at_once_and_kept_over_a_restart() -> None:
 
 
 def test_after_a_row_of_failures_the_model_stays_off_until_asked() -> None:
-    """Three failures, then off; a restart that is asked for brings it back."""
-    with running([raise_on(), raise_on(), raise_on(), fine], failures=3) as bench:
+    """After three failures the model is off, and a restart on request brings it back."""
+    with run_bench([raise_on(), raise_on(), raise_on(), do_nothing], failures=3) as bench:
         bench.feed_until(lambda: bench.watchdog.state is ModelState.OFF)
         assert bench.kinds() == ["ai_failed", "ai_running", "ai_failed", "ai_running", "ai_off"]
         opened = bench.opened
@@ -189,36 +189,36 @@ def test_after_a_row_of_failures_the_model_stays_off_until_asked() -> None:
 
 
 def test_the_pause_between_restarts_doubles_up_to_its_limit() -> None:
-    """0.01, 0.02 and then 0.02 seconds, as the settings say."""
-    with running([raise_on()], failures=4) as bench:
+    """The pauses are 0.01, 0.02 and then 0.02 seconds, as the settings say."""
+    with run_bench([raise_on()], failures=4) as bench:
         bench.feed_until(lambda: bench.watchdog.state is ModelState.OFF)
     pauses = [f["restart_in_s"] for kind, f in bench.notes if kind == "ai_failed"]
     assert pauses == [0.01, 0.02, 0.02]
 
 
 def test_a_model_that_cannot_be_opened_at_first_is_an_error() -> None:
-    """A wrong bundle ends the command before any picture is shown."""
+    """A wrong bundle ends the command before any frame is shown."""
 
     class Broken(Bench):
         def _open(self) -> Annotator:
             raise BundleError("no such bundle")
 
     with pytest.raises(BundleError, match="no such bundle"):
-        Broken([fine]).watchdog.start()
+        Broken([do_nothing]).watchdog.start()
 
 
 def test_closing_during_a_pause_or_a_hang_does_not_wait_for_it() -> None:
-    """An hour's pause and an endless hang both end with the session."""
+    """A long pause and a long hang both end with the session."""
     release = threading.Event()
     for fault in (raise_on(), lambda frame: release.wait(60) and None):
-        with running([fault], first_s=60, max_s=600, hang_s=3.0) as bench:
+        with run_bench([fault], first_s=60, max_s=600, hang_s=3.0) as bench:
             bench.feed_until(lambda: "ai_failed" in bench.kinds())
     release.set()
 
 
 def test_a_key_that_is_held_down_restarts_once_at_a_time() -> None:
-    """Requests while a model starts are none: fifty of them make two starts at most."""
-    with running([fine]) as bench:
+    """Requests while a model starts have no effect: fifty requests cause two restarts at most."""
+    with run_bench([do_nothing]) as bench:
         bench.feed_until(lambda: len(bench.published) >= 1)
         for _ in range(50):
             bench.watchdog.restart()

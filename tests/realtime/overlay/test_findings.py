@@ -20,14 +20,14 @@ from support.strategies import masks
 
 
 def segmentation(mask: NDArray[np.uint8]) -> Segmentation:
-    """The findings of a mask, as post-processing gives them."""
+    """Return the findings of a mask, as post-processing makes them."""
     height, width = mask.shape
     geometry = Geometry.of((width, height), (width, height), "stretch")
     post = Postprocessor(low=0.5, high=0.5, min_area_fraction=0)
     return post(mask.astype(np.float32), geometry)
 
 
-def picture(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
+def random_image(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype(np.uint8)
 
 
@@ -37,7 +37,7 @@ def test_pixels_outside_the_markers_keep_their_bits(
     mask: NDArray[np.uint8], width: int, seed: int
 ) -> None:
     """Where the marker mask is 0, drawing changes nothing; the frame itself never changes."""
-    image, found = picture(mask.shape, seed), segmentation(mask)
+    image, found = random_image(mask.shape, seed), segmentation(mask)
     before = image.copy()
     overlay = Overlay(line_width_px=width)
     drawn, markers = overlay(image, found), overlay.marker_mask(found)
@@ -51,7 +51,7 @@ def test_drawing_is_the_oracles(
     mask: NDArray[np.uint8], width: int, alpha: float, seed: int
 ) -> None:
     """Each pixel is untouched, rim, line or tint by its distance to the mask, in that order."""
-    image, found = picture(mask.shape, seed), segmentation(mask)
+    image, found = random_image(mask.shape, seed), segmentation(mask)
     overlay = Overlay(line_bgr=(9, 200, 77), fill_alpha=alpha, line_width_px=width)
     parts = naive.overlay_parts(found.mask, width, 1)
     np.testing.assert_array_equal(overlay.marker_mask(found), parts > 0)
@@ -66,8 +66,8 @@ def test_drawing_is_the_oracles(
 @settings(max_examples=100)
 @given(masks(), st.integers(0, 2**16))
 def test_patches_put_together_are_the_drawing(mask: NDArray[np.uint8], seed: int) -> None:
-    """What is made in parts is what drawing on a copy makes, also where findings are close."""
-    image, found = picture(mask.shape, seed), segmentation(mask)
+    """Patches give the same image as drawing on a copy, also where findings are close."""
+    image, found = random_image(mask.shape, seed), segmentation(mask)
     overlay = Overlay(line_width_px=2)
     whole = image.copy()
     drawn = overlay.annotate(BgrImage(image), found)
@@ -78,8 +78,8 @@ def test_patches_put_together_are_the_drawing(mask: NDArray[np.uint8], seed: int
 
 @given(st.integers(0, 2**16))
 def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
-    """Patches are those of the planes with the findings on them, and hold all of these; where
-    nothing is marked, the whole is the picture's own."""
+    """Patches are those of the planes with all findings on them, and all other pixels are the
+    frame's own."""
     rng = np.random.default_rng(seed)
     mask = (rng.random((48, 64)) > 0.99).astype(np.uint8)
     planes, found, overlay = planes_of(rng, 64, 48), segmentation(mask), Overlay(line_width_px=1)
@@ -99,8 +99,8 @@ def test_planes_are_drawn_on_where_findings_are(seed: int) -> None:
 
 
 def test_nothing_found_gives_a_read_only_view() -> None:
-    """Without findings the frame's own pixels are shown, not copied, and cannot be written."""
-    image = picture((4, 6), 1)
+    """Without findings the frame's own pixels are shown without a copy, and cannot be written."""
+    image = random_image((4, 6), 1)
     drawn = Overlay()(image, segmentation(np.zeros((4, 6), np.uint8)))
     assert np.shares_memory(drawn, image)
     assert not drawn.flags.writeable
@@ -108,8 +108,8 @@ def test_nothing_found_gives_a_read_only_view() -> None:
 
 
 def test_a_copy_can_be_drawn_on() -> None:
-    """Marks may then be drawn on it without touching the frame."""
-    image = picture((4, 6), 1)
+    """Marks on the copy do not touch the frame."""
+    image = random_image((4, 6), 1)
     before = image.copy()
     drawn = Overlay().copy_image(image)
     np.testing.assert_array_equal(drawn, before)
@@ -119,7 +119,7 @@ def test_a_copy_can_be_drawn_on() -> None:
 
 def test_frames_in_other_memory_layouts() -> None:
     """A flipped view of a frame is drawn on like a plain copy of it."""
-    image, mask = picture((20, 30), 2), np.zeros((20, 30), np.uint8)
+    image, mask = random_image((20, 30), 2), np.zeros((20, 30), np.uint8)
     mask[5:9, 7:20] = 1
     flipped = image[::-1, ::-1]
     drawn = Overlay()(flipped, segmentation(mask))
@@ -136,11 +136,11 @@ def test_automatic_line_width_goes_with_the_height(height: int, line: int) -> No
 
 
 def test_drawn_frames_stay_as_they_are() -> None:
-    """A drawn frame that a sink keeps is not touched by the next ones."""
+    """A drawn frame that a sink keeps is not changed by the next ones."""
     overlay, mask = Overlay(), np.zeros((20, 30), np.uint8)
     mask[5:15, 5:15] = 1
     found = segmentation(mask)
-    images = [picture(mask.shape, seed) for seed in range(4)]
+    images = [random_image(mask.shape, seed) for seed in range(4)]
     drawn = [overlay(image, found) for image in images]
     for image, kept in zip(images, drawn, strict=True):
         np.testing.assert_array_equal(kept, Overlay()(image, found))
@@ -163,14 +163,14 @@ def test_nothing_of_earlier_frames_is_drawn(
     """One overlay draws a row of frames as new ones draw each."""
     overlay = Overlay()
     for mask, seed in frames:
-        image, found = picture(mask.shape, seed), segmentation(mask)
+        image, found = random_image(mask.shape, seed), segmentation(mask)
         np.testing.assert_array_equal(overlay(image, found), Overlay()(image, found))
 
 
 def test_frame_of_another_size_is_refused() -> None:
     """An image that is not the segmented frame is named with both sizes."""
     with pytest.raises(ValueError, match="image is 5x4, the mask 6x4"):
-        Overlay()(picture((4, 5), 1), segmentation(np.ones((4, 6), np.uint8)))
+        Overlay()(random_image((4, 5), 1), segmentation(np.ones((4, 6), np.uint8)))
     planes = planes_of(np.random.default_rng(0), 4, 6)
     with pytest.raises(ValueError, match="image is 4x6, the mask 6x4"):
         Overlay().annotate(planes, segmentation(np.ones((4, 6), np.uint8)))

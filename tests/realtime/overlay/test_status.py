@@ -1,4 +1,4 @@
-"""Marks change nothing but their plates, and say what the state is."""
+"""Tests that marks change only their plates, and show the state."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ NORMAL = LiveState(AiState.ON, 1, 40.0, Condition.CLEAR, (), recording=False, si
 def test_pixels_outside_of_the_returned_boxes_keep_their_bits(
     state: LiveState, width: int, height: int, flash: bool
 ) -> None:
-    """At any frame size, also ones smaller than a plate."""
+    """Pixels outside the boxes stay as they are at any frame size, also smaller than a plate."""
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     drawn = image.copy()
     outside = np.ones((height, width), bool)
@@ -59,32 +59,32 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def look(name: str) -> Image:
-    """The status of that name on a flat ground."""
+    """Draw the status of that name on a flat background."""
     image = np.full((360, 640, 3), 90, np.uint8)
     draw_marks(image, replace(NORMAL, **LOOKS[name]))
     return image
 
 
-def reviewed(name: str) -> Image:
+def read_reviewed(name: str) -> Image:
     return cv2.imread(str(Path(__file__).parent / "looks" / f"{name}.png"))
 
 
-def differing(one: Image, other: Image) -> int:
-    """How many pixels differ by more than the smoothing of letters does."""
+def count_differences(one: Image, other: Image) -> int:
+    """Count the pixels that differ by more than the smoothing of letters does."""
     return int((cv2.absdiff(one, other).max(axis=-1) > SMOOTHING_LEVELS).sum())
 
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_each_state_looks_as_reviewed(name: str) -> None:
-    """As in a picture that was looked at, but for how OpenCV's version smooths letters; and less
-    like any other state's picture by far."""
-    assert differing(look(name), reviewed(name)) < EDGE_PIXELS
+    """Each state looks like its reviewed image, except how OpenCV's version smooths letters, and
+    much less like the image of any other state."""
+    assert count_differences(look(name), read_reviewed(name)) < EDGE_PIXELS
     for other in LOOKS.keys() - {name}:
-        assert differing(look(name), reviewed(other)) > 2 * EDGE_PIXELS, other
+        assert count_differences(look(name), read_reviewed(other)) > 2 * EDGE_PIXELS, other
 
 
-def test_a_flash_frames_the_whole_picture() -> None:
-    """All four edges change, and nothing in the middle."""
+def test_a_flash_surrounds_the_whole_frame() -> None:
+    """All four edges change, and the middle does not."""
     image = np.zeros((360, 640, 3), np.uint8)
     draw_marks(image, NORMAL, flash=True)
     for edge in (image[0], image[-1], image[:, 0], image[:, -1]):

@@ -1,4 +1,4 @@
-"""JPEG files that another library reads back."""
+"""Another library reads our JPEG files back."""
 
 from io import BytesIO
 
@@ -12,8 +12,8 @@ from qlumen.realtime.pixels.jpeg import jpeg_bytes
 from support.media import pictures
 
 
-def test_pillow_reads_the_picture_back() -> None:
-    """Within what quality 95 changes; a lower quality is smaller."""
+def test_pillow_reads_the_image_back() -> None:
+    """Quality 95 changes little, and a lower quality is smaller."""
     image = pictures(1, 320, 240)[0]
     file = jpeg_bytes(image, 95)
     read = np.asarray(PIL.Image.open(BytesIO(file)))[:, :, ::-1]
@@ -22,6 +22,6 @@ def test_pillow_reads_the_picture_back() -> None:
     assert len(jpeg_bytes(image, 50)) < len(file)
 
 
-def test_a_picture_that_is_too_wide_is_an_error() -> None:
+def test_an_image_that_is_too_wide_is_an_error() -> None:
     with pytest.raises(SinkError, match="65501x1 cannot be encoded as JPEG"):
         jpeg_bytes(np.zeros((1, 65501, 3), np.uint8), 90)

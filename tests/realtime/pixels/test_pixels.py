@@ -1,4 +1,4 @@
-"""One contract for every form of an image: what a form gives of it is what its BGR shows."""
+"""Every form of an image gives what its BGR shows."""
 
 from collections.abc import Callable
 
@@ -36,8 +36,8 @@ def planes_of_a_crop(width: int, height: int, seed: int) -> Pixels:
     return larger.crop((2, 4, 2 + width, 4 + height))
 
 
-def over(pixels: Pixels, seed: int) -> Annotated:
-    """A quarter of the image with some of its pixels painted."""
+def paint_quarter(pixels: Pixels, seed: int) -> Annotated:
+    """Paint some pixels in a quarter of the image."""
     width, height = pixels.size
     rng = np.random.default_rng(seed)
     (box,) = disjoint([(0, 0, (width + 1) // 2, (height + 1) // 2)], pixels.size)
@@ -51,8 +51,8 @@ FORMS: dict[str, Callable[[int, int, int], Pixels]] = {
     "array": bgr_image,
     "planes": planes,
     "crop of planes": planes_of_a_crop,
-    "annotated array": lambda *given_: over(bgr_image(*given_), given_[2]),
-    "annotated planes": lambda *given_: over(planes(*given_), given_[2]),
+    "annotated array": lambda *given_: paint_quarter(bgr_image(*given_), given_[2]),
+    "annotated planes": lambda *given_: paint_quarter(planes(*given_), given_[2]),
 }
 forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
@@ -65,8 +65,10 @@ def test_every_part_is_that_of_the_whole(
     halves: tuple[int, int],
     seed: int,
 ) -> None:
-    """Patches, crops, crops of crops and samples, with an array that nobody can write to; patches
-    and samples are asked for first, so that they are not taken from it."""
+    """Patches, crops, crops of crops and samples equal a whole array that is read-only.
+
+    Patches and samples are read first, so that they are not taken from the whole array.
+    """
     width, height = 2 * halves[0], 2 * halves[1]
     pixels = form(width, height, seed)
     box = disjoint([data.draw(boxes(width, height))], pixels.size)[0]
@@ -91,7 +93,7 @@ def test_every_part_is_that_of_the_whole(
 
 
 def places(end: int) -> st.SearchStrategy[NDArray[np.intp]]:
-    """Rows or columns in any order, some of them twice, or none."""
+    """Draw rows or columns in any order, with repeats, or no rows at all."""
     return st.lists(st.integers(0, end - 1), max_size=8).map(lambda found: np.array(found, np.intp))
 
 
@@ -103,7 +105,7 @@ def test_a_crop_is_resized_and_encoded_as_an_image_of_its_own(
     halves: tuple[int, int],
     seed: int,
 ) -> None:
-    """Nothing from outside of its box comes in: of the same samples alone, all bits are equal."""
+    """All bits are those of the same samples alone: nothing from outside the box comes in."""
     width, height = 2 * halves[0], 2 * halves[1]
     pixels = form(width, height, seed)
     crop = pixels.crop(disjoint([data.draw(boxes(width, height))], pixels.size)[0])
@@ -126,8 +128,8 @@ def test_a_crop_is_resized_and_encoded_as_an_image_of_its_own(
 def test_an_annotated_array_is_encoded_like_the_array_it_shows(
     width: int, height: int, seed: int
 ) -> None:
-    """Also with odd sides, of which the last row and column are repeated."""
-    annotated = over(bgr_image(width, height, seed), seed)
+    """Both frames are equal, also with odd sides whose last row and column are repeated."""
+    annotated = paint_quarter(bgr_image(width, height, seed), seed)
     wanted = to_video_frame(annotated.bgr()).to_ndarray()
     np.testing.assert_array_equal(annotated.yuv420p().to_ndarray(), wanted)
 
@@ -137,7 +139,7 @@ def test_an_annotated_array_is_encoded_like_the_array_it_shows(
 def test_boxes_that_are_not_inside_are_refused(
     form: Callable[[int, int, int], Pixels], box: tuple[int, int, int, int]
 ) -> None:
-    """Too large, before the edge, or empty; so are rows and columns that are not there."""
+    """Boxes that are too large, outside or empty are errors, as are missing rows and columns."""
     pixels = form(8, 8, 0)
     for ask in (pixels.crop, pixels.patch):
         with pytest.raises(ValueError, match="not inside the image of 8x8"):
@@ -148,8 +150,8 @@ def test_boxes_that_are_not_inside_are_refused(
             pixels.sample(rows, columns)
 
 
-def test_a_box_that_cuts_samples_of_colour_is_refused() -> None:
-    """Planes cannot be parted at an odd row or column."""
+def test_a_box_that_cuts_chroma_samples_is_refused() -> None:
+    """Planes cannot be split at an odd row or column."""
     for box in ((1, 0, 4, 4), (0, 0, 4, 3)):
         with pytest.raises(ValueError, match="even bounds"):
             planes(8, 8, 0).crop(box)
@@ -160,6 +162,6 @@ def test_a_box_that_cuts_samples_of_colour_is_refused() -> None:
     [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3), np.float32)],
 )
 def test_arrays_of_another_kind_are_refused(array: NDArray[np.uint8]) -> None:
-    """Grey, with transparency, or of other numbers: the error names what it got."""
-    with pytest.raises(ValueError, match=r"want \(H, W, 3\) uint8"):
+    """The error names the array: grey, with transparency, or of other numbers."""
+    with pytest.raises(ValueError, match=r"needs \(H, W, 3\) uint8"):
         BgrImage(array)

@@ -1,4 +1,4 @@
-"""Decoded pictures, against the formulas of BT.709 and FFmpeg's own conversion."""
+"""Decoded frames follow the formulas of BT.709 and FFmpeg's own conversion."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,9 +18,11 @@ SIDES = st.integers(1, 12).map(lambda half: 2 * half)
 ROUNDING = 0.501
 
 
-def exact(planes: Planes) -> NDArray[np.float64]:
-    """ITU-R BT.709-6, items 3.2 to 3.5, solved for B, G and R; each chroma sample is that of its
-    2x2 pixels."""
+def exact_bgr(planes: Planes) -> NDArray[np.float64]:
+    """Return ITU-R BT.709-6, items 3.2 to 3.5, solved for B, G and R.
+
+    Each chroma sample is that of its 2x2 pixels.
+    """
     y = (planes.luma - 16.0) / 219
     u, v = (np.kron(plane - 128.0, np.ones((2, 2))) / 224 for plane in planes.chroma)
     b, r = y + 1.8556 * u, y + 1.5748 * v
@@ -30,7 +32,7 @@ def exact(planes: Planes) -> NDArray[np.float64]:
 
 @given(SIDES, SIDES, st.integers(0, 2**16))
 def test_planes_are_the_frames_samples(width: int, height: int, seed: int) -> None:
-    """As FFmpeg copies them out, whatever the distance of its rows."""
+    """Planes equal the samples that FFmpeg copies, whatever the distance of its rows."""
     planes = planes_of(np.random.default_rng(seed), width, height)
     packed = planes.frame.to_ndarray()
     chroma = packed[height:].reshape(2, height // 2, width // 2)
@@ -43,10 +45,10 @@ def test_planes_are_the_frames_samples(width: int, height: int, seed: int) -> No
 def test_patches_follow_the_formula(
     data: st.DataObject, width: int, height: int, seed: int
 ) -> None:
-    """Rounded once, for any samples; and so does the whole picture."""
+    """Patches and the whole image are the formula's values, rounded once, for any samples."""
     planes = planes_of(np.random.default_rng(seed), width, height)
     (x0, y0, x1, y1), *_ = disjoint([data.draw(boxes(width, height))], planes.size)
-    patch, wanted = planes.patch((x0, y0, x1, y1)), exact(planes)
+    patch, wanted = planes.patch((x0, y0, x1, y1)), exact_bgr(planes)
     assert patch.dtype == np.uint8
     assert np.abs(patch - wanted[y0:y1, x0:x1]).max() <= ROUNDING
     assert np.abs(planes.bgr() - wanted).max() <= ROUNDING
@@ -61,7 +63,7 @@ class CountingPool(FramePool):
 
 
 def test_the_whole_is_converted_once_and_when_it_is_asked_for() -> None:
-    """However many threads ask at the same time."""
+    """The whole image is converted once, with any number of threads at the same time."""
     pool = CountingPool()
     planes = Planes(planes_of(np.random.default_rng(0), 320, 240).frame, pool)
     planes.patch((0, 0, 8, 8))
@@ -76,7 +78,7 @@ def test_the_whole_is_converted_once_and_when_it_is_asked_for() -> None:
 def test_boxes_are_covered_by_boxes_that_do_not_overlap(
     data: st.DataObject, width: int, height: int
 ) -> None:
-    """Every pixel of a box lies in one of the others, with even bounds but at the far edges."""
+    """Every pixel of a box lies in one new box, with even bounds except at the far edges."""
     given_boxes = data.draw(st.lists(boxes(width, height), max_size=6))
     wanted, covered = np.zeros((height, width), bool), np.zeros((height, width), int)
     for x0, y0, x1, y1 in given_boxes:

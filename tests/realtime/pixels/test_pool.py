@@ -1,4 +1,4 @@
-"""Nothing that somebody still reads is handed out again; nothing else is made anew."""
+"""The pool gives out no array that somebody still reads, and allocates no other array again."""
 
 import ctypes
 import gc
@@ -19,7 +19,7 @@ from qlumen.networks.openvino import ov
 from qlumen.realtime.pixels.pool import SPARE, FramePool
 
 SHAPE = (4, 6, 3)
-PICTURE, PICTURE_BYTES = (2000, 1000, 3), 6_000_000
+LARGE_SHAPE, LARGE_BYTES = (2000, 1000, 3), 6_000_000
 STEPS = st.lists(st.one_of(st.none(), st.integers(0, 9)), max_size=40)
 """None takes an array; a number drops one of those held."""
 
@@ -32,7 +32,7 @@ def owner(array: np.ndarray) -> weakref.ref:
     return weakref.ref(array.base)
 
 
-def alive(owners: Iterable[weakref.ref]) -> int:
+def count_alive(owners: Iterable[weakref.ref]) -> int:
     return sum(one() is not None for one in owners)
 
 
@@ -41,7 +41,7 @@ def resident_bytes() -> int:
 
 
 def test_array_is_uint8_contiguous_and_writable() -> None:
-    """What comes out is like a fresh array, whatever was done to the last holder's view."""
+    """An array is like a new one, whatever the last holder did to its view."""
     pool = FramePool()
     for _ in range(2):
         array = pool.take(SHAPE)
@@ -53,11 +53,13 @@ def test_array_is_uint8_contiguous_and_writable() -> None:
 
 
 @given(STEPS, st.integers(0, 4))
-def test_held_arrays_are_apart_and_few_more_are_kept(
+def test_held_arrays_are_separate_and_few_more_are_kept(
     steps: list[int | None], prepared: int
 ) -> None:
-    """However takes and drops follow each other, all held arrays keep what was written; beside
-    them there are never more than were prepared, or two."""
+    """All held arrays keep their content in any order of takes and drops.
+
+    Besides them there are never more arrays than were prepared, or two.
+    """
     pool, held, owners = FramePool(prepared), [], {}
     for number, step in enumerate(steps):
         if step is None:
@@ -65,7 +67,7 @@ def test_held_arrays_are_apart_and_few_more_are_kept(
             array[:] = number
             held.append((number, array))
             owners[id(array.base)] = owner(array)
-            assert alive(owners.values()) <= max(1, prepared, len(held) + SPARE)
+            assert count_alive(owners.values()) <= max(1, prepared, len(held) + SPARE)
             del array
         elif held:
             del held[step % len(held)]
@@ -73,8 +75,8 @@ def test_held_arrays_are_apart_and_few_more_are_kept(
 
 
 @given(STEPS)
-def test_no_more_are_made_than_are_held_at_once(steps: list[int | None]) -> None:
-    """As long as the prepared ones suffice."""
+def test_no_more_are_made_than_are_held_together(steps: list[int | None]) -> None:
+    """The pool makes no more arrays than are held together, while the prepared ones suffice."""
     pool, held, seen = FramePool(prepared=sum(step is None for step in steps)), [], set()
     most = 0
     for step in steps:
@@ -87,42 +89,44 @@ def test_no_more_are_made_than_are_held_at_once(steps: list[int | None]) -> None
     assert len(seen) == most
 
 
-@pytest.mark.parametrize(("most_pictures", "made"), [(9, 5), (3, 3), (0, 1)])
-def test_prepared_arrays_are_made_with_the_first(most_pictures: int, made: int) -> None:
-    """Those after it cost no memory until more are held at once than were prepared."""
-    pool = FramePool(prepared=5, prepared_bytes=most_pictures * PICTURE_BYTES)
+@pytest.mark.parametrize(("most_arrays", "made"), [(9, 5), (3, 3), (0, 1)])
+def test_prepared_arrays_are_made_with_the_first(most_arrays: int, made: int) -> None:
+    """Later arrays cost no memory until more are held together than were prepared."""
+    pool = FramePool(prepared=5, prepared_bytes=most_arrays * LARGE_BYTES)
     before = resident_bytes()
 
-    def pictures() -> int:
-        return round((resident_bytes() - before) / PICTURE_BYTES)
+    def grown_arrays() -> int:
+        return round((resident_bytes() - before) / LARGE_BYTES)
 
-    held = [pool.take(PICTURE)]
-    assert pictures() == made
-    held += [pool.take(PICTURE) for _ in range(made - 1)]
-    assert pictures() == made
-    held.append(pool.take(PICTURE))
+    held = [pool.take(LARGE_SHAPE)]
+    assert grown_arrays() == made
+    held += [pool.take(LARGE_SHAPE) for _ in range(made - 1)]
+    assert grown_arrays() == made
+    held.append(pool.take(LARGE_SHAPE))
     held[-1][:] = 1
-    assert pictures() == made + 1
+    assert grown_arrays() == made + 1
 
 
 def test_memory_of_a_busy_moment_goes_back_to_the_system() -> None:
-    """Although other arrays are made between the pictures, and stay: `malloc` would keep those
-    below them for itself."""
+    """Memory goes back although other arrays are made in between and stay.
+
+    `malloc` would keep the memory below them.
+    """
     pool, lasting = FramePool(prepared=2), []
-    pool.take(PICTURE)[:] = 1
+    pool.take(LARGE_SHAPE)[:] = 1
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier tests left is not to go back meanwhile
+    ctypes.CDLL(None).malloc_trim(0)  # memory of earlier tests must not go back meanwhile
     before = resident_bytes()
     for _ in range(3):
         held = []
         for _ in range(30):
-            held.append(pool.take(PICTURE))
+            held.append(pool.take(LARGE_SHAPE))
             held[-1][:] = 1
             lasting.append(np.ones(20_000, np.uint8))
-        assert resident_bytes() - before > 25 * PICTURE_BYTES
+        assert resident_bytes() - before > 25 * LARGE_BYTES
         held.clear()
-        pool.take(PICTURE)
-        assert resident_bytes() - before < (SPARE + 2) * PICTURE_BYTES
+        pool.take(LARGE_SHAPE)
+        assert resident_bytes() - before < (SPARE + 2) * LARGE_BYTES
 
 
 HOLDERS: dict[str, Callable[[np.ndarray], object]] = {
@@ -156,9 +160,11 @@ def test_anything_that_shares_the_memory_holds_it(hold: Callable[[np.ndarray], o
     assert first in map(address, taken)
 
 
-def test_pictures_in_an_encoder_are_held() -> None:
-    """Those that its threads still wait for are not written over: a lossless codec gives
-    each back as it went in."""
+def test_images_in_an_encoder_are_held() -> None:
+    """Images that the encoder's threads still wait for are not overwritten.
+
+    A lossless codec gives each one back unchanged.
+    """
     pool, encoder = FramePool(), av.CodecContext.create("ffvhuff", "w")
     encoder.width, encoder.height, encoder.pix_fmt = 16, 16, "yuv420p"
     encoder.time_base = Fraction(1, 25)
@@ -178,8 +184,8 @@ def test_pictures_in_an_encoder_are_held() -> None:
     assert all((image == image[0, 0]).all() for image in decoded)
 
 
-def test_another_shape_drops_what_is_free_and_leaves_what_is_held() -> None:
-    """Frames of a new size cost no memory of the old one."""
+def test_another_shape_drops_free_arrays_and_leaves_held_ones() -> None:
+    """Images of a new size cost no memory of the old size."""
     pool = FramePool()
     held, free = pool.take(SHAPE), pool.take(SHAPE)
     held[:] = 7
@@ -192,30 +198,30 @@ def test_another_shape_drops_what_is_free_and_leaves_what_is_held() -> None:
 
 
 def test_free_arrays_beyond_the_bound_are_dropped() -> None:
-    """After a burst of six only the one in use and two more stay."""
+    """After a burst of six only the array in use and two more stay."""
     pool = FramePool(prepared=1)
     taken = [pool.take(SHAPE) for _ in range(6)]
     owners = [owner(array) for array in taken]
     taken.clear()
     again = pool.take(SHAPE)
-    assert alive(owners) == 3
+    assert count_alive(owners) == 3
     assert any(again.base is one() for one in owners)
 
 
 def test_threads_never_share_an_array() -> None:
     """Four threads that take, write, wait and read find what they wrote."""
-    pool, spoilt = FramePool(), []
+    pool, overwritten = FramePool(), []
 
     def work(number: int) -> None:
         for _ in range(300):
             kept = [pool.take((8, 8)) for _ in range(3)]
             for array in kept:
                 array[:] = number
-            spoilt.extend(array for array in kept if (array != number).any())
+            overwritten.extend(array for array in kept if (array != number).any())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not spoilt
+    assert not overwritten

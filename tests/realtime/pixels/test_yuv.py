@@ -1,4 +1,4 @@
-"""BGR to planar YUV, against the formulas of BT.709."""
+"""BGR becomes planar YUV as the formulas of BT.709 say."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ ROUNDING = 0.501
 SIDES = st.integers(1, 12).map(lambda half: 2 * half)
 
 
-def exact(image: np.ndarray) -> np.ndarray:
-    """ITU-R BT.709-6, items 3.2 to 3.4: signals of 8 bits, not rounded."""
+def exact_yuv(image: np.ndarray) -> np.ndarray:
+    """Return ITU-R BT.709-6, items 3.2 to 3.4: 8-bit signals that are not rounded."""
     b, g, r = np.moveaxis(image / 255, 2, 0)
     y = 0.2126 * r + 0.7152 * g + 0.0722 * b
     return np.stack([16 + 219 * y, 128 + 224 * (b - y) / 1.8556, 128 + 224 * (r - y) / 1.5748])
@@ -27,10 +27,10 @@ def exact(image: np.ndarray) -> np.ndarray:
 
 @given(SIDES, SIDES, st.integers(0, 2**16))
 def test_planes_follow_the_formula(width: int, height: int, seed: int) -> None:
-    """Luma is the formula's, chroma that of its mean over 2x2 pixels, both rounded once."""
+    """Luma is the formula's, and chroma is that of its mean over 2x2 pixels, rounded once."""
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     planes = to_video_frame(image).to_ndarray()
-    y, u, v = exact(image)
+    y, u, v = exact_yuv(image)
     assert planes.shape == (height * 3 // 2, width)
     assert np.abs(planes[:height] - y).max() <= ROUNDING
     chroma = planes[height:].reshape(2, height // 2, width // 2)
@@ -50,7 +50,7 @@ def test_planes_follow_the_formula(width: int, height: int, seed: int) -> None:
     ],
 )
 def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None:
-    """White, black, red, green and blue have the values known from 100% colour bars."""
+    """White, black, red, green and blue have the known values of 100% colour bars."""
     planes = to_video_frame(np.full((4, 4, 3), bgr, np.uint8)).to_ndarray()
     assert (planes[:4] == yuv[0]).all()
     assert (planes[4] == yuv[1]).all()
@@ -58,7 +58,10 @@ def test_primaries(bgr: tuple[int, int, int], yuv: tuple[int, int, int]) -> None
 
 
 def test_nothing_is_compiled_for_an_image_that_is_read_only() -> None:
-    """Warmed up with one that is not; a recording of live video would lose frames meanwhile."""
+    """A read-only image needs no compilation after the warm-up with a writable one.
+
+    A recording of live video would lose frames meanwhile.
+    """
     warm_up()
     before = list(bgr_to_yuv420.signatures)
     image = np.full((4, 4, 3), 9, np.uint8)
@@ -71,8 +74,10 @@ def test_nothing_is_compiled_for_an_image_that_is_read_only() -> None:
 def test_only_the_patches_are_painted_again(
     data: st.DataObject, width: int, height: int, seed: int
 ) -> None:
-    """Samples of marked pixels, and of chroma whose 2x2 has one, are the patches'; elsewhere the
-    decoder's bits."""
+    """Marked pixels, and chroma whose 2x2 pixels have one, are the patches'.
+
+    All other samples keep the decoder's bits.
+    """
     rng = np.random.default_rng(seed)
     planes = planes_of(rng, width, height)
     before = planes.frame.to_ndarray()
@@ -96,7 +101,7 @@ def test_only_the_patches_are_painted_again(
 
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_padding_repeats_the_edge(width: int, height: int) -> None:
-    """Even sizes come back as they are; odd ones as NumPy's edge padding makes them even."""
+    """Even sizes stay as they are; odd sizes become even as with NumPy's edge padding."""
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     padding = ((0, height % 2), (0, width % 2), (0, 0))
     np.testing.assert_array_equal(pad_to_even(image), np.pad(image, padding, mode="edge"))
@@ -106,7 +111,7 @@ def test_padding_repeats_the_edge(width: int, height: int) -> None:
 def test_fitting_keeps_the_shape_between_black_bars(
     width: int, height: int, canvas_width: int, canvas_height: int
 ) -> None:
-    """A white picture covers the canvas along one side and has its own proportions."""
+    """A white image fills the canvas along one side and keeps its proportions."""
     white = np.full((height, width, 3), 255, np.uint8)
     fitted = fit(white, (canvas_width, canvas_height))
     assert fitted.shape == (canvas_height, canvas_width, 3)

@@ -1,4 +1,4 @@
-"""Faults in the middle of a run: everything ends, nothing hangs, what was done is kept."""
+"""Tests faults in the middle of a run: everything ends, nothing hangs, finished frames are kept."""
 
 import time
 from collections import Counter
@@ -23,11 +23,11 @@ from qlumen.realtime.sources.base import Source, SourceInfo
 from qlumen.system.threads import running_threads
 
 
-class Pictures(Source):
-    """Random pictures; raises `error` after the last."""
+class RandomSource(Source):
+    """Delivers random frames, and raises `error` after the last."""
 
     def __init__(self, count: int, error: BaseException | None = None) -> None:
-        self.info = SourceInfo("pictures", 48, 32, Fraction(25), count)
+        self.info = SourceInfo("random", 48, 32, Fraction(25), count)
         self.drops: Counter[str] = Counter()
         self.count, self.error = count, error
 
@@ -39,7 +39,7 @@ class Pictures(Source):
             raise self.error
 
 
-class Kept(Sink):
+class MemorySink(Sink):
     """Remembers indices; raises `error` in place of frame `fails_at`."""
 
     def __init__(self, fails_at: int = -1, error: BaseException | None = None) -> None:
@@ -71,16 +71,16 @@ def make(segmenter: Segmenter, source: Source, *sinks: Sink) -> Pipeline:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """However a run ends, its threads have ended too."""
+    """Check that all threads of a run have ended."""
     before = set(running_threads())
     yield
     assert set(running_threads()) <= before
 
 
 def test_every_sink_receives_every_frame_in_order(segmenter: Segmenter) -> None:
-    """Two sinks see the same frames, none lost, none twice."""
-    a, b = Kept(), Kept()
-    outcome = make(segmenter, Pictures(40), a, b).run()
+    """Two sinks get the same frames, each frame once."""
+    a, b = MemorySink(), MemorySink()
+    outcome = make(segmenter, RandomSource(40), a, b).run()
     assert outcome.frames == 40
     assert outcome.error is None
     assert a.indices == b.indices == list(range(40))
@@ -90,8 +90,8 @@ def test_every_sink_receives_every_frame_in_order(segmenter: Segmenter) -> None:
 
 def test_source_that_ends_early_is_finished_first(segmenter: Segmenter) -> None:
     """Frames decoded before the error reach the sinks; the error is in the outcome."""
-    kept = Kept()
-    outcome = make(segmenter, Pictures(7, TruncatedError("7 of 9")), kept).run()
+    kept = MemorySink()
+    outcome = make(segmenter, RandomSource(7, TruncatedError("7 of 9")), kept).run()
     assert kept.indices == list(range(7))
     assert outcome.frames == 7
     assert str(outcome.error) == "7 of 9"
@@ -100,8 +100,8 @@ def test_source_that_ends_early_is_finished_first(segmenter: Segmenter) -> None:
 
 def test_failing_sink_ends_the_run_and_spares_the_other(segmenter: Segmenter) -> None:
     """A full disk stops the replay; the other sink keeps a gapless beginning and is closed."""
-    bad, good = Kept(5, SinkError("disk full")), Kept()
-    outcome = make(segmenter, Pictures(500), bad, good).run()
+    bad, good = MemorySink(5, SinkError("disk full")), MemorySink()
+    outcome = make(segmenter, RandomSource(500), bad, good).run()
     assert str(outcome.error) == "disk full"
     assert outcome.frames == 5
     assert bad.indices == list(range(5))
@@ -115,8 +115,8 @@ def test_failing_sink_ends_the_run_and_spares_the_other(segmenter: Segmenter) ->
 def test_unexpected_error_reaches_the_caller(segmenter: Segmenter, place: str) -> None:
     """A bug is not swallowed: run() raises it, after everything has been closed."""
     error = ZeroDivisionError("a bug")
-    kept = Kept(3, error if place == "sink" else None)
-    source = Pictures(3 if place == "source" else 100, error if place == "source" else None)
+    kept = MemorySink(3, error if place == "sink" else None)
+    source = RandomSource(3 if place == "source" else 100, error if place == "source" else None)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         make(segmenter, source, kept).run()
     assert kept.closed
@@ -125,18 +125,18 @@ def test_unexpected_error_reaches_the_caller(segmenter: Segmenter, place: str) -
 def test_failing_postprocessing_frees_the_engine(segmenter: Segmenter) -> None:
     """After a failed run the same engine serves the next one: no request is lost."""
     for _ in range(3):
-        pipeline = make(segmenter, Pictures(50), Kept(2, QlumenError("no")))
+        pipeline = make(segmenter, RandomSource(50), MemorySink(2, QlumenError("no")))
         pipeline.run()
-    kept = Kept()
-    assert make(segmenter, Pictures(10), kept).run().frames == 10
+    kept = MemorySink()
+    assert make(segmenter, RandomSource(10), kept).run().frames == 10
 
 
-def test_stop_finishes_what_is_on_its_way(segmenter: Segmenter) -> None:
-    """After stop() no new frame is read, and those that were are delivered."""
-    kept = Kept()
+def test_stop_finishes_frames_on_their_way(segmenter: Segmenter) -> None:
+    """After stop() no new frame is read, and frames that were read are delivered."""
+    kept = MemorySink()
     named = [("kept", kept)]
     pipeline = Pipeline(
-        Pictures(10_000), FrameAnalysis(segmenter, Settings(), related=False), Overlay(), named,
+        RandomSource(10_000), FrameAnalysis(segmenter, Settings(), related=False), Overlay(), named,
         LatencyRecorder(),
         on_frame=lambda done: pipeline.stop() if done == 10 else None,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Replay from end to end: real files in, real files out."""
+"""Tests replay from end to end, with real files in and real files out."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from qlumen.realtime.replay.outputs import Outputs
 from qlumen.realtime.replay.replay import replay
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-Ended = Callable[..., tuple[object, str]]
+RunHere = Callable[..., tuple[object, str]]
 FRAMES = 12
 SMALL_SCENE = ["scene.width=320", "scene.height=240", f"scene.frames={FRAMES}", "scene.seed=3"]
 MARKER_PX = 2
@@ -31,14 +31,17 @@ IOU_OF_A_HIT = 0.3
 MIN_HITS = 20
 
 
-def qlumen(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """The command in a process of its own."""
+def run_qlumen(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own."""
     return subprocess.run(command_line(*arguments), capture_output=True, text=True)
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ended:
-    """Runs the command in this process: its exit code, and what it says on standard error."""
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Return a function that runs the command in this process.
+
+    It returns the exit code, and the text on standard error.
+    """
 
     def run(*arguments: object) -> tuple[object, str]:
         monkeypatch.setattr(sys, "argv", ["qlumen", *map(str, arguments)])
@@ -65,7 +68,7 @@ def times_of(path: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scene as a recording."""
+    """Record the scene."""
     folder = tmp_path_factory.mktemp("clip")
     settings = load_settings(None, SMALL_SCENE)
     replay("scene", Outputs(video=folder / "clip.mp4"), settings)
@@ -122,13 +125,13 @@ def test_limit_and_folder_of_stills(tmp_path: Path) -> None:
 
 
 def test_truncated_recording_keeps_what_was_decoded(clip: Path, tmp_path: Path) -> None:
-    """A file cut in the middle ends with code 1 and its count; what came before is playable."""
+    """A file cut in the middle ends with code 1 and its count, and the part before is playable."""
     cut = tmp_path / "cut.mp4"
-    moov_first(clip, cut)
+    move_index_first(clip, cut)
     data = cut.read_bytes()
     cut.write_bytes(data[: len(data) * 6 // 10])
     outputs = ("--output", tmp_path / "o.mp4", "--events", tmp_path / "e.jsonl")
-    result = qlumen("replay", cut, *outputs)
+    result = run_qlumen("replay", cut, *outputs)
     assert result.returncode == 1, result.stderr
     assert f"of {FRAMES} frames" in result.stderr
     written = len(times_of(tmp_path / "o.mp4"))
@@ -136,7 +139,7 @@ def test_truncated_recording_keeps_what_was_decoded(clip: Path, tmp_path: Path) 
     assert len(lines_of(tmp_path / "e.jsonl")) == written
 
 
-def moov_first(source: Path, target: Path) -> None:
+def move_index_first(source: Path, target: Path) -> None:
     """Remux with the index in front, so that a cut file can still be opened."""
     with (
         av.open(str(source)) as given,
@@ -171,7 +174,7 @@ def test_interrupted_replay_leaves_playable_files(tmp_path: Path, number: signal
 
 
 def test_usage_errors_end_in_one_line_and_write_nothing(
-    clip: Path, tmp_path: Path, ended: Ended
+    clip: Path, tmp_path: Path, run_here: RunHere
 ) -> None:
     """Each mistake exits with 2, names itself, and no output file appears."""
     folder = tmp_path / "folder"
@@ -187,14 +190,14 @@ def test_usage_errors_end_in_one_line_and_write_nothing(
         ([clip, "--output", out, "--config", tmp_path / "absent.yaml"], "absent.yaml"),
     ]
     for arguments, message in cases:
-        code, told = ended("replay", *arguments)
-        assert code == 2, (arguments, told)
-        assert message in told
-        assert len(told.strip().splitlines()) == 1, told
+        code, errors = run_here("replay", *arguments)
+        assert code == 2, (arguments, errors)
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1, errors
         assert not out.exists()
 
 
-def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path, ended: Ended) -> None:
+def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path, run_here: RunHere) -> None:
     """An output that is an input under another name is refused, and the input stays as it was."""
     mine = tmp_path / "mine.mp4"
     mine.write_bytes(clip.read_bytes())
@@ -216,15 +219,15 @@ def test_inputs_are_safe_from_outputs(clip: Path, tmp_path: Path, ended: Ended) 
         [mine, "--events", tmp_path / "o.txt", "--output", tmp_path / "o.txt"],
     ]
     for arguments in cases:
-        code, message = ended("replay", *arguments)
+        code, message = run_here("replay", *arguments)
         assert code == 2, (arguments, message)
         assert len(message.strip().splitlines()) == 1, message
     assert mine.read_bytes() == clip.read_bytes()
     assert (stills / "a.png").read_bytes() == b"precious"
 
 
-def test_second_signal_ends_at_once_and_leaves_a_playable_part(tmp_path: Path) -> None:
-    """Pressed twice, Ctrl-C does not wait; what was recorded is in the part file."""
+def test_second_signal_ends_immediately_and_leaves_a_playable_part(tmp_path: Path) -> None:
+    """Ctrl-C pressed twice does not wait, and the part file holds the recording."""
     video, events = tmp_path / "o.mp4", tmp_path / "e.jsonl"
     arguments = ["replay", "scene", "--output", video, "--events", events]
     arguments += ["--set", "scene.frames=100000", "--set", "scene.width=1920"]
@@ -243,7 +246,7 @@ def test_second_signal_ends_at_once_and_leaves_a_playable_part(tmp_path: Path) -
 
 
 def test_read_only_home_and_full_disk(clip: Path, tmp_path: Path) -> None:
-    """Without a cache folder replay works; a summary that cannot be written is said in a line."""
+    """Replay works without a cache folder, and one line reports a summary that is not written."""
     environment = os.environ | {"HOME": "/proc/nowhere", "QLUMEN_CACHE": "/proc/nowhere"}
     command = command_line("replay", clip, "--limit", 2, "--json", "/dev/full")
     empty = tmp_path / "empty"
@@ -257,9 +260,9 @@ def test_read_only_home_and_full_disk(clip: Path, tmp_path: Path) -> None:
 
 
 def test_failures_end_in_one_line_and_write_nothing(
-    clip: Path, tmp_path: Path, ended: Ended
+    clip: Path, tmp_path: Path, run_here: RunHere
 ) -> None:
-    """What is no video, has no frame, or is a damaged bundle exits with 1 before any output."""
+    """A file that is no video, an empty folder and a damaged bundle exit with 1 and no output."""
     text, empty = tmp_path / "notes.mp4", tmp_path / "empty"
     text.write_text("this is no video " * 100)
     empty.mkdir()
@@ -275,10 +278,10 @@ def test_failures_end_in_one_line_and_write_nothing(
         ([clip, "--set", f"model.bundle={bundle}"], "does not match its bundle"),
     ]
     for arguments, message in cases:
-        code, told = ended("replay", *arguments, "--output", tmp_path / "o.mp4")
-        assert code == 1, (arguments, told)
-        assert message in told
-        assert len(told.strip().splitlines()) == 1, told
+        code, errors = run_here("replay", *arguments, "--output", tmp_path / "o.mp4")
+        assert code == 1, (arguments, errors)
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1, errors
         assert not (tmp_path / "o.mp4").exists()
 
 

@@ -1,4 +1,4 @@
-"""A review to report on, made once."""
+"""Provides a review to report on, made once per session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from support.reviews import make_recording, make_review
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a review; its recording lies beside it, as `clip.mp4`."""
+def review_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a review; its recording `clip.mp4` is in the parent folder."""
     folder = tmp_path_factory.mktemp("made")
     return make_review(folder / "review", make_recording(folder / "clip.mp4"))
 
 
 @pytest.fixture
-def review(made: Path) -> Iterator[Review]:
-    with Review(made) as opened:
+def review(review_folder: Path) -> Iterator[Review]:
+    with Review(review_folder) as opened:
         yield opened

@@ -12,9 +12,12 @@ from qlumen.realtime.tracking.findings import fill_findings
 
 
 def unpack(counts: str) -> list[int]:
-    """Read COCO's run lengths by hand: groups of five bits, least first, plus 48; the sixth bit
-    says that more follow, the fifth of the last one is the sign; from the fourth on, a run is
-    the difference from the one two before."""
+    """Read COCO's run lengths by hand.
+
+    A run is in groups of five bits, least first, plus 48. The sixth bit says that more groups
+    follow. The fifth bit of the last group is the sign. From the fourth run on, the value is the
+    difference from the run two before.
+    """
     runs: list[int] = []
     value = shift = 0
     for group in (ord(character) - 48 for character in counts):
@@ -29,12 +32,12 @@ def unpack(counts: str) -> list[int]:
 
 
 def test_a_worked_case() -> None:
-    """Of a mask with 1 of 0, 2 of 1, 2 of 0, 1 of 1 down the columns; the last as 1 - 2 = -1."""
+    """Runs of 1 x 0, 2 x 1, 2 x 0, 1 x 1 down the columns come back; the last is 1 - 2 = -1."""
     assert unpack("122O") == [1, 2, 2, 1]
 
 
 def test_runs_are_those_of_the_mask(review: Review) -> None:
-    """Runs of 0 and 1 by turns, down the columns, give each finding's filled contour."""
+    """Alternating runs of 0 and 1 down the columns give each finding's filled contour."""
     found = find(review)
     filled = [fill_findings([one], (320, 240)) for frame in found.frames for one in frame]
     for one, mask in zip(coco(review, found)["annotations"], filled, strict=True):
@@ -50,15 +53,15 @@ def read(review: Review) -> dict[str, Any]:
 
 def test_annotations_are_the_findings(review: Review) -> None:
     """Each finding's mask comes back from its runs; boxes and areas are those of the mask."""
-    found, told = find(review), read(review)
-    assert [one["id"] for one in told["images"]] == [f.index for f in review.frames]
-    assert len(told["annotations"]) == sum(map(len, found.frames))
-    for one in told["annotations"]:
+    found, data = find(review), read(review)
+    assert [one["id"] for one in data["images"]] == [f.index for f in review.frames]
+    assert len(data["annotations"]) == sum(map(len, found.frames))
+    for one in data["annotations"]:
         mask = coco_mask.decode({**one["segmentation"]})
         assert one["area"] == mask.sum() == coco_mask.area(one["segmentation"])
         x, y, w, h = cv2.boundingRect(mask)
         assert one["bbox"] == [x, y, w, h] == coco_mask.toBbox(one["segmentation"]).tolist()
-    tracked = [one["image_id"] for one in told["annotations"] if one["track_id"] == 1]
+    tracked = [one["image_id"] for one in data["annotations"] if one["track_id"] == 1]
     assert tracked == [sighting.place for sighting in found.tracks[0].sightings]
 
 

@@ -15,19 +15,19 @@ highdicom = pytest.importorskip("highdicom", reason="pip install 'qlumen[dicom]'
 
 
 @pytest.fixture
-def written(review: Review, tmp_path: Path) -> tuple[Path, Findings]:
+def dicom_export(review: Review, tmp_path: Path) -> tuple[Path, Findings]:
     found = find(review)
     write_all(review, found, ReportOutputs(dicom=tmp_path / "dicom"))
     return tmp_path / "dicom", found
 
 
-def test_the_image_is_the_frame(written: tuple[Path, Findings], made: Path) -> None:
-    """pydicom reads the best frame's own pixels back, as FFmpeg decodes them."""
-    folder, found = written
+def test_the_image_is_the_frame(dicom_export: tuple[Path, Findings], review_folder: Path) -> None:
+    """pydicom reads the best frame's pixels back, as FFmpeg decodes them."""
+    folder, found = dicom_export
     place = found.tracks[0].best.place
     stored = pydicom.dcmread(folder / f"frame_{place:06d}_image.dcm")
     assert stored.SOPClassUID.name == "Secondary Capture Image Storage"
-    _, frames = read_video(made.parent / "clip.mp4")
+    _, frames = read_video(review_folder.parent / "clip.mp4")
     shown = cv2.cvtColor(frames[place], cv2.COLOR_BGR2RGB)
     assert cv2.absdiff(stored.pixel_array, shown).max() <= 4
     assert not stored.PatientName
@@ -35,9 +35,9 @@ def test_the_image_is_the_frame(written: tuple[Path, Findings], made: Path) -> N
     assert "not a medical device" in stored.ImageComments
 
 
-def test_the_segmentation_is_the_lesions_mask(written: tuple[Path, Findings]) -> None:
-    """highdicom reads the segment back to the mask, and knows which image it belongs to."""
-    folder, found = written
+def test_the_segmentation_is_the_lesions_mask(dicom_export: tuple[Path, Findings]) -> None:
+    """highdicom reads the segment back as the mask, and finds the image that it belongs to."""
+    folder, found = dicom_export
     best = found.tracks[0].best
     image = pydicom.dcmread(folder / f"frame_{best.place:06d}_image.dcm")
     masks = highdicom.seg.segread(folder / f"frame_{best.place:06d}_masks.dcm")
@@ -55,9 +55,9 @@ def test_the_segmentation_is_the_lesions_mask(written: tuple[Path, Findings]) ->
     assert pixels.sum() == best.finding.area_px
 
 
-def test_attributes_that_the_standard_asks_for_are_there(written: tuple[Path, Findings]) -> None:
-    """Type 1 and 2 attributes of the modules, and one study for all files (PS3.3 A.8.1, A.51)."""
-    folder, _ = written
+def test_attributes_of_the_standard_are_there(dicom_export: tuple[Path, Findings]) -> None:
+    """Files have the type 1 and 2 attributes of their modules and one study (PS3.3 A.8.1, A.51)."""
+    folder, _ = dicom_export
     files = sorted(folder.iterdir())
     read = [pydicom.dcmread(file) for file in files]
     assert len({one.StudyInstanceUID for one in read}) == 1

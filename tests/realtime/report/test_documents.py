@@ -1,4 +1,4 @@
-"""HTML and PDF say the same, and ask nothing of a network."""
+"""Checks that HTML and PDF say the same and load nothing from a network."""
 
 import io
 import re
@@ -32,7 +32,7 @@ REFERRING = {"src", "href", "srcset", "action", "data", "poster", "xlink:href", 
 
 
 class Page(HTMLParser):
-    """Collects text, references and elements."""
+    """Collects text, references and elements of a document."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
@@ -60,17 +60,17 @@ def pdf_text(facts: Facts) -> list[str]:
     return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf(facts))).pages]
 
 
-def said(facts: Facts) -> list[str]:
-    """What both documents have to say."""
+def list_texts(facts: Facts) -> list[str]:
+    """List the texts that both documents must hold."""
     rows = [*facts.headline, *facts.procedure, *facts.model, *facts.hashes, *facts.persons]
     rows += [row for track in facts.tracks for row in track.rows]
-    told = [value for _, value in rows if value] + [facts.title, facts.latency_note]
-    told += [section.title for section in facts.card] + [*facts.limits, *facts.warnings]
-    return [*told, *(row.label for row in facts.quality), "Research tool, not a medical device."]
+    texts = [value for _, value in rows if value] + [facts.title, facts.latency_note]
+    texts += [section.title for section in facts.card] + [*facts.limits, *facts.warnings]
+    return [*texts, *(row.label for row in facts.quality), "Research tool, not a medical device."]
 
 
-def test_html_asks_for_nothing(facts: Facts) -> None:
-    """Every reference is data within the file; there is no script, and a policy forbids more."""
+def test_html_loads_nothing(facts: Facts) -> None:
+    """Every reference is data in the file; there is no script, and a policy forbids more."""
     document = html(facts)
     page = Page(document)
     assert page.references
@@ -83,15 +83,15 @@ def test_html_asks_for_nothing(facts: Facts) -> None:
 
 
 def test_both_documents_say_all_facts(facts: Facts) -> None:
-    """Each fact stands in the HTML's text and in the text that the PDF gives back."""
+    """Each fact is in the HTML's text and in the text that pypdf reads from the PDF."""
     page, paper = words("".join(Page(html(facts)).text)), words("".join(pdf_text(facts)))
-    for fact in said(facts):
+    for fact in list_texts(facts):
         assert words(fact) in page, fact
         assert words(fact) in paper, fact
 
 
 def test_facts_are_those_of_the_recording(review: Review, facts: Facts) -> None:
-    """File, length, rate, share of frames with findings, the lesion's time: worked by hand."""
+    """File, length, rate, share of frames with findings and lesion times match hand-worked ones."""
     assert dict(facts.procedure)["File"] == "clip.mp4"
     assert dict(facts.procedure)["Duration"] == "0:00.8"
     assert dict(facts.procedure)["Frame rate"] == "25.00 frames/s"
@@ -101,14 +101,14 @@ def test_facts_are_those_of_the_recording(review: Review, facts: Facts) -> None:
     assert dict(track.rows)["Frames"] == "12 (0.5 s)"
     counts = {row.label: row.frames for row in facts.quality}
     assert counts == {
-        "clear": 17, "underexposed": 3, "blurred": 0, "lens on the wall": 0, "overexposed": 0,
-        "out of the body": 0,
+        "clear": 17, "too dark": 3, "blurred": 0, "red-out": 0, "too bright": 0,
+        "out of body": 0,
     }  # fmt: skip
     assert [row.p95 for row in facts.latency] == [2.5, 2.5, 2.5]
 
 
 def test_persons_are_named_on_request_only(facts: Facts) -> None:
-    """Neither document has a field for a person unless it was asked for."""
+    """A document has a field for a person only if it was asked for."""
     assert facts.persons == ()
     assert "Patient" not in "".join(Page(html(facts)).text) + "".join(pdf_text(facts))
     named = facts.with_persons("Jo <b>Doe</b> & Søn", "")
@@ -118,7 +118,7 @@ def test_persons_are_named_on_request_only(facts: Facts) -> None:
 
 
 def test_pages_are_numbered(facts: Facts) -> None:
-    """Each page says which it is of how many, and what this is."""
+    """Each page shows its number, the number of pages and the research notice."""
     texts = pdf_text(replace(facts, tracks=facts.tracks * 9))
     assert len(texts) > 3
     for number, text in enumerate(texts, start=1):
@@ -127,7 +127,7 @@ def test_pages_are_numbered(facts: Facts) -> None:
 
 
 def test_each_page_names_the_recording(facts: Facts) -> None:
-    """A name that is too long for the foot keeps its beginning and its end."""
+    """A name that is too long for the footer keeps its beginning and its end."""
     for page in pdf_text(replace(facts, recording="Coloscopy 7.mp4")):
         assert "Coloscopy 7.mp4" in page
     long = replace(facts, recording="b" + "w" * 300 + ".mp4")
@@ -146,7 +146,7 @@ def test_a_shortened_name_fits_its_place(text: str, width: float) -> None:
 
 
 def test_hostile_and_unknown_characters(facts: Facts) -> None:
-    """Markup in a file's name is text; characters without a glyph are written by number."""
+    """Markup in a file's name is text; the PDF shows characters without a glyph as codes."""
     name = "<script>alert(1)</script>&日本.mp4"
     hostile = replace(facts, procedure=(("File", name),))
     assert "script" not in Page(html(hostile)).elements
@@ -164,7 +164,7 @@ def test_nothing_overflows_the_paper(facts: Facts) -> None:
 
 
 def test_a_still_is_reported(tmp_path: Path) -> None:
-    """Findings in place of lesions, its name, no timeline, and no figure of time."""
+    """The report of a still shows findings and its name, but no timeline and no times."""
     still = write_image(tmp_path / "still.png", pictures(1, *SIZE)[0])
     folder = make_review(tmp_path / "review", still, maps=lambda index: usual_map(5))
     with Review(folder) as review:
@@ -172,13 +172,13 @@ def test_a_still_is_reported(tmp_path: Path) -> None:
     (track,) = facts.tracks
     assert dict(track.rows)["Image"] == "still.png"
     for text in (words("".join(Page(html(facts)).text)), words("".join(pdf_text(facts)))):
-        assert all(words(fact) in text for fact in said(facts))
+        assert all(words(fact) in text for fact in list_texts(facts))
         assert "Finding1" in text
         assert not any(absent in text for absent in ("Timeline", "Scoreovertime"))
 
 
 def test_no_score_is_drawn_where_a_lesion_was_not_found(facts: Facts) -> None:
-    """A curve for each span of a lesion: no line crosses the time between two of them."""
+    """A lesion has a curve for each span; no line crosses the time between two spans."""
     (track,) = facts.tracks
     scores = tuple(one for one in track.scores if not 0.2 <= one[0] < 0.4)
     spans = TimeSpan(track.spans[0].start_s, 0.2), TimeSpan(0.4, track.spans[0].end_s)
@@ -192,13 +192,13 @@ def test_no_score_is_drawn_where_a_lesion_was_not_found(facts: Facts) -> None:
 
 
 def test_a_review_without_findings_is_reported(review: Review) -> None:
-    """A report says that nothing was found, and no figure of a lesion is there."""
+    """The report says that nothing was found, and shows no lesion."""
     none = find(review, Thresholds(low=0.5, high=0.99, min_area_fraction=0.0005))
     facts = gather(review, none)
     assert facts.tracks == ()
-    assert "None at these thresholds." in "".join(pdf_text(facts))
-    assert "None at these thresholds." in "".join(Page(html(facts)).text)
-    assert "findings taken anew" in dict(facts.model)["Changed"]
+    assert "Nothing found at these thresholds." in "".join(pdf_text(facts))
+    assert "Nothing found at these thresholds." in "".join(Page(html(facts)).text)
+    assert "findings recomputed" in dict(facts.model)["Changed"]
 
 
 @pytest.mark.parametrize(
@@ -206,13 +206,13 @@ def test_a_review_without_findings_is_reported(review: Review) -> None:
     [(0, "0:00.0"), (59.96, "1:00.0"), (61.25, "1:01.2"), (3723.4, "1:02:03.4"), (-1.5, "-0:01.5")],
 )
 def test_times_as_people_read_them(seconds: float, text: str) -> None:
-    """Minutes and seconds to a tenth, hours from an hour on."""
+    """A time shows minutes, seconds and tenths, and hours from one hour on."""
     assert clock(seconds) == text
 
 
 @pytest.mark.parametrize("length_s", [0.04, 1, 7.24, 59, 600, 3601, 40_000])
 def test_ticks_are_few_and_within(length_s: float) -> None:
-    """Never more than eight, never outside, from start to near the end."""
+    """There are at most eight ticks, and all lie within the span."""
     found = ticks(TimeSpan(3.0, 3.0 + length_s))
     assert len(found) <= MAX_TICKS
     assert all(3.0 <= tick <= 3.0 + length_s + 1e-9 for tick in found)

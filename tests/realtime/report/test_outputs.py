@@ -26,7 +26,7 @@ def outputs_in(folder: Path) -> ReportOutputs:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The command's exit code."""
+    """Run the command and return its exit code."""
     monkeypatch.setattr(sys, "argv", ["qlumen", "report", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def test_all_outputs_hold_the_same_findings(review: Review, tmp_path: Path) -> None:
-    """Masks, events and video have a frame each, with the same findings; times are kept."""
+    """Masks, events and video have every frame with the same findings and times."""
     found = find(review)
     write_all(review, found, outputs_in(tmp_path))
     masks = [cv2.imread(str(file), 0) for file in sorted((tmp_path / "masks").iterdir())]
@@ -44,18 +44,17 @@ def test_all_outputs_hold_the_same_findings(review: Review, tmp_path: Path) -> N
     for mask, event in zip(masks, events, strict=True):
         assert set(np.unique(mask)) <= {0, 255}
         assert np.count_nonzero(mask) == sum(one["area_px"] for one in event["findings"])
-    times, pictures = read_video(tmp_path / "video.mp4")
+    times, frames = read_video(tmp_path / "video.mp4")
     assert [float(time) for time in times] == pytest.approx([e["time_s"] for e in events], abs=1e-6)
     _, plain = read_video(review.folder.parent / "clip.mp4")
-    changed = [cv2.absdiff(a, b).max() > 60 for a, b in zip(pictures, plain, strict=True)]
+    changed = [cv2.absdiff(a, b).max() > 60 for a, b in zip(frames, plain, strict=True)]
     assert changed == [bool(frame) for frame in found.frames]
     (shot,) = (tmp_path / "snapshots").iterdir()
     assert shot.name == f"lesion_01_frame_{found.tracks[0].best.place:06d}.png"
 
 
 def test_a_changed_recording_is_refused(tmp_path: Path) -> None:
-    """Pictures are taken from the very file that was reviewed, or not at all; the report, the
-    tables and masks need it no more."""
+    """Frames come only from the file that was reviewed; the report and masks do not need it."""
     recording = make_recording(tmp_path / "clip.mp4")
     with Review(make_review(tmp_path / "r", recording)) as review:
         found = find(review)
@@ -85,7 +84,7 @@ def test_a_changed_recording_is_refused(tmp_path: Path) -> None:
 def test_bad_outputs_are_refused_before_work(
     tmp_path: Path, outputs: dict[str, str], message: str
 ) -> None:
-    """Each is named in a line, and nothing is written."""
+    """The error names the output in one line, and nothing is written."""
     recording = tmp_path / "clip.mp4"
     recording.write_bytes(b"a recording")
     paths = {kind: tmp_path / name for kind, name in outputs.items()}
@@ -96,10 +95,13 @@ def test_bad_outputs_are_refused_before_work(
 
 
 def test_the_command_reports_a_review(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    review_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A review is reported without the network; a threshold on the command line counts."""
-    folder = shutil.copytree(made, tmp_path / "r")
+    folder = shutil.copytree(review_folder, tmp_path / "r")
     named = ("--patient", "Jo Doe", "--set", "report.institution=St. Elsewhere")
     assert run(monkeypatch, folder, "--html", tmp_path / "r.html", *named) == 0
     assert "20 frames, 1 lesions" in capsys.readouterr().out
@@ -111,12 +113,16 @@ def test_the_command_reports_a_review(
 
 
 def test_the_commands_errors_have_one_line(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    review_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Wrong usage ends with 2, a source that is not there, too; nothing is written."""
-    assert run(monkeypatch, made) == 2
-    assert run(monkeypatch, tmp_path / "absent.mp4", "--html", tmp_path / "r.html") == 2
-    assert run(monkeypatch, made, "--html", tmp_path / "r.html", "--review", tmp_path / "x") == 2
+    """Wrong usage and a missing source end with 2, and nothing is written."""
+    html = ("--html", tmp_path / "r.html")
+    assert run(monkeypatch, review_folder) == 2
+    assert run(monkeypatch, tmp_path / "absent.mp4", *html) == 2
+    assert run(monkeypatch, review_folder, *html, "--review", tmp_path / "x") == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert [line.partition(":")[0] for line in lines] == ["qlumen"] * 3
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +139,7 @@ def test_a_real_recording_is_reviewed_and_reported(
     code = run(monkeypatch, image, "--pdf", tmp_path / "r.pdf", "--coco", tmp_path / "c.json",
                "--review", tmp_path / "kept")  # fmt: skip
     assert code == 0
-    told = json.loads((tmp_path / "c.json").read_text())
-    assert told["images"][0]["file_name"] == image.name
+    coco = json.loads((tmp_path / "c.json").read_text())
+    assert coco["images"][0]["file_name"] == image.name
     with Review(tmp_path / "kept") as review:
         assert len(find(review).frames) == 1

@@ -1,4 +1,4 @@
-"""The table of findings is read back by Python's own CSV reader."""
+"""Reads the table of findings back with Python's own CSV reader."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from qlumen.realtime.review.review import Review
 
 
 def test_the_table_comes_back(review: Review) -> None:
-    """Python's own reader gives each finding's figures back."""
+    """The reader returns the figures of each finding."""
     found = find(review)
     rows = list(csv.DictReader(io.StringIO(findings_csv(review, found))))
     assert tuple(rows[0]) == COLUMNS
@@ -27,7 +27,7 @@ def test_the_table_comes_back(review: Review) -> None:
 
 
 def test_names_are_no_formulas(review: Review) -> None:
-    """A file called like a formula is text to a spreadsheet, and commas stay in their cell."""
+    """A file name like a formula is text for a spreadsheet, and commas stay in their cell."""
     named = [f.model_copy(update={"name": '=cmd|"x",1'}) for f in review.frames]
     review.frames = tuple(named)
     rows = list(csv.DictReader(io.StringIO(findings_csv(review, find(review)))))
@@ -35,6 +35,6 @@ def test_names_are_no_formulas(review: Review) -> None:
 
 
 def test_a_review_without_findings_gives_the_head_alone(review: Review) -> None:
-    """A table without rows is still a table."""
+    """A table without rows still has its head."""
     none = replace(find(review), frames=tuple(() for _ in review.frames), tracks=())
     assert findings_csv(review, none) == ",".join(COLUMNS) + "\r\n"

@@ -40,30 +40,30 @@ HOLD_FRAMES = 3
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A review of maps whose truth is known."""
+def review_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a review of maps whose truth is known."""
     folder = tmp_path_factory.mktemp("made")
     return make_review(folder / "review", make_recording(folder / "clip.mp4"))
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scene, reviewed with the shipped network."""
+    """Review the scene with the shipped network."""
     folder = tmp_path_factory.mktemp("scene") / "review"
     process("scene", folder, load_settings(None, SCENE))
     return folder
 
 
-def replayed_masks(folder: Path, thresholds: Thresholds) -> list[np.ndarray]:
-    """What a replay with the network says of the same scene, at these thresholds."""
+def replay_masks(folder: Path, thresholds: Thresholds) -> list[np.ndarray]:
+    """Replay the same scene with the network at these thresholds and return its masks."""
     chosen = [f"postprocess.{key}={value}" for key, value in thresholds.model_dump().items()]
     replay("scene", Outputs(masks=folder), load_settings(None, [*SCENE, *chosen]))
     return [cv2.imread(str(file), 0) // 255 for file in sorted(folder.iterdir())]
 
 
 def test_findings_without_the_network_are_those_of_a_replay(scene: Path, tmp_path: Path) -> None:
-    """At thresholds the review was not made with, masks are those of a replay, bit by bit."""
-    wanted = replayed_masks(tmp_path / "masks", EAGER)
+    """At other thresholds than the review's, masks are those of a replay, bit by bit."""
+    wanted = replay_masks(tmp_path / "masks", EAGER)
     with Review(scene) as review:
         found = find(review, EAGER)
         assert len(found.frames) == len(wanted)
@@ -74,7 +74,7 @@ def test_findings_without_the_network_are_those_of_a_replay(scene: Path, tmp_pat
 
 @pytest.mark.data
 def test_findings_of_a_real_clip_are_those_of_a_replay(data_dir: Path, tmp_path: Path) -> None:
-    """On the first frames of a real clip, boxes and areas of stored maps are the network's."""
+    """On the first frames of a real clip, findings from stored maps are those of a replay."""
     clip, settings = data_dir / "clips" / "ldpolypvideo_test101.mp4", load_settings()
     events, short = tmp_path / "events.jsonl", tmp_path / "short.mkv"
     _first_packets(clip, short, 75)
@@ -101,19 +101,21 @@ def _first_packets(clip: Path, target: Path, count: int) -> None:
                 container.mux(packet)
 
 
-def shown(found: Findings) -> list[int]:
+def list_shown(found: Findings) -> list[int]:
     return [place for place, frame in enumerate(found.frames) if frame]
 
 
-def test_tracks_are_those_that_were_put_in(made: Path) -> None:
-    """The disc is one lesion, shown in its frames; the cut to the dark ends it, and neither the
-    blip nor the dark frames are one."""
-    with Review(made) as review:
+def test_tracks_are_those_that_were_put_in(review_folder: Path) -> None:
+    """The disc is one lesion, shown in its frames until the cut to the dark.
+
+    The blip and the dark frames are no lesions.
+    """
+    with Review(review_folder) as review:
         found = find(review)
         (track,) = found.tracks
         assert [one.place for one in track.sightings] == list(SEEN)
         assert found.brief == 0 if BLIP in DARK else 1
-        assert shown(found) == [*SEEN]
+        assert list_shown(found) == [*SEEN]
         area = np.pi * 7**2 * (SIZE[0] / SIDE) * (SIZE[1] / SIDE)
         assert track.best.finding.area_px == pytest.approx(area, rel=0.05)
         record = review.frames[track.best.place]
@@ -121,51 +123,50 @@ def test_tracks_are_those_that_were_put_in(made: Path) -> None:
         assert share == pytest.approx(area / record.field_px, rel=0.05)
 
 
-def test_dark_frames_are_told(made: Path) -> None:
-    """The condition changes with the third dark frame, as the hold of three asks."""
-    with Review(made) as review:
+def test_dark_frames_are_recognised(review_folder: Path) -> None:
+    """The condition changes with the third dark frame, because the hold is three frames."""
+    with Review(review_folder) as review:
         dark = [i for i, f in enumerate(review.frames) if f.condition is Condition.UNDEREXPOSED]
     assert dark == list(range(DARK[0] + HOLD_FRAMES - 1, FRAMES))
 
 
-def test_another_threshold_finds_others_and_network_is_not_there(made: Path) -> None:
-    """A higher threshold leaves out what does not reach it; nothing but the folder is read."""
-    with Review(made) as review:
+def test_a_higher_threshold_finds_less_without_the_network(review_folder: Path) -> None:
+    """A higher threshold leaves out what does not reach it; only the folder is read."""
+    with Review(review_folder) as review:
         none = find(review, Thresholds(low=0.5, high=0.99, min_area_fraction=0.0005))
         late = find(review, Thresholds(low=0.5, high=0.944, min_area_fraction=0.0005))
         brief = find(review, Thresholds(low=0.5, high=0.962, min_area_fraction=0.0005))
     assert not any(none.frames)
     reached = [index for index in SEEN if usual_map(index).max() >= 0.944]
     assert reached[0] > SEEN[0]
-    assert shown(late) == [*reached]
+    assert list_shown(late) == [*reached]
     assert not any(brief.frames)
     assert brief.brief == 1
 
 
-def test_contradicting_thresholds_are_refused(made: Path) -> None:
-    """A lower threshold above the higher one is an error of the settings. They are put
-    together here as `qlumen report` does."""
-    with Review(made) as review:
+def test_contradicting_thresholds_are_refused(review_folder: Path) -> None:
+    """A low threshold above the high one is an error of the settings, merged as in `report`."""
+    with Review(review_folder) as review:
         given = review.manifest.thresholds.model_copy(update={"low": 0.9, "high": 0.5})
         with pytest.raises(ConfigError, match=r"low 0\.9 and high 0\.5"):
             find(review, given)
 
 
-def test_pictures_are_the_recordings_own(made: Path, tmp_path: Path) -> None:
-    """A kept picture shows its frame, reduced to the longest side asked for."""
+def test_images_are_the_recordings_own(review_folder: Path, tmp_path: Path) -> None:
+    """A stored image shows its frame, reduced to the longest side of the setting."""
     recording = make_recording(tmp_path / "clip.mp4")
     small = make_review(tmp_path / "r", recording, overrides=["review.picture_px=160"])
-    with Review(made) as whole, Review(small) as reduced:
+    with Review(review_folder) as whole, Review(small) as reduced:
         for place in (0, 7):
-            picture, less = whole.picture(place), reduced.picture(place)
-            assert picture.shape == (SIZE[1], SIZE[0], 3)
+            image, less = whole.image(place), reduced.image(place)
+            assert image.shape == (SIZE[1], SIZE[0], 3)
             assert less.shape == (120, 160, 3)
-            wanted = cv2.resize(picture, (160, 120), interpolation=cv2.INTER_AREA)
+            wanted = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
             assert cv2.absdiff(less, wanted).mean() < 3
 
 
 def test_single_images_and_folders_of_stills(tmp_path: Path) -> None:
-    """In stills each finding stands for itself, whatever their sizes and order."""
+    """In stills each finding is its own track, whatever the sizes and the order."""
     stills = tmp_path / "stills"
     stills.mkdir()
     rng = np.random.default_rng(0)
@@ -193,7 +194,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (MANIFEST, None, "no review in"),
+        (MANIFEST, None, "no complete review in"),
         (MANIFEST, b"{}", "is not a review"),
         (MANIFEST, b'{"format": 99}', "has format 99"),
         (MANIFEST, b'{"format": 2}', "make the review again"),
@@ -204,10 +205,10 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_reviews_are_refused(
-    made: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+    review_folder: Path, tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
-    """Whatever is missing, cut or no JSON is named in one line."""
-    folder = shutil.copytree(made, tmp_path / "r")
+    """The error names a missing, cut or invalid file in one line."""
+    folder = shutil.copytree(review_folder, tmp_path / "r")
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
@@ -219,12 +220,12 @@ def test_damaged_reviews_are_refused(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_fuzzed_reviews_end_in_a_clear_error_or_in_findings(
-    made: Path, tmp_path: Path, data: st.DataObject
+    review_folder: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
-    """Bytes changed anywhere in a review's text files never lead to another kind of error."""
+    """Changed bytes in a review's text files never raise another kind of error."""
     folder = tmp_path / "fuzzed"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, folder)
+    shutil.copytree(review_folder, folder)
     path = folder / data.draw(st.sampled_from([MANIFEST, FRAMES_FILE]))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

@@ -1,4 +1,4 @@
-"""What is uploaded may be anything; the process that opens it is ended, never the page's."""
+"""Checks that an upload can hold anything; it can end its worker, but never the page."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from qlumen.realtime.review.intake.limits import BoundedSource, Limits
 from qlumen.realtime.review.intake.probe import check_announced
 from qlumen.realtime.review.intake.sniff import HEAD_BYTES, sniff
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.review.worker_process import Running
+from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
 from support.media import pictures, write_image, write_video
@@ -29,23 +29,23 @@ from support.reviews import make_recording, png_of
 PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
 
 
-def settings_with(*overrides: str) -> Settings:
+def load(*overrides: str) -> Settings:
     return load_settings(None, list(overrides))
 
 
-def checked(file: Path, *overrides: str) -> None:
-    """What a worker does before it decodes anything."""
+def check(file: Path, *overrides: str) -> None:
+    """Do what a worker does before it decodes anything."""
     file = task.name_by_content(file, Path(tempfile.mkdtemp(dir=file.parent)))
-    check_announced(file, sniff(file), Limits.of(settings_with(*overrides)))
+    check_announced(file, sniff(file), Limits.from_settings(load(*overrides)))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
 def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
-    """Each kind is told from its first bytes, under whatever name it comes."""
+    """Each kind of image is known by its first bytes under any name."""
     image = write_image(tmp_path / f"a{suffix}", pictures(1)[0]).rename(tmp_path / "evil.exe")
     assert sniff(image).image
     assert sniff(image).suffix == suffix
-    checked(image)
+    check(image)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
      (".ts", "libx264"), (".mov", "libx264")],
 )  # fmt: skip
 def test_videos_are_known_by_their_content(tmp_path: Path, suffix: str, codec: str) -> None:
-    """Each container is told from its first bytes, and FFmpeg agrees."""
+    """Each container is known by its first bytes, and FFmpeg agrees."""
     video = write_video(tmp_path / f"a{suffix}", pictures(25), codec=codec)
     named = video.rename(tmp_path / "photo.png")
     assert not sniff(named).image
-    checked(named)
+    check(named)
 
 
 def test_titles_in_other_encodings_do_not_matter(tmp_path: Path) -> None:
-    """A recording whose tags are not UTF-8, as older machines write them, is read all the same."""
+    """A recording with tags that are not UTF-8, as from older machines, can be read."""
     plain, titled = write_video(tmp_path / "a.mp4", pictures(5)), tmp_path / "b.mp4"
     with av.open(str(plain)) as source, av.open(str(titled), "w") as container:
         container.metadata["title"] = "MARK"
@@ -73,7 +73,7 @@ def test_titles_in_other_encodings_do_not_matter(tmp_path: Path) -> None:
                 container.mux(packet)
     assert titled.read_bytes().count(b"MARK") == 1
     titled.write_bytes(titled.read_bytes().replace(b"MARK", b"\xc4rzt"))
-    checked(titled)
+    check(titled)
     with ContainerSource(str(titled)) as opened:
         assert len(list(opened.frames())) == 5
 
@@ -84,7 +84,7 @@ def test_titles_in_other_encodings_do_not_matter(tmp_path: Path) -> None:
      b"MZ\x90\0", b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", bytes(HEAD_BYTES)],
 )  # fmt: skip
 def test_what_is_neither_image_nor_video_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Playlists that would open other files, documents and programs are not handed to FFmpeg."""
+    """FFmpeg gets no playlists that would open other files, no documents and no programs."""
     file = tmp_path / "clip.mp4"
     file.write_bytes(content)
     with pytest.raises(RefusedError):
@@ -92,7 +92,7 @@ def test_what_is_neither_image_nor_video_is_refused(tmp_path: Path, content: byt
 
 
 def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
-    """A bomb of 4,000 megapixels, a large video, a long one, a large file: before decoding."""
+    """A bomb of 4,000 megapixels and large or long files are refused before decoding."""
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(png_of(65535, 65535))
     video = write_video(tmp_path / "v.mp4", pictures(10, 128, 96))
@@ -102,18 +102,18 @@ def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
         (video, "view.upload_minutes=0.005", "longer than"),
     ):
         with pytest.raises(RefusedError, match=message):
-            checked(file, override)
+            check(file, override)
     with pytest.raises(RefusedError, match="MiB"):
-        Limits.of(settings_with("view.upload_mib=1")).check_bytes((1 << 20) + 1)
+        Limits.from_settings(load("view.upload_mib=1")).check_bytes((1 << 20) + 1)
 
 
 def test_a_video_that_grows_on_its_way_is_refused(tmp_path: Path) -> None:
-    """A transport stream begins small and goes on larger than allowed: no large frame comes out."""
+    """A transport stream that becomes larger than allowed gives no large frame."""
     parts = [write_video(tmp_path / f"{w}.ts", pictures(12, w, w * 3 // 4)) for w in (128, 512)]
     file = tmp_path / "grows.ts"
     file.write_bytes(b"".join(part.read_bytes() for part in parts))
-    checked(file, "view.upload_megapixels=0.05")
-    limits = Limits.of(settings_with("view.upload_megapixels=0.05"))
+    check(file, "view.upload_megapixels=0.05")
+    limits = Limits.from_settings(load("view.upload_megapixels=0.05"))
     sizes = set()
     with (
         BoundedSource(ContainerSource(str(file)), limits) as source,
@@ -124,15 +124,15 @@ def test_a_video_that_grows_on_its_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_container_in_disguise_is_refused(tmp_path: Path) -> None:
-    """The head of one kind before the body of another does not get through."""
+    """A file with the head of one kind and the body of another is refused."""
     file = tmp_path / "a.mkv"
     file.write_bytes(b"\x1aE\xdf\xa3" + PLAYLIST * 50)
     with pytest.raises(QlumenError):
-        checked(file)
+        check(file)
 
 
 def test_fuzzed_files_are_read_or_refused(tmp_path: Path) -> None:
-    """Changed and cut heads of images and videos end in a clear error or pass the check."""
+    """Changed and cut heads of images and videos give a clear error or pass the check."""
     rng = random.Random(7)
     sources = [
         write_image(tmp_path / "a.png", pictures(1)[0]),
@@ -148,19 +148,19 @@ def test_fuzzed_files_are_read_or_refused(tmp_path: Path) -> None:
         file = tmp_path / f"fuzzed{round_}"
         file.write_bytes(content[: rng.randint(20, len(content))])
         with suppress(QlumenError):
-            checked(file)
+            check(file)
 
 
-def running(file: Path, folder: Path, *overrides: str) -> Running:
-    settings = settings_with(*overrides)
+def start_worker(file: Path, folder: Path, *overrides: str) -> WorkerProcess:
+    settings = load(*overrides)
     arguments = task.arguments(file, folder, settings, "upload")
-    return Running("review", arguments, Limits.of(settings))
+    return WorkerProcess("review", arguments, Limits.from_settings(settings))
 
 
-def test_a_worker_makes_a_whole_review_and_tells_of_it(tmp_path: Path) -> None:
-    """The network runs in the worker; its progress is told, and the review can be read here."""
+def test_a_worker_makes_a_whole_review_and_reports_progress(tmp_path: Path) -> None:
+    """The network runs in the worker; this process sees its progress and reads the review."""
     recording = make_recording(tmp_path / "clip.mp4", 6)
-    work = running(recording, tmp_path / "r")
+    work = start_worker(recording, tmp_path / "r")
     assert work.result() == {"frames": 6, "error": None}
     assert (work.progress.done, work.progress.expected) == (6, 6)
     with Review(tmp_path / "r") as review:
@@ -169,17 +169,17 @@ def test_a_worker_makes_a_whole_review_and_tells_of_it(tmp_path: Path) -> None:
 
 
 def test_refusals_come_through(tmp_path: Path) -> None:
-    """What the worker refuses is an error here, in its words."""
+    """A refusal in the worker is an error here with the same message."""
     file = tmp_path / "a.mp4"
     file.write_bytes(b"no video")
-    with pytest.raises(WorkerError, match="none of the kinds taken"):
-        running(file, tmp_path / "r").result()
+    with pytest.raises(WorkerError, match="is of an unknown kind"):
+        start_worker(file, tmp_path / "r").result()
 
 
 def test_a_worker_can_be_ended(tmp_path: Path) -> None:
-    """Cancelling ends the process at once, and what it started, too."""
+    """Cancelling ends the process immediately, with all that it started."""
     recording = make_recording(tmp_path / "clip.mp4", 4)
-    work = running(recording, tmp_path / "r")
+    work = start_worker(recording, tmp_path / "r")
     pid = work._process.pid
     work.cancel()
     with pytest.raises(WorkerError, match="was cancelled"):
@@ -193,23 +193,23 @@ def test_a_worker_can_be_ended(tmp_path: Path) -> None:
     [({"cpu_s": 1}, "processor time"), ({"stall_s": 0.05}, "no progress")],
 )
 def test_limits_end_a_worker(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    """Too much processor time, or no progress, and the process is gone; the message says why."""
+    """Too much processor time or no progress ends the process; the message says why."""
     recording = make_recording(tmp_path / "clip.mp4", 4)
-    work = running(recording, tmp_path / "r", *(f"review.{k}={v}" for k, v in change.items()))
+    work = start_worker(recording, tmp_path / "r", *(f"review.{k}={v}" for k, v in change.items()))
     with pytest.raises(WorkerError, match=message):
         work.result()
 
 
 @pytest.fixture
-def orphan(tmp_path: Path) -> Iterator[tuple[int, Running]]:
+def orphan(tmp_path: Path) -> Iterator[tuple[int, WorkerProcess]]:
     recording = make_recording(tmp_path / "clip.mp4", 4)
-    work = running(recording, tmp_path / "r")
+    work = start_worker(recording, tmp_path / "r")
     yield work._process.pid, work
     work.cancel()
 
 
-def test_a_worker_ends_with_its_parent(orphan: tuple[int, Running]) -> None:
-    """When the page's process is gone, so its pipe closes, the worker ends by itself."""
+def test_a_worker_ends_with_its_parent(orphan: tuple[int, WorkerProcess]) -> None:
+    """The worker ends when the page's process is gone, because its pipe closes."""
     pid, work = orphan
     assert work._process.stdin is not None
     work._process.stdin.close()
@@ -220,8 +220,8 @@ def test_a_worker_ends_with_its_parent(orphan: tuple[int, Running]) -> None:
 
 
 def test_memory_beyond_the_limit_ends_the_worker_alone(tmp_path: Path) -> None:
-    """A picture that needs more memory than the worker may have is an error, not a crash here."""
+    """An image that needs more memory than the worker may have is an error, not a crash here."""
     image = write_image(tmp_path / "large.png", np.zeros((18000, 18000, 3), np.uint8))
     limits = ("view.upload_megapixels=400", "review.memory_mib=1024", "review.stall_s=45")
     with pytest.raises(WorkerError):
-        running(image, tmp_path / "r", *limits).result()
+        start_worker(image, tmp_path / "r", *limits).result()

@@ -13,7 +13,7 @@ from support.strategies import geometries, sizes
 
 
 def test_letterbox_of_a_full_hd_frame() -> None:
-    """1920x1080 in 352x352 is 352x198 with 77 rows of margin above and below."""
+    """A frame of 1920x1080 in 352x352 is 352x198, with 77 rows of margin above and below."""
     geometry = Geometry.of((1920, 1080), (352, 352), "letterbox")
     assert geometry.inner == (0, 77, 352, 275)
 
@@ -32,7 +32,7 @@ def test_stretch_fills_the_input() -> None:
 def test_letterbox_touches_two_sides_and_keeps_proportions(
     frame: tuple[int, int], network: tuple[int, int]
 ) -> None:
-    """One side is full, the other is the scaled one to half a pixel, and at least 1."""
+    """One side is full, and the other is scaled to half a pixel, and at least 1."""
     geometry = Geometry.of(frame, network, "letterbox")
     scale = min(Fraction(network[0], frame[0]), Fraction(network[1], frame[1]))
     inner = (geometry.inner_w, geometry.inner_h)
@@ -60,12 +60,12 @@ def test_axis_map_is_the_half_pixel_formula(geometry: Geometry, across: bool) ->
 
 
 def test_unknown_fit_is_refused_with_the_choice() -> None:
-    """The message names what was got and what can be used."""
+    """The message names the fit that it got and those that can be used."""
     with pytest.raises(ConfigError, match="fit is 'crop'; use 'stretch' or 'letterbox'"):
         Geometry.of((4, 4), (4, 4), cast(Fit, "crop"))
 
 
 def test_empty_frame_is_refused() -> None:
-    """A frame without pixels is named as such."""
+    """The message names a frame without pixels."""
     with pytest.raises(ConfigError, match="frame of 0x4 pixels is empty"):
         Geometry.of((0, 4), (4, 4), "stretch")

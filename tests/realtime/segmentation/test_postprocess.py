@@ -35,13 +35,13 @@ def compare_with_oracle(
 
 
 def external_contours(mask: NDArray[np.uint8]) -> list[list[list[int]]]:
-    """OpenCV's, which run the other way round from the same first pixel."""
+    """Return OpenCV's contours, which run the other way round from the same first pixel."""
     found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     points = [contour.reshape(-1, 2).tolist() for contour in found]
     return sorted([contour[0], *contour[:0:-1]] for contour in points)
 
 
-def filled(result: Segmentation) -> NDArray[np.uint8]:
+def fill(result: Segmentation) -> NDArray[np.uint8]:
     canvas = np.zeros_like(result.mask)
     for finding in result.findings:
         cv2.drawContours(canvas, [finding.contour], -1, 1, cv2.FILLED)
@@ -69,11 +69,11 @@ def test_result_is_the_oracles_bit_by_bit(
 def test_contours_are_opencvs_and_fill_to_the_mask(
     data: st.DataObject, geometry: Geometry, levels: tuple[float, float]
 ) -> None:
-    """Each contour equals OpenCV's external one; filling them all gives the mask back."""
+    """Each contour equals OpenCV's external one, and filling them all gives the mask back."""
     probability = data.draw(probability_maps(geometry.network_w, geometry.network_h))
     post = Postprocessor(low=levels[0], high=levels[1], min_area_fraction=0)
     result = post(probability, geometry)
-    np.testing.assert_array_equal(filled(result), result.mask)
+    np.testing.assert_array_equal(fill(result), result.mask)
     ours = sorted(finding.contour.tolist() for finding in result.findings)
     assert ours == external_contours(result.mask)
 
@@ -81,7 +81,7 @@ def test_contours_are_opencvs_and_fill_to_the_mask(
 @settings(max_examples=50)
 @given(st.lists(st.tuples(geometries(), st.integers(0, 99)), min_size=2, max_size=4))
 def test_earlier_frames_leave_no_trace(frames: list[tuple[Geometry, int]]) -> None:
-    """One post-processor, given frames of differing sizes, says what a new one says."""
+    """One post-processor on frames of different sizes gives the same result as a new one."""
     used = Postprocessor(low=0.5, high=0.75, min_area_fraction=0)
     for geometry, seed in frames:
         shape = geometry.network_h, geometry.network_w
@@ -93,7 +93,7 @@ def test_earlier_frames_leave_no_trace(frames: list[tuple[Geometry, int]]) -> No
 
 
 def test_masks_that_are_kept_stay_and_dropped_ones_are_cleared() -> None:
-    """Frame after frame of one size: each mask is that of its own map alone."""
+    """Frame after frame of one size, each mask is that of its own map."""
     post = Postprocessor(low=0.5, high=0.5, min_area_fraction=0)
     geometry = Geometry.of((8, 8), (8, 8), "stretch")
     maps = [np.zeros((8, 8), np.float32) for _ in range(8)]
@@ -109,7 +109,7 @@ def test_masks_that_are_kept_stay_and_dropped_ones_are_cleared() -> None:
 
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
 def test_full_hd_noise_agrees_with_scipy(fit: Fit) -> None:
-    """On a whole noisy frame the mask is SciPy's: label, hysteresis, hole filling."""
+    """On a whole noisy frame the mask is that of SciPy's labels, hysteresis and hole filling."""
     geometry = Geometry.of((1920, 1080), (352, 352), fit)
     coarse = np.random.default_rng(3).random((30, 30), np.float32)
     probability = cv2.resize(coarse, (352, 352), interpolation=cv2.INTER_LINEAR)
@@ -181,7 +181,7 @@ def test_more_findings_than_the_limit_keeps_the_largest() -> None:
 
 
 def test_ties_are_ordered_by_top_then_left() -> None:
-    """Equal areas come from the top, and side by side from the left."""
+    """Equal areas are ordered from the top, and side by side from the left."""
     probability = np.zeros((8, 8), np.float32)
     probability[4, 0] = probability[2, 6] = probability[2, 1] = 1
     geometry = Geometry.of((8, 8), (8, 8), "stretch")
@@ -205,11 +205,11 @@ def test_long_contour_is_whole() -> None:
     geometry = Geometry.of((4000, 5), (4000, 5), "stretch")
     result = Postprocessor(low=0.5, high=0.9, min_area_fraction=0)(probability, geometry)
     assert len(result.findings[0].contour) > CONTOUR_POINTS
-    np.testing.assert_array_equal(filled(result), result.mask)
+    np.testing.assert_array_equal(fill(result), result.mask)
 
 
 def test_kernels_agree_without_the_compiler() -> None:
-    """The same kernels run as plain Python give the oracle's result."""
+    """The same kernels as plain Python give the oracle's result."""
     code = (
         "import numpy as np; from realtime.segmentation.test_postprocess import *\n"
         "for seed, fit in ((1, 'stretch'), (2, 'letterbox')):\n"
@@ -241,7 +241,7 @@ def test_settings_out_of_bounds_are_refused(low: float, high: float, fraction: f
 @pytest.mark.parametrize(
     ("probability", "message"),
     [
-        (np.zeros((352, 320), np.float32), "wants .352, 352. float32"),
+        (np.zeros((352, 320), np.float32), "needs .352, 352. float32"),
         (np.zeros((352, 352)), "float64"),
         (np.zeros((352, 352), np.float32).T, None),
         (np.zeros((352, 704), np.float32)[:, ::2], "not C-contiguous"),
@@ -250,7 +250,7 @@ def test_settings_out_of_bounds_are_refused(low: float, high: float, fraction: f
 def test_maps_of_another_kind_are_refused(
     probability: NDArray[np.float32], message: str | None
 ) -> None:
-    """Size, type and layout are checked, and the message says what was wanted."""
+    """Size, type and layout are checked, and the message says what is needed."""
     post = Postprocessor(low=0.4, high=0.5, min_area_fraction=0)
     with pytest.raises(EngineError, match=message or "not C-contiguous"):
         post(probability, FULL_HD)

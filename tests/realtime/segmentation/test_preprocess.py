@@ -16,10 +16,10 @@ SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
 @given(SIZES, st.sampled_from(["stretch", "letterbox"]), st.integers(0, 255))
 @settings(max_examples=60)
-def test_flat_picture_stays_flat_inside_its_rectangle(
+def test_flat_image_stays_flat_inside_its_rectangle(
     size: tuple[int, int], fit: Fit, value: int
 ) -> None:
-    """Whatever the size, the input is full; letterbox bars are black and proportions kept."""
+    """At any size the input is full, letterbox bars are black, and proportions are kept."""
     image = np.full((size[1], size[0], 3), value, np.uint8)
     fitted = Preprocessor((64, 32), fit)(BgrImage(image))
     assert fitted.shape == (32, 64, 3)
@@ -36,7 +36,7 @@ def test_flat_picture_stays_flat_inside_its_rectangle(
 
 
 def test_shrinking_is_close_to_area_averaging() -> None:
-    """Halving then interpolating stays close to OpenCV's exact averaging on smooth pictures."""
+    """Halving then interpolating stays close to OpenCV's exact averaging on smooth images."""
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (1080, 1920, 3), np.uint8), (0, 0), 6)
     wanted = cv2.resize(image, (352, 352), interpolation=cv2.INTER_AREA)
@@ -52,16 +52,17 @@ def test_fine_pattern_does_not_alias() -> None:
     assert np.abs(got.astype(int) - 127.5).max() < 2
 
 
-def test_picture_of_the_inputs_size_is_unchanged() -> None:
-    """No resampling where none is needed."""
+def test_image_of_the_inputs_size_is_unchanged() -> None:
+    """An image that has the input's size is not resampled."""
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     np.testing.assert_array_equal(Preprocessor((64, 64), "stretch")(BgrImage(image)), image)
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (720, 576), (352, 288), (98, 40)])
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
-def test_planes_become_the_picture_that_their_bgr_becomes(size: tuple[int, int], fit: Fit) -> None:
-    """Resized before or after the conversion, by at most a level in the mean, and black bars."""
+def test_planes_become_the_image_that_their_bgr_becomes(size: tuple[int, int], fit: Fit) -> None:
+    """Resizing before or after the conversion differs by less than a level in the mean, and bars
+    are black."""
     rng = np.random.default_rng(2)
     colours = cv2.GaussianBlur(rng.integers(0, 256, (9, 16, 3), np.uint8), (0, 0), 1)
     image = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Event lines: their content, and that none is lost."""
+"""Event lines have the right content, and no line is lost."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def some_result(index: int = 0, **changes: Any) -> FrameResult:
 
 
 def test_a_line_by_hand(tmp_path: Path) -> None:
-    """The whole text of a line, worked out by hand; the hash as sha256sum prints it."""
+    """A line has the text that was worked out by hand, with the hash that sha256sum prints."""
     result = some_result(
         7,
         pts=1001,
@@ -57,7 +57,7 @@ def test_a_line_by_hand(tmp_path: Path) -> None:
 
 
 def test_stills_have_a_name_and_videos_none(tmp_path: Path) -> None:
-    """`name` is there only where the source names its images; letters beyond ASCII survive."""
+    """`name` is there only if the source names its images, and letters beyond ASCII survive."""
     with EventsWriter(tmp_path / "e.jsonl") as writer:
         writer.write(some_result(0))
         writer.write(some_result(1, name="Größe 大腸.png"))
@@ -73,7 +73,7 @@ def test_stills_have_a_name_and_videos_none(tmp_path: Path) -> None:
     area=st.integers(1, 10**7).map(np.int64),
 )
 def test_every_line_is_strict_json(score: float, milliseconds: float, area: int) -> None:
-    """NumPy numbers become plain ones, rounded; what is not finite becomes null."""
+    """NumPy numbers become plain rounded numbers; numbers that are not finite become null."""
     finding = Finding(tuple(np.arange(4)), score, area, SQUARE)
     result = some_result(findings=(finding,), stages_ms={"decode": milliseconds})
     line = json.loads(json.dumps(event(result.record()), allow_nan=False))
@@ -87,8 +87,8 @@ def test_every_line_is_strict_json(score: float, milliseconds: float, area: int)
     assert (line["stages_ms"]["decode"] is None) == (not math.isfinite(milliseconds))
 
 
-def test_lines_are_there_at_once(tmp_path: Path) -> None:
-    """After each frame the file holds its line, before it is closed."""
+def test_each_line_is_written_immediately(tmp_path: Path) -> None:
+    """After each frame the file holds its line, before the file is closed."""
     with EventsWriter(tmp_path / "e.jsonl") as writer:
         for index in range(3):
             writer.write(some_result(index))
@@ -96,7 +96,7 @@ def test_lines_are_there_at_once(tmp_path: Path) -> None:
 
 
 def test_an_older_file_is_replaced_with_the_first_frame(tmp_path: Path) -> None:
-    """Opening alone leaves it whole; the first line takes its place."""
+    """Opening alone leaves an older file whole; the first line replaces it."""
     path = tmp_path / "e.jsonl"
     path.write_text("older\n" * 100)
     EventsWriter(path).close()
@@ -108,7 +108,7 @@ def test_an_older_file_is_replaced_with_the_first_frame(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    """A folder that is missing, or a folder for a file, is told at once."""
+    """A missing folder, or a folder instead of a file, is an error at the start."""
     for path in (tmp_path / "absent" / "e.jsonl", tmp_path):
         with pytest.raises(SinkError, match=f"events file {path} cannot be written: ") as caught:
             EventsWriter(path)
@@ -116,7 +116,7 @@ def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_stream_can_take_events() -> None:
-    """The writer takes a pipe as well, such as the standard output."""
+    """The writer also takes a pipe, such as the standard output."""
     code = """
 from pathlib import Path
 from support.media import pictures, result_of
@@ -131,7 +131,7 @@ with EventsWriter(Path("/dev/stdout")) as writer:
 
 
 def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
-    """The error names the file; all lines that fit are there, none is cut."""
+    """The error names the file; all lines that fit are there, and none is cut."""
     path = tmp_path / "e.jsonl"
     image, written = pictures(1)[0], 0
 
@@ -148,8 +148,8 @@ def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
     assert check_chain(path).fault is None
 
 
-def test_live_lines_tell_the_state() -> None:
-    """Beside the replay's keys: the AI, the annotation's frame and age, condition, tracks."""
+def test_live_lines_have_the_state() -> None:
+    """Live lines add the AI, the annotation's frame and age, condition and tracks."""
     track = Track(number=3, finding=POLYP, since_s=1.23456789, alarm=True, new=False)
     live = LiveState(AiState.LATE, 4, 51.23456, Condition.BLURRED, (track,), True, False)
     result = replace(some_result(7, findings=(POLYP,)), live=live)
@@ -170,7 +170,7 @@ def test_live_lines_tell_the_state() -> None:
 
 
 def test_notes_hold_what_they_are_given(tmp_path: Path) -> None:
-    """A kind, the wall clock in UTC, and fields of any plain type, not finite ones as null."""
+    """A note has its kind, the wall clock in UTC and plain fields; infinite numbers are null."""
     before = datetime.now(UTC)
     with EventsWriter(tmp_path / "e.jsonl") as writer:
         writer.note(
@@ -192,7 +192,7 @@ def test_notes_hold_what_they_are_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["event", "at", "previous", "sha256"])
 def test_notes_keep_the_chain_their_own(name: str, tmp_path: Path) -> None:
-    """A field that would stand for one of the line's own keys is refused."""
+    """A field with the name of one of the line's own keys is refused."""
     with (
         EventsWriter(tmp_path / "e.jsonl") as writer,
         pytest.raises(ValueError, match=f"its own {name}; rename"),
@@ -201,7 +201,7 @@ def test_notes_keep_the_chain_their_own(name: str, tmp_path: Path) -> None:
 
 
 def test_notes_come_from_any_thread(tmp_path: Path) -> None:
-    """While frames are written, four threads add notes: all are there, in one chain."""
+    """While frames are written, four threads add notes; all notes are in one chain."""
 
     def add(number: int) -> None:
         for index in range(100):
@@ -222,7 +222,7 @@ def test_notes_come_from_any_thread(tmp_path: Path) -> None:
 
 
 def test_a_later_session_goes_on(tmp_path: Path) -> None:
-    """With `append` nothing is lost, and the chain runs through both sessions."""
+    """With `append` nothing is lost, and the chain runs through all sessions."""
     path = tmp_path / "e.jsonl"
     for session in range(3):
         with EventsWriter(path, append=True) as writer:
@@ -234,7 +234,7 @@ def test_a_later_session_goes_on(tmp_path: Path) -> None:
 
 
 def test_nothing_is_added_to_a_damaged_file(tmp_path: Path) -> None:
-    """The line that was changed is named, and the file stays as it is."""
+    """The error names the changed line, and the file stays as it is."""
     path = tmp_path / "e.jsonl"
     with EventsWriter(path) as writer:
         for index in range(4):
@@ -249,7 +249,7 @@ def test_nothing_is_added_to_a_damaged_file(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_cut_line_becomes_a_note(tmp_path: Path, data: st.DataObject) -> None:
-    """Wherever a kill cut the file: whole lines stay, the rest is told, the chain is whole."""
+    """After a cut anywhere whole lines stay, the rest becomes a note, and the chain is whole."""
     path = tmp_path / "e.jsonl"
     with EventsWriter(path) as writer:
         for index in range(2):
@@ -270,7 +270,7 @@ def test_a_cut_line_becomes_a_note(tmp_path: Path, data: st.DataObject) -> None:
 
 
 def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
-    """After SIGKILL in the midst of writing, every line that was reported is there, whole."""
+    """After SIGKILL during writing, every reported line is there and whole."""
     code = """
 from pathlib import Path
 from support.media import pictures, result_of
@@ -295,7 +295,7 @@ for index in range(10**6):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
-    """A second session on the same file is refused while the first one writes, and not after."""
+    """A second session on the same file is refused while the first one writes, but not later."""
     path = tmp_path / "e.jsonl"
     with EventsWriter(path, append=True) as first:
         first.note("first")

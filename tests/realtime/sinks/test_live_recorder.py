@@ -1,4 +1,4 @@
-"""A live recording plays and is all but complete at any moment, however it ends."""
+"""A live recording plays and is almost complete at any moment, however it ends."""
 
 import re
 import signal
@@ -42,7 +42,7 @@ def record(path: Path, images: Sequence[Image], pts: Sequence[int], **options: A
 
 @both
 def test_at_any_moment_the_file_plays(name: str, tmp_path: Path) -> None:
-    """A copy taken after every third frame has all frames but those of the last half second."""
+    """A copy after every third frame has all frames except those of the last half second."""
     copy = tmp_path / f"copy.{name}"
     with LiveRecorder(tmp_path / name, INFO) as recorder:
         for index, image in enumerate(pictures(75)):
@@ -76,7 +76,7 @@ def write(index):
 
 
 def test_a_killed_process_loses_less_than_a_second(tmp_path: Path) -> None:
-    """Both kinds, recording in real time: after SIGKILL the file itself plays up to the end."""
+    """After SIGKILL in real time both kinds of file play up to the end."""
     code = """
 begin = time.monotonic()
 for index in range(10_000):
@@ -100,8 +100,8 @@ for index in range(10_000):
 
 
 @both
-def test_a_closed_file_is_whole_and_can_be_sought_in(name: str, tmp_path: Path) -> None:
-    """A player knows its length and jumps to the second minute, which has its own picture."""
+def test_a_closed_file_is_whole_and_players_can_seek(name: str, tmp_path: Path) -> None:
+    """A player knows its length and jumps to the second minute, which has its own frame."""
     levels = np.linspace(20, 220, 70)
     images = [np.full((48, 64, 3), int(level), np.uint8) for level in np.repeat(levels, 25)]
     record(tmp_path / name, images, range(0, len(images) * FRAME_US, FRAME_US))
@@ -114,8 +114,8 @@ def test_a_closed_file_is_whole_and_can_be_sought_in(name: str, tmp_path: Path) 
     capture.release()
 
 
-def test_an_index_stands_in_closed_files(tmp_path: Path) -> None:
-    """Told by the MP4's own tables, and by the Matroska's cues, not by reading it through."""
+def test_closed_files_have_an_index(tmp_path: Path) -> None:
+    """The MP4's own tables and the Matroska's cues have the index, without a full read."""
     for name in ("a.mp4", "a.mkv"):
         record(tmp_path / name, pictures(60), range(0, 60 * FRAME_US, FRAME_US))
     with av.open(str(tmp_path / "a.mp4")) as container:
@@ -125,7 +125,8 @@ def test_an_index_stands_in_closed_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "tick"), [("a.mp4", 1), ("a.mkv", 1000)])
 def test_times_and_gaps_stay(name: str, tick: int, tmp_path: Path) -> None:
-    """Uneven microseconds and a gap of half an hour: exact in MP4, to the millisecond in MKV."""
+    """Uneven microseconds and a gap of half an hour stay, to the microsecond in MP4 and to the
+    millisecond in MKV."""
     pts = [7, 40_011, 79_987, 120_500, 1_800_000_123, 1_800_040_001, 1_800_040_999]
     recorder = record(tmp_path / name, pictures(len(pts)), pts)
     times = [float(second / MICROSECOND) for second in read_video(tmp_path / name)[0]]
@@ -135,7 +136,7 @@ def test_times_and_gaps_stay(name: str, tick: int, tmp_path: Path) -> None:
 
 @both
 def test_overlay_or_clean(name: str, tmp_path: Path) -> None:
-    """The drawn picture, or, asked to be clean, the frame; only the first asks for an overlay."""
+    """The frame is recorded with the overlay, or without it and without asking for one."""
     plain, drawn = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 250, np.uint8)
     for clean, low, high in ((False, 240, 256), (True, -1, 5)):
         path = tmp_path / f"{clean}{name}"
@@ -158,7 +159,7 @@ def test_another_size_in_mid_stream(name: str, tmp_path: Path) -> None:
 
 @both
 def test_an_existing_file_is_kept(name: str, tmp_path: Path) -> None:
-    """Refused before start, as wrong usage; the file is as it was."""
+    """An existing file is a usage error before the start and stays as it was."""
     (tmp_path / name).write_bytes(b"an older recording")
     with pytest.raises(UsageError, match=f"{name} exists and is kept; choose another name"):
         LiveRecorder(tmp_path / name, INFO)
@@ -167,7 +168,7 @@ def test_an_existing_file_is_kept(name: str, tmp_path: Path) -> None:
 
 def test_other_places_and_endings_are_refused(tmp_path: Path) -> None:
     """Each error says what to do, and no file is left."""
-    with pytest.raises(UsageError, match=r"a\.avi has to end in \.mp4 or \.mkv"):
+    with pytest.raises(UsageError, match=r"a\.avi must end in \.mp4 or \.mkv"):
         LiveRecorder(tmp_path / "a.avi", INFO)
     with pytest.raises(SinkError, match="create it first"):
         LiveRecorder(tmp_path / "absent" / "a.mp4", INFO)
@@ -176,7 +177,7 @@ def test_other_places_and_endings_are_refused(tmp_path: Path) -> None:
 
 @both
 def test_without_frames_there_is_no_file(name: str, tmp_path: Path) -> None:
-    """Opened, it holds its name; closed without a frame it is gone."""
+    """An open recorder holds its name; closed without a frame it leaves no file."""
     recorder = LiveRecorder(tmp_path / name, INFO)
     assert (tmp_path / name).exists()
     recorder.close()
@@ -186,7 +187,7 @@ def test_without_frames_there_is_no_file(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB."""
+    """Provide a file system of one MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
@@ -201,8 +202,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @both
-def test_a_full_disk_is_told_and_the_file_plays(name: str, small_disk: Path) -> None:
-    """The error names the file and the reason; all but the last second can be read."""
+def test_a_full_disk_is_an_error_and_the_file_plays(name: str, small_disk: Path) -> None:
+    """The error names the file and the reason; all except the last second can be read."""
     path = small_disk / name
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(8)]
@@ -223,14 +224,14 @@ def test_a_full_disk_is_told_and_the_file_plays(name: str, small_disk: Path) -> 
 @both
 @pytest.mark.parametrize("missing", [1, 60, 600, 2000])
 def test_no_room_for_the_index(name: str, missing: int, tmp_path: Path) -> None:
-    """A disk that fills up in the closing itself: an error, and every fragment plays."""
+    """If the disk fills up during closing, there is an error, and every fragment plays."""
     path = tmp_path / name
-    recorder = recording_noise(path, 100)
+    recorder = record_noise(path, 100)
     before = path.stat().st_size
     recorder.close()
     size = path.stat().st_size
     path.unlink()
-    recorder = recording_noise(path, 100)
+    recorder = record_noise(path, 100)
     with (
         full_disk(max(before, size - missing)),
         pytest.raises(SinkError, match=f"{re.escape(str(path))} cannot be written: File too large"),
@@ -240,8 +241,8 @@ def test_no_room_for_the_index(name: str, missing: int, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def recording_noise(path: Path, frames: int) -> LiveRecorder:
-    """A recorder that still is open, after as many frames that compress badly."""
+def record_noise(path: Path, frames: int) -> LiveRecorder:
+    """Return an open recorder after this many frames that compress badly."""
     rng = np.random.default_rng(0)
     recorder = LiveRecorder(path, INFO)
     for index in range(frames):

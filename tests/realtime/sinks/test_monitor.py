@@ -1,4 +1,4 @@
-"""The window on a real screen: its picture, its keys, its end."""
+"""The window shows frames on a real screen, obeys its keys and closes."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ except SinkError as error:
     print(error, flush=True)
 monitor.close()
 monitor.close()
-sys.stdin.readline()  # the process lives on: only the window has to be gone
+sys.stdin.readline()  # the process goes on: only the window must be gone
 print("after", flush=True)
 """
 
@@ -58,8 +58,8 @@ Show = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def shown(desk: Screen) -> Iterator[Show]:
-    """Starts a process that shows frames, and ends it where the test did not."""
+def show(desk: Screen) -> Iterator[Show]:
+    """Start processes that show frames, and end those that the test leaves running."""
     with ExitStack() as stack:
 
         def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -73,7 +73,7 @@ def shown(desk: Screen) -> Iterator[Show]:
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Screen]:
-    """A screen; with a window manager where the test says which."""
+    """Provide a screen, with a window manager if the test names one."""
     manager = getattr(request, "param", None)
     wanted = ("Xvfb", "xdotool", "ffmpeg", *([manager] if manager else []))
     if reason := missing_programs(*wanted):
@@ -84,9 +84,9 @@ def desk(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.mark.parametrize("mode", ["frames", "idle"])
-def test_keys_become_actions(mode: str, desk: Screen, shown: Show) -> None:
-    """Each key, in order, with frames coming or not; others do nothing; q ends it."""
-    process = shown(mode)
+def test_keys_become_actions(mode: str, desk: Screen, show: Show) -> None:
+    """Each key acts in order, with or without new frames; other keys do nothing; q ends."""
+    process = show(mode)
     window = desk.window(TITLE)
     pressed = {
         "space": "toggle_overlay", "plus": "threshold_up", "equal": "threshold_up",
@@ -99,9 +99,9 @@ def test_keys_become_actions(mode: str, desk: Screen, shown: Show) -> None:
     assert output.split() == [*filter(None, pressed.values()), "after"]
 
 
-def test_escape_quits_and_takes_the_window_away(desk: Screen, shown: Show) -> None:
-    """The window is gone while its process lives on."""
-    process = shown()
+def test_escape_quits_and_closes_the_window(desk: Screen, show: Show) -> None:
+    """The window is gone while its process goes on."""
+    process = show()
     desk.press(desk.window(TITLE), "Escape")
     assert process.stdout.readline() == "quit\n"
     desk.wait_for_no(TITLE)
@@ -110,9 +110,9 @@ def test_escape_quits_and_takes_the_window_away(desk: Screen, shown: Show) -> No
 
 
 @pytest.mark.parametrize("mode", ["frames", "idle"])
-def test_a_closed_window_is_told_and_stays_closed(mode: str, desk: Screen, shown: Show) -> None:
-    """Closed by its button, the next call raises, and no new window comes up."""
-    process = shown(mode)
+def test_a_closed_window_is_an_error_and_stays_closed(mode: str, desk: Screen, show: Show) -> None:
+    """After its button closed the window, the next call raises and no new window opens."""
+    process = show(mode)
     desk.close(desk.window(TITLE))
     assert "window was closed" in process.stdout.readline()
     desk.wait_for_no(TITLE)
@@ -120,37 +120,37 @@ def test_a_closed_window_is_told_and_stays_closed(mode: str, desk: Screen, shown
     assert process.returncode == 0
 
 
-def test_the_picture_is_the_drawn_one(desk: Screen, shown: Show) -> None:
+def test_the_frame_has_the_overlay(desk: Screen, show: Show) -> None:
     """Left and right halves have their colours, at the frame's own size or smaller."""
-    process = shown()
+    process = show()
     window = desk.window(TITLE)
     assert desk.size(window) == (320, 180)
-    desk.press(window, "m")  # its answer comes after pictures were shown
+    desk.press(window, "m")  # the answer comes after frames were displayed
     assert process.stdout.readline() == "mark\n"
-    picture = desk.grab()
-    assert np.abs(picture[90, 80].astype(int) - (30, 60, 200)).max() <= 1
-    assert np.abs(picture[90, 240].astype(int) - (200, 120, 30)).max() <= 1
+    image = desk.grab()
+    assert np.abs(image[90, 80].astype(int) - (30, 60, 200)).max() <= 1
+    assert np.abs(image[90, 240].astype(int) - (200, 120, 30)).max() <= 1
     desk.press(window, "q")
     process.communicate("\n", timeout=30)
 
 
 @pytest.mark.parametrize("desk", ["openbox"], indirect=True)
 @pytest.mark.parametrize("mode", ["full", "key"])
-def test_full_screen_is_black_around_the_picture(mode: str, desk: Screen, shown: Show) -> None:
-    """Asked for at the start or with f: the whole screen, proportions kept, bars black."""
-    process = shown(mode)
+def test_full_screen_is_black_around_the_frame(mode: str, desk: Screen, show: Show) -> None:
+    """Full screen, at the start or with f, keeps proportions and has black bars."""
+    process = show(mode)
     window = desk.window(TITLE)
     if mode == "key":
         desk.press(window, "f")
     desk.wait_for_size(window, SIZE)
     desk.press(window, "m")
     assert process.stdout.readline() == "mark\n"
-    picture = desk.grab()
+    image = desk.grab()
     height = SIZE[0] * 180 // 320
     top = (SIZE[1] - height) // 2
-    assert picture[: top - 2].max() == 0
-    assert picture[top + height + 2 :].max() == 0
-    assert (picture[top + 2 : top + height - 2].max(axis=2) > 100).all()
+    assert image[: top - 2].max() == 0
+    assert image[top + height + 2 :].max() == 0
+    assert (image[top + 2 : top + height - 2].max(axis=2) > 100).all()
     desk.press(window, "f")
     desk.wait_for_size(window, (320, 180))
     desk.press(window, "q")
@@ -161,7 +161,7 @@ def test_full_screen_is_black_around_the_picture(mode: str, desk: Screen, shown:
 def test_without_a_screen_there_is_an_error(
     name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No DISPLAY, or one that no server listens on: an error in a line, and no crash."""
+    """Without DISPLAY or its server there is an error in one line, and no crash."""
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
     if name:
@@ -173,8 +173,8 @@ def test_without_a_screen_there_is_an_error(
 
 
 def test_a_window_that_would_hang_is_refused(desk: Screen) -> None:
-    """With PyAV imported before OpenCV, there is an answer within bounded time: a window
-    where the two get along, else an error that says what to do."""
+    """With PyAV imported before OpenCV an answer comes in time: a window, or an error that says
+    what to do."""
     code = """
 import av
 import cv2
@@ -192,16 +192,16 @@ except SinkError as error:
 
 
 @given(*[st.integers(1, 60)] * 2, *[st.integers(1, 400)] * 2)
-def test_the_picture_fits_between_bars(
+def test_the_frame_fits_between_bars(
     width: int, height: int, window_width: int, window_height: int
 ) -> None:
-    """It fills the window one way, has its own proportions and stands in the middle."""
+    """The frame fills the window one way, keeps its proportions and is in the middle."""
     image = np.full((height, width, 3), 255, np.uint8)
-    shown = fit_image(image, window_width, window_height)
-    assert shown.shape == (window_height, window_width, 3)
-    rows, columns = np.nonzero(shown[..., 0])
+    fitted = fit_image(image, window_width, window_height)
+    assert fitted.shape == (window_height, window_width, 3)
+    rows, columns = np.nonzero(fitted[..., 0])
     inner_height, inner_width = np.ptp(rows) + 1, np.ptp(columns) + 1
-    assert (shown == 255).sum() == 3 * inner_height * inner_width
+    assert (fitted == 255).sum() == 3 * inner_height * inner_width
     assert inner_width == window_width or inner_height == window_height
     scale = min(window_width / width, window_height / height)
     assert abs(inner_width - width * scale) <= 1
@@ -211,7 +211,7 @@ def test_the_picture_fits_between_bars(
 
 
 def test_a_window_without_area_gets_the_frame() -> None:
-    """Before it is laid out, or minimised, nothing is scaled."""
+    """Nothing is scaled before the window has an area, or in a window of the frame's size."""
     image = np.full((48, 64, 3), 255, np.uint8)
     assert fit_image(image, 0, 0) is image
     assert fit_image(image, 64, 48) is image

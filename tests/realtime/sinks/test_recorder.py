@@ -37,7 +37,7 @@ from support.media import (
 
 OLD = b"an older recording"
 GREEN_LUMA = 173
-"""Of BT.709, limited range."""
+"""Luma of green in BT.709, limited range."""
 INFO = SourceInfo("made", None, None, RATE, None)
 
 
@@ -55,7 +55,7 @@ def record(
 
 
 def planes_in(path: Path) -> list[list[NDArray[np.uint8]]]:
-    """Y, U and V of each frame as they are decoded."""
+    """Return Y, U and V of each decoded frame."""
     with av.open(str(path)) as container:
         return [
             [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy()
@@ -101,14 +101,14 @@ def test_time_stamps_are_kept_exactly(
 def test_any_increasing_time_stamps_are_kept(
     tmp_path_factory: pytest.TempPathFactory, pts: list[int], time_base: Fraction
 ) -> None:
-    """Whatever the gaps, times read back as they were."""
+    """Times read back unchanged, whatever the gaps."""
     path = tmp_path_factory.mktemp("recorder") / "a.mp4"
     record(path, pictures(len(pts)), pts, time_base)
     assert read_video(path)[0] == [stamp * time_base for stamp in pts]
 
 
 def test_no_frame_is_lost_to_a_bad_time_stamp(tmp_path: Path) -> None:
-    """Time stamps that do not increase move to the next tick; later good ones hold."""
+    """Time stamps that do not increase move to the next tick; later good ones stay."""
     pts = [5, 5, 5, 6, 3, 20, 21]
     recorder = record(tmp_path / "a.mp4", pictures(len(pts)), pts)
     assert read_video(tmp_path / "a.mp4")[0] == [Fraction(t, 25) for t in (5, 6, 7, 8, 9, 20, 21)]
@@ -117,7 +117,7 @@ def test_no_frame_is_lost_to_a_bad_time_stamp(tmp_path: Path) -> None:
 
 
 def test_negative_time_stamps_start_at_zero(tmp_path: Path) -> None:
-    """MP4 would cut them off; all frames are there, as far apart as they were."""
+    """MP4 would cut negative times off; all frames are there, with the same distances."""
     recorder = record(tmp_path / "a.mp4", pictures(8), [-5, -4, -2, -1, 0, 1, 2, 5])
     seconds = read_video(tmp_path / "a.mp4")[0]
     assert seconds == [Fraction(stamp, 25) for stamp in (0, 1, 3, 4, 5, 6, 7, 10)]
@@ -125,7 +125,7 @@ def test_negative_time_stamps_start_at_zero(tmp_path: Path) -> None:
 
 
 def test_colours_survive_and_are_flagged(tmp_path: Path) -> None:
-    """Read back with FFmpeg, flat colours are within 4 levels, and the file says BT.709."""
+    """Flat colours read back with FFmpeg are within 4 levels, and the file says BT.709."""
     colours = [(30, 60, 200), (200, 180, 20), (255, 255, 255), (0, 0, 0), (60, 220, 70)]
     flat = [np.full((48, 64, 3), colour, np.uint8) for colour in colours]
     record(tmp_path / "a.mp4", flat, crf=4)
@@ -140,8 +140,8 @@ def test_colours_survive_and_are_flagged(tmp_path: Path) -> None:
         assert not container.streams.audio
 
 
-def test_our_own_source_reads_the_same_pictures(tmp_path: Path) -> None:
-    """Recorded and replayed, pictures differ by less than two levels in the mean."""
+def test_our_own_source_reads_the_same_frames(tmp_path: Path) -> None:
+    """Recorded and replayed frames differ by less than two levels on average."""
     images = pictures(30, 320, 240)
     record(tmp_path / "a.mp4", images)
     with ContainerSource(str(tmp_path / "a.mp4")) as source:
@@ -152,7 +152,7 @@ def test_our_own_source_reads_the_same_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 30), (3, 5), (63, 47), (64, 47), (161, 120)])
 def test_odd_and_tiny_sizes_are_padded(size: tuple[int, int], tmp_path: Path) -> None:
-    """The picture keeps its place and size; a repeated row or column makes it even."""
+    """The frame keeps its place and size; a repeated row or column makes it even."""
     images = [np.full((size[1], size[0], 3), 30 * index, np.uint8) for index in range(8)]
     recorder = record(tmp_path / "a.mp4", images)
     even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
@@ -165,7 +165,7 @@ def test_odd_and_tiny_sizes_are_padded(size: tuple[int, int], tmp_path: Path) ->
 
 
 def test_frames_of_another_size_fit_between_bars(tmp_path: Path) -> None:
-    """A wide frame on a 64x64 canvas: black above and below, the picture between."""
+    """A wide frame on a 64x64 canvas has black bars above and below."""
     images = [np.full((64, 64, 3), 200, np.uint8), np.full((50, 100, 3), 200, np.uint8)]
     recorder = record(tmp_path / "a.mp4", images, crf=4)
     second = read_video(tmp_path / "a.mp4")[1][1].astype(int)
@@ -175,8 +175,8 @@ def test_frames_of_another_size_fit_between_bars(tmp_path: Path) -> None:
     assert second[50:].max() < 12
 
 
-def test_drawn_pictures_go_first(tmp_path: Path) -> None:
-    """The overlay is recorded where there is one, else the frame."""
+def test_overlays_go_first(tmp_path: Path) -> None:
+    """The frame with the overlay is recorded if there is one, else the frame."""
     plain, drawn = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 250, np.uint8)
     with Recorder(tmp_path / "a.mp4", INFO) as recorder:
         assert recorder.wants_overlay
@@ -188,7 +188,7 @@ def test_drawn_pictures_go_first(tmp_path: Path) -> None:
 
 
 def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
-    """Without loss in the encoder, all samples outside of the drawn box are the source's."""
+    """With a lossless encoder all samples outside the drawn box are the source's."""
     record(tmp_path / "source.mp4", pictures(6, 96, 64))
     box = (10, 20, 50, 42)
     with (
@@ -212,8 +212,8 @@ def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
         assert abs(int(y2[30, 30]) - GREEN_LUMA) <= 1
 
 
-def test_pictures_of_another_size_are_recorded_with_what_is_drawn(tmp_path: Path) -> None:
-    """Decoded ones, too, of which only patches were drawn: put together, then scaled to fit."""
+def test_frames_of_another_size_are_recorded_with_the_overlay(tmp_path: Path) -> None:
+    """Decoded frames with drawn patches are composed first and then scaled to fit."""
     planes = planes_of(np.random.default_rng(0), 96, 64)
     green, everywhere = np.full((64, 96, 3), (0, 255, 0), np.uint8), np.ones((64, 96), np.uint8)
     drawn = Annotated(planes, (Patch((0, 0, 96, 64), green, everywhere),), FramePool())
@@ -229,7 +229,7 @@ def test_pictures_of_another_size_are_recorded_with_what_is_drawn(tmp_path: Path
 
 
 def test_seeking_finds_frames(tmp_path: Path) -> None:
-    """Players can jump: after a seek to the second minute the next frames are there."""
+    """After a seek to the second minute a player finds the next frames."""
     pts = range(0, 25 * 70 * 40, 40)
     record(tmp_path / "a.mp4", pictures(1) * len(pts), pts, Fraction(1, 1000), preset="ultrafast")
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
@@ -241,7 +241,7 @@ def test_seeking_finds_frames(tmp_path: Path) -> None:
 
 
 def test_an_older_file_lasts_until_the_new_one_is_complete(tmp_path: Path) -> None:
-    """While recording, the old file is whole; afterwards the new one, and nothing else."""
+    """The old file is whole during recording; afterwards there is only the new one."""
     path = tmp_path / "a.mp4"
     path.write_bytes(OLD)
     recorder = Recorder(path, INFO)
@@ -256,7 +256,7 @@ def test_an_older_file_lasts_until_the_new_one_is_complete(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("old", [None, OLD])
 def test_without_frames_nothing_is_made(old: bytes | None, tmp_path: Path) -> None:
-    """Opened and closed, a recorder leaves the folder as it was."""
+    """A recorder that is opened and closed leaves the folder as it was."""
     path = tmp_path / "a.mp4"
     if old:
         path.write_bytes(old)
@@ -264,8 +264,8 @@ def test_without_frames_nothing_is_made(old: bytes | None, tmp_path: Path) -> No
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([old] if old else [])
 
 
-def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
-    """No folder, a folder, a device: each error names the path and says what to do."""
+def test_what_cannot_be_written_is_refused_before_any_frame(tmp_path: Path) -> None:
+    """A missing folder, a folder or a device is an error that names the path and says why."""
     (tmp_path / "folder.mp4").mkdir()
     for path, reason in (
         (tmp_path / "absent" / "a.mp4", "create it first"),
@@ -277,8 +277,8 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
         assert path.name in str(caught.value)
 
 
-def test_what_x264_cannot_take_is_told(tmp_path: Path) -> None:
-    """A picture beyond its limit ends in an error with the limit, and no file is left."""
+def test_what_x264_cannot_take_is_an_error(tmp_path: Path) -> None:
+    """A frame above x264's limit is an error with the limit, and no file is left."""
     recorder = Recorder(tmp_path / "a.mp4", INFO)
     with pytest.raises(SinkError, match=r"20000x4 are too large .* 16384 px"):
         recorder.write(result_of(np.zeros((4, 20000, 3), np.uint8)))
@@ -302,7 +302,7 @@ recorder = Recorder(Path(sys.argv[1]), SourceInfo("made", None, None, Fraction(2
 
 
 def test_a_killed_process_leaves_a_playable_part(tmp_path: Path) -> None:
-    """After SIGKILL at frame 300 the part has all but the last seconds; the old file is whole."""
+    """After SIGKILL at frame 300 the part lacks only the last seconds; the old file is whole."""
     path = tmp_path / "a.mp4"
     path.write_bytes(OLD)
     code = """
@@ -320,7 +320,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_control_c_leaves_a_complete_file(tmp_path: Path) -> None:
-    """Interrupted between two frames, the file has every frame that was written."""
+    """A recording interrupted between two frames has every frame that was written."""
     code = """
 written = 0
 try:
@@ -337,14 +337,14 @@ except KeyboardInterrupt:
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    # The frame that was being written when the signal came may be in, or not.
+    # The frame that was written when the signal came may be in the file or not.
     assert len(read_video(tmp_path / "a.mp4")[0]) - int(output) in (0, 1)
     assert names_in(tmp_path) == ["a.mp4"]
 
 
 @pytest.mark.parametrize("free_bytes", [0, 3000, 200_000, 1_000_000])
-def test_a_full_disk_is_told_and_spoils_nothing(free_bytes: int, tmp_path: Path) -> None:
-    """The error names file and reason, the old file is whole, the part playable."""
+def test_a_full_disk_is_an_error_and_damages_nothing(free_bytes: int, tmp_path: Path) -> None:
+    """The error names file and reason, the old file is whole, and the part plays."""
     path = tmp_path / "a.mp4"
     path.write_bytes(OLD)
     rng = np.random.default_rng(0)
@@ -375,7 +375,7 @@ def test_a_full_disk_is_told_and_spoils_nothing(free_bytes: int, tmp_path: Path)
     ["ldpolypvideo_test101.mp4", "atlas_Pediculado5.mpg", "atlas_Polypileocecalvalve1.mpg"],
 )
 def test_real_clips_keep_their_time_stamps(data_dir: Path, name: str, tmp_path: Path) -> None:
-    """Replayed and recorded, a real clip has the same frames at the same times."""
+    """A real clip has the same frames at the same times after replay and recording."""
     seconds, means = [], []
     with (
         ContainerSource(str(data_dir / "clips" / name)) as source,

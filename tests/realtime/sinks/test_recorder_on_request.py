@@ -1,4 +1,4 @@
-"""A recording on request: begun, ended, begun again; one that fails costs only itself."""
+"""Recordings begin and end on request, and a failed one stops only itself."""
 
 from fractions import Fraction
 from functools import partial
@@ -38,7 +38,7 @@ def results(count: int, start: int = 0) -> list[FrameResult]:
 
 
 def test_each_recording_holds_the_frames_of_its_time(tmp_path: Path) -> None:
-    """Two of them, of 5 and 7 frames, out of 30; both play."""
+    """Two recordings hold 5 and 7 of 30 frames, and both play."""
     journal = Journal()
     with RecorderOnRequest(tmp_path, partial(LiveRecorder, info=INFO), journal) as recorder:
         for index, result in enumerate(results(30)):
@@ -52,7 +52,7 @@ def test_each_recording_holds_the_frames_of_its_time(tmp_path: Path) -> None:
 
 
 def test_the_end_closes_what_runs(tmp_path: Path) -> None:
-    """Without another request the file is whole."""
+    """The file is whole without a request to end."""
     with RecorderOnRequest(tmp_path, partial(LiveRecorder, info=INFO), Journal()) as recorder:
         recorder.toggle()
         for result in results(10):
@@ -61,8 +61,8 @@ def test_the_end_closes_what_runs(tmp_path: Path) -> None:
     assert len(read_video(file)[0]) == 10
 
 
-def test_a_recording_that_cannot_begin_is_told_and_the_next_one_works(tmp_path: Path) -> None:
-    """The folder is gone and comes back; nothing is raised."""
+def test_a_recording_that_cannot_begin_is_noted_and_the_next_one_works(tmp_path: Path) -> None:
+    """Nothing is raised when the folder is missing and comes back."""
     journal, folder = Journal(), tmp_path / "gone"
     with RecorderOnRequest(folder, partial(LiveRecorder, info=INFO), journal) as recorder:
         recorder.toggle()
@@ -77,7 +77,7 @@ def test_a_recording_that_cannot_begin_is_told_and_the_next_one_works(tmp_path: 
 
 
 def test_a_recording_that_breaks_ends_alone(tmp_path: Path) -> None:
-    """A full disk in its middle: told once, closed once, no more written to."""
+    """After a full disk the recorder is noted once, closed once and not written to again."""
     journal = Journal()
 
     class Breaking(Sink):
@@ -94,11 +94,11 @@ def test_a_recording_that_breaks_ends_alone(tmp_path: Path) -> None:
 
     made: list[Breaking] = []
 
-    def opened(path: Path) -> Breaking:
+    def open_recorder(path: Path) -> Breaking:
         made.append(Breaking(path))
         return made[-1]
 
-    with RecorderOnRequest(tmp_path, opened, journal) as recorder:
+    with RecorderOnRequest(tmp_path, open_recorder, journal) as recorder:
         recorder.toggle()
         for result in results(10):
             recorder.write(result)

@@ -1,4 +1,4 @@
-"""Snapshots and masks as PNG files."""
+"""Snapshots and masks are stored as PNG files."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ def read(path: Path) -> Image:
 
 
 def test_snapshots_are_the_drawn_frames(tmp_path: Path) -> None:
-    """Every third frame, the first included, pixel for pixel; without overlay the frame."""
+    """Every third frame from the first on is stored pixel for pixel, with the overlay if any."""
     frames, drawn = pictures(8), pictures(8)[::-1]
     with Snapshots(tmp_path / "shots", every=3) as sink:
         assert sink.wants_overlay
@@ -43,7 +43,7 @@ def test_snapshots_are_the_drawn_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_masks_have_the_frames_size_and_two_values(size: tuple[int, int], tmp_path: Path) -> None:
-    """0 where there is nothing and 255 on findings, one channel."""
+    """A mask has one channel, 255 on findings and 0 elsewhere."""
     mask = np.random.default_rng(0).integers(0, 2, (size[1], size[0]), np.uint8)
     with MaskWriter(tmp_path / "masks") as sink:
         assert not sink.wants_overlay
@@ -54,7 +54,7 @@ def test_masks_have_the_frames_size_and_two_values(size: tuple[int, int], tmp_pa
 
 
 def test_stills_keep_their_stem(tmp_path: Path) -> None:
-    """The image's stem names its mask; of two with one stem none is overwritten."""
+    """The image's stem names its mask; two images with one stem give two masks."""
     names = ["Größe 1.jpg", "a.b.tif", "a.jpg", "a.png", "frame_000001.bmp"]
     with MaskWriter(tmp_path) as sink:
         for index, name in enumerate(names):
@@ -67,8 +67,8 @@ def test_stills_keep_their_stem(tmp_path: Path) -> None:
     assert read(tmp_path / "a.png.png").min() == 255
 
 
-def test_existing_folders_and_pictures(tmp_path: Path) -> None:
-    """A folder that is there is used; a picture of the name is replaced, others stay."""
+def test_existing_folders_and_images(tmp_path: Path) -> None:
+    """An existing folder is used; an image of the same name is replaced, others stay."""
     (tmp_path / "frame_000000.png").write_bytes(b"older")
     (tmp_path / "mine.png").write_bytes(b"mine")
     with Snapshots(tmp_path) as sink:
@@ -81,7 +81,7 @@ def test_existing_folders_and_pictures(tmp_path: Path) -> None:
 def test_what_cannot_be_a_folder_is_refused(
     sink: type[Snapshots] | type[MaskWriter], tmp_path: Path
 ) -> None:
-    """A missing parent or a file of that name is told before any frame."""
+    """A missing parent or a file of that name is an error before any frame."""
     (tmp_path / "file").write_text("text")
     for path, reason in (
         (tmp_path / "absent" / "shots", "No such file or directory"),
@@ -92,14 +92,14 @@ def test_what_cannot_be_a_folder_is_refused(
 
 
 def test_every_zeroth_frame_is_a_usage_error(tmp_path: Path) -> None:
-    """Steps below one make no sense, and no folder."""
+    """A step below one is refused, and no folder is made."""
     with pytest.raises(ConfigError, match="every 0 frames; give 1 or more"):
         Snapshots(tmp_path / "shots", every=0)
     assert names_in(tmp_path) == []
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_picture(tmp_path: Path) -> None:
-    """The error names the picture; those before it are whole, and it is not there."""
+def test_a_full_disk_is_an_error_and_leaves_no_half_image(tmp_path: Path) -> None:
+    """The error names the image; earlier images are whole, and this one is not there."""
     sink = Snapshots(tmp_path)
     sink.write(result_of(np.zeros((48, 64, 3), np.uint8), 0))
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
@@ -112,7 +112,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_picture(tmp_path: Path) -> None:
 
 
 def test_the_null_sink_takes_all(tmp_path: Path) -> None:
-    """It counts, wants no overlay, and writes nothing."""
+    """The null sink counts, asks for no overlay and writes nothing."""
     with NullSink() as sink:
         for index in range(3):
             sink.write(result_of(pictures(1)[0], index))
@@ -122,7 +122,7 @@ def test_the_null_sink_takes_all(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_is_the_frame_after_the_request(tmp_path: Path) -> None:
-    """One for each request, however often it was made; the drawn picture, and the clean one."""
+    """Any number of requests stores the next frame once, with and without overlay."""
     frames, drawn = pictures(8), pictures(8)[::-1]
     before = datetime.now(UTC)
     with SnapshotOnRequest(tmp_path / "shots", clean=True) as sink:
@@ -146,7 +146,7 @@ def test_a_snapshot_is_the_frame_after_the_request(tmp_path: Path) -> None:
 
 
 def test_requests_come_from_any_thread(tmp_path: Path) -> None:
-    """Asked for while frames are written, the picture is one of the next; without, none is."""
+    """A request during writing stores one of the next frames; without a request none is stored."""
     with SnapshotOnRequest(tmp_path / "shots") as sink:
         for index in range(50):
             sink.write(result_of(pictures(1)[0], index))

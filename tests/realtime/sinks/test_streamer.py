@@ -1,4 +1,4 @@
-"""Streams reach a real receiver whole and at once, and a dead one holds nothing up."""
+"""Streams reach a real receiver whole and without delay, and a dead one blocks nothing."""
 
 import os
 import select
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 def is_bound(port: int, protocol: str) -> bool:
-    """Whether a process of this machine listens there, as /proc tells without connecting."""
+    """Check in /proc, without connecting, whether a process of this machine listens there."""
     tables = ("udp", "udp6") if protocol in ("udp", "srt") else ("tcp", "tcp6")
     lines = "".join(Path(f"/proc/net/{table}").read_text() for table in tables)
     return f":{port:04X} " in lines
@@ -53,7 +53,7 @@ def is_bound(port: int, protocol: str) -> bool:
 
 @pytest.fixture
 def receive(tmp_path: Path) -> Iterator[Receive]:
-    """Start an ffmpeg that stores what comes in a file; returns where to send it to."""
+    """Start an ffmpeg that stores in a file what it receives; return its address."""
     if reason := missing_programs("ffmpeg"):
         pytest.skip(reason)
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def write(streamer: Streamer, image: np.ndarray, index: int) -> None:
 
 
 def write_until_error(streamer: Streamer, images: list[np.ndarray]) -> str:
-    """Write in real time; returns what the SinkError says, which has to come."""
+    """Write in real time until a SinkError comes, and return its message."""
     deadline = time.monotonic() + PATIENCE_S
     index = 0
     while time.monotonic() < deadline:
@@ -97,9 +97,9 @@ def write_until_error(streamer: Streamer, images: list[np.ndarray]) -> str:
 
 @pytest.mark.parametrize(("protocol", "lost"), [("udp", 0), ("rtmp", 0), ("rtsp", 0), ("srt", 6)])
 def test_all_frames_arrive(protocol: str, lost: int, receive: Receive, tmp_path: Path) -> None:
-    """A real receiver has each picture, as far apart as they were.
+    """A real receiver gets each frame, with the right times between them.
 
-    SRT drops the last 200 ms; FFmpeg's RTSP receiver learns the first frame's time late.
+    SRT drops the last 200 ms. FFmpeg's RTSP receiver learns the first frame's time late.
     """
     url, receiver = receive(protocol)
     images = pictures(40, 320, 240)
@@ -120,7 +120,7 @@ def test_all_frames_arrive(protocol: str, lost: int, receive: Receive, tmp_path:
 
 
 def test_a_frame_leaves_before_the_next_comes() -> None:
-    """No stage holds a picture back: the next is written when the one before has arrived."""
+    """No stage holds a frame back: the next is written when the one before has arrived."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as incoming:
         incoming.bind(("127.0.0.1", 0))
         incoming.settimeout(PATIENCE_S)
@@ -129,12 +129,12 @@ def test_a_frame_leaves_before_the_next_comes() -> None:
             for index, image in enumerate(pictures(30)):
                 write(streamer, image, index)
                 while arrived <= index:
-                    arrived += pictures_begun(incoming.recv(65536))
+                    arrived += count_frame_starts(incoming.recv(65536))
             assert arrived == 30
 
 
-def pictures_begun(datagram: bytes) -> int:
-    """How many video frames begin in these packets of MPEG-TS."""
+def count_frame_starts(datagram: bytes) -> int:
+    """Count the video frames that begin in these packets of MPEG-TS."""
     starts = 0
     for offset in range(0, len(datagram), TS_PACKET_BYTES):
         header = int.from_bytes(datagram[offset : offset + 4], "big")
@@ -144,7 +144,7 @@ def pictures_begun(datagram: bytes) -> int:
 
 @pytest.mark.parametrize("protocol", ["rtmp", "rtsp", "srt"])
 def test_nobody_there_is_an_error(protocol: str) -> None:
-    """Where nothing listens, the stream ends soon, with the reason, and can be closed."""
+    """If nothing listens, the stream ends soon with the reason, and can be closed."""
     if protocol == "srt" and (reason := missing_programs("ffmpeg")):
         pytest.skip(reason)
     url = f"{protocol}://127.0.0.1:{free_port()}{PATHS[protocol]}"
@@ -158,7 +158,7 @@ def test_nobody_there_is_an_error(protocol: str) -> None:
 
 
 def test_a_killed_receiver_is_an_error(receive: Receive) -> None:
-    """The other side goes away in mid-stream: an error follows, and closing is quick."""
+    """When the receiver dies in mid-stream, an error follows, and closing is quick."""
     url, receiver = receive("rtmp")
     streamer = Streamer(url, INFO, timeout_s=TIMEOUT_S)
     images = pictures(8)
@@ -171,7 +171,7 @@ def test_a_killed_receiver_is_an_error(receive: Receive) -> None:
 
 
 def test_a_silent_server_is_an_error() -> None:
-    """One that takes the connection and never answers: given up after the time-out."""
+    """A server that connects and never answers is an error after the time-out."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -182,7 +182,7 @@ def test_a_silent_server_is_an_error() -> None:
 
 
 def test_a_stopped_receiver_is_an_error(receive: Receive) -> None:
-    """One that does not read any more: given up once the system's buffers are full."""
+    """A receiver that no longer reads is an error when the system's buffers are full."""
     url, receiver = receive("rtmp")
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (240, 320, 3), np.uint8) for _ in range(8)]
@@ -218,7 +218,7 @@ def error_of(streamer: Streamer) -> str:
 
 
 def test_without_frames_nothing_is_sent() -> None:
-    """Opened and closed, the stream has called nobody."""
+    """A stream that is opened and closed connects to nobody."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -227,7 +227,7 @@ def test_without_frames_nothing_is_sent() -> None:
 
 
 def test_no_process_or_file_is_left_open(receive: Receive) -> None:
-    """After streams that ended well and badly, the process holds what it held before."""
+    """After good and bad streams the process has as many open files as before."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  counts itself, as below
     for url in (receive("rtmp")[0], f"rtmp://127.0.0.1:{free_port()}/live/room"):
         streamer = Streamer(url, INFO, timeout_s=TIMEOUT_S)
@@ -237,11 +237,11 @@ def test_no_process_or_file_is_left_open(receive: Receive) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     children = Path("/proc/self/task") / str(os.getpid()) / "children"
     names = [Path(f"/proc/{child}/cmdline").read_text() for child in children.read_text().split()]
-    assert not any("relay" in name for name in names)
+    assert not any("packet_sender" in name for name in names)
 
 
 def test_the_sender_does_not_outlive_its_parent() -> None:
-    """Killed while its sender waits for a server that never answers: the connection ends."""
+    """When the parent is killed while its sender waits for a server, the connection ends."""
     code = """
 import time
 from support.media import RATE, pictures, result_of
@@ -278,11 +278,12 @@ def test_frames_of_another_size_go_on(receive: Receive, tmp_path: Path) -> None:
 
 
 def test_unknown_protocols_are_refused() -> None:
-    """The line has what can be used, and no part of the address that may be secret."""
+    """The line lists the usable protocols and no part of the address that may be secret."""
     for url in ("http://user:pass@host/key?secret=1", "file.mp4", ""):
-        with pytest.raises(UsageError, match=r"rtmp://, rtmps://, rtsp://, srt://, udp://") as told:
+        known = r"rtmp://, rtmps://, rtsp://, srt://, udp://"
+        with pytest.raises(UsageError, match=known) as caught:
             Streamer(url, INFO)
-        assert not any(word in str(told.value) for word in ("user", "pass", "key", "secret"))
+        assert not any(word in str(caught.value) for word in ("user", "pass", "key", "secret"))
 
 
 def test_srt_needs_a_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

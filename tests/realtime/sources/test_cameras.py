@@ -1,4 +1,4 @@
-"""A device of FFmpeg's as a camera: the one that makes its pictures itself, everywhere there."""
+"""FFmpeg's `lavfi` device, which makes its own frames and is always there, works as a camera."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_camera_that_goes_and_comes_again() -> None:
 
 
 def test_camera_that_cannot_be_opened() -> None:
-    """What the device does not know is an error in one line."""
+    """A name that the device does not know is an error in one line."""
     with pytest.raises(SourceError, match=r"lavfi:nonsense cannot be opened: ") as error:
         open_live_source("lavfi:nonsense", load_settings())
     assert "\n" not in str(error.value)

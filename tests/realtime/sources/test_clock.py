@@ -1,15 +1,15 @@
-"""The session's clock against what each frame's source and arrival say."""
+"""The session's clock agrees with each frame's source and arrival."""
 
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.sources.clock import MAX_APART_US, MIN_STEP_US, SessionClock
+from qlumen.realtime.sources.clock import MAX_DISTANCE_US, MIN_STEP_US, SessionClock
 
 STEP_US = 40_000
 ANYWHERE_S = st.floats(-1e6, 1e6)
-JITTER_US = st.integers(0, MAX_APART_US // 4)
+JITTER_US = st.integers(0, MAX_DISTANCE_US // 4)
 
 
 @given(ANYWHERE_S, st.integers(0, 10**15), st.lists(JITTER_US, min_size=2, max_size=30))
@@ -26,7 +26,7 @@ def test_a_steady_source_is_followed(start_s: float, now_ns: int, jitter_us: lis
 
 @given(st.lists(st.tuples(ANYWHERE_S, st.integers(0, 10**10), st.booleans()), max_size=40))
 def test_time_never_goes_back(frames: list[tuple[float, int, bool]]) -> None:
-    """Whatever the source claims, each frame is later than the one before."""
+    """Each frame is later than the one before, whatever the source's time stamps are."""
     clock, now_ns, stamps = SessionClock(), 0, []
     for source_s, pause_ns, restart in frames:
         now_ns += pause_ns
@@ -51,8 +51,8 @@ def test_a_new_connection_starts_at_its_arrival(
 
 
 @given(st.sampled_from((-1e5, -1.5, 1.5, 1e5)))
-def test_a_jump_is_not_believed(jump_s: float) -> None:
-    """A source whose time jumps by more than a second is tied to the arrival anew."""
+def test_a_jump_is_not_used(jump_s: float) -> None:
+    """A source whose time jumps by more than a second is tied to the arrival again."""
     clock = SessionClock()
     for i in range(5):
         clock.stamp(i * 0.04, i * STEP_US * 1000)

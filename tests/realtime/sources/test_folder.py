@@ -1,4 +1,4 @@
-"""Folders of images of many kinds."""
+"""Folders with many kinds of images are read."""
 
 import struct
 import zlib
@@ -29,24 +29,24 @@ def names_of(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [*sorted(IMAGE_SUFFIXES), ".JPG", ".Png"])
 def test_formats(suffix: str, tmp_path: Path) -> None:
-    """Each format by its suffix, in any case, gives the picture that was written."""
-    picture = pictures(1, 63, 47)[0]
-    write_image(tmp_path / f"a{suffix}", picture)
+    """Each format by its suffix, in any case, gives the image that was written."""
+    image = pictures(1, 63, 47)[0]
+    write_image(tmp_path / f"a{suffix}", image)
     (frame,) = frames_of(tmp_path)
-    error = np.abs(frame.image.astype(int) - picture)
+    error = np.abs(frame.image.astype(int) - image)
     assert frame.image.dtype == np.uint8
     assert frame.image.flags.c_contiguous
     assert error.mean() < LOSSY_LEVELS if suffix.lower() in LOSSY else error.max() == 0
 
 
 def test_natural_order_and_what_is_left_out(tmp_path: Path) -> None:
-    """Numbers count as numbers; other files, hidden ones and subfolders do not count."""
-    picture = pictures(1)[0]
+    """Numbers count as numbers; other files, hidden files and subfolders are left out."""
+    image = pictures(1)[0]
     for name in ("img10.png", "img2.png", "Img1.png", "img1.jpg", "frame 3.png", ".hidden.png"):
-        write_image(tmp_path / name, picture)
+        write_image(tmp_path / name, image)
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "folder.png").mkdir()
-    write_image(tmp_path / "folder.png" / "img0.png", picture)
+    write_image(tmp_path / "folder.png" / "img0.png", image)
     assert names_of(tmp_path) == ["frame 3.png", "img1.jpg", "Img1.png", "img2.png", "img10.png"]
 
 
@@ -64,9 +64,9 @@ def test_stills_keep_their_sizes_and_names(tmp_path: Path) -> None:
 
 
 def test_a_sequence_has_a_rate_and_a_size(tmp_path: Path) -> None:
-    """As a sequence at 30000/1001 per second, times are exact and the first size is told."""
-    for index, picture in enumerate(pictures(3)):
-        write_image(tmp_path / f"{index}.png", picture)
+    """A sequence at 30000/1001 per second has exact times and the size of its first image."""
+    for index, image in enumerate(pictures(3)):
+        write_image(tmp_path / f"{index}.png", image)
     rate = Fraction(30000, 1001)
     source = FolderSource(str(tmp_path), sequence=True, fps=rate)
     seconds = [frame.pts * frame.time_base for frame in source.frames()]
@@ -76,7 +76,7 @@ def test_a_sequence_has_a_rate_and_a_size(tmp_path: Path) -> None:
 
 
 def test_grey_alpha_palette_and_sixteen_bits_become_bgr(tmp_path: Path) -> None:
-    """Grey is repeated, alpha dropped, and 16 bits are divided by 257 and rounded."""
+    """Grey is repeated, alpha is dropped, and 16 bits are divided by 257 and rounded."""
     levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     bgr = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     alpha = np.dstack([bgr, np.zeros((256, 256), np.uint8)])
@@ -94,7 +94,7 @@ def test_grey_alpha_palette_and_sixteen_bits_become_bgr(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 def test_exif_orientation_is_applied(orientation: int, turns: int, tmp_path: Path) -> None:
-    """A photo stored on its side comes upright (CIPA DC-008, tag 274)."""
+    """A photo that is stored on its side comes out upright (CIPA DC-008, tag 274)."""
     jpeg = cv2.imencode(".jpg", pictures(1)[0])[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(with_exif_orientation(jpeg, orientation))
     stored = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -103,7 +103,7 @@ def test_exif_orientation_is_applied(orientation: int, turns: int, tmp_path: Pat
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and has next to no pixels."""
+    """Return a PNG that announces a size and has almost no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = zlib.crc32(kind + data)
@@ -114,14 +114,14 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def damaged_images(folder: Path) -> list[str]:
-    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
     contents = {
         "bomb.png": png_header(60000, 60000),
         "cut.jpg": jpeg[: len(jpeg) // 2],
         "empty.png": b"",
-        "float.tif": cv2.imencode(".tif", picture.astype(np.float32))[1].tobytes(),
-        "text.jpg": b"this is no picture " * 20,
+        "float.tif": cv2.imencode(".tif", image.astype(np.float32))[1].tobytes(),
+        "text.jpg": b"this is no image " * 20,
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -129,7 +129,7 @@ def damaged_images(folder: Path) -> list[str]:
 
 
 def test_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
-    """Damaged files, bombs and floating-point pixels are counted; the others come."""
+    """Damaged, too large and floating-point images are counted; the others are read."""
     bad = damaged_images(tmp_path)
     for name in ("a.png", "dog.png", "z.png"):
         write_image(tmp_path / name, pictures(1)[0])
@@ -141,8 +141,8 @@ def test_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
     assert [note.split()[0] for note in source.info.notes] == bad
 
 
-def test_no_readable_image_is_told_on_opening(tmp_path: Path) -> None:
-    """The error counts the images and names the first."""
+def test_no_readable_image_is_an_error_on_opening(tmp_path: Path) -> None:
+    """The error has the number of images and names the first."""
     damaged_images(tmp_path)
     with pytest.raises(NoFramesError, match=r"none of the 5 images in .*bomb\.png"):
         FolderSource(str(tmp_path))
@@ -161,9 +161,9 @@ def test_empty_missing_and_no_folder(tmp_path: Path) -> None:
 
 
 def test_an_image_that_vanishes_is_skipped(tmp_path: Path) -> None:
-    """A file deleted after the folder was listed is unreadable, nothing worse."""
-    for index, picture in enumerate(pictures(3)):
-        write_image(tmp_path / f"{index}.png", picture)
+    """A file that is deleted after the folder was listed only counts as unreadable."""
+    for index, image in enumerate(pictures(3)):
+        write_image(tmp_path / f"{index}.png", image)
     source = FolderSource(str(tmp_path))
     (tmp_path / "1.png").unlink()
     assert [frame.name for frame in source.frames()] == ["0.png", "2.png"]

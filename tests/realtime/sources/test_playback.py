@@ -1,4 +1,4 @@
-"""Recordings and made pictures that are played at their own rate."""
+"""Recordings and synthetic frames play at their own rate."""
 
 import signal
 import threading
@@ -29,7 +29,7 @@ def live(location: str | Path, *settings: str) -> LiveSource:
 
 
 def frames(source: LiveSource, limit: int | None = None) -> list[Frame]:
-    """Up to `limit` frames; a played source loses no signal."""
+    """Return up to `limit` frames; a played source loses no signal."""
     arrivals = list(islice(source.arrivals(), limit))
     assert not any(isinstance(arrival, SignalLost) for arrival in arrivals)
     return [arrival for arrival in arrivals if isinstance(arrival, Frame)]
@@ -53,7 +53,7 @@ def test_file_is_played_as_replay_reads_it(tmp_path: Path) -> None:
 def test_the_network_sees_live_what_a_replay_gives_it(
     tmp_path: Path, colour: tuple[int, int], form: type[Pixels]
 ) -> None:
-    """Frames keep their form, so both resize the same samples: to the byte, and so is the whole."""
+    """Frames keep their form, so live and replay resize the same samples, equal to the byte."""
     path = write_video(tmp_path / "a.mp4", pictures(4, 96, 64), colour=colour)
     with live(path) as source, open_source(str(path), load_settings()) as replayed:
         played, expected = frames(source), list(replayed.frames())
@@ -66,7 +66,7 @@ def test_the_network_sees_live_what_a_replay_gives_it(
 
 
 def test_no_frame_comes_before_its_time(tmp_path: Path) -> None:
-    """Frames wait for their time stamps; `grabbed_ns` is when they came."""
+    """Frames wait for their time stamps; `grabbed_ns` is the time when they came."""
     path = write_video(tmp_path / "a.mp4", pictures(15))
     with live(path) as source:
         played = frames(source)
@@ -75,7 +75,7 @@ def test_no_frame_comes_before_its_time(tmp_path: Path) -> None:
 
 
 def test_loop_goes_on_in_time(tmp_path: Path) -> None:
-    """After the last frame the first one follows a frame's time later; nothing ends."""
+    """After the last frame the first one follows a frame's time later, without an end."""
     path = pattern_clip(tmp_path / "a.mp4", frames=5)
     with live(path, "source.loop=true") as source:
         played = frames(source, 17)
@@ -109,7 +109,7 @@ def test_drops_add_up_over_rounds(tmp_path: Path) -> None:
 
 
 def test_file_cut_short_says_so_after_its_last_frame(tmp_path: Path) -> None:
-    """What can be read is played; then the error, as in a replay."""
+    """The readable part is played; then comes the error, as in a replay."""
     path = cut(write_video(tmp_path / "a.mkv", pictures(30)), 0.6)
     played: list[Frame | SignalLost] = []
     with live(path) as source, pytest.raises(TruncatedError):
@@ -120,7 +120,7 @@ def test_file_cut_short_says_so_after_its_last_frame(tmp_path: Path) -> None:
 
 
 def test_slow_source_loses_no_frame_but_counts() -> None:
-    """A rate that cannot be kept makes frames late, and leaves none out."""
+    """At a rate that is too high frames are late, and none is left out."""
     with live("pattern", "pattern.fps=1000") as source:
         played = frames(source, 20)
         assert source.late > 0
@@ -129,7 +129,7 @@ def test_slow_source_loses_no_frame_but_counts() -> None:
 
 
 def test_scene_keeps_its_truth_and_ends() -> None:
-    """The scene's masks come along, and it ends with its last frame, unless it loops."""
+    """The scene's masks come with the frames, and it ends after its last frame or loops."""
     small = ("scene.width=96", "scene.height=64", "scene.frames=3")
     with live("scene", *small) as source:
         played = frames(source)
@@ -140,7 +140,7 @@ def test_scene_keeps_its_truth_and_ends() -> None:
 
 
 def test_folder_is_played_if_it_is_a_sequence(tmp_path: Path) -> None:
-    """Images that follow each other are played; single ones are refused in a line."""
+    """Images of a sequence are played; single images are refused in one line."""
     for index, image in enumerate(pictures(4)):
         write_image(tmp_path / f"{index}.png", image)
     with pytest.raises(UsageError, match=r"source\.sequence=true"):
@@ -159,12 +159,12 @@ def test_what_cannot_be_opened_is_named(location: str, error: type[Exception]) -
 
 
 def slow_clip(tmp_path: Path) -> Path:
-    """Two frames, nine seconds apart."""
+    """Write two frames, nine seconds apart."""
     return write_video(tmp_path / "a.mkv", pictures(2), pts=[0, 9], time_base=Fraction(1))
 
 
 def test_stop_ends_a_wait(tmp_path: Path) -> None:
-    """A source that waits for a frame's time ends at once when it is stopped."""
+    """A source that waits for a frame's time ends immediately when it is stopped."""
     with live(slow_clip(tmp_path)) as source:
         arrivals = source.arrivals()
         next(arrivals)
@@ -189,7 +189,7 @@ with open_live_source(sys.argv[1], load_settings()) as source:
 
 
 def test_stop_in_a_signal_handler(tmp_path: Path) -> None:
-    """Ctrl-C handled by `stop`, in the thread that waits, ends the source in order."""
+    """Ctrl-C that calls `stop` in the waiting thread ends the source without an error."""
     process = start_python(STOPPED_BY_SIGNAL, slow_clip(tmp_path))
     assert process.stdout is not None
     assert process.stdout.readline() == "0\n"

@@ -20,7 +20,7 @@ def log_odds(probability: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(limited / (1 - limited))
 
 
-def limited(probability: NDArray[np.float32]) -> NDArray[np.float64]:
+def limit(probability: NDArray[np.float32]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-log_odds(probability)))
 
 
@@ -29,7 +29,7 @@ def limited(probability: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_three_frames_are_the_oracles(
     data: st.DataObject, size: tuple[int, int], weight: float, seed: int
 ) -> None:
-    """Log-odds moved and mixed with SciPy, frame after frame, with the region changing."""
+    """Three maps equal log-odds moved and mixed with SciPy, while the region changes."""
     rng = np.random.default_rng(seed)
     smoother, past, past_region = Smoother(weight), None, WHOLE_FRAME
     for region in (WHOLE_FRAME, (0.2, 0.1, 0.8, 0.9), (0.2, 0.1, 0.8, 0.9)):
@@ -47,7 +47,7 @@ def test_three_frames_are_the_oracles(
 
 
 def test_weight_zero_is_off() -> None:
-    """Each map comes back as the object it was."""
+    """With weight 0 each map comes back as the same object."""
     smoother, rng = Smoother(0), np.random.default_rng(0)
     for _ in range(3):
         probability = rng.random((6, 8), np.float32)
@@ -63,19 +63,19 @@ def test_nothing_is_carried_over(forget: str) -> None:
         smoother.reset()
     now = rng.random((6, 9) if forget == "another size" else (6, 8), np.float32)
     smoothed = smoother(now, None if forget == "no flow" else STILL, WHOLE_FRAME)
-    np.testing.assert_allclose(smoothed, limited(now), atol=1e-6)
+    np.testing.assert_allclose(smoothed, limit(now), atol=1e-6)
 
 
-def test_a_still_picture_settles() -> None:
-    """The same map again and again, without motion, stays what it is."""
+def test_a_still_image_settles() -> None:
+    """The same map again and again, without motion, stays as it is."""
     smoother, now = Smoother(0.7), np.random.default_rng(0).random((6, 8), np.float32)
     for _ in range(10):
         smoothed = smoother(now, STILL, WHOLE_FRAME)
-    np.testing.assert_allclose(smoothed, limited(now), atol=1e-5)
+    np.testing.assert_allclose(smoothed, limit(now), atol=1e-5)
 
 
 def test_one_frame_of_doubt_is_bridged_and_one_of_certainty_ignored() -> None:
-    """At weight 1/2, worked by hand: odds 9 thrice, then 1/9 are 9^0, and 1/9 again 9^-1/2."""
+    """With weight 1/2, odds of 9 three times, then 1/9, give 9^0, and 1/9 again gives 9^-1/2."""
     smoother = Smoother(0.5)
     sure, doubt = np.full((4, 6), 0.9, np.float32), np.full((4, 6), 0.1, np.float32)
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_one_frame_of_doubt_is_bridged_and_one_of_certainty_ignored() -> None:
 
 
 def test_longer_steps_carry_less() -> None:
-    """Two steps of 1/25 s without news weigh as one of 2/25 s: 1/2 squared."""
+    """Two steps of 1/25 s with even odds weigh like one step of 2/25 s, 1/2 squared."""
     sure, even = np.full((4, 6), 0.9, np.float32), np.full((4, 6), 0.5, np.float32)
     smoothed = []
     for steps in ([0.04, 0.04], [0.08]):
@@ -102,7 +102,7 @@ def test_longer_steps_carry_less() -> None:
 
 
 def test_input_is_not_written_to() -> None:
-    """Engines may hand out read-only maps."""
+    """A read-only map, which engines may hand out, is accepted."""
     smoother = Smoother(0.5)
     probability = np.random.default_rng(0).random((6, 8), np.float32)
     probability.flags.writeable = False
@@ -112,6 +112,6 @@ def test_input_is_not_written_to() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0])
 def test_bad_weight_is_refused(weight: float) -> None:
-    """The value and its bounds are named."""
-    with pytest.raises(ConfigError, match=rf"weight is {weight}; it is of the past, 0 <= it < 1"):
+    """The error names the value and its bounds."""
+    with pytest.raises(ConfigError, match=rf"weight is {weight}; use 0 <= weight < 1"):
         Smoother(weight)

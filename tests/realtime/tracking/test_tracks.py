@@ -1,4 +1,4 @@
-"""Stories of findings that come, move, cross and go, and the tracks that they make."""
+"""Tests the tracks of findings that come, move, cross and go."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -32,14 +32,14 @@ STILL = np.zeros((15, 20, 2), np.float32)
 
 
 def finding(box: Box, score: float = 0.9) -> Finding:
-    """A filled rectangle."""
+    """Make a filled rectangle."""
     x0, y0, x1, y1 = box
     corners = [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]]
     return Finding(box, score, (x1 - x0) * (y1 - y0), np.array(corners, np.int32))
 
 
 def play(tracker: Tracker, seen: str, box: Box = HERE, start: int = 0) -> list[tuple[Track, ...]]:
-    """A frame a letter: `x` with a finding at `box`, `.` without, `-` not judged at all."""
+    """Play a frame for each letter: `x` has a finding at `box`, `.` has not, `-` is not judged."""
     results = []
     for index, letter in enumerate(seen, start):
         if letter != "-":
@@ -49,7 +49,7 @@ def play(tracker: Tracker, seen: str, box: Box = HERE, start: int = 0) -> list[t
 
 
 def story(results: Sequence[tuple[Track, ...]]) -> str:
-    """`_` nothing, `?` a track without alarm, `N` its new alarm, `A` its alarm."""
+    """Write `_` for nothing, `?` for a track without alarm, `N` for a new alarm, `A` for alarm."""
     marks = {(False, False): "?", (True, True): "N", (True, False): "A"}
     return "".join(marks[one[0].alarm, one[0].new] if one else "_" for one in results)
 
@@ -59,7 +59,7 @@ def story(results: Sequence[tuple[Track, ...]]) -> str:
     [
         ("xxxxxxxx", "??????NA"),  # six frames withheld, the seventh is shown
         ("xxxxxx..", "??????__"),  # a run of six never is
-        ("xxx.xxxxxxx", "???_??????N"),  # a miss before the alarm starts anew
+        ("xxx.xxxxxxx", "???_??????N"),  # a miss before the alarm starts a new track
         ("xxxxxxxx.....x", "??????NAAAA__?"),  # released after three; then another track
         ("xxxxxxxx...xxx", "??????NAAAAAAA"),  # bridged
         ("x-----xx", "?NA"),  # skipped frames do not count as missed
@@ -67,26 +67,26 @@ def story(results: Sequence[tuple[Track, ...]]) -> str:
     ],
 )
 def test_hold_and_release_worked_by_hand(seen: str, expected: str) -> None:
-    """At 25/s with a hold of 0.24 s, a release of 0.12 s and no gap."""
+    """Results at 25/s, a hold of 0.24 s, a release of 0.12 s and no gap are those by hand."""
     tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.0)
     assert story(play(tracker, seen)) == expected
 
 
 @pytest.mark.parametrize(("seen", "expected"), [("xx.xxxxx", "??????NA"), ("xx..xxxx", "???_????")])
 def test_a_gap_before_the_alarm_is_bridged_if_asked(seen: str, expected: str) -> None:
-    """With a gap of one frame, a single miss leaves the track its age, two end it."""
+    """With a gap of one frame, one miss keeps the track's age, and two end it."""
     tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.04)
     assert story(play(tracker, seen)) == expected
 
 
 def test_alarm_begins_on_a_frame_with_the_finding() -> None:
-    """A track that comes of age while unseen waits for its next sighting."""
+    """A track whose hold ends while it is not seen waits for its next finding."""
     tracker = Tracker(hold_s=0.08, release_s=0.2, gap_s=0.2)
     assert story(play(tracker, "xx..x")) == "????N"
 
 
 def test_a_lesion_over_the_edge_of_a_stall_is_another() -> None:
-    """After more than STALL_S without any frame judged, nothing is continued."""
+    """After more than STALL_S without a judged frame, no track continues."""
     tracker = Tracker(hold_s=0.24)
     first = tracker.update([finding(HERE)], 0.0, STILL, SIZE)
     second = tracker.update([finding(HERE)], STALL_S + 0.1, STILL, SIZE)
@@ -94,7 +94,7 @@ def test_a_lesion_over_the_edge_of_a_stall_is_another() -> None:
 
 
 def test_time_that_runs_back_ends_all_tracks() -> None:
-    """As when a file starts again: numbers go on, holds start anew."""
+    """When a file starts again, numbers go on, and holds start again."""
     tracker = Tracker(hold_s=0.08)
     assert story(play(tracker, "xxx", start=10)) == "??N"
     assert story(play(tracker, "xxx")) == "??N"
@@ -102,7 +102,7 @@ def test_time_that_runs_back_ends_all_tracks() -> None:
 
 
 def test_reset_ends_all_tracks_and_keeps_counting() -> None:
-    """A number names one lesion of a run, also across a reset."""
+    """A number names one lesion of a run, also after a reset."""
     tracker = Tracker()
     play(tracker, "xxx")
     tracker.reset()
@@ -117,8 +117,8 @@ def test_another_frame_size_ends_all_tracks() -> None:
 
 
 def test_tracks_follow_the_motion() -> None:
-    """Two lesions that swap places under a moving picture keep their numbers; without the
-    flow they are taken for each other."""
+    """Lesions that move with the image to each other's places keep their numbers. Without the flow
+    they are confused."""
     left, right = (20, 20, 40, 40), (60, 20, 80, 40)
     further = (100, 20, 120, 40)
     flow = np.full((15, 20, 2), (4.0, 0.0), np.float32)  # 40 px of the frame to the right
@@ -133,7 +133,7 @@ def test_tracks_follow_the_motion() -> None:
 
 
 def test_an_unseen_alarm_is_carried_along() -> None:
-    """Its last finding moves with the picture, and leaves with it."""
+    """The last finding of an unseen alarm moves with the image, and leaves with it."""
     tracker = Tracker(hold_s=0.0, release_s=10.0)
     flow = np.full((15, 20, 2), (2.0, 1.0), np.float32)  # 20 px right, 10 px down
     tracker.update([finding(HERE)], 0.0, flow, SIZE)
@@ -147,7 +147,7 @@ def test_an_unseen_alarm_is_carried_along() -> None:
     assert tracker.update([], 9 * FRAME_S, flow, SIZE) == ()
 
 
-def test_what_is_far_is_another_lesion() -> None:
+def test_a_far_finding_is_another_lesion() -> None:
     """A finding without overlap, far away, starts a track of its own."""
     tracker = Tracker()
     play(tracker, "xxx")
@@ -155,8 +155,8 @@ def test_what_is_far_is_another_lesion() -> None:
     assert [(track.number, track.finding.box) for track in tracks] == [(2, ELSEWHERE)]
 
 
-def test_shown_are_the_alarms_alone() -> None:
-    """Mask and findings hold the tracks with alarm; the map is passed on."""
+def test_only_alarms_are_shown() -> None:
+    """Mask and findings hold the tracks with alarm, and the map is passed on."""
     tracks = [
         Track(1, finding(HERE), 0.0, True, False),
         Track(2, finding((90, 10, 95, 12)), 0.0, False, False),
@@ -192,7 +192,7 @@ LIMITS = st.fixed_dictionaries(
 
 
 def run(frames: Frames, limits: dict[str, float], flip: bool = False) -> list[tuple[Track, ...]]:
-    """Frames are steps of time in seconds, and boxes."""
+    """Track frames, each given as a step of time in seconds and its boxes."""
     tracker, time_s, results = Tracker(**limits), 0.0, []
     for step, found in frames:
         time_s += step
@@ -203,10 +203,10 @@ def run(frames: Frames, limits: dict[str, float], flip: bool = False) -> list[tu
 
 @settings(max_examples=150, deadline=None)
 @given(FRAMES, LIMITS)
-def test_whatever_is_found(frames: Frames, limits: dict[str, float]) -> None:
-    """Numbers are unique, ascending, never come back; each finding is in one track; no alarm
-    before the hold; `new` once, with the alarm's first frame, and alarms do not go away
-    before their track."""
+def test_rules_hold_for_any_findings(frames: Frames, limits: dict[str, float]) -> None:
+    """Numbers are unique and ascending, and never come back. Each finding is in one track. No alarm
+    comes before the hold. `new` is set once, with the alarm's first frame, and an alarm lasts as
+    long as its track."""
     time_s, alarms, gone, last = 0.0, set(), set(), set()
     for (step, found), tracks in zip(frames, run(frames, limits), strict=True):
         time_s += step
@@ -229,7 +229,7 @@ def test_whatever_is_found(frames: Frames, limits: dict[str, float]) -> None:
 def test_unseen_tracks_do_not_outlast_their_limits(
     frames: Frames, limits: dict[str, float]
 ) -> None:
-    """A track is of this frame, or was seen within its limit."""
+    """Each track is seen in this frame, or was seen within its limit."""
     time_s, seen = 0.0, {}
     for (step, found), tracks in zip(frames, run(frames, limits), strict=True):
         time_s += step
@@ -243,19 +243,19 @@ def test_unseen_tracks_do_not_outlast_their_limits(
 @settings(max_examples=100, deadline=None)
 @given(FRAMES, LIMITS)
 def test_order_of_findings_does_not_matter(frames: Frames, limits: dict[str, float]) -> None:
-    """Turned around, all frames give the same tracks."""
+    """Findings in reverse order give the same tracks."""
 
-    def told(results: list[tuple[Track, ...]]) -> list[list[tuple[object, ...]]]:
+    def facts(results: list[tuple[Track, ...]]) -> list[list[tuple[object, ...]]]:
         return [[(t.number, t.finding.box, t.since_s, t.alarm, t.new) for t in tracks]
                 for tracks in results]  # fmt: skip
 
-    assert told(run(frames, limits)) == told(run(frames, limits, flip=True))
+    assert facts(run(frames, limits)) == facts(run(frames, limits, flip=True))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(boxes(), max_size=4), st.lists(boxes(), max_size=4))
 def test_assignment_is_the_best_of_all(before: list[Box], now: list[Box]) -> None:
-    """As many pairs as possible, and at the least cost, as trying all orders finds."""
+    """The pairs are as many as possible, at the least cost that trying all orders finds."""
     costs = pair_costs(before, now, 0.1, 0.5)
     pairs = assign(costs)
     assert len(set(pairs.values())) == len(pairs)
@@ -265,7 +265,7 @@ def test_assignment_is_the_best_of_all(before: list[Box], now: list[Box]) -> Non
     assert total == pytest.approx(least)
 
 
-def filled(box: Box) -> NDArray[np.bool_]:
+def fill(box: Box) -> NDArray[np.bool_]:
     mask = np.zeros((160, 210), bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
     return mask
@@ -274,8 +274,8 @@ def filled(box: Box) -> NDArray[np.bool_]:
 @settings(max_examples=60, deadline=None)
 @given(boxes(), boxes())
 def test_cost_of_overlap_is_that_of_the_pixels(before: Box, now: Box) -> None:
-    """1 - IoU counted on masks, or 1 and the distance, or forbidden."""
-    a, b = filled(before), filled(now)
+    """The cost is 1 - IoU counted on masks, or 1 and the distance, or forbidden."""
+    a, b = fill(before), fill(now)
     iou = (a & b).sum() / (a | b).sum()
     middles = [np.array([x0 + x1, y0 + y1]) / 2 for x0, y0, x1, y1 in (before, now)]
     diagonals = [np.hypot(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (before, now)]
@@ -287,20 +287,20 @@ def test_cost_of_overlap_is_that_of_the_pixels(before: Box, now: Box) -> None:
 
 @pytest.mark.parametrize("limits", [{"hold_s": -1}, {"min_overlap": 0}, {"max_distance": -0.1}])
 def test_bad_limits_are_refused(limits: dict[str, float]) -> None:
-    """The value that was got is in the message."""
+    """The error names the bad value."""
     with pytest.raises(ConfigError, match=f"{next(iter(limits))} {next(iter(limits.values()))}"):
         Tracker(**limits)
 
 
 def test_defaults_are_those_of_the_settings() -> None:
-    """A tracker made without settings is the one of the default settings."""
+    """A tracker without arguments equals one with the default settings."""
     limits = TemporalSettings().model_dump(exclude={"smoothing"})
     numbers = count(1)
     assert Tracker(numbers=numbers, **limits).__dict__ == Tracker(numbers=numbers).__dict__
 
 
 def test_numbers_go_on_in_a_tracker_that_follows_another() -> None:
-    """Two trackers that share their numbers use none twice."""
+    """Two trackers that share their numbers use no number twice."""
     numbers = count(1)
     first, second = Tracker(numbers=numbers), Tracker(numbers=numbers)
     found = [finding(HERE)]

@@ -1,4 +1,4 @@
-"""One page with a running scene, and one browser, for all tests of the view."""
+"""Provides one page with a running scene, and one browser, for all tests of the view."""
 
 from collections.abc import Iterator
 
@@ -10,22 +10,22 @@ from support.page import Shown, shown_page
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """The page; nothing is live on it."""
+def idle_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """Serve a page without a live session."""
     with shown_page(tmp_path_factory.mktemp("page")) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
-def shown(served: Shown) -> Iterator[Shown]:
-    """The page; the scene runs on it while a module's tests do."""
-    with served.live() as page:
+def site(idle_site: Shown) -> Iterator[Shown]:
+    """Run the scene on the page during a module's tests."""
+    with idle_site.live() as page:
         yield page
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[webdriver.Chrome]:
-    """Chromium at 1280x720."""
+    """Start Chromium at 1280x720."""
     reason = missing()
     if reason:
         pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The whole page under attack, over real connections: nothing leaks, and it stays up."""
+"""Attacks the whole page over real connections: nothing leaks, and the page keeps running."""
 
 import json
 import socket
@@ -49,47 +49,47 @@ TRAVERSALS = (
 )
 
 
-def upload(shown: Shown, name: str, content: bytes) -> tuple[int, bytes]:
-    return ask(shown.url, "POST", f"{UPLOAD}?name={quote(name)}", content)
+def upload(site: Shown, name: str, content: bytes) -> tuple[int, bytes]:
+    return ask(site.url, "POST", f"{UPLOAD}?name={quote(name)}", content)
 
 
-def check_alive(shown: Shown) -> None:
-    """The page answers and its picture goes on."""
-    status, body = ask(shown.url, "GET", "/")
+def check_alive(site: Shown) -> None:
+    """Check that the page answers and its video continues."""
+    status, body = ask(site.url, "GET", "/")
     assert status == 200
     assert b"<html" in body
-    frame = shown.panel.state().get("frame", 0)
-    wait_until(lambda: shown.panel.state().get("frame", 0) != frame, "the picture stands still")
+    frame = site.panel.state().get("frame", 0)
+    wait_until(lambda: site.panel.state().get("frame", 0) != frame, "the video stands still")
 
 
 @pytest.mark.parametrize("path", TRAVERSALS)
-def test_no_file_is_reached_by_its_path(shown: Shown, path: str) -> None:
-    """Refused, and the answer holds nothing of a file or of the server."""
-    status, body = ask(shown.url, "GET", path)
+def test_no_file_is_reached_by_its_path(site: Shown, path: str) -> None:
+    """The path is refused, and the answer holds nothing of a file or of the server."""
+    status, body = ask(site.url, "GET", path)
     assert 400 <= status < 500
     assert not any(leak in body for leak in LEAKS)
 
 
-def test_gradio_takes_and_hands_out_no_files(shown: Shown) -> None:
-    """Its uploads would pile up, and all browsers share its files; its queue runs nothing here."""
+def test_gradio_stores_and_serves_no_files(site: Shown) -> None:
+    """Gradio's routes for uploads, files and its queue are not found."""
     for path in ("upload", "queue/join", "run/predict", "component_server", "file=/etc/hostname"):
         for method in ("GET", "POST"):
-            assert ask(shown.url, method, f"/gradio_api/{path}")[0] == 404
+            assert ask(site.url, method, f"/gradio_api/{path}")[0] == 404
 
 
-def test_uploads_beyond_the_limit_are_refused(shown: Shown) -> None:
-    """By the gate, before they are stored; a smaller one is looked at, and is no recording."""
-    status, body = upload(shown, "small.bin", b"x" * MIB)
+def test_uploads_beyond_the_limit_are_refused(site: Shown) -> None:
+    """The gate refuses a large upload before it is stored; a small one is checked by content."""
+    status, body = upload(site, "small.bin", b"x" * MIB)
     assert status == 400
-    assert b"none of the kinds" in body
+    assert b"is of an unknown kind" in body
     for size in (MIB + 1, 4 * MIB):
-        status, body = upload(shown, "large.bin", b"x" * size)
+        status, body = upload(site, "large.bin", b"x" * size)
         assert status in (413, HUNG_UP)
         assert not any(leak in body for leak in LEAKS)
-    check_alive(shown)
+    check_alive(site)
 
 
-def begins_like_a_recording(body: bytes, folder: Path) -> bool:
+def is_like_a_recording(body: bytes, folder: Path) -> bool:
     (folder / "body").write_bytes(body)
     try:
         sniff(folder / "body")
@@ -101,36 +101,38 @@ def begins_like_a_recording(body: bytes, folder: Path) -> bool:
 @example(body=b"BM", name="")
 @given(body=st.binary(max_size=300), name=st.text(max_size=30))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_request_makes_the_page_tell_of_itself(
-    shown: Shown, tmp_path: Path, body: bytes, name: str
+def test_no_request_makes_the_page_reveal_anything(
+    site: Shown, tmp_path: Path, body: bytes, name: str
 ) -> None:
-    """Broken forms, broken JSON, odd names, on the routes that take something. Only an upload that
-    begins like a recording is taken; that it is broken is told when it is read."""
+    """Broken forms, broken JSON and odd names are refused on all routes that take content.
+
+    Only an upload that begins like a recording is taken. A worker then finds that it is broken.
+    """
     for path in TAKING:
-        allowed = {200} if path == UPLOAD and begins_like_a_recording(body, tmp_path) else set()
+        allowed = {200} if path == UPLOAD and is_like_a_recording(body, tmp_path) else set()
         for kind in ("multipart/form-data; boundary=x", "application/json"):
-            status, answer = ask(shown.url, "POST", path, body, kind)
+            status, answer = ask(site.url, "POST", path, body, kind)
             assert 400 <= status < 500 or status in allowed
             assert not any(leak in answer for leak in LEAKS)
     quoted = quote(name.encode("utf-8", "replace"))
-    assert ask(shown.url, "GET", f"/recordings/file/{quoted}")[0] in (404, 422)
+    assert ask(site.url, "GET", f"/recordings/file/{quoted}")[0] in (404, 422)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     ["", "x", "{}", "[]", '{"do":"quit"}', '{"do":"start","source":-1}', '{"do":"hold"}',
      '{"do":"threshold","value":NaN}', '{"do":"drawn","number":1,"more":2}', "{" * 2000,
      "x" * 9000],
 )  # fmt: skip
-def test_nonsense_ends_the_connection_and_nothing_else(shown: Shown, said: str) -> None:
-    """The socket is closed with a reason; the session does not notice."""
-    with connect(f"{shown.url.replace('http', 'ws', 1)}/live/stream", compression=None) as opened:
-        opened.send(said)
+def test_nonsense_ends_the_connection_and_nothing_else(site: Shown, message: str) -> None:
+    """The socket is closed with a reason, and the session continues."""
+    with connect(f"{site.url.replace('http', 'ws', 1)}/live/stream", compression=None) as opened:
+        opened.send(message)
         with pytest.raises(ConnectionClosed) as ended:
             listen(opened)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code in (1008, 1009)
-    assert shown.panel.state()["running"]
+    assert site.panel.state()["running"]
 
 
 def listen(opened: ClientConnection) -> None:
@@ -138,17 +140,19 @@ def listen(opened: ClientConnection) -> None:
         opened.recv(timeout=30)
 
 
-def test_fifty_connections_at_once(shown: Shown) -> None:
-    """Pages, sockets beyond the limit, and connections that say nothing: all are answered or
-    refused, and when they are gone the page is as before."""
-    host = urlsplit(shown.url)
+def test_fifty_connections_at_once(site: Shown) -> None:
+    """Pages, too many sockets and silent connections are answered or refused.
+
+    After they are gone, the page is as before.
+    """
+    host = urlsplit(site.url)
     with ExitStack() as stack:
         for _ in range(PARALLEL):
             stack.enter_context(socket.create_connection((host.hostname, host.port)))
-        clients = start_python(CLIENTS, shown.url, PARALLEL)
+        clients = start_python(CLIENTS, site.url, PARALLEL)
         pages, watched = json.loads(clients.communicate(timeout=120)[0])
         assert set(pages) == {200}
         assert set(watched) <= {"picture", "refused"}
         assert "picture" in watched
-    check_alive(shown)
-    wait_until(lambda: shown.panel.feed.viewers <= 1, "viewers were not forgotten")
+    check_alive(site)
+    wait_until(lambda: site.panel.feed.viewers <= 1, "viewers were not forgotten")

@@ -1,4 +1,4 @@
-"""The commands: what is refused before anything starts, and whole runs in their own process."""
+"""Checks what the commands refuse before they start, and whole runs in their own process."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from support.small_network import small_network
 SECRET = "correct horse"
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
 WRONG = "Wrong password."
-TOLD = "return document.querySelector('[role=alert]')?.textContent"
+ALERT = "return document.querySelector('[role=alert]')?.textContent"
 DRAWN = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
 
 
@@ -36,8 +36,8 @@ def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running(scratch: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """A qlumen command that serves the page, once it says where."""
+def run_command(scratch: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Run a qlumen command that serves the page, and wait until it prints the address."""
     small = (*SMALL, small_network(), "view.port=0")
     settings = [part for setting in small for part in ("--set", setting)]
     log = scratch / "log.txt"
@@ -59,57 +59,57 @@ def running(scratch: Path, *arguments: str) -> Iterator[tuple[str, "subprocess.P
         process.wait(60)
 
 
-def ended(process: "subprocess.Popen[str]", scratch: Path) -> None:
-    """In order on SIGTERM, with nothing left in the scratch folder."""
+def check_end(process: "subprocess.Popen[str]", scratch: Path) -> None:
+    """Check that SIGTERM ends the process in order, with nothing left in the scratch folder."""
     process.terminate()
     assert process.wait(60) == 0
     assert [path.name for path in scratch.glob("qlumen-view-*")] == []
 
 
-def test_view_asks_for_the_password_and_shows_the_picture(
+def test_view_asks_for_the_password_and_shows_the_video(
     tmp_path: Path, password_file: Path, browser: webdriver.Chrome
 ) -> None:
-    """In the browser: a wrong one is refused, the right one opens; SIGTERM ends all."""
+    """In the browser a wrong password is refused and the right one opens; SIGTERM ends all."""
     arguments = ("view", "--source", "scene", "--loop", "--password-file", str(password_file))
-    with running(tmp_path, *arguments) as (url, process):
+    with run_command(tmp_path, *arguments) as (url, process):
         browser.get(url)
         for password in ("wrong horse", SECRET):
             browser.find_element(By.NAME, "password").send_keys(password)
             browser.find_element(By.TAG_NAME, "button").click()
             if password != SECRET:
-                wait_until(lambda: browser.execute_script(TOLD) == WRONG, "it was not refused")
-        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no picture after the login")
+                wait_until(lambda: browser.execute_script(ALERT) == WRONG, "it was not refused")
+        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no frame after the login")
         browser.get("about:blank")
-        ended(process, tmp_path)
+        check_end(process, tmp_path)
 
 
 def test_live_serves_the_page_beside_its_recording(
     tmp_path: Path, browser: webdriver.Chrome
 ) -> None:
-    """One session for both; its page has no choice of sources."""
+    """Both show one session, and the page has no choice of sources."""
     record = tmp_path / "o.mp4"
-    with running(tmp_path, "live", "scene", "--loop", "--view", "--record", str(record)) as (
+    with run_command(tmp_path, "live", "scene", "--loop", "--view", "--record", str(record)) as (
         url,
         process,
     ):
         browser.get(url)
-        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no picture")
+        wait_until(lambda: browser.execute_script(DRAWN) > 5, "no frame")
         assert not browser.find_element(By.CSS_SELECTOR, "[data-source]").is_displayed()
         browser.get("about:blank")
-        ended(process, tmp_path)
+        check_end(process, tmp_path)
     assert record.stat().st_size > 10_000
 
 
 def test_other_hosts_need_a_password() -> None:
-    """Whatever the address; before anything is started."""
+    """Any address other than the loopback is refused before anything starts."""
     for host in ("0.0.0.0", "192.0.2.1", "::", "example.org"):
         result = CliRunner().invoke(command, ["--host", host])
         assert isinstance(result.exception, UsageError)
         assert "--set-password" in str(result.exception)
 
 
-def test_a_used_port_is_told(tmp_path: Path) -> None:
-    """In one line, with what to do."""
+def test_a_used_port_is_reported(tmp_path: Path) -> None:
+    """The error says what to do."""
     with socket.socket() as used:
         used.bind(("127.0.0.1", 0))
         used.listen()
@@ -119,7 +119,7 @@ def test_a_used_port_is_told(tmp_path: Path) -> None:
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
-    """And must be one."""
+    """A certificate without a key, or an invalid one, is refused."""
     nonsense = tmp_path / "c.pem"
     nonsense.write_text("no certificate")
     for more in ([], [f"view.key={nonsense}"]):
@@ -128,15 +128,15 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
 
 
 def test_a_password_is_set_from_the_standard_input(tmp_path: Path) -> None:
-    """As a script does it."""
+    """A script can set the password through the standard input."""
     file = tmp_path / "p"
     result = CliRunner().invoke(command, ["--set-password", str(file)], input=f"{SECRET}\n")
     assert result.exit_code == 0
     assert read_password(file).matches(SECRET)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """Before anything is started."""
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """The error comes before anything starts."""
     file = tmp_path / "file"
     file.touch()
     for option in ("--recordings", "--snapshots"):

@@ -1,4 +1,4 @@
-"""The page in a real browser: the picture moves, the controls steer, nothing comes from outside."""
+"""Checks the page in a real browser: video, controls, figures and connections."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from websockets.sync.client import connect
 
 from qlumen.realtime.view.live.messages import Hold
-from qlumen.realtime.view.live.tab import PICTURE_HEAD
+from qlumen.realtime.view.live.tab import IMAGE_HEAD
 
 from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
 from support.live_process import wait_until
@@ -48,23 +48,23 @@ return [...document.querySelectorAll("gradio-app *")].filter((element) => {
 
 
 @pytest.fixture(scope="module")
-def page(browser: webdriver.Chrome, shown: Shown) -> Iterator[webdriver.Chrome]:
-    """The page with its picture moving; what the logs hold of other pages is dropped."""
+def page(browser: webdriver.Chrome, site: Shown) -> Iterator[webdriver.Chrome]:
+    """Open the page with moving video; the logs of other pages are dropped."""
     network_log(browser)
     console_errors(browser)
-    browser.get(shown.url)
-    wait_until(lambda: drawn(browser) > 0, "no picture was drawn")
+    browser.get(site.url)
+    wait_until(lambda: count_drawn(browser) > 0, "no frame was drawn")
     yield browser
     browser.get("about:blank")
 
 
 @pytest.fixture(autouse=True)
-def scene_runs(shown: Shown) -> None:
-    """Each test begins with a session."""
-    wait_until(lambda: shown.panel.state()["running"], "no session runs")
+def scene_runs(site: Shown) -> None:
+    """Wait until a session runs before each test."""
+    wait_until(lambda: site.panel.state()["running"], "no session runs")
 
 
-def drawn(page: webdriver.Chrome) -> int:
+def count_drawn(page: webdriver.Chrome) -> int:
     return int(page.execute_script("return document.getElementById('live')?.dataset.drawn || 0"))
 
 
@@ -76,22 +76,22 @@ def control(page: webdriver.Chrome, selector: str) -> Any:
     return page.find_element(By.CSS_SELECTOR, f"#live {selector}")
 
 
-def until(shown: Shown, true: Callable[[dict[str, Any]], bool], message: str) -> None:
-    wait_until(lambda: true(shown.panel.state()), message)
+def wait_for(site: Shown, true: Callable[[dict[str, Any]], bool], message: str) -> None:
+    wait_until(lambda: true(site.panel.state()), message)
 
 
-def test_the_picture_moves_and_is_the_one_that_was_sent(page: webdriver.Chrome) -> None:
+def test_the_video_moves(page: webdriver.Chrome) -> None:
     """Later pixels on the canvas differ from earlier ones, and the count goes up."""
-    before, first = drawn(page), page.execute_script(PIXELS)
-    wait_until(lambda: drawn(page) > before + 10, "the picture stands still")
+    before, first = count_drawn(page), page.execute_script(PIXELS)
+    wait_until(lambda: count_drawn(page) > before + 10, "the video stands still")
     assert first is not None
     assert page.execute_script(PIXELS) != first
 
 
-def test_nothing_is_asked_of_any_other_host(page: webdriver.Chrome, shown: Shown) -> None:
-    """Neither fonts nor scripts nor telemetry; and the page's scripts work under its policy."""
-    wait_until(lambda: drawn(page) > 0, "no picture")
-    host = urlsplit(shown.url).netloc
+def test_nothing_is_asked_of_any_other_host(page: webdriver.Chrome, site: Shown) -> None:
+    """The page loads nothing from other hosts, and its scripts work under its policy."""
+    wait_until(lambda: count_drawn(page) > 0, "no frame")
+    host = urlsplit(site.url).netloc
     addresses = requested(network_log(page))
     assert any(address.startswith("ws://") for address in addresses)
     own = [a for a in addresses if not a.startswith(OWN_SCHEMES)]
@@ -99,93 +99,93 @@ def test_nothing_is_asked_of_any_other_host(page: webdriver.Chrome, shown: Shown
     assert console_errors(page) == []
 
 
-def test_switches_act_and_show_the_state(page: webdriver.Chrome, shown: Shown) -> None:
-    """Overlay and fill, by click and by key; the buttons say so to screen readers."""
+def test_switches_act_and_show_the_state(page: webdriver.Chrome, site: Shown) -> None:
+    """Overlay and fill change by click and by key, and the buttons show it to screen readers."""
     button = control(page, '[data-toggle="overlay"]')
     button.click()
-    until(shown, lambda state: not state["overlay"], "the overlay stays")
+    wait_for(site, lambda state: not state["overlay"], "the overlay stays")
     wait_until(lambda: button.get_attribute("aria-pressed") == "false", "the button stays")
     page.execute_script("document.activeElement.blur()")
     press(page, Keys.SPACE)
-    until(shown, lambda state: state["overlay"], "the overlay does not come back")
+    wait_for(site, lambda state: state["overlay"], "the overlay does not come back")
     press(page, "c")
-    until(shown, lambda state: not state["fill"], "the fill stays")
+    wait_for(site, lambda state: not state["fill"], "the fill stays")
     press(page, "c")
-    until(shown, lambda state: state["fill"], "the fill does not come back")
+    wait_for(site, lambda state: state["fill"], "the fill does not come back")
 
 
-def test_threshold_and_hold_move(page: webdriver.Chrome, shown: Shown) -> None:
-    """By keys and by sliders; the figure beside them follows."""
-    before = shown.panel.state()["threshold"]
+def test_threshold_and_hold_move(page: webdriver.Chrome, site: Shown) -> None:
+    """Keys and sliders move them, and the figure beside the slider follows."""
+    before = site.panel.state()["threshold"]
     press(page, "-")
-    until(shown, lambda state: state["threshold"] < before, "the threshold stays")
+    wait_for(site, lambda state: state["threshold"] < before, "the threshold stays")
     press(page, "+")
-    until(shown, lambda state: abs(state["threshold"] - before) < 0.02, "it does not come back")
+    wait_for(site, lambda state: abs(state["threshold"] - before) < 0.02, "it does not come back")
     page.execute_script(
         "const hold = arguments[0]; hold.value = 0.48; hold.dispatchEvent(new Event('change'))",
         control(page, '[data-range="hold"]'),
     )
-    until(shown, lambda state: state["hold_s"] == pytest.approx(0.48), "the hold stays")
+    wait_for(site, lambda state: state["hold_s"] == pytest.approx(0.48), "the hold stays")
     figure = control(page, '[data-out="hold"]')
     wait_until(lambda: figure.text == "0.48 s", "the hold's figure stays")
-    shown.panel.do(Hold(do="hold", seconds=0.04))
+    site.panel.do(Hold(do="hold", seconds=0.04))
 
 
-def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, shown: Shown) -> None:
-    """The picture can be read; the recording plays and has the frames of its time."""
+def test_a_snapshot_and_a_recording_are_written(page: webdriver.Chrome, site: Shown) -> None:
+    """The snapshot can be read, and the recording plays with the frames of its time."""
     page.execute_script("document.activeElement.blur()")
     press(page, "s")
-    wait_until(lambda: bool(list(shown.snapshots.glob("*.png"))), "no snapshot")
-    wait_until(lambda: readable(next(shown.snapshots.glob("*.png"))), "the snapshot is no picture")
-    others = set(shown.recordings.glob("*.mp4"))
+    wait_until(lambda: bool(list(site.snapshots.glob("*.png"))), "no snapshot")
+    wait_until(lambda: is_readable(next(site.snapshots.glob("*.png"))), "the snapshot is no image")
+    others = set(site.recordings.glob("*.mp4"))
     control(page, '[data-toggle="recording"]').click()
-    until(shown, lambda state: state["recording"], "no recording began")
-    before = drawn(page)
-    wait_until(lambda: drawn(page) > before + 30, "the picture stands still")
+    wait_for(site, lambda state: state["recording"], "no recording began")
+    before = count_drawn(page)
+    wait_until(lambda: count_drawn(page) > before + 30, "the video stands still")
     control(page, '[data-toggle="recording"]').click()
-    until(shown, lambda state: not state["recording"], "the recording goes on")
-    (file,) = set(shown.recordings.glob("*.mp4")) - others
+    wait_for(site, lambda state: not state["recording"], "the recording goes on")
+    (file,) = set(site.recordings.glob("*.mp4")) - others
     seconds, images = read_video(file)
     assert len(seconds) >= 10
     assert images[0].shape == (HEIGHT, WIDTH, 3)
 
 
-def readable(file: Path) -> bool:
+def is_readable(file: Path) -> bool:
     image = cv2.imread(str(file))
     return image is not None and image.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_the_figures_are_those_of_the_session(page: webdriver.Chrome, shown: Shown) -> None:
-    """Rate, delay and plot are filled, with units."""
+def test_the_figures_are_those_of_the_session(page: webdriver.Chrome, site: Shown) -> None:
+    """The page shows rate, delay and plot with their units."""
     wait_until(lambda: "frames/s" in control(page, '[data-figure="rate"]').text, "no rate")
     wait_until(lambda: control(page, '[data-figure="delay"]').text.endswith("ms"), "no delay")
     plot = control(page, ".live-plot canvas")
     wait_until(lambda: "at most" in (plot.get_attribute("aria-label") or ""), "no plot")
-    assert shown.panel.state()["rate"] > 1
+    assert site.panel.state()["rate"] > 1
 
 
-def test_lesions_appear_with_their_pictures(page: webdriver.Chrome, shown: Shown) -> None:
-    """Each has a thumbnail that loads, and a name for who cannot see it."""
-    until(shown, lambda state: bool(state.get("tracks")), "no lesion was shown")
+def test_lesions_appear_with_their_images(page: webdriver.Chrome, site: Shown) -> None:
+    """Each lesion has a thumbnail that loads, and a name for screen readers."""
+    wait_for(site, lambda state: bool(state.get("tracks")), "no lesion was shown")
     loaded = "const i = document.querySelector('[data-tracks] img'); return i && i.naturalWidth > 0"
     wait_until(lambda: bool(page.execute_script(loaded)), "no thumbnail was loaded")
     image = control(page, "[data-tracks] img")
     assert image.get_attribute("alt").startswith("Lesion ")
 
 
-def test_another_source_is_shown_when_chosen(page: webdriver.Chrome, shown: Shown) -> None:
-    """The test pattern appears, the page keeps its connection; stopping says so."""
+def test_another_source_is_shown_when_chosen(page: webdriver.Chrome, site: Shown) -> None:
+    """The test pattern appears on the same connection, and the page shows the stop."""
     choose(page, 1)
-    until(shown, lambda state: state.get("source") == "pattern", "the pattern is not shown")
+    wait_for(site, lambda state: state.get("source") == "pattern", "the pattern is not shown")
     canvas = control(page, ".live-picture canvas")
-    wait_until(lambda: canvas.get_property("width") == 256, "its picture does not come")
+    wait_until(lambda: canvas.get_property("width") == 256, "its video does not come")
     control(page, "[data-stop]").click()
-    until(shown, lambda state: not state["running"], "the session goes on")
+    wait_for(site, lambda state: not state["running"], "the session goes on")
     message = control(page, ".live-message")
     wait_until(lambda: "over" in message.text, "the page does not say so")
     choose(page, 0)
-    until(shown, lambda state: state.get("source") == "scene", "the scene does not come back")
-    wait_until(lambda: canvas.get_property("width") == WIDTH, "its picture does not come")
+    wait_for(site, lambda state: state.get("source") == "scene", "the scene does not come back")
+    wait_until(lambda: canvas.get_property("width") == WIDTH, "its video does not come")
 
 
 def choose(page: webdriver.Chrome, index: int) -> None:
@@ -195,7 +195,7 @@ def choose(page: webdriver.Chrome, index: int) -> None:
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["1280x720", "phone"])
 def test_nothing_is_wider_than_the_screen(page: webdriver.Chrome, size: tuple[int, int]) -> None:
-    """No sideways scrolling, the picture within the first screen and large, controls reachable."""
+    """The video is large and on the first screen, and nothing needs sideways scrolling."""
     resize(page, size)
     width, height = size
     time.sleep(0.5)
@@ -216,7 +216,7 @@ def test_nothing_is_wider_than_the_screen(page: webdriver.Chrome, size: tuple[in
 
 
 def test_every_control_has_a_name(page: webdriver.Chrome) -> None:
-    """Buttons, sliders, lists and canvases: by Chromium's own computation."""
+    """Buttons, sliders, lists and canvases have a name, as Chromium computes it."""
     selector = "button, input, select, canvas"  # lesions come and go; they have their own test
     for element in page.find_elements(By.CSS_SELECTOR, f"#live :is({selector})"):
         if element.is_displayed():
@@ -224,22 +224,22 @@ def test_every_control_has_a_name(page: webdriver.Chrome) -> None:
 
 
 def test_what_is_written_can_be_read(page: webdriver.Chrome) -> None:
-    """Every text of the live tab stands out from its ground, by WCAG's formula."""
+    """Every text of the live tab has enough contrast by WCAG's formula."""
     written = contrasts(page, "#live")
     assert {"Overlay", "Age of findings", "Lesions"} <= {text for text, _ in written}
     assert [one for one in written if one[1] < LEAST_CONTRAST] == []
 
 
-def test_an_alarm_is_said_at_once(page: webdriver.Chrome, shown: Shown) -> None:
-    """A lesion that comes into view is told to screen readers, in words, without a wait."""
+def test_an_alarm_is_announced_immediately(page: webdriver.Chrome, site: Shown) -> None:
+    """Screen readers announce a lesion that comes into view, in words and without a wait."""
     spoken = control(page, "[data-alarm]")
     assert (spoken.aria_role, spoken.get_attribute("aria-live")) == ("alert", "assertive")
     alarm = "return document.querySelector('[data-alarm]').textContent"
-    wait_until(lambda: "in view" in page.execute_script(alarm), "nothing was said")
+    wait_until(lambda: "in view" in page.execute_script(alarm), "nothing was announced")
 
 
 def test_nothing_moves_where_motion_is_unwelcome(page: webdriver.Chrome) -> None:
-    """Nothing repeats without end; with the system's wish for less motion nothing fades either."""
+    """No animation repeats without end; if the system wants less motion, nothing fades."""
     assert page.execute_script(ENDLESS) == 0
     wish = [{"name": "prefers-reduced-motion", "value": "reduce"}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wish})
@@ -250,48 +250,47 @@ def test_nothing_moves_where_motion_is_unwelcome(page: webdriver.Chrome) -> None
 
 
 @contextmanager
-def watching(url: str) -> Iterator[Any]:
+def watch(url: str) -> Iterator[Any]:
     with connect(f"{url.replace('http', 'ws', 1)}/live/stream", compression=None) as opened:
         yield opened
 
 
-def test_a_viewer_who_does_not_draw_holds_up_nobody(page: webdriver.Chrome, shown: Shown) -> None:
-    """It is sent two pictures and no more; the browser beside it goes on, and so does the rest."""
-    with watching(shown.url) as idle:
-        pictures = 0
-        before, frame = drawn(page), shown.panel.state()["frame"]
+def test_a_viewer_that_does_not_draw_delays_nobody(page: webdriver.Chrome, site: Shown) -> None:
+    """The viewer gets two images only; the browser and the session continue."""
+    with watch(site.url) as idle:
+        images = 0
+        before, frame = count_drawn(page), site.panel.state()["frame"]
         end = time.monotonic() + 2.0
         while time.monotonic() < end:
-            pictures += isinstance(idle.recv(), bytes)
-        wait_until(lambda: drawn(page) > before + 10, "the browser's picture stands still")
-        assert pictures == shown.panel.feed.in_flight
-        assert shown.panel.state()["frame"] > frame + 10
+            images += isinstance(idle.recv(), bytes)
+        wait_until(lambda: count_drawn(page) > before + 10, "the browser's video stands still")
+        assert images == site.panel.feed.in_flight
+        assert site.panel.state()["frame"] > frame + 10
 
 
-def test_a_throttled_viewer_gets_new_pictures(page: webdriver.Chrome, shown: Shown) -> None:
-    """One that answers ten frames late misses those between: what it is sent then is newer
-    than all that was there before it answered."""
+def test_a_throttled_viewer_gets_new_frames(page: webdriver.Chrome, site: Shown) -> None:
+    """A viewer that answers ten frames late skips the frames between and gets newer ones."""
     frames: list[int] = []
-    with watching(shown.url) as slow:
+    with watch(site.url) as slow:
         while len(frames) < 4:
             message = slow.recv()
             if not isinstance(message, bytes):
                 continue
-            number, frame = PICTURE_HEAD.unpack_from(message)
-            image = cv2.imdecode(np.frombuffer(message[PICTURE_HEAD.size :], np.uint8), 1)
+            number, frame = IMAGE_HEAD.unpack_from(message)
+            image = cv2.imdecode(np.frombuffer(message[IMAGE_HEAD.size :], np.uint8), 1)
             assert image.shape == (HEIGHT, WIDTH, 3)
             frames.append(frame)
-            until(shown, lambda state: state["frame"] >= frames[-1] + LATE, "no more frames")
+            wait_for(site, lambda state: state["frame"] >= frames[-1] + LATE, "no more frames")
             slow.send(json.dumps({"do": "drawn", "number": number}))
     before, after = frames[:2], frames[2:]
-    # the newest frame is told of a moment before its picture is there
+    # the state names the newest frame a moment before its image is there
     assert all(new >= old + LATE - 1 for old, new in zip(before, after, strict=True))
 
 
-def test_a_dead_connection_is_noticed_and_left(shown: Shown) -> None:
+def test_a_dead_connection_is_noticed_and_left(site: Shown) -> None:
     """A viewer whose socket is cut is forgotten."""
-    before = shown.panel.feed.viewers
-    with watching(shown.url) as cut:
-        wait_until(lambda: shown.panel.feed.viewers == before + 1, "it did not join")
+    before = site.panel.feed.viewers
+    with watch(site.url) as cut:
+        wait_until(lambda: site.panel.feed.viewers == before + 1, "it did not join")
         cut.socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: shown.panel.feed.viewers == before, "it was not forgotten")
+        wait_until(lambda: site.panel.feed.viewers == before, "it was not forgotten")

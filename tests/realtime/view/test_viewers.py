@@ -1,4 +1,4 @@
-"""Several viewers at one page: a slow one slows nobody, and each leaves when it must."""
+"""Checks several viewers of one page: a slow one slows nobody, and each leaves when it must."""
 
 import json
 import socket
@@ -17,16 +17,16 @@ from websockets.sync.client import connect
 from qlumen.realtime.view.live.feed import Feed
 from qlumen.realtime.view.live.gallery import Gallery
 from qlumen.realtime.view.live.messages import Request
-from qlumen.realtime.view.live.tab import LOGGED_OUT, PICTURE_HEAD, stream_routes
+from qlumen.realtime.view.live.tab import IMAGE_HEAD, LOGGED_OUT, stream_routes
 from qlumen.realtime.view.security.middleware import Gate
 from qlumen.realtime.view.security.sessions import Sessions
 
 from support.live_process import wait_until
 from support.page import Shown
 
-WATCHED_PICTURES = 40
+WATCHED_FRAMES = 40
 SMALL_WINDOW_BYTES = 4096
-"""Of a receiver whose network is slow: the sender soon has to wait."""
+"""Window of a receiver with a slow network; the sender soon has to wait."""
 SLOW_BYTES_PER_S = 20_000
 UPGRADE = (
     "GET /live/stream HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -34,21 +34,21 @@ UPGRADE = (
 )
 
 
-def share_of_all(shown: Shown) -> float:
-    """Of the source's frames while a viewer watched who draws each at once, those it got."""
+def measure_share(site: Shown) -> float:
+    """Return the share of the source's frames that a viewer without delay gets."""
     frames: list[int] = []
-    with connect(f"{shown.url.replace('http', 'ws', 1)}/live/stream", compression=None) as fast:
-        while len(frames) < WATCHED_PICTURES:
+    with connect(f"{site.url.replace('http', 'ws', 1)}/live/stream", compression=None) as fast:
+        while len(frames) < WATCHED_FRAMES:
             message = fast.recv(timeout=60)
             if isinstance(message, bytes):
-                number, frame = PICTURE_HEAD.unpack_from(message)
+                number, frame = IMAGE_HEAD.unpack_from(message)
                 frames.append(frame)
                 fast.send(json.dumps({"do": "drawn", "number": number}))
     return len(frames) / (frames[-1] - frames[0] + 1)
 
 
-class Throttled:
-    """A viewer behind a slow network: it reads a few bytes at a time and answers what came."""
+class ThrottledViewer:
+    """Acts as a viewer behind a slow network: it reads a few bytes at a time, then answers."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._ending = connection, threading.Event()
@@ -67,24 +67,24 @@ class Throttled:
             end = buffer.find(b"\xff\xd9")
             if end >= 0:
                 start = buffer.find(b"\xff\xd8\xff")
-                number = struct.unpack("<Q", buffer[start - PICTURE_HEAD.size :][:8])[0]
-                self._connection.sendall(masked(json.dumps({"do": "drawn", "number": number})))
+                number = struct.unpack("<Q", buffer[start - IMAGE_HEAD.size :][:8])[0]
+                self._connection.sendall(mask(json.dumps({"do": "drawn", "number": number})))
                 buffer, self.taken = buffer[end + 2 :], self.taken + 1
 
 
-def masked(text: str) -> bytes:
-    """A WebSocket text frame as a browser sends it, with an all-zero mask (RFC 6455, 5.2)."""
+def mask(text: str) -> bytes:
+    """Make a WebSocket text frame as a browser does, with an all-zero mask (RFC 6455, 5.2)."""
     return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text.encode()
 
 
 @contextmanager
-def throttled(shown: Shown) -> Iterator[Throttled]:
-    parts = urlsplit(shown.url)
+def connect_slowly(site: Shown) -> Iterator[ThrottledViewer]:
+    parts = urlsplit(site.url)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_WINDOW_BYTES)
         connection.connect((parts.hostname, parts.port))
         connection.sendall(UPGRADE.format(host=parts.netloc).encode())
-        viewer = Throttled(connection)
+        viewer = ThrottledViewer(connection)
         try:
             wait_until(lambda: viewer.taken > 0, "the slow viewer got nothing")
             yield viewer
@@ -92,20 +92,22 @@ def throttled(shown: Shown) -> Iterator[Throttled]:
             viewer.end()
 
 
-def test_a_throttled_viewer_does_not_slow_the_other(shown: Shown) -> None:
-    """Beside one whose network takes two pictures a second, the other gets about the share of all
-    frames that it got alone; if it had to wait for the first one, it would get a tenth."""
-    alone = share_of_all(shown)
-    with throttled(shown) as slow:
-        taken, frame = slow.taken, shown.panel.state()["frame"]
-        beside = share_of_all(shown)
-        slow_share = (slow.taken - taken) / (shown.panel.state()["frame"] - frame)
+def test_a_throttled_viewer_does_not_slow_the_other(site: Shown) -> None:
+    """A viewer gets about the same share of frames alone and beside one with two images a second.
+
+    If it had to wait for the slow viewer, it would get a tenth.
+    """
+    alone = measure_share(site)
+    with connect_slowly(site) as slow:
+        taken, frame = slow.taken, site.panel.state()["frame"]
+        beside = measure_share(site)
+        slow_share = (slow.taken - taken) / (site.panel.state()["frame"] - frame)
     assert beside > 0.6 * alone
     assert slow_share < 0.4 * beside
 
 
-class Nothing:
-    """Controls without a session behind them."""
+class IdleController:
+    """Acts as a controller without a session."""
 
     def do(self, request: Request) -> None:
         raise AssertionError(request)
@@ -120,11 +122,11 @@ def listen(opened: WebSocketTestSession) -> None:
 
 
 def test_an_open_socket_ends_with_its_session() -> None:
-    """Who has logged out, or whose hours are over, sees no further picture."""
+    """A viewer that has logged out, or whose hours are over, gets no further image."""
     sessions = Sessions(1.0)
     app = FastAPI()
     app.include_router(
-        stream_routes(Feed(viewers=2, in_flight=1), Gallery(), Nothing(), sessions.lives)
+        stream_routes(Feed(viewers=2, in_flight=1), Gallery(), IdleController(), sessions.lives)
     )
     gate = Gate(
         app, prefixes=("/live/",), sessions=sessions, cookie="c", secure=False, password=True,

@@ -1,4 +1,4 @@
-"""How cameras and streams are named, and what FFmpeg is asked for."""
+"""Cameras and streams have names that give FFmpeg the right options."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def source(*overrides: str) -> SourceSettings:
      "decklink:Mini", "avfoundation:0", "lavfi:testsrc2", "/dev/null"],
 )  # fmt: skip
 def test_cameras_and_streams_are_live(location: str) -> None:
-    """Devices and the URLs of streams are received as they come."""
+    """Devices and the URLs of streams are received live."""
     assert is_live(location)
 
 
@@ -28,12 +28,12 @@ def test_cameras_and_streams_are_live(location: str) -> None:
     "location", ["a.mp4", "a:b.mp4", "/tmp/v4l2", "v4l2", "http://a/b.mp4", "file:///a", "C:/a.mp4"]
 )
 def test_files_are_not(location: str) -> None:
-    """What has an end is played, not received."""
+    """Locations with an end are played and not received."""
     assert not is_live(location)
 
 
 def test_camera_settings_become_ffmpeg_options() -> None:
-    """Size, rate and format under the names that the device knows them by, and further ones."""
+    """Size, rate and format get the device's own names, and further options are added."""
     wanted = ("camera_size=1920x1080", "camera_fps=29.97", "camera_format=mjpeg")
     found = address("v4l2:/dev/null", source(*wanted, "options={channel: 1}"))
     assert (found.name, found.format) == ("/dev/null", "v4l2")
@@ -47,7 +47,7 @@ def test_camera_settings_become_ffmpeg_options() -> None:
 
 
 def test_options_of_a_stream_can_be_replaced() -> None:
-    """What the settings say goes before what is set for low delay."""
+    """Options in the settings replace those for low delay."""
     found = address("rtsp://a/b", source("options={rtsp_transport: udp, stimeout: 3}"))
     assert found.options["rtsp_transport"] == "udp"
     assert found.options["stimeout"] == "3"
@@ -67,7 +67,7 @@ def test_options_of_a_stream_can_be_replaced() -> None:
 def test_what_cannot_be_is_explained(
     location: str, override: str, error: type[Exception], message: str
 ) -> None:
-    """An unknown device or a setting it does not have is an error before anything is opened."""
+    """An unknown device or a setting that it does not have is an error before the opening."""
     with pytest.raises(error, match=message):
         address(location, source(override))
 

@@ -1,4 +1,4 @@
-"""Videos of many kinds, made here, come out complete, upright, in time and in colour."""
+"""Videos of many kinds are read whole, upright, in time and in colour."""
 
 import re
 from collections.abc import Callable
@@ -46,17 +46,17 @@ LOSSY_LEVELS = 6  # mean error of these encodings; a wrong matrix or range is of
 
 @pytest.mark.parametrize(("name", "codec"), CONTAINERS)
 def test_every_frame_comes_in_order_and_looks_right(name: str, codec: str, tmp_path: Path) -> None:
-    """60 pictures in, 60 out, evenly spaced, each nearest to the picture it was made from."""
+    """From 60 images come 60 frames, evenly spaced, each close to its image."""
     path = video(tmp_path / name, codec)
     frames = frames_of(path)
     seconds = seconds_of(frames)
     assert [frame.index for frame in frames] == list(range(COUNT))
     assert [time - seconds[0] for time in seconds] == [Fraction(i, 25) for i in range(COUNT)]
-    for frame, picture in zip(frames, pictures(COUNT), strict=True):
-        assert frame.image.shape == picture.shape
+    for frame, image in zip(frames, pictures(COUNT), strict=True):
+        assert frame.image.shape == image.shape
         assert frame.image.dtype == np.uint8
         assert frame.image.flags.c_contiguous
-        assert np.abs(frame.image.astype(int) - picture).mean() < LOSSY_LEVELS
+        assert np.abs(frame.image.astype(int) - image).mean() < LOSSY_LEVELS
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_frame_comes_in_order_and_looks_right(name: str, codec: str, tmp_p
 def test_time_stamps_are_the_sources_own(
     pts: list[int], time_base: Fraction, tmp_path: Path
 ) -> None:
-    """Uneven spacing and a start that is not zero survive, exactly."""
+    """Uneven distances and a start that is not zero stay exactly."""
     path = write_video(
         tmp_path / "a.mp4",
         pictures(len(pts)),
@@ -82,8 +82,8 @@ def test_time_stamps_are_the_sources_own(
     assert seconds_of(frames_of(path)) == [stamp * time_base for stamp in pts]
 
 
-def test_info_tells_size_rate_length_and_what_is_left_out(tmp_path: Path) -> None:
-    """What is known before reading agrees with what was written."""
+def test_info_has_size_rate_length_and_what_is_left_out(tmp_path: Path) -> None:
+    """The description before reading agrees with what was written."""
     rate = Fraction(30000, 1001)
     path = video(tmp_path / "a.mp4", rate=rate, audio=True)
     with ContainerSource(str(path)) as source:
@@ -117,11 +117,11 @@ def test_pixel_formats_and_odd_sizes(
     path = write_video(tmp_path / name, made, codec=codec, pixels=pixels)
     frames = frames_of(path)
     assert len(frames) == 4
-    for frame, picture in zip(frames, made, strict=True):
-        assert frame.image.shape == picture.shape
+    for frame, image in zip(frames, made, strict=True):
+        assert frame.image.shape == image.shape
         assert isinstance(frame.pixels, BgrImage)  # recordings hold BT.709, and even sides
-        tolerance = 25 if pixels == "bgr8" else 8  # that one has 256 colours in all
-        assert np.abs(frame.image.astype(int) - picture).mean() < tolerance
+        tolerance = 25 if pixels == "bgr8" else 8  # bgr8 has only 256 colours
+        assert np.abs(frame.image.astype(int) - image).mean() < tolerance
 
 
 @pytest.mark.parametrize("pixels", ["gray", "gray10le"])
@@ -129,25 +129,27 @@ def test_greyscale_has_three_equal_channels(pixels: str, tmp_path: Path) -> None
     """A grey recording keeps its levels, in three equal channels."""
     grey = [np.repeat(p[..., :1], 3, axis=2) for p in pictures(4)]
     path = write_video(tmp_path / "a.mkv", grey, codec="ffv1", pixels=pixels)
-    for frame, picture in zip(frames_of(path), grey, strict=True):
+    for frame, image in zip(frames_of(path), grey, strict=True):
         assert np.ptp(frame.image, axis=2).max() == 0
-        assert np.abs(frame.image.astype(int) - picture).max() <= 2
+        assert np.abs(frame.image.astype(int) - image).max() <= 2
 
 
 @pytest.mark.parametrize("colour", [(1, 1), (1, 2), (5, 1), (5, 2), (6, 1)])
 def test_flagged_colours_are_respected(colour: tuple[int, int], tmp_path: Path) -> None:
-    """BT.709 and BT.601, limited and full range, give the colours back that went in; what is
-    in the recorder's own format goes along as it was decoded."""
+    """BT.709 and BT.601, limited and full range, give the original colours back.
+
+    A frame in the recorder's own format stays as it was decoded.
+    """
     made = [np.full((48, 64, 3), bgr, np.uint8) for bgr in ((30, 60, 200), (200, 180, 20))]
     path = write_video(tmp_path / "a.mp4", made, options={"qp": "4"}, colour=colour)
-    for frame, picture in zip(frames_of(path), made, strict=True):
-        assert np.abs(frame.image.astype(int) - picture).max() <= 6
+    for frame, image in zip(frames_of(path), made, strict=True):
+        assert np.abs(frame.image.astype(int) - image).max() <= 6
         assert isinstance(frame.pixels, Planes) == (colour == (1, 1))
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
-    """The picture is turned as OpenCV's own reader turns it, and info has the upright size."""
+    """The frame is turned as OpenCV's own reader turns it, and info has the upright size."""
     matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
     a, b, c, d = (number << 16 for number in matrices[degrees])
     turned = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
@@ -166,7 +168,7 @@ def test_rotated_recordings_come_upright(degrees: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mpg", "mpeg2video")])
 def test_interlaced_recordings_are_deinterlaced(name: str, codec: str, tmp_path: Path) -> None:
-    """As many frames with the same times, without the combs."""
+    """There are as many frames with the same times, without the combs."""
     path = write_video(tmp_path / name, fields(12), codec=codec, interlaced=True)
     seconds, combed = read_video(path)
     with ContainerSource(str(path)) as source:
@@ -178,13 +180,13 @@ def test_interlaced_recordings_are_deinterlaced(name: str, codec: str, tmp_path:
 
 
 def combing(image: np.ndarray) -> float:
-    """How much rows differ from the mean of their neighbours."""
+    """Return how much rows differ from the mean of their neighbours."""
     rows = image.astype(int)
     return float(np.abs(2 * rows[1:-1] - rows[:-2] - rows[2:]).mean())
 
 
 def test_progressive_recordings_are_left_alone(tmp_path: Path) -> None:
-    """Without the interlaced flag pictures are those of FFmpeg's decoder, bit by bit."""
+    """Without the interlaced flag frames are those of FFmpeg's decoder, bit by bit."""
     path = video(tmp_path / "a.mp4")
     with av.open(path) as container:
         for frame, decoded in zip(frames_of(path), container.decode(video=0), strict=True):
@@ -192,7 +194,7 @@ def test_progressive_recordings_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_size_change_in_mid_stream(tmp_path: Path) -> None:
-    """Frames simply have the new size, interlaced or not; info has the first."""
+    """Frames have the new size, interlaced or not; info has the first size."""
     for interlaced in (False, True):
         small = write_video(tmp_path / "s.h264", pictures(5), interlaced=interlaced)
         large = write_video(tmp_path / "l.h264", pictures(5, 96, 64), interlaced=interlaced)
@@ -205,7 +207,7 @@ def test_size_change_in_mid_stream(tmp_path: Path) -> None:
 
 
 def test_streams_without_time_stamps_get_even_ones(tmp_path: Path) -> None:
-    """An elementary H.264 stream has none: frames come one mean interval apart, noted."""
+    """Frames of an elementary H.264 stream come one mean interval apart, with a note."""
     path = video(tmp_path / "a.h264")
     with ContainerSource(str(path)) as source:
         seconds = seconds_of(list(source.frames()))
@@ -214,7 +216,7 @@ def test_streams_without_time_stamps_get_even_ones(tmp_path: Path) -> None:
 
 
 def test_reordered_frames_in_avi_increase_in_time(tmp_path: Path) -> None:
-    """AVI stores no presentation times; with B-frames FFmpeg's are out of order, ours not."""
+    """AVI stores no presentation times; with B-frames FFmpeg's are out of order, ours are not."""
     path = video(tmp_path / "a.avi")
     assert read_video(path)[0] != sorted(read_video(path)[0])
     seconds = seconds_of(frames_of(path))
@@ -223,7 +225,7 @@ def test_reordered_frames_in_avi_increase_in_time(tmp_path: Path) -> None:
 
 
 def test_frame_threads_read_the_same(tmp_path: Path) -> None:
-    """With two decoder threads a sound recording gives the same frames."""
+    """With two decoder threads an undamaged recording gives the same frames."""
     path = video(tmp_path / "a.mp4")
     for one, other in zip(frames_of(path), frames_of(path, threads=2), strict=True):
         assert one.pts == other.pts
@@ -259,7 +261,7 @@ def make_unknown_codec(path: Path) -> Path:
         ("text.bin", make_text, "not a video"),
         ("text.nfo", make_text, "only video (ansi)"),
         ("sound.m4a", write_sound, "only audio (aac)"),
-        ("cover.mp4", lambda path: write_sound(path, cover=True), "a cover picture"),
+        ("cover.mp4", lambda path: write_sound(path, cover=True), "a cover image"),
         ("unfinished.mp4", lambda path: cut(video(path), 0.5), "moov atom not found"),
         ("codec.mp4", make_unknown_codec, "unknown codec"),
     ],
@@ -271,7 +273,7 @@ def test_what_is_no_video_is_refused(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """One line names the path and the reason, and nothing of FFmpeg's reaches the terminal."""
+    """One line names the path and the reason, and FFmpeg prints nothing on the terminal."""
     path = make(tmp_path / name)
     capfd.readouterr()
     with pytest.raises(NotAVideoError) as caught:
@@ -286,14 +288,14 @@ def test_what_is_no_video_is_refused(
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:1/a.mp4", "rtsp://127.0.0.1:1/a"])
 def test_unreachable_addresses(location: str) -> None:
-    """A URL that nobody answers is a failure with its host and the reason."""
+    """A URL without an answer is an error with its host and the reason."""
     shown = re.escape(f"{location.rpartition('/')[0]}/***")
     with pytest.raises(SourceError, match=rf"{shown} cannot be opened: Connection refused"):
         ContainerSource(location)
 
 
 def test_file_names_that_look_like_something_else(tmp_path: Path) -> None:
-    """Colons, patterns, spaces and letters beyond ASCII in a name are only a name."""
+    """Colons, patterns, spaces and letters beyond ASCII are allowed in a file name."""
     (tmp_path / "Gerät 1").mkdir()
     path = video(tmp_path / "Gerät 1" / "http:a %03d [ü].mp4")
     assert len(frames_of(path)) == COUNT
@@ -309,7 +311,7 @@ def test_unknown_hardware_is_a_usage_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hardware", av.codec.hwaccel.hwdevices_available())
 def test_hardware_is_used_or_refused(hardware: str, tmp_path: Path) -> None:
-    """Asked for and there, it decodes the same frames; else nothing falls back in silence."""
+    """Hardware decodes the same frames or is refused; there is no silent fallback."""
     path = video(tmp_path / "a.mp4", options=NO_REORDERING)
     try:
         frames = frames_of(path, hardware=hardware)
@@ -339,7 +341,7 @@ def resident_mb():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
-gc.disable()  # what only the collector frees would show
+gc.disable()  # so that memory that only the collector frees is measured
 with ContainerSource(sys.argv[1]) as source:
     for frame in source.frames():
         assert frame.image.any()
@@ -351,7 +353,7 @@ print(resident_mb() - before)
 
 @pytest.mark.parametrize("kind", ["plain", "planes", "turned", "interlaced"])
 def test_frames_are_not_held(kind: str, tmp_path: Path) -> None:
-    """Reading 100 frames more takes no more memory, where holding them would take 46 MB."""
+    """Reading 100 more frames takes no more memory; holding them would take 46 MB."""
     images = pictures(24, 640, 480) * 5
     turned = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30] if kind == "turned" else None
     path = tmp_path / "a.mp4"

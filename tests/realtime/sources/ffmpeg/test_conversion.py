@@ -1,4 +1,4 @@
-"""Colours, checked against the standards' formulas, and orientation, against a pixel map."""
+"""Colours follow the standards' formulas, and orientation follows a pixel map."""
 
 from itertools import product
 
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qlumen.realtime.pixels.pool import FramePool
-from qlumen.realtime.sources.ffmpeg.conversion import to_bgr, upright
+from qlumen.realtime.sources.ffmpeg.conversion import to_bgr, turn_upright
 
 RED_BLUE = {
     1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }  # fmt: skip
-"""By number: ITU-T H.273; BT.709, FCC, twice BT.601, SMPTE 240M, BT.2020."""
+"""Keys are the numbers in ITU-T H.273: BT.709, FCC, twice BT.601, SMPTE 240M, BT.2020."""
 UNFLAGGED = 2
 BYTES = st.integers(0, 255)
 
@@ -29,7 +29,7 @@ def flat_frame(yuv: tuple[int, int, int], size: tuple[int, int] = (16, 16)) -> a
 
 
 def yuv_of(bgr: tuple[int, int, int], matrix: int, full: bool) -> tuple[int, int, int]:
-    """As in ITU-R BT.709-6, signals of 8 bits."""
+    """Return 8-bit signals as in ITU-R BT.709-6."""
     red, blue = RED_BLUE[matrix]
     b, g, r = (level / 255 for level in bgr)
     y = red * r + (1 - red - blue) * g + blue * b
@@ -73,8 +73,8 @@ def test_alternating_chroma_is_that_of_planes(
 
 
 @pytest.mark.parametrize("flag", [8, 10])
-def test_a_flag_that_is_not_known_is_none(flag: int) -> None:
-    """YCgCo, and BT.2020 with constant luminance, which FFmpeg does not convert either."""
+def test_an_unknown_flag_counts_as_no_flag(flag: int) -> None:
+    """YCgCo and BT.2020 with constant luminance, which FFmpeg does not convert, are unknown."""
     frame = flat_frame((90, 100, 180))
     unflagged = to_bgr(frame, FramePool())
     frame.colorspace = flag
@@ -86,16 +86,18 @@ def test_a_flag_that_is_not_known_is_none(flag: int) -> None:
     [((720, 576), 5), ((560, 480), 5), ((1280, 720), 1), ((720, 578), 1), ((1280, 16), 1)],
 )
 def test_without_a_flag_the_size_decides(size: tuple[int, int], matrix: int) -> None:
-    """Standard definition is taken for BT.601 and high definition for BT.709."""
+    """Standard definition counts as BT.601 and high definition as BT.709."""
     bgr = (30, 60, 220)
     frame = flat_frame(yuv_of(bgr, matrix, full=False), size)
     assert frame.colorspace == UNFLAGGED
     assert_close(frame, bgr)
 
 
-def test_pictures_keep_their_pixels_while_held() -> None:
-    """Of frames of any width, from one pool: none is written over, and a dropped one's
-    array takes the next."""
+def test_images_keep_their_pixels_while_held() -> None:
+    """An image in use is not overwritten, and a dropped image's array takes the next image.
+
+    This holds for any width, with one pool.
+    """
     pool, levels = FramePool(), (40, 120, 200)
     for width in (16, 15):
         frames = [flat_frame((level, 128, 128), (width, 16)) for level in levels]
@@ -109,7 +111,7 @@ def test_pictures_keep_their_pixels_while_held() -> None:
         assert third.min() > first.max()
 
 
-def mapped(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def move_pixels(image: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Move pixel by pixel as the matrix says, then shift into view."""
     a, b, c, d = matrix
     height, width = image.shape[:2]
@@ -136,11 +138,11 @@ def test_all_eight_orientations(matrix: tuple[int, int, int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     before = image.copy()
     scaled = tuple(number << 16 for number in matrix)
-    np.testing.assert_array_equal(upright(image, scaled), mapped(image, matrix))
+    np.testing.assert_array_equal(turn_upright(image, scaled), move_pixels(image, matrix))
     np.testing.assert_array_equal(image, before)
 
 
 def test_no_matrix_costs_nothing() -> None:
-    """Without a display matrix the very same array comes back."""
+    """Without a display matrix the same array comes back."""
     image = np.zeros((4, 6, 3), np.uint8)
-    assert upright(image, None) is image
+    assert turn_upright(image, None) is image

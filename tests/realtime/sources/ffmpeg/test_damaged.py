@@ -1,4 +1,4 @@
-"""Of cut and damaged recordings comes what can be decoded, and it is told what could not."""
+"""Cut and damaged recordings give what can be decoded, and report what cannot."""
 
 from contextlib import suppress
 from fractions import Fraction
@@ -11,6 +11,7 @@ import pytest
 from qlumen.errors import (
     NoFramesError,
     QlumenError,
+    SourceError,
     TruncatedError,
 )
 from qlumen.realtime.frames import Frame
@@ -30,7 +31,7 @@ FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 
 def read_until_cut(path: Path) -> tuple[list[Frame], str]:
-    """The frames before the TruncatedError, and its message."""
+    """Return the frames before the TruncatedError, and its message."""
     frames: list[Frame] = []
     with ContainerSource(str(path)) as source, pytest.raises(TruncatedError) as caught:
         frames.extend(source.frames())
@@ -66,7 +67,7 @@ def test_cut_recordings_give_what_they_have(
 
 
 def test_edit_lists_are_no_truncation(tmp_path: Path) -> None:
-    """Frames that an MP4's edit list cuts out are neither delivered nor missed."""
+    """Frames that an MP4's edit list removes are neither delivered nor missing."""
     path = video(
         tmp_path / "a.mp4",
         pts=range(-25, COUNT - 25),
@@ -81,7 +82,7 @@ def test_edit_lists_are_no_truncation(tmp_path: Path) -> None:
 
 
 def test_gaps_in_avi_are_no_truncation(tmp_path: Path) -> None:
-    """AVI counts frames that were never captured; leaving them out is no fault."""
+    """AVI counts frames that were never captured; their absence is no fault."""
     stamps = [*range(30), *range(45, 75)]
     path = video(tmp_path / "a.avi", "mpeg4", pts=stamps)
     assert seconds_of(frames_of(path)) == [Fraction(stamp, 25) for stamp in stamps]
@@ -120,14 +121,14 @@ def test_a_damaged_key_frame_costs_its_group_at_most(tmp_path: Path) -> None:
 def test_no_decodable_frame(tmp_path: Path) -> None:
     """A video whose packets are all damaged is refused when it is opened."""
     damaged = damage_packets(video(tmp_path / "a.mp4"), tmp_path / "b.mp4", set(range(COUNT)))
-    with pytest.raises(NoFramesError, match=r"b\.mp4 has a video stream \(h264\) but not one"):
+    with pytest.raises(NoFramesError, match=r"b\.mp4 has a video stream \(h264\) but no frame"):
         ContainerSource(str(damaged))
 
 
 def test_damage_leaves_the_terminal_clean(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """FFmpeg's complaints about damaged packets are not printed."""
+    """FFmpeg's messages about damaged packets are not printed."""
     damaged = damage_packets(video(tmp_path / "a.mp4"), tmp_path / "b.mp4", {20, 40})
     capfd.readouterr()
     frames_of(damaged)
@@ -136,7 +137,7 @@ def test_damage_leaves_the_terminal_clean(
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.97])
 def test_noise_anywhere_ends_in_an_error_of_ours(share: float, tmp_path: Path) -> None:
-    """A stretch of noise in the file costs frames or raises our error, and nothing else."""
+    """Noise in a part of the file costs frames or raises our error, and nothing else."""
     for name, codec in CONTAINERS:
         path = video(tmp_path / name, codec)
         data = bytearray(path.read_bytes())
@@ -145,3 +146,32 @@ def test_noise_anywhere_ends_in_an_error_of_ours(share: float, tmp_path: Path) -
         path.write_bytes(data)
         with suppress(QlumenError):
             assert 0 < len(frames_of(path)) <= COUNT
+
+
+SDP = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=x
+c=IN IP4 127.0.0.1
+t=0 0
+m=video 45678 RTP/AVP 96
+a=rtpmap:96 H264/90000
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("stream.sdp", SDP, "'rtp' not on whitelist"),
+        (
+            "list.m3u8",
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n",
+            "first segment",
+        ),
+        ("list.ffconcat", "ffconcat version 1.0\nfile http://127.0.0.1:9/x.ts\n", "not permitted"),
+    ],
+)
+def test_a_file_opens_no_addresses(name: str, content: str, reason: str, tmp_path: Path) -> None:
+    """A playlist or session description among recordings makes FFmpeg connect to nothing."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SourceError, match=reason):
+        ContainerSource(str(tmp_path / name))

@@ -1,4 +1,4 @@
-"""Missing and disordered time stamps, against what they should have been."""
+"""Missing and disordered time stamps become the right ones."""
 
 from fractions import Fraction
 
@@ -13,9 +13,9 @@ STEPS = st.fractions(min_value=1, max_value=1000, max_denominator=1001)
 
 @given(INCREASING, STEPS)
 def test_good_time_stamps_are_kept(stamps: list[int], step: Fraction) -> None:
-    """However uneven, increasing time stamps come out as they went in."""
+    """Increasing time stamps stay as they are, however uneven."""
     timestamps = Timestamps(step)
-    assert [timestamps.of(stamp, None) for stamp in stamps] == stamps
+    assert [timestamps.stamp(stamp, None) for stamp in stamps] == stamps
     assert timestamps.estimated == 0
 
 
@@ -23,16 +23,16 @@ def test_good_time_stamps_are_kept(stamps: list[int], step: Fraction) -> None:
 def test_without_any_they_do_not_drift(count: int, step: Fraction) -> None:
     """The n-th estimate lies within half a unit of n steps."""
     timestamps = Timestamps(step)
-    stamps = [timestamps.of(None, None) for _ in range(count)]
+    stamps = [timestamps.stamp(None, None) for _ in range(count)]
     assert timestamps.estimated == count
     assert all(abs(stamp - index * step) <= Fraction(1, 2) for index, stamp in enumerate(stamps))
 
 
 @given(st.permutations(range(12)))
 def test_disordered_ones_give_way_to_decoding_times(shuffled: list[int]) -> None:
-    """With increasing decoding times at hand, whatever the order, times increase."""
+    """With increasing decoding times, times increase in any order."""
     timestamps = Timestamps(Fraction(1))
-    stamps = [timestamps.of(pts, 20 + index) for index, pts in enumerate(shuffled)]
+    stamps = [timestamps.stamp(pts, 20 + index) for index, pts in enumerate(shuffled)]
     assert stamps == sorted(set(stamps))
 
 
@@ -40,13 +40,13 @@ def test_a_hole_is_filled_one_step_on() -> None:
     """Frames without a time stamp follow the last known one; the next known one counts."""
     timestamps = Timestamps(Fraction(3600))
     given_stamps = [900, None, None, 20000, None]
-    assert [timestamps.of(s, None) for s in given_stamps] == [900, 4500, 8100, 20000, 23600]
+    assert [timestamps.stamp(s, None) for s in given_stamps] == [900, 4500, 8100, 20000, 23600]
     assert timestamps.estimated == 3
 
 
 def test_a_recording_that_goes_back_is_left_as_it_is() -> None:
-    """Two recordings joined: decoding times jump back as well, so the source means it."""
+    """In two joined recordings the decoding times also jump back, so the times are kept."""
     timestamps = Timestamps(Fraction(1))
     joined = [5, 6, 7, 0, 1, 2]
-    assert [timestamps.of(stamp, stamp) for stamp in joined] == joined
+    assert [timestamps.stamp(stamp, stamp) for stamp in joined] == joined
     assert timestamps.estimated == 0

@@ -1,4 +1,4 @@
-"""Streams that break off, stall, are damaged or change, and sources that are stopped meanwhile."""
+"""Streams may break off, stall, be damaged or change, and sources can be stopped meanwhile."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ QUICK = (
     "reconnect.open_s=2",
 )
 PATIENT = ("reconnect.stall_s=60", "reconnect.open_s=60", "reconnect.first_s=60")
-"""Where a stop has nothing but itself to end what is going on."""
+"""Long times, so that only a stop can end the wait."""
 
 pytestmark = needs_ffmpeg
 
@@ -46,13 +46,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sender_killed_and_started_again(kind: Kind, clip: Path) -> None:
-    """The loss is told, attempts follow, and then frames again; index and time go on."""
+    """The loss is reported, attempts follow, then frames again; index and time go on."""
     sender, url = kind(clip)
     with sender, arrivals_of(live(url, *QUICK)) as arrivals:
-        first = frames(arrivals, 10)[0]
+        opening = frames(arrivals, 10)
         sender.kill()
         before, lost = until_lost(arrivals)
-        last = before[-1] if before else first
+        first, last = opening[0], [*opening, *before][-1]
         failed = [next(arrivals)]
         sender.start()
         losses, again = until_frame(arrivals)
@@ -62,14 +62,14 @@ def test_sender_killed_and_started_again(kind: Kind, clip: Path) -> None:
     assert [loss.attempt for loss in (*failed, *losses)] == list(range(1, len(losses) + 2))
     assert all(loss.retry_in_s <= 0.4 * 1.2 for loss in (lost, *losses))
     assert again.index == last.index + 1
-    # Tied to the arrival anew, which is measured from the first frame's.
+    # The clock starts again at the arrival, measured from the first frame's arrival.
     assert again.pts == (again.grabbed_ns - first.grabbed_ns) // 1000
     assert_each_frame_once(following)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_silent_sender_is_noticed(kind: Kind, clip: Path) -> None:
-    """A sender that is held up, with its connection open, counts as lost after `stall_s`."""
+    """A sender that pauses with an open connection counts as lost after `stall_s`."""
     sender, url = kind(clip)
     with sender, arrivals_of(live(url, *QUICK)) as arrivals:
         first = frames(arrivals, 10)
@@ -81,7 +81,7 @@ def test_a_silent_sender_is_noticed(kind: Kind, clip: Path) -> None:
 
 
 def test_a_silent_sender_that_goes_on(clip: Path) -> None:
-    """Frames come again when a held-up UDP sender goes on."""
+    """Frames come again when a paused UDP sender goes on."""
     sender, url = udp(clip)
     with sender, arrivals_of(live(url, *QUICK)) as arrivals:
         last = frames(arrivals, 10)[-1]
@@ -93,7 +93,7 @@ def test_a_silent_sender_that_goes_on(clip: Path) -> None:
 
 
 def test_damaged_packets_are_survived(clip: Path) -> None:
-    """Frames go on while most packets are hit, damage is counted, and all is well after it."""
+    """Frames go on while most packets are damaged; damage is counted; later frames are whole."""
     _, url = udp(clip)
     with DamagingRelay(int(url.rpartition(":")[2]), damaged=range(40, 120)) as relay:
         relayed = f"udp://{LOOPBACK}:{relay.port}?pkt_size=1316"
@@ -111,7 +111,7 @@ def test_damaged_packets_are_survived(clip: Path) -> None:
 
 
 def test_size_changes_in_mid_stream(clip: Path, tmp_path: Path) -> None:
-    """A sender that is replaced by one of another size: frames of that size, no loss."""
+    """A sender of another size replaces the first: frames have that size, without a loss."""
     sender, url = udp(clip)
     other = ffmpeg_sender(pattern_clip(tmp_path / "b.mp4", 100, (640, 360)), url, "-f", "mpegts")
     with sender, arrivals_of(live(url, "reconnect.stall_s=10")) as arrivals:
@@ -126,8 +126,8 @@ def test_size_changes_in_mid_stream(clip: Path, tmp_path: Path) -> None:
     assert all(b.pts > a.pts and b.index == a.index + 1 for a, b in pairwise(taken))
 
 
-def ends_soon(source: LiveSource, arrivals: Arrivals) -> None:
-    """Stop the source a moment later, by another thread, and see `arrivals` end."""
+def assert_ends_soon(source: LiveSource, arrivals: Arrivals) -> None:
+    """Stop the source a moment later in another thread, and wait until `arrivals` ends."""
     threading.Timer(0.3, source.stop).start()
     started = time.monotonic()
     for _ in arrivals:
@@ -138,7 +138,7 @@ def ends_soon(source: LiveSource, arrivals: Arrivals) -> None:
 
 @pytest.mark.parametrize("state", ["streaming", "stalled", "backing off", "opening"])
 def test_stop_in_each_state(state: str, clip: Path) -> None:
-    """Whatever the source is doing, a stop ends it long before what it waits for."""
+    """In each state a stop ends the source long before its wait would end."""
     sender, url = udp(clip)
     settings = {
         "backing off": ("reconnect.stall_s=0.5", "reconnect.max_s=60"),
@@ -152,4 +152,4 @@ def test_stop_in_each_state(state: str, clip: Path) -> None:
             sender.pause()
         if state in ("backing off", "opening"):
             until_lost(arrivals)
-        ends_soon(source, arrivals)
+        assert_ends_soon(source, arrivals)

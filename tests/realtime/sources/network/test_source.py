@@ -1,4 +1,4 @@
-"""Streams that real senders send over loopback: every frame of them, or why there is none."""
+"""Streams of real senders over loopback give every frame, or the reason why there is none."""
 
 import signal
 import socket
@@ -34,7 +34,7 @@ from support.senders import LOOPBACK, free_port, needs_ffmpeg, pattern_clip, rts
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_every_frame_of_a_stream_arrives(kind: Kind, b_frames: int, tmp_path: Path) -> None:
-    """Each frame comes once and in order, at its size, also where B frames reorder them."""
+    """Each frame comes once and in order, at its size, also if B-frames reorder them."""
     sender, url = kind(pattern_clip(tmp_path / "a.mp4", CLIP_FRAMES, b_frames=b_frames))
     with sender, arrivals_of(live(url)) as arrivals:
         taken = frames(arrivals, 30)
@@ -56,8 +56,8 @@ def test_rtsp(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_nothing_piles_up_before_the_first_frame_is_asked_for(tmp_path: Path) -> None:
-    """A source that has been open for a while begins with its newest picture."""
+def test_nothing_waits_before_the_first_frame_is_read(tmp_path: Path) -> None:
+    """A source that has been open for a while begins with its newest frame."""
     sender, url = udp(pattern_clip(tmp_path / "a.mp4", CLIP_FRAMES))
     with sender:
         source = live(url)
@@ -85,7 +85,7 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_while_opening() -> None:
-    """Ctrl-C ends the first opening at once, although FFmpeg goes on waiting."""
+    """Ctrl-C ends the first opening immediately, although FFmpeg goes on waiting."""
     url = f"udp://{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
     process = start_python(OPENED_IN_VAIN, url)
     assert process.stdout is not None
@@ -105,7 +105,7 @@ def test_ctrl_c_while_opening() -> None:
         ("tcp://127.0.0.1:{port}", "cannot be opened: Connection refused"),
     ],
 )
-def test_bad_address_is_an_error_at_once(url: str, message: str) -> None:
+def test_bad_address_is_an_error_on_opening(url: str, message: str) -> None:
     """The first opening ends in one line, which holds no password."""
     with pytest.raises(SourceError) as error:
         open_live_source(
@@ -118,7 +118,7 @@ def test_bad_address_is_an_error_at_once(url: str, message: str) -> None:
 
 @needs_ffmpeg
 def test_srt_says_why_it_cannot_be_opened() -> None:
-    """What the relaying command said is in the error, the key is not."""
+    """The error has the message of the relaying command, but not the key."""
     url = f"srt://{LOOPBACK}:{free_port()}?passphrase=0123456789abc"
     with pytest.raises(
         SourceError, match=r"srt://.*\*\*\* cannot be opened: .*[Ss][Rr][Tt]"
@@ -128,14 +128,14 @@ def test_srt_says_why_it_cannot_be_opened() -> None:
 
 
 def test_srt_without_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what SRT needs, the error says what to install."""
+    """The error says what to install for SRT."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingExtraError, match="apt install ffmpeg"):
         open_live_source("srt://127.0.0.1:9", load_settings())
 
 
-def test_not_a_video_stream(tmp_path: Path) -> None:
-    """A server that sends something else is told apart from one that does not answer."""
+def test_a_stream_that_is_no_video(tmp_path: Path) -> None:
+    """A server that sends other data gives another error than one that does not answer."""
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
 

@@ -17,11 +17,11 @@ from support import naive_scene as naive
 
 SMALL = SceneSettings(width=192, height=144, seed=5)
 RED, RED_OVER_GREEN, GREEN_OVER_BLUE = (125, 180), (1.3, 1.95), (1.0, 1.6)
-"""Means inside the visible field. Measured: CVC-ClinicDB red 125, LDPolypVideo clip 149,
+"""Bounds of means inside the visible field. Measured: CVC-ClinicDB red 125, LDPolypVideo clip 149,
 Kvasir-SEG 166, an atlas clip 180; red over green 1.4 to 2.0; green over blue 1.0 to 1.6."""
 DARK, BRIGHT = (0.01, 0.26), (0.004, 0.25)
-"""Shares of the field under 60 and over 245, in the same recordings: 0.04 to 0.26, and 0.004
-to 0.24."""
+"""Bounds of the shares of the field under 60 and over 245. In the same recordings they are 0.04 to
+0.26, and 0.004 to 0.24."""
 POLYP_SECOND = 1.6
 SPEED_LIMIT_MM_PER_S = 80
 
@@ -49,7 +49,7 @@ def inside_field(width: int, height: int) -> np.ndarray:
 
 
 def test_a_frame_depends_on_settings_and_index_alone(source: SceneSource) -> None:
-    """In order, at random, from another source or another thread: the same bytes."""
+    """A frame has the same bytes in any order, from another source or from another thread."""
     frames = list(islice(source.frames(), 4))
     other = SceneSource(SMALL)
     found = {}
@@ -63,15 +63,17 @@ def test_a_frame_depends_on_settings_and_index_alone(source: SceneSource) -> Non
 
 
 def test_another_seed_is_another_examination(source: SceneSource) -> None:
-    """Pictures and masks of two seeds differ."""
+    """Images and masks of two seeds differ."""
     other = SceneSource(replace(SMALL, seed=6))
     assert (source.frame(0).image != other.frame(0).image).mean() > 0.3
     assert any((truth_of(source, i) != truth_of(other, i)).any() for i in range(0, 60, 20))
 
 
 def test_truth_is_what_a_ray_caster_sees(world: World) -> None:
-    """On a tiny picture, a ray through each pixel meets a polyp first exactly where the mask
-    says so, but for a pixel or two on the outline."""
+    """On a tiny image, a ray through each pixel meets a polyp first exactly where the mask is 1.
+
+    A pixel or two on the outline may differ.
+    """
     _, truth = Renderer(world, 24, 20, polyps=True).render(POLYP_SECOND, 0)
     view = world.examination.at(POLYP_SECOND)
     field = make_field(24, 20)
@@ -91,8 +93,7 @@ def test_truth_is_what_a_ray_caster_sees(world: World) -> None:
 
 
 def test_polyps_are_where_the_same_colon_without_them_differs(source: SceneSource) -> None:
-    """Away from the masks the picture is that of the colon without polyps, to the byte; inside
-    it is not."""
+    """Outside the masks the image is that of the colon without polyps; inside it is not."""
     without = SceneSource(replace(SMALL, polyps=False))
     seen = 0
     for index in range(0, 250, 25):
@@ -108,8 +109,10 @@ def test_polyps_are_where_the_same_colon_without_them_differs(source: SceneSourc
 
 
 def test_polyps_come_and_go() -> None:
-    """In ten seconds roughly half of the frames show polyps, the first of them early, most of
-    them larger than a hundredth of the frame and none filling it."""
+    """In ten seconds about half of the frames show polyps, the first of them early.
+
+    Most polyps are larger than a hundredth of the frame, and none fills it.
+    """
     shares = []
     for seed in range(3):
         source = SceneSource(SceneSettings(width=96, height=54, seed=seed))
@@ -123,15 +126,15 @@ def test_polyps_come_and_go() -> None:
 
 
 def test_an_examination_meets_polyps_of_all_kinds(world: World) -> None:
-    """Flat ones under 4 mm, heads on stalks over 8 mm, and those between."""
+    """There are flat polyps under 4 mm, heads on stalks over 8 mm, and others between."""
     heights = [float(np.linalg.norm(polyp.tip - polyp.foot)) for polyp in world.polyps]
     assert len(heights) >= 6
     assert min(heights) < 4
     assert max(heights) > 8
 
 
-def test_truth_and_picture_stay_within_the_visible_field(source: SceneSource) -> None:
-    """Outside the octagon the frame is black and holds no polyp."""
+def test_truth_and_image_stay_within_the_visible_field(source: SceneSource) -> None:
+    """Outside the octagon the frame is black and has no polyp."""
     field = inside_field(SMALL.width, SMALL.height)
     assert 0.5 < field.mean() < 0.9
     for index in range(0, 250, 50):
@@ -145,7 +148,7 @@ def test_truth_and_picture_stay_within_the_visible_field(source: SceneSource) ->
     ("width", "height"), [(1, 1), (2, 3), (5, 90), (90, 5), (33, 17), (64, 48), (641, 361)]
 )
 def test_any_size_is_rendered(world: World, width: int, height: int) -> None:
-    """Tiny, odd and lopsided frames have the stated shapes, and a field that shows something."""
+    """Tiny, odd and uneven frames have the right shapes, and a field that shows something."""
     image, truth = Renderer(world, width, height, polyps=True).render(0.3, 7)
     assert image.shape == (height, width, 3)
     assert truth.shape == (height, width)
@@ -155,7 +158,7 @@ def test_any_size_is_rendered(world: World, width: int, height: int) -> None:
 
 
 def test_large_frames_show_the_same_as_small_ones(source: SceneSource, world: World) -> None:
-    """A frame of 4K, made smaller, looks like the small one, and so does its mask."""
+    """A 4K frame that is made smaller looks like the small frame, and so does its mask."""
     image, truth = Renderer(world, 3840, 2880, polyps=True).render(0.8, 20)
     small = source.frame(20)
     reduced = image.reshape(144, 20, 192, 20, 3).mean(axis=(1, 3))
@@ -164,7 +167,7 @@ def test_large_frames_show_the_same_as_small_ones(source: SceneSource, world: Wo
 
 
 def test_colours_are_those_of_real_recordings() -> None:
-    """Mean colour, and shares of dark and of burnt-out pixels, lie in the measured ranges."""
+    """Mean colour, and shares of dark and of overexposed pixels, are in the measured ranges."""
     field = inside_field(SMALL.width, SMALL.height)
     for seed in (0, 5):
         source = SceneSource(replace(SMALL, seed=seed))
@@ -179,8 +182,10 @@ def test_colours_are_those_of_real_recordings() -> None:
 
 
 def test_camera_moves_smoothly(source: SceneSource, world: World) -> None:
-    """The tip never jumps, stays in the lumen, and frames change less in a frame's time than
-    in a second."""
+    """The tip never jumps and stays in the lumen.
+
+    Frames change less in a frame's time than in a second.
+    """
     views = [world.examination.at(k / 25) for k in range(0, 2000)]
     eyes = np.array([view.pose[0] for view in views])
     assert np.linalg.norm(np.diff(eyes, axis=0), axis=1).max() * 25 < SPEED_LIMIT_MM_PER_S
@@ -205,7 +210,7 @@ def test_the_rate_does_not_change_the_examination(source: SceneSource) -> None:
 
 
 def test_time_stamps_count_in_frames() -> None:
-    """pts is the index and the time base one frame, for any rate; the length is kept."""
+    """`pts` is the index and the time base is one frame, for any rate; the length is kept."""
     settings = SceneSettings(width=16, height=16, fps=Fraction(30000, 1001), frame_count=3)
     source = SceneSource(settings)
     frames = list(source.frames())
@@ -234,6 +239,6 @@ def test_an_endless_scene_goes_on() -> None:
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, object], message: str) -> None:
-    """The line names what was given and what is wanted."""
+    """The line names the setting's value and what it needs."""
     with pytest.raises(ConfigError, match=message):
         SceneSource(replace(SMALL, **change))

@@ -1,4 +1,4 @@
-"""Pictures for browsers: the newest only, encoded once for all, and nobody waits."""
+"""Checks the images for browsers: only the newest, encoded once for all, and nobody waits."""
 
 import threading
 import time
@@ -33,20 +33,20 @@ NOTHING = Segmentation(np.zeros((48, 64), np.uint8), (), np.zeros((1, 1), np.flo
 STATE = LiveState(AiState.ON, 0, 40.0, Condition.CLEAR, (), False, True)
 
 
-def result(index: int, width: int = 64, height: int = 48) -> FrameResult:
+def make_result(index: int, width: int = 64, height: int = 48) -> FrameResult:
     image = pictures(1, width, height)[0]
     frame = Frame(index, index, Fraction(1, 25), BgrImage(image), time.monotonic_ns())
     return FrameResult(frame, NOTHING, BgrImage(image.copy()), {}, STATE)
 
 
-def track(number: int, score: float, box: tuple[int, int, int, int]) -> Track:
+def make_track(number: int, score: float, box: tuple[int, int, int, int]) -> Track:
     contour = np.array([[box[0], box[1]]], np.int32)
     return Track(number, Finding(box, score, 9, contour), 1.0, alarm=True, new=False)
 
 
 @given(st.lists(st.sampled_from(["frame", "take", "drew", "old"]), max_size=60))
 def test_a_viewer_has_the_newest_and_few_on_their_way(turns: list[str]) -> None:
-    """Whatever happens in which order: against a list kept by hand."""
+    """In any order of events, a viewer takes what a list kept by hand says."""
     feed = Feed(viewers=1, in_flight=2)
     viewer = feed.join(lambda: None)
     published, taken, way = 0, 0, []
@@ -55,9 +55,9 @@ def test_a_viewer_has_the_newest_and_few_on_their_way(turns: list[str]) -> None:
             published += 1
             feed.publish(published, 0, b"jpeg")
         elif turn == "take":
-            picture = viewer.take()
+            image = viewer.take()
             wanted = published if published > taken and len(way) < 2 else None
-            assert (picture.number if picture else None) == wanted
+            assert (image.number if image else None) == wanted
             taken = wanted or taken
             way += [wanted] if wanted else []
         elif turn == "drew" and way:
@@ -68,20 +68,20 @@ def test_a_viewer_has_the_newest_and_few_on_their_way(turns: list[str]) -> None:
 
 
 def test_nothing_is_encoded_while_nobody_can_take_it() -> None:
-    """No viewer, or only one with too many on their way: no JPEG is made."""
+    """No JPEG is made without a viewer, or if its viewer has too many on their way."""
     feed = Feed(viewers=2, in_flight=1)
     with WebSink(feed, width_px=64, jpeg_quality=80) as sink:
-        sink.write(result(0))
+        sink.write(make_result(0))
         assert feed.newest is None
         viewer = feed.join(lambda: None)
-        sink.write(result(1))
+        sink.write(make_result(1))
         first = viewer.take()
-        sink.write(result(2))
+        sink.write(make_result(2))
         assert feed.published == 1
         assert first is not None
         viewer.drew(first.number)
         assert viewer.take() is None
-        sink.write(result(3))
+        sink.write(make_result(3))
         taken = viewer.take()
     assert taken is not None
     assert taken.frame == 3
@@ -89,33 +89,33 @@ def test_nothing_is_encoded_while_nobody_can_take_it() -> None:
 
 
 def test_all_viewers_get_the_same_bytes() -> None:
-    """One encoding for all, which decodes to nearly the drawn picture."""
+    """All viewers get one encoding, which decodes to nearly the drawn frame."""
     feed = Feed(viewers=3, in_flight=1)
     viewers = [feed.join(lambda: None) for _ in range(3)]
-    given_ = result(0)
+    result = make_result(0)
     with WebSink(feed, width_px=64, jpeg_quality=95) as sink:
-        sink.write(given_)
+        sink.write(result)
     taken = [viewer.take() for viewer in viewers]
     assert taken[0] is not None
-    assert all(picture is taken[0] for picture in taken)
+    assert all(image is taken[0] for image in taken)
     decoded = cv2.imdecode(np.frombuffer(taken[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert np.abs(decoded.astype(int) - given_.shown).mean() < 8
+    assert np.abs(decoded.astype(int) - result.shown).mean() < 8
 
 
-def test_wide_pictures_are_made_as_small_as_asked() -> None:
-    """The proportions stay."""
+def test_wide_frames_are_scaled_down() -> None:
+    """A wide frame gets the width of the setting and keeps its proportions."""
     feed = Feed(viewers=1, in_flight=1)
     viewer = feed.join(lambda: None)
     with WebSink(feed, width_px=100, jpeg_quality=80) as sink:
-        sink.write(result(0, 400, 300))
-    picture = viewer.take()
-    assert picture is not None
-    decoded = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        sink.write(make_result(0, 400, 300))
+    image = viewer.take()
+    assert image is not None
+    decoded = cv2.imdecode(np.frombuffer(image.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert decoded.shape == (75, 100, 3)
 
 
 def test_there_is_a_limit_to_viewers() -> None:
-    """One more is refused with the setting's name; one who leaves makes room."""
+    """One viewer too many is refused with the setting's name; one that leaves makes room."""
     feed = Feed(viewers=1, in_flight=1)
     first = feed.join(lambda: None)
     with pytest.raises(SinkError, match=r"view\.viewers"):
@@ -126,30 +126,30 @@ def test_there_is_a_limit_to_viewers() -> None:
     feed.join(lambda: None)
 
 
-def test_who_waits_is_woken() -> None:
-    """By the next picture, from the sink's thread."""
+def test_a_waiting_viewer_is_woken() -> None:
+    """The next frame wakes the viewer, from the sink's thread."""
     feed, woken = Feed(viewers=1, in_flight=1), threading.Event()
     feed.join(woken.set)
     with WebSink(feed, width_px=64, jpeg_quality=80) as sink:
-        writer = threading.Thread(target=lambda: sink.write(result(0)))
+        writer = threading.Thread(target=lambda: sink.write(make_result(0)))
         writer.start()
         assert woken.wait(30)
         writer.join()
 
 
-def test_what_is_called_also_gets_every_frame() -> None:
-    """Watched or not."""
+def test_other_receivers_get_every_frame() -> None:
+    """They get it without any viewer."""
     seen: list[int] = []
     feed = Feed(viewers=1, in_flight=1)
-    also = (lambda given_: seen.append(given_.frame.index),)
+    also = (lambda result: seen.append(result.frame.index),)
     with WebSink(feed, width_px=64, jpeg_quality=80, also=also) as sink:
         for index in range(3):
-            sink.write(result(index))
+            sink.write(make_result(index))
     assert seen == [0, 1, 2]
 
 
 def test_figures_keep_the_worst_age_of_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a made-up clock: ten frames a second, ages by hand."""
+    """With a test clock, ten frames a second give the greatest age of each second."""
     clock = iter(range(0, 3_000_000_000, 100_000_000))
     now_ns = 0
 
@@ -157,11 +157,11 @@ def test_figures_keep_the_worst_age_of_each_second(monkeypatch: pytest.MonkeyPat
         return now_ns
 
     monkeypatch.setattr(time, "monotonic_ns", monotonic_ns)
-    figures, given_ = Figures(), result(0)
+    figures, result = Figures(), make_result(0)
     for index in range(30):
         now_ns = next(clock)
         age = None if index < 10 else float(index)
-        figures(replace(given_, live=replace(STATE, annotation_age_ms=age)))
+        figures(replace(result, live=replace(STATE, annotation_age_ms=age)))
     assert [(second.number, second.age_ms) for second in figures.seconds()] == [
         (0, None), (1, 19.0), (2, 29.0),
     ]  # fmt: skip
@@ -172,39 +172,40 @@ def test_figures_keep_the_worst_age_of_each_second(monkeypatch: pytest.MonkeyPat
     assert figures.seconds() == []
 
 
-def test_the_gallery_keeps_the_best_picture_of_each_lesion() -> None:
-    """A better score replaces the picture after a pause, a worse one never does."""
+def test_the_gallery_keeps_the_best_image_of_each_lesion() -> None:
+    """A better score replaces the image after a pause; a worse score never does."""
     gallery = Gallery()
     scores = {0: 0.5, 1: 0.9, 100: 0.8, 200: 0.95}
     for index, score in scores.items():
-        live = replace(STATE, tracks=(track(7, score, (10, 10, 30, 30)),))
-        gallery(replace(result(index), live=live))
+        live = replace(STATE, tracks=(make_track(7, score, (10, 10, 30, 30)),))
+        gallery(replace(make_result(index), live=live))
         time.sleep(0.0 if index != 100 else 0.6)
-    (shown,) = gallery.tracks()
-    assert (shown.number, shown.score, shown.picture) == (7, 0.95, 2)
-    assert shown.last_s == pytest.approx(8.0)
-    jpeg = gallery.picture(7)
+    (thumbnail,) = gallery.thumbnails()
+    assert (thumbnail.number, thumbnail.score, thumbnail.version) == (7, 0.95, 2)
+    assert thumbnail.last_s == pytest.approx(8.0)
+    jpeg = gallery.jpeg(7)
     assert jpeg is not None
     decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert max(decoded.shape[:2]) == SIDE_PX
-    assert gallery.picture(8) is None
+    assert gallery.jpeg(8) is None
 
 
 @given(
     st.integers(0, 63), st.integers(0, 47), st.integers(1, 64), st.integers(1, 48)
 )  # fmt: skip
-def test_any_box_gives_a_picture(x0: int, y0: int, width: int, height: int) -> None:
-    """Also at the picture's edge, and as large as it."""
+def test_any_box_gives_an_image(x0: int, y0: int, width: int, height: int) -> None:
+    """A box at the frame's edge, or as large as the frame, also gives an image."""
     gallery = Gallery()
     box = (x0, y0, min(64, x0 + width), min(48, y0 + height))
-    gallery(replace(result(0), live=replace(STATE, tracks=(track(1, 0.5, box),))))
-    assert gallery.picture(1)
+    gallery(replace(make_result(0), live=replace(STATE, tracks=(make_track(1, 0.5, box),))))
+    assert gallery.jpeg(1)
 
 
 def test_the_gallery_is_bounded() -> None:
-    """The oldest lesions go."""
+    """The gallery drops the oldest lesions."""
     gallery = Gallery()
     for number in range(1, MAX_SHOWN + 11):
-        live = replace(STATE, tracks=(track(number, 0.5, (1, 1, 5, 5)),))
-        gallery(replace(result(number), live=live))
-    assert [shown.number for shown in gallery.tracks()] == list(range(MAX_SHOWN + 10, 10, -1))
+        live = replace(STATE, tracks=(make_track(number, 0.5, (1, 1, 5, 5)),))
+        gallery(replace(make_result(number), live=live))
+    numbers = [thumbnail.number for thumbnail in gallery.thumbnails()]
+    assert numbers == list(range(MAX_SHOWN + 10, 10, -1))

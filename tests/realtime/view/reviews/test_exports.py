@@ -1,5 +1,4 @@
-"""Recordings as a person uses them: opened in the page, looked at, downloaded, and read at home
-with other programs."""
+"""Uses recordings as a person does: open, look, download, and read with other programs."""
 
 import base64
 import csv
@@ -34,8 +33,8 @@ pypdf = pytest.importorskip("pypdf", reason="pip install pypdf")
 coco = pytest.importorskip("pycocotools.coco", reason="pip install pycocotools")
 
 CLIP, CLIP_FRAMES, CLIP_SIZE = "ldpolypvideo_test101", 181, (560, 480)
-TAKEN = ("html", "pdf", "csv", "coco", "events", "video")
-CHANGED = 30
+DOWNLOADS = ("html", "pdf", "csv", "coco", "events", "video")
+LEAST_CHANGE = 30
 """Levels by which the overlay changes a pixel; JPEG alone changes it by less."""
 LINE_PX = 6
 PIXELS = """
@@ -58,7 +57,7 @@ Rows = list[dict[str, str]]
 
 
 class Tab:
-    """The tab Recordings of a page in the browser."""
+    """Controls the tab Recordings of a page in the browser."""
 
     def __init__(self, browser: webdriver.Chrome, url: str, downloads: Path) -> None:
         self.browser, self.downloads = browser, downloads
@@ -80,60 +79,60 @@ class Tab:
         return self.one(selector).text
 
     def open(self, file: Path) -> None:
-        """Upload it, and return when its result is on the screen."""
+        """Upload a file, and wait until its result is on the screen."""
         self.one("[data-upload]").send_keys(str(file))
         wait_until(lambda: self.one(".rec-result").is_displayed(), "there is no result")
-        wait_until(lambda: self.browser.execute_script(LOADED, "#recordings img"), "no pictures")
+        wait_until(lambda: self.browser.execute_script(LOADED, "#recordings img"), "no images")
 
     def _tabs(self) -> list[WebElement]:
         return self.browser.find_elements(By.CSS_SELECTOR, '[role="tab"]')
 
-    def picture(self, which: str) -> Image:
-        """The pixels of `before` or `after`, `(H, W, 3) uint8` BGR."""
+    def image(self, which: str) -> Image:
+        """Read the pixels of `before` or `after`, `(H, W, 3) uint8` BGR."""
         address = self.browser.execute_async_script(PIXELS, f"#recordings [data-{which}]")
         assert address.startswith("data:"), address
         png = base64.b64decode(address.partition(",")[2])
         return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
 
     def drawn_box(self) -> tuple[int, int, int, int]:
-        """`x0, y0, x1, y1` of all pixels that the overlay changed in the picture on show."""
-        changed = cv2.absdiff(self.picture("before"), self.picture("after")).max(axis=2) > CHANGED
-        x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
+        """Return `x0, y0, x1, y1` of all pixels that the overlay changed in the shown frame."""
+        change = cv2.absdiff(self.image("before"), self.image("after")).max(axis=2)
+        x, y, width, height = cv2.boundingRect((change > LEAST_CHANGE).astype(np.uint8))
         return x, y, x + width, y + height
 
-    def drawn_around(self, box: Sequence[int]) -> bool:
-        """Whether what is drawn surrounds the box at a line's width."""
+    def is_drawn_around(self, box: Sequence[int]) -> bool:
+        """Check whether the overlay surrounds the box at a line's width."""
         return bool(np.abs(np.subtract(self.drawn_box(), box)).max() <= LINE_PX)
 
     def go(self, place: int) -> None:
-        """Jump there by a click into the timeline."""
+        """Jump to a frame by a click into the timeline."""
         count = int(self.one("[data-place]").get_property("max")) + 1
         self.browser.execute_script(CLICK_AT, self.one("[data-timeline]"), (place + 0.5) / count)
-        wait_until(lambda: self.on_show() == {str(place)}, "it did not jump there")
+        wait_until(lambda: self.list_shown() == {str(place)}, "it did not jump there")
 
-    def on_show(self) -> set[str]:
-        """Which frames the two sides show; `src` says only what they are to show."""
+    def list_shown(self) -> set[str]:
+        """List the frames that the two sides show; `src` only says what they will show."""
         sides = [
             self.one(f"[data-{side}]").get_property("currentSrc") for side in ("before", "after")
         ]
         return {str(address).rpartition("/")[2].partition("?")[0] for address in sides}
 
-    def take(self, *kinds: str) -> dict[str, Path]:
-        """Make and download these files."""
+    def download(self, *kinds: str) -> dict[str, Path]:
+        """Create and download these files."""
         before = set(self.downloads.iterdir())
         for kind in kinds:
             self.click(f'[data-kind="{kind}"] button')
-        taken = {}
+        files = {}
         for kind in kinds:
             link = f'[data-kind="{kind}"] a'
             wait_until(lambda link=link: self.one(link).is_displayed(), f"no {kind} was made")
             self.click(link)
-            wait_until(lambda: len(self.new(before)) == 1, f"{kind} was not downloaded")
-            (taken[kind],) = self.new(before)
-            before.add(taken[kind])
-        return taken
+            wait_until(lambda: len(self.list_new(before)) == 1, f"{kind} was not downloaded")
+            (files[kind],) = self.list_new(before)
+            before.add(files[kind])
+        return files
 
-    def new(self, before: set[Path]) -> list[Path]:
+    def list_new(self, before: set[Path]) -> list[Path]:
         found = set(self.downloads.iterdir()) - before
         return [file for file in found if not file.name.endswith((".crdownload", ".tmp"))]
 
@@ -150,7 +149,7 @@ def tab(browser: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def still(tab: Tab, tmp_path_factory: pytest.TempPathFactory) -> Frame:
-    """The frame of the scene with most of a lesion in view, open in the tab as `still.png`."""
+    """Open the frame of the scene with most of a lesion in view, as `still.png`."""
     scene = SceneSource(SceneSettings(width=640, height=480, seed=1))
     frames = [scene.frame(index) for index in range(0, 200, 20)]
     frame = max(frames, key=lambda one: np.count_nonzero(one.truth))
@@ -159,16 +158,16 @@ def still(tab: Tab, tmp_path_factory: pytest.TempPathFactory) -> Frame:
 
 
 @pytest.fixture
-def real(tab: Tab, clip: dict[str, Path]) -> Tab:
-    """The tab with the real recording open."""
+def clip_tab(tab: Tab, clip: dict[str, Path]) -> Tab:
+    """Return the tab with the real recording open."""
     return tab
 
 
 @pytest.fixture(scope="module")
 def clip(tab: Tab, data_dir: Path) -> dict[str, Path]:
-    """A real recording, reviewed in the page, and what was downloaded of it."""
+    """Review a real recording in the page and download its exports."""
     tab.open(data_dir / "clips" / f"{CLIP}.mp4")
-    return tab.take(*TAKEN)
+    return tab.download(*DOWNLOADS)
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +184,14 @@ def text_of(file: Path) -> str:
     return "".join("".join(page.extract_text() for page in pypdf.PdfReader(file).pages).split())
 
 
-def opened_in_browser(browser: webdriver.Chrome, file: Path) -> tuple[str, list[str]]:
-    """The text of a downloaded HTML file once its pictures are there, and what it asked for."""
+def read_in_browser(browser: webdriver.Chrome, file: Path) -> tuple[str, list[str]]:
+    """Return the text of a downloaded HTML file and its requests, when its images are there."""
     own = browser.current_window_handle
     browser.switch_to.new_window("tab")
     try:
         network_log(browser)
         browser.get(file.as_uri())
-        wait_until(lambda: browser.execute_script(LOADED, "img"), "its pictures are broken")
+        wait_until(lambda: browser.execute_script(LOADED, "img"), "its images are broken")
         asked = [a for a in requested(network_log(browser)) if not a.startswith("data:")]
         return browser.find_element(By.TAG_NAME, "body").text, asked
     finally:
@@ -201,28 +200,27 @@ def opened_in_browser(browser: webdriver.Chrome, file: Path) -> tuple[str, list[
 
 
 def test_an_image_is_marked_and_reported(tab: Tab, still: Frame) -> None:
-    """A frame of the scene with a lesion in view: the overlay lies on it, the gallery shows it, and
-    HTML and PDF say the same of it."""
+    """The overlay lies on the lesion of a scene frame; gallery, HTML and PDF show the same."""
     assert still.truth is not None
-    assert cv2.absdiff(tab.picture("before"), still.image).mean() < 4
+    assert cv2.absdiff(tab.image("before"), still.image).mean() < 4
     x0, y0, x1, y1 = tab.drawn_box()
     marked = np.count_nonzero(still.truth[y0:y1, x0:x1])
     assert marked > 0.5 * np.count_nonzero(still.truth)
     count = len(tab.all("[data-tracks] li"))
     assert tab.text("[data-count]") == f"{count} finding{'s' if count > 1 else ''}"
-    taken = tab.take("html", "pdf")
-    text, asked = opened_in_browser(tab.browser, taken["html"])
-    assert asked == [taken["html"].as_uri()]
+    files = tab.download("html", "pdf")
+    text, asked = read_in_browser(tab.browser, files["html"])
+    assert asked == [files["html"].as_uri()]
     for row in ("still.png", f"Finding{count}", "Research tool, not a medical device."):
         assert "".join(row.split()) in "".join(text.split())
-        assert "".join(row.split()) in text_of(taken["pdf"])
+        assert "".join(row.split()) in text_of(files["pdf"])
 
 
 @pytest.mark.usefixtures("still")
 def test_what_is_written_can_be_read_and_every_control_has_a_name(tab: Tab) -> None:
-    """With a result on the screen: contrast by WCAG's formula, names by Chromium's computation."""
+    """With a result, all texts have enough contrast (WCAG) and all controls a name (Chromium)."""
     written = contrasts(tab.browser, "#recordings")
-    assert {"Play", "Take home", "Report, PDF"} <= {text for text, _ in written}
+    assert {"Play", "Export", "Report, PDF"} <= {text for text, _ in written}
     assert [one for one in written if one[1] < LEAST_CONTRAST] == []
     for element in tab.all(":is(button, input, select)"):
         if element.is_displayed():
@@ -231,7 +229,7 @@ def test_what_is_written_can_be_read_and_every_control_has_a_name(tab: Tab) -> N
 
 @pytest.mark.usefixtures("still")
 def test_the_result_fits_the_screen(tab: Tab) -> None:
-    """At 1280x720 picture, controls, timeline and the notice are seen without scrolling."""
+    """At 1280x720 the frame, controls, timeline and notice are visible without scrolling."""
     parts = [tab.one(f"[data-{name}]") for name in ("compare", "timeline", "place", "where")]
     for part in (*parts, tab.browser.find_element(By.ID, "qlumen-notice")):
         assert part.rect["y"] + part.rect["height"] <= DESKTOP[1], part.get_attribute("outerHTML")
@@ -239,30 +237,33 @@ def test_the_result_fits_the_screen(tab: Tab) -> None:
 
 
 @pytest.mark.data
-def test_the_overlay_and_the_timeline_are_those_of_the_table(real: Tab, rows: Rows) -> None:
-    """A click into the timeline shows that moment; what is drawn then are the boxes that the
-    downloaded table has of that frame, and each lesion of the table has its bar."""
-    titles = {title.get_attribute("textContent") for title in real.all("[data-timeline] title")}
+def test_the_overlay_and_the_timeline_are_those_of_the_table(clip_tab: Tab, rows: Rows) -> None:
+    """A click into the timeline shows a frame with the boxes of the downloaded table.
+
+    Each lesion of the table has its bar in the timeline.
+    """
+    bars = clip_tab.all("[data-timeline] title")
+    titles = {bar.get_attribute("textContent") for bar in bars}
     lesions = {row["lesion"] for row in rows if row["lesion"]}
     assert titles == {f"Lesion {number}" for number in lesions}
-    assert len(real.all("[data-tracks] li")) == len(lesions)
+    assert len(clip_tab.all("[data-tracks] li")) == len(lesions)
     for frame in (60, 150):
-        real.go(frame)
+        clip_tab.go(frame)
         boxes = np.array([box_of(row) for row in rows if int(row["frame"]) == frame])
-        assert f"{frame} at {frame / 25:.2f} s" in real.text("[data-where]")
-        around = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
-        wait_until(lambda around=around: real.drawn_around(around), f"{frame} is drawn elsewhere")
+        assert f"{frame} at {frame / 25:.2f} s" in clip_tab.text("[data-where]")
+        box = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+        wait_until(lambda box=box: clip_tab.is_drawn_around(box), f"{frame} is drawn elsewhere")
     bare = sorted(set(range(CLIP_FRAMES)) - {int(row["frame"]) for row in rows})[0]
-    real.go(bare)
-    wait_until(lambda: real.drawn_box() == (0, 0, 0, 0), "something is drawn without a finding")
-    assert "nothing found" in real.text("[data-where]")
+    clip_tab.go(bare)
+    wait_until(lambda: clip_tab.drawn_box() == (0, 0, 0, 0), "a box is drawn without a finding")
+    assert "nothing found" in clip_tab.text("[data-where]")
 
 
 @pytest.mark.data
 def test_the_findings_meet_the_true_boxes(rows: Rows, data_dir: Path) -> None:
-    """On most frames whose polyp was marked by hand, a finding lies on it."""
-    told = json.loads((data_dir / "clips" / f"{CLIP}.boxes.json").read_text())
-    truth = {int(frame): boxes for frame, boxes in told["boxes"].items()}
+    """On most frames with a polyp that was marked by hand, a finding lies on it."""
+    marks = json.loads((data_dir / "clips" / f"{CLIP}.boxes.json").read_text())
+    truth = {int(frame): boxes for frame, boxes in marks["boxes"].items()}
     hits = [
         any(overlap(box_of(row), box) > 0.3 for box in boxes
             for row in rows if int(row["frame"]) == frame)
@@ -272,7 +273,7 @@ def test_the_findings_meet_the_true_boxes(rows: Rows, data_dir: Path) -> None:
 
 
 def overlap(one: Any, other: Any) -> float:
-    """Intersection over union of two boxes `x0, y0, x1, y1`."""
+    """Return the intersection over union of two boxes `x0, y0, x1, y1`."""
     x0, y0 = np.maximum(one[:2], other[:2])
     x1, y1 = np.minimum(one[2:], other[2:])
     both = max(0, x1 - x0) * max(0, y1 - y0)
@@ -281,12 +282,14 @@ def overlap(one: Any, other: Any) -> float:
 
 
 @pytest.mark.data
-def test_the_reports_say_what_the_page_said(real: Tab, clip: dict[str, Path], rows: Rows) -> None:
-    """HTML in the browser, without a request, and PDF by pypdf: file, frames, lesions."""
+def test_the_reports_say_what_the_page_says(
+    clip_tab: Tab, clip: dict[str, Path], rows: Rows
+) -> None:
+    """HTML, which makes no request, and PDF have the page's file, frames and lesions."""
     numbers = {int(row["lesion"]) for row in rows if row["lesion"]}
     lesions = len(numbers)
-    assert real.text("[data-count]").startswith(f"{lesions} lesions")
-    text, asked = opened_in_browser(real.browser, clip["html"])
+    assert clip_tab.text("[data-count]").startswith(f"{lesions} lesions")
+    text, asked = read_in_browser(clip_tab.browser, clip["html"])
     assert asked == [clip["html"].as_uri()]
     words, paper = "".join(text.split()), text_of(clip["pdf"])
     for part in (f"{CLIP}.mp4", f"{lesions}lesionsfollowed", "181", "560x480px", "0:07.2",
@@ -298,8 +301,10 @@ def test_the_reports_say_what_the_page_said(real: Tab, clip: dict[str, Path], ro
 @pytest.mark.data
 @pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="apt install poppler-utils")
 def test_the_pages_of_the_pdf_are_drawn(clip: dict[str, Path], tmp_path: Path) -> None:
-    """Poppler draws each page without complaint: text at its foot, nothing beyond its margins, and
-    the lesions' pictures in colour."""
+    """Poppler draws each page without an error.
+
+    Each page has text in its footer and nothing beyond its margins. The lesions are in colour.
+    """
     command = ["pdftoppm", "-r", "40", "-png", str(clip["pdf"]), str(tmp_path / "page")]
     drawn = subprocess.run(command, capture_output=True, check=True)
     assert drawn.stderr == b""
@@ -319,25 +324,23 @@ def test_the_pages_of_the_pdf_are_drawn(clip: dict[str, Path], tmp_path: Path) -
 def test_the_video_has_every_frame_with_its_overlay(
     clip: dict[str, Path], rows: Rows, data_dir: Path
 ) -> None:
-    """PyAV reads 181 frames at 25 a second; where the table has a finding the picture is changed
-    within its box, and elsewhere it is the recording's own."""
+    """PyAV reads 181 frames at 25 frames/s; exactly those with a finding in the table differ."""
     with av.open(str(clip["video"])) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.average_rate) == ("h264", Fraction(25))
         assert (stream.width, stream.height) == CLIP_SIZE
-    times, pictures = read_video(clip["video"])
-    assert len(pictures) == CLIP_FRAMES
+    times, frames = read_video(clip["video"])
+    assert len(frames) == CLIP_FRAMES
     assert all(later - earlier == Fraction(1, 25) for earlier, later in pairwise(times))
     _, plain = read_video(data_dir / "clips" / f"{CLIP}.mp4")
     found = {int(row["frame"]) for row in rows}
-    worst = [int(cv2.absdiff(a, b).max()) for a, b in zip(pictures, plain, strict=True)]
+    worst = [int(cv2.absdiff(a, b).max()) for a, b in zip(frames, plain, strict=True)]
     assert {place for place, change in enumerate(worst) if change > 90} == found
 
 
 @pytest.mark.data
 def test_tables_agree_frame_by_frame(clip: dict[str, Path], rows: Rows) -> None:
-    """COCO by its own library, the events with their whole chain of hashes, and the CSV have the
-    same findings, and COCO's masks have the areas that the others state."""
+    """COCO, events and CSV have the same findings and areas, and the hash chain is intact."""
     data = coco.COCO(str(clip["coco"]))
     assert sorted(data.getImgIds()) == list(range(CLIP_FRAMES))
     assert check_chain(clip["events"]).fault is None
@@ -353,14 +356,14 @@ def test_tables_agree_frame_by_frame(clip: dict[str, Path], rows: Rows) -> None:
 
 
 @pytest.mark.data
-def test_another_threshold_changes_what_is_shown_and_what_can_be_taken(real: Tab) -> None:
-    """The slider asks for findings anew; files of the findings before are offered no more."""
-    before = real.text("[data-count]")
-    slider = real.one("[data-high]")
-    real.browser.execute_script(
+def test_another_threshold_changes_the_findings_and_the_exports(clip_tab: Tab) -> None:
+    """The slider changes the findings; files of the earlier findings are no longer offered."""
+    before = clip_tab.text("[data-count]")
+    slider = clip_tab.one("[data-high]")
+    clip_tab.browser.execute_script(
         "arguments[0].value = 0.95; arguments[0].dispatchEvent(new Event('input'))", slider
     )
-    wait_until(lambda: real.text("[data-count]") != before, "the findings stay")
-    link = real.one('[data-kind="csv"] a')
+    wait_until(lambda: clip_tab.text("[data-count]") != before, "the findings stay")
+    link = clip_tab.one('[data-kind="csv"] a')
     wait_until(lambda: not link.is_displayed(), "the old table is still offered")
-    assert real.text("[data-high-out]") == "0.95"
+    assert clip_tab.text("[data-high-out]") == "0.95"

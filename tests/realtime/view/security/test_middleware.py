@@ -1,4 +1,4 @@
-"""Sessions, the throttle and the gate, on a small application that tells all it is asked."""
+"""Checks sessions, the throttle and the gate on a small application that answers everything."""
 
 import time
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ OWN = {"Origin": f"http://{HOST}"}
 SOCKET = f"ws://{HOST}/live/socket"
 
 
-def telling_routes() -> APIRouter:
+def make_routes() -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/")
     @routes.get("/live/x")
     @routes.get("/gradio_api/vibe-code")
-    async def tell(request: Request) -> str:
+    async def show_session(request: Request) -> str:
         return request.scope[SESSION_KEY].id
 
     @routes.post("/live/x")
@@ -48,7 +48,7 @@ def telling_routes() -> APIRouter:
     return routes
 
 
-def gated(sessions: Sessions, password: Password | None) -> Gate:
+def make_gate(sessions: Sessions, password: Password | None) -> Gate:
     app = FastAPI()
     gate = Gate(
         app,
@@ -59,13 +59,13 @@ def gated(sessions: Sessions, password: Password | None) -> Gate:
         password=password is not None,
         upload_bytes=2 * MAX_BODY_BYTES,
     )
-    app.include_router(telling_routes())
+    app.include_router(make_routes())
     if password:
         app.include_router(login_routes(password, sessions, gate.set_cookie))
     return gate
 
 
-def client(gate: Gate, host: str = HOST) -> TestClient:
+def make_client(gate: Gate, host: str = HOST) -> TestClient:
     base = f"http://{host}"
     return TestClient(gate, base, raise_server_exceptions=False, follow_redirects=False)
 
@@ -84,59 +84,59 @@ def sessions() -> Sessions:
 
 @pytest.fixture
 def open_page(sessions: Sessions) -> Iterator[TestClient]:
-    """Without a password."""
-    with client(gated(sessions, None)) as opened:
-        yield opened
+    """Serve the routes without a password."""
+    with make_client(make_gate(sessions, None)) as client:
+        yield client
 
 
 @pytest.fixture
-def locked(sessions: Sessions, password: Password) -> Iterator[TestClient]:
-    """With a password."""
-    with client(gated(sessions, password)) as opened:
-        yield opened
+def locked_page(sessions: Sessions, password: Password) -> Iterator[TestClient]:
+    """Serve the routes with a password."""
+    with make_client(make_gate(sessions, password)) as client:
+        yield client
 
 
 def log_in(page: TestClient, given_: str = SECRET) -> int:
     return page.post("/login", data={"password": given_}, headers=OWN).status_code
 
 
-def test_nothing_is_shown_before_the_password(locked: TestClient) -> None:
-    """Every route is closed, sockets too; the page itself leads to the form."""
-    assert locked.get("/").headers["location"] == "/login"
-    assert locked.get("/live/x").status_code == 401
-    assert locked.post(UPLOAD_PATH, headers=OWN).status_code == 401
-    with pytest.raises(WebSocketDisconnect), locked.websocket_connect(SOCKET):
+def test_nothing_is_shown_before_the_password(locked_page: TestClient) -> None:
+    """Every route and every socket is closed; the page itself leads to the form."""
+    assert locked_page.get("/").headers["location"] == "/login"
+    assert locked_page.get("/live/x").status_code == 401
+    assert locked_page.post(UPLOAD_PATH, headers=OWN).status_code == 401
+    with pytest.raises(WebSocketDisconnect), locked_page.websocket_connect(SOCKET):
         pass
-    assert log_in(locked) == 303
-    assert locked.get("/live/x").status_code == 200
-    with locked.websocket_connect(SOCKET, headers=OWN) as opened:
+    assert log_in(locked_page) == 303
+    assert locked_page.get("/live/x").status_code == 200
+    with locked_page.websocket_connect(SOCKET, headers=OWN) as opened:
         assert opened.receive_text() == "in"
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: TestClient) -> None:
-    """HttpOnly, SameSite=Strict, with an end; logging out ends it on both sides."""
-    answer = locked.post("/login", data={"password": SECRET}, headers=OWN)
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(locked_page: TestClient) -> None:
+    """The cookie is HttpOnly and SameSite=Strict and has an end; a logout ends it on both sides."""
+    answer = locked_page.post("/login", data={"password": SECRET}, headers=OWN)
     cookie = answer.headers["set-cookie"]
     for part in ("HttpOnly", "SameSite=Strict", "Max-Age=3600"):
         assert part in cookie
     token = cookie.split("=", 1)[1].split(";")[0]
-    assert locked.post("/logout", headers=OWN).status_code == 303
-    locked.cookies.set("qlumen_7860", token)
-    assert locked.get("/live/x").status_code == 401
+    assert locked_page.post("/logout", headers=OWN).status_code == 303
+    locked_page.cookies.set("qlumen_7860", token)
+    assert locked_page.get("/live/x").status_code == 401
 
 
-def test_a_wrong_password_costs_time(locked: TestClient) -> None:
-    """After the free tries even the right one must wait, and the page says how long."""
-    answers = [log_in(locked, f"wrong {turn}") for turn in range(login.FREE_TRIES)]
+def test_a_wrong_password_costs_time(locked_page: TestClient) -> None:
+    """After the free tries even the right password must wait, and the page says how long."""
+    answers = [log_in(locked_page, f"wrong {turn}") for turn in range(login.FREE_TRIES)]
     assert answers == [401] * login.FREE_TRIES
-    refused = locked.post("/login", data={"password": SECRET}, headers=OWN)
+    refused = locked_page.post("/login", data={"password": SECRET}, headers=OWN)
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
-    assert locked.get("/live/x").status_code == 401
+    assert locked_page.get("/live/x").status_code == 401
 
 
 def test_the_pause_doubles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a made-up clock; another address is not concerned until there are many."""
+    """With a test clock the pause doubles; other addresses wait only after many failures."""
     now_s = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
     guard, pauses = Throttle(), []
@@ -156,7 +156,7 @@ def test_the_pause_doubles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sessions_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After their hours, and when there are too many."""
+    """A session ends after its hours, and the oldest one ends when there are too many."""
     now_s = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
     kept = Sessions(2.0)
@@ -173,7 +173,7 @@ def test_sessions_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_browser_has_a_session_without_a_password(open_page: TestClient) -> None:
-    """The first answer brings it, the next ones keep it; it is not the cookie's secret."""
+    """The first answer begins a session, which stays; its id is not the cookie's secret."""
     first = open_page.get("/live/x")
     token = first.headers["set-cookie"].split("=", 1)[1].split(";")[0]
     again = open_page.get("/live/x")
@@ -183,20 +183,20 @@ def test_each_browser_has_a_session_without_a_password(open_page: TestClient) ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost:7860", "[::1]:7860"])
-def test_the_loopback_s_names_are_answered(sessions: Sessions, host: str) -> None:
-    """At any port: a tunnel may lead here."""
-    assert client(gated(sessions, None), host).get("/").status_code == 200
+def test_loopback_names_are_answered(sessions: Sessions, host: str) -> None:
+    """Any port is answered, because a tunnel may lead here."""
+    assert make_client(make_gate(sessions, None), host).get("/").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1", "", "a b"])
 def test_other_names_are_refused_without_a_password(open_page: TestClient, host: str) -> None:
-    """DNS rebinding: a foreign name that leads to the loopback."""
+    """A foreign name that leads to the loopback is refused (DNS rebinding)."""
     assert open_page.get("/", headers={"Host": host}).status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9", "", "x"])
 def test_other_pages_cannot_act(open_page: TestClient, origin: str) -> None:
-    """Neither by a form nor by a socket; the page itself and programs can."""
+    """Other pages can use no form and no socket; the page itself and programs can."""
     assert open_page.post("/live/x", headers={"Origin": origin}).status_code == 403
     with (
         pytest.raises(WebSocketDisconnect),
@@ -208,7 +208,7 @@ def test_other_pages_cannot_act(open_page: TestClient, origin: str) -> None:
 
 
 def test_only_paths_that_the_page_needs_exist(open_page: TestClient) -> None:
-    """Gradio has routes that write code into the running application."""
+    """Other paths are not found; Gradio has routes that write code into the application."""
     assert open_page.get("/gradio_api/vibe-code").status_code == 404
     assert open_page.get("/elsewhere").status_code == 404
     assert open_page.get("/login").status_code == 404
@@ -216,7 +216,7 @@ def test_only_paths_that_the_page_needs_exist(open_page: TestClient) -> None:
 
 @pytest.mark.parametrize(("path", "limit"), [("/live/x", 1), (UPLOAD_PATH, 2)])
 def test_bodies_are_bounded(open_page: TestClient, path: str, limit: int) -> None:
-    """By what is announced and, where nothing is, by what comes."""
+    """The limit applies to the announced size, or to the received size without one."""
     fits = b"x" * (limit * MAX_BODY_BYTES)
     assert open_page.post(path, content=fits).json() == len(fits)
     assert open_page.post(path, content=fits + b"x").status_code == 413
@@ -232,7 +232,7 @@ def test_bodies_are_bounded(open_page: TestClient, path: str, limit: int) -> Non
 
 
 def test_an_error_says_nothing_of_the_server(open_page: TestClient) -> None:
-    """The answer is a plain 500."""
+    """An error gives a plain 500."""
     answer = open_page.get("/live/broken")
     assert answer.status_code == 500
     assert "secret" not in answer.text
@@ -240,7 +240,7 @@ def test_an_error_says_nothing_of_the_server(open_page: TestClient) -> None:
 
 
 def test_every_answer_forbids_what_is_not_needed(open_page: TestClient) -> None:
-    """Refusals and errors, too."""
+    """Refusals and errors also have the security headers."""
     for path in ("/", "/live/broken", "/elsewhere"):
         headers = open_page.get(path).headers
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -256,8 +256,8 @@ SMALL = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
 def test_no_header_gets_past_the_password(
     password: Password, cookie: str, origin: str, host: str
 ) -> None:
-    """Whatever cookie, origin and host say: refused, and no error."""
-    locked = client(gated(Sessions(1.0), password))
+    """Any cookie, origin and host is refused without an error."""
+    locked_page = make_client(make_gate(Sessions(1.0), password))
     headers = {"Cookie": cookie, "Origin": origin, "Host": host}
-    assert locked.get("/live/x", headers=headers).status_code == 401
-    assert locked.post("/live/x", headers=headers).status_code in (401, 403)
+    assert locked_page.get("/live/x", headers=headers).status_code == 401
+    assert locked_page.post("/live/x", headers=headers).status_code in (401, 403)

@@ -1,4 +1,4 @@
-"""The password file: what is written is read back, and nothing else is taken for it."""
+"""Checks the password file: what is written can be read, and nothing else is accepted."""
 
 import base64
 import hashlib
@@ -16,13 +16,13 @@ SECRET = "correct horse"
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("password") / "p"
-    write_password(made, SECRET)
-    return made
+    path = tmp_path_factory.mktemp("password") / "p"
+    write_password(path, SECRET)
+    return path
 
 
 def test_only_the_password_itself_matches(file: Path) -> None:
-    """Not its beginning, not with a space, not an endless one."""
+    """Its beginning, an added space, other cases and a very long text do not match."""
     password = read_password(file)
     assert password.matches(SECRET)
     for wrong in ("", SECRET[:-1], SECRET + " ", SECRET.upper(), "x" * 1_000_000):
@@ -30,8 +30,7 @@ def test_only_the_password_itself_matches(file: Path) -> None:
 
 
 def test_the_file_holds_a_salted_scrypt_hash(file: Path, tmp_path: Path) -> None:
-    """Recomputed with hashlib from the line's own parts; another file of the same password
-    differs."""
+    """hashlib recomputes the hash from the line; two files of one password differ."""
     kind, log2_cost, salt, hashed = file.read_text().strip().split("$")
     assert kind == "scrypt"
     assert SECRET not in file.read_text()
@@ -45,7 +44,7 @@ def test_the_file_holds_a_salted_scrypt_hash(file: Path, tmp_path: Path) -> None
 
 
 def test_others_may_not_read_it(file: Path, tmp_path: Path) -> None:
-    """It is written for its owner only, and refused with other rights."""
+    """The file is written for its owner only, and refused with other rights."""
     assert file.stat().st_mode & 0o777 == 0o600
     copy = tmp_path / "open"
     copy.write_bytes(file.read_bytes())
@@ -55,7 +54,7 @@ def test_others_may_not_read_it(file: Path, tmp_path: Path) -> None:
 
 
 def test_an_existing_file_is_kept(file: Path) -> None:
-    """Also if it is a password file."""
+    """An existing password file is also kept."""
     before = file.read_bytes()
     with pytest.raises(UsageError, match="exists"):
         write_password(file, "another one")
@@ -64,7 +63,7 @@ def test_an_existing_file_is_kept(file: Path) -> None:
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 1001])
 def test_the_length_is_checked(tmp_path: Path, password: str) -> None:
-    """Before a file is made."""
+    """A bad length is refused before a file is made."""
     with pytest.raises(UsageError, match="characters"):
         write_password(tmp_path / "p", password)
     assert not (tmp_path / "p").exists()
@@ -74,12 +73,12 @@ def test_the_length_is_checked(tmp_path: Path, password: str) -> None:
 def test_anything_else_is_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    """Whatever the file holds: an error that says what to do, or a password of sane cost."""
-    made = tmp_path_factory.mktemp("fuzz") / "p"
-    made.touch(0o600)
-    made.write_bytes(content)
+    """Any content gives an error that says what to do, or a password of limited cost."""
+    path = tmp_path_factory.mktemp("fuzz") / "p"
+    path.touch(0o600)
+    path.write_bytes(content)
     try:
-        password = read_password(made)
+        password = read_password(path)
     except UsageError as raised:
         error = str(raised)
     else:
@@ -90,6 +89,6 @@ def test_anything_else_is_refused_in_one_line(
 
 
 def test_it_does_not_show_itself(file: Path) -> None:
-    """Neither salt nor hash are in the repr."""
+    """The repr holds neither the salt nor the hash."""
     assert repr(read_password(file)) == "Password(***)"
     assert isinstance(read_password(file), Password)

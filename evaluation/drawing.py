@@ -1,4 +1,4 @@
-"""What `qlumen evaluate` draws besides its figures."""
+"""Draws the plots and the worst images of `qlumen evaluate`."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ TITLE = "lowest Dice first; white: truth, green: found; research tool, not a med
 
 
 def check_matplotlib(option: str) -> None:
-    """Raise MissingExtraError, before any work, where `option` cannot draw plots."""
+    """Raise MissingExtraError, before any work, if `option` cannot draw plots."""
     if find_spec("matplotlib") is None:
         raise MissingExtraError(
             f"{option} needs matplotlib, which is not installed: pip install 'qlumen[train]'"
@@ -38,10 +38,11 @@ def draw(
     pairs: Mapping[str, Sequence[Pair]],
     analysis: FrameAnalysis,
 ) -> list[dict[str, Any]]:
-    """Draw what has a path, and return the worst images: set, name and Dice.
+    """Draw the outputs that have a path, and return set, name and Dice of the worst images.
 
     Args:
-        sets, pairs: reports and files by the set's name.
+        sets: reports by the set's name
+        pairs: files by the set's name
     """
     if plots:
         from qlumen.evaluation.plots import draw_plots
@@ -57,15 +58,15 @@ def draw(
 
 
 def worst(dice: Sequence[float]) -> list[int]:
-    """The rows of the 16 lowest Dice, the lowest first; of equal ones in their order."""
+    """Return the rows of the 16 lowest Dice, the lowest first; equal ones keep their order."""
     return np.argsort(np.asarray(dice), kind="stable")[:COUNT].tolist()
 
 
 def draw_worst(path: Path, rows: Sequence[tuple[Pair, float]], analysis: FrameAnalysis) -> None:
-    """Write a PNG of four images a row, each with both outlines, its name and its Dice.
+    """Write a PNG of four images per row, each with both outlines, its name and its Dice.
 
     Raises:
-        SinkError: it cannot be written.
+        SinkError: the file cannot be written
     """
     tiles = [_tile(pair, dice, analysis) for pair, dice in rows]
     blank = np.zeros((TILE_PX + TEXT_PX, TILE_PX, 3), np.uint8)
