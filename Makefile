@@ -1,8 +1,8 @@
-# make demo   set up .venv, replay the built-in scene or CLIP=path, leave the results in out/demo
-# make test   set up .venv with the development tools, run lint, types and tests
-# make check  the same checks without setting up; at the end, which lines the tests ran
-# make test-gpu     the tests that need an NVIDIA GPU and the [gpu] extra
-# make screenshots  pictures of the page for the documentation
+# make demo         set up .venv, replay the built-in scene or CLIP=path, write to out/demo
+# make test         set up .venv with the development tools, then run make check
+# make check        run lint, types and tests; print the lines that no test ran
+# make test-gpu     run the tests that need an NVIDIA GPU and the [gpu] extra
+# make screenshots  make the images of the documentation
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ demo: $(VENV)/.base
 	  --json $(DEMO)/summary.json --snapshots $(DEMO)/frames --set snapshots.every=50
 	@echo "wrote $(DEMO)/overlay.mp4, events.jsonl, summary.json and frames/"
 
-# needs a browser: apt install chromium chromium-driver
+# Needs a browser: apt install chromium chromium-driver
 screenshots: $(VENV)/.dev
 	$(BIN)/python bench/screenshots.py docs
 
@@ -33,10 +33,10 @@ test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
 
-# Tests start qlumen often; it is not to be compiled each time.
+# Tests start qlumen often. Python must not compile it each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Measures speed: alone. Keeps to the clock: not beside what fills the processor.
+# ALONE measures speed and runs alone. TIMED follows the clock and runs without busy tests.
 ALONE := tests/realtime/profiling
 TIMED := $(addprefix tests/realtime/,live sources/network view)
 
@@ -70,7 +70,7 @@ $(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[dev]
 	touch $@ $(VENV)/.base
 
-# Type checkers do not resolve packages that setup.py maps; these links let them.
+# Type checkers do not resolve the packages that setup.py maps. They need these links.
 .links/qlumen:
 	mkdir -p $@
 	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done

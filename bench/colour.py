@@ -1,7 +1,7 @@
-"""Between BGR and 4:2:0 at 1080p, one thread: our kernels, FFmpeg's swscale, and OpenCV.
+"""Converts between BGR and 4:2:0 at 1080p on one thread: our kernels, FFmpeg's swscale, OpenCV.
 
-OpenCV converts planar 4:2:0 of BT.601 only, so it is there for its time. Errors are levels from
-the formula of BT.709, which swscale is given, too; `bias` is their mean.
+OpenCV converts only planar 4:2:0 of BT.601, so only its time counts. Errors are differences in
+levels from the formula of BT.709, which swscale also uses. `bias` is their mean.
 """
 
 from collections.abc import Callable
@@ -29,19 +29,19 @@ Values = NDArray[np.float64]
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=200, help="calls of each, taking turns")
+    arguments.add_argument("--rounds", type=int, default=200, help="calls of each function")
     options = arguments.parse_args()
     cv2.setNumThreads(1)
     image = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT)).frame(3).image
-    picture = to_video_frame(image)
-    picture.colorspace = Colorspace.ITU709
-    packed, pool = picture.to_ndarray(), FramePool()
+    frame = to_video_frame(image)
+    frame.colorspace = Colorspace.ITU709
+    packed, pool = frame.to_ndarray(), FramePool()
     functions: dict[str, Callable[[], Image]] = {
-        "decode_ours": partial(to_bgr, picture, pool),
-        "decode_swscale": partial(swscale_to_bgr, picture, np.empty_like(image)),
+        "decode_ours": partial(to_bgr, frame, pool),
+        "decode_swscale": partial(swscale_to_bgr, frame, np.empty_like(image)),
         "decode_opencv": partial(cv2.cvtColor, packed, cv2.COLOR_YUV2BGR_I420),
-        "encode_ours": lambda: samples(to_video_frame(image)),
-        "encode_swscale": lambda: samples(swscale_to_yuv(image)),
+        "encode_ours": lambda: luma(to_video_frame(image)),
+        "encode_swscale": lambda: luma(swscale_to_yuv(image)),
         "encode_opencv": partial(cv2.cvtColor, image, cv2.COLOR_BGR2YUV_I420),
     }
     exact = {"decode": exact_bgr(packed), "encode": exact_luma(image)}
@@ -59,9 +59,9 @@ def main() -> None:
     report(rows, ratios, options.json)
 
 
-def swscale_to_bgr(picture: av.VideoFrame, image: Image) -> Image:
-    """Into an array that can be kept, as a frame has to be."""
-    converted = picture.reformat(format="bgr24", src_colorspace=Colorspace.ITU709, threads=1)
+def swscale_to_bgr(frame: av.VideoFrame, image: Image) -> Image:
+    """Convert into an array that can be kept, as a frame must be."""
+    converted = frame.reformat(format="bgr24", src_colorspace=Colorspace.ITU709, threads=1)
     rows = np.frombuffer(converted.planes[0], np.uint8).reshape(HEIGHT, -1)
     np.copyto(image, rows[:, : 3 * WIDTH].reshape(image.shape))
     return image
@@ -72,9 +72,9 @@ def swscale_to_yuv(image: Image) -> av.VideoFrame:
     return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
 
 
-def samples(picture: av.VideoFrame) -> Image:
-    """Of luma, where FFmpeg keeps them."""
-    plane = picture.planes[0]
+def luma(frame: av.VideoFrame) -> Image:
+    """Return the luma samples without a copy."""
+    plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:HEIGHT, :WIDTH]
 
 

@@ -1,11 +1,11 @@
-"""Milliseconds a frame, by network, engine and precision, on the same frames in one run.
+"""Measures milliseconds a frame by network, engine and precision, on the same frames.
 
-qlumen's network stands beside the usual ones: the classic U-Net, 64 channels wide, and the
-U-Nets of segmentation-models-pytorch with ResNet-34 and MobileNetV2 (`pip install --no-deps
-segmentation-models-pytorch timm` installs them). One frame at a time, all cores, no resize. The
-share of peak is what a network's multiply-accumulates take of the rate that a matrix product of
-the same precision reaches in this run. Calls take turns; ratios and shares are of the fastest
-ones, since a busy machine interrupts long calls most.
+It compares qlumen's network with the classic U-Net, 64 channels wide, and the U-Nets of
+segmentation-models-pytorch with ResNet-34 and MobileNetV2 (`pip install --no-deps
+segmentation-models-pytorch timm`). It runs one frame at a time on all cores, without resizing.
+The share of peak is the rate of a network's multiply-accumulates over the rate of a matrix
+product of the same precision in this run. Calls alternate. Ratios and shares use the fastest
+calls, because a busy machine interrupts long calls most.
 """
 
 import os
@@ -33,7 +33,7 @@ from support.contestants import macs, networks
 
 GEMM_SIDE = 2048
 SLOW_ROUNDS = 3
-"""Of networks that take a second a frame."""
+"""Rounds of networks that take a second a frame."""
 SLOW = "classic_unet"
 ONE_FRAME = CpuOptions(streams=1, requests=1)
 INT8_LEVELS = 256
@@ -43,9 +43,9 @@ Runs = dict[str, Callable[[], object]]
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=30, help="calls of each, taking turns")
+    arguments.add_argument("--rounds", type=int, default=30, help="calls of each function")
     arguments.add_argument("--int8", type=Path, help="a quantised bundle; default: the shipped one")
-    arguments.add_argument("--only", nargs="*", metavar="NETWORK", help="qlumen and these alone")
+    arguments.add_argument("--only", nargs="*", metavar="NETWORK", help="only qlumen and these")
     options = arguments.parse_args()
     bundle = read_bundle(find_bundle())
     int8 = options.int8 or find_bundle().parent / INT8
@@ -55,8 +55,8 @@ def main() -> None:
         wanted = None if options.only is None else ("qlumen", *options.only)
         given = networks(bundle, wanted)
         runs = _runs(bundle, given, folder, int8 if int8.exists() else None, stack)
-        times = _timed(runs | _gemms(), options.rounds)
-    image = torch.from_numpy(_pictures(bundle)[0])[None]
+        times = _measure(runs | _gemms(), options.rounds)
+    image = torch.from_numpy(_images(bundle)[0])[None]
     counts = {name: macs(network, image) for name, network in given.items()}
     rows = [_row(name, ms, counts, times) for name, ms in times.items()]
     if not int8.exists():
@@ -71,19 +71,19 @@ def _runs(
     int8: Path | None,
     stack: ExitStack,
 ) -> Runs:
-    """What runs a frame, by `network engine precision`."""
-    pictures = _pictures(bundle)
+    """Return the functions that run a frame, by `network engine precision`."""
+    images = _images(bundle)
     runs: Runs = {}
 
     def add(name: str, infer: Callable[[Image], object]) -> None:
-        runs[name] = _next_of(pictures, infer)
+        runs[name] = _next_of(images, infer)
 
     def openvino(model: Path, precision: str = "f32") -> Callable[[Image], object]:
         options = CpuOptions(streams=1, requests=1, precision=precision)
         return stack.enter_context(OpenVinoEngine(model, options)).infer
 
     for name, network in given.items():
-        model = _onnx(network, pictures[0], folder / f"{name}.onnx")
+        model = _onnx(network, images[0], folder / f"{name}.onnx")
         add(f"{name} torch f32", partial(_eager, network))
         ort = OnnxRuntimeEngine(model, OnnxOptions(streams=1, requests=1))
         add(f"{name} onnxruntime f32", stack.enter_context(ort).infer)
@@ -95,24 +95,24 @@ def _runs(
     return runs
 
 
-def _pictures(bundle: Bundle) -> list[Image]:
+def _images(bundle: Bundle) -> list[Image]:
     spec = bundle.manifest.input
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
     return [preprocess(frame.pixels) for frame in scene_frames()]
 
 
-def _next_of(pictures: list[Image], infer: Callable[[Image], object]) -> Callable[[], object]:
+def _next_of(images: list[Image], infer: Callable[[Image], object]) -> Callable[[], object]:
     position = iter(range(1 << 30))
-    return lambda: infer(pictures[next(position) % len(pictures)])
+    return lambda: infer(images[next(position) % len(images)])
 
 
-def _eager(network: nn.Module, picture: Image) -> object:
+def _eager(network: nn.Module, image: Image) -> object:
     with torch.inference_mode():
-        return network(torch.from_numpy(picture)[None])
+        return network(torch.from_numpy(image)[None])
 
 
-def _onnx(network: nn.Module, picture: Image, path: Path) -> Path:
-    example = (torch.from_numpy(picture)[None],)
+def _onnx(network: nn.Module, image: Image, path: Path) -> Path:
+    example = (torch.from_numpy(image)[None],)
     made = torch.onnx.export(network, example, dynamo=True, verbose=False, external_data=False)
     assert made is not None
     made.save(path)
@@ -120,7 +120,7 @@ def _onnx(network: nn.Module, picture: Image, path: Path) -> Path:
 
 
 def _gemms() -> Runs:
-    """Square matrix products: the machine's peak, by precision."""
+    """Return square matrix products by precision: they reach the machine's peak."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((GEMM_SIDE, GEMM_SIDE), np.float32) for _ in range(2))
     single = [torch.from_numpy(x) for x in (a, b)]
@@ -139,19 +139,19 @@ def _matmul(a: np.ndarray, b: np.ndarray, *, quantised: bool) -> Callable[[], ob
     parameter = ops.parameter(a.shape, np.float32)
     left, right = parameter.output(0), ops.constant(b).output(0)
     if quantised:
-        left, right = (_quantised(x) for x in (left, right))
+        left, right = (_quantise(x) for x in (left, right))
     model = ov.Model([ops.matmul(left, right, False, False)], [parameter])
     request = ov.Core().compile_model(model, "CPU", ONE_FRAME.properties()).create_infer_request()
     request.set_input_tensor(ov.Tensor(a))
     return request.infer
 
 
-def _quantised(values: ov.Output) -> ov.Output:
+def _quantise(values: ov.Output) -> ov.Output:
     low, high = (ops.constant(np.float32(x)) for x in (-4, 4 * 127 / 128))
     return ops.fake_quantize(values, low, high, low, high, INT8_LEVELS).output(0)
 
 
-def _timed(runs: Runs, rounds: int) -> dict[str, list[float]]:
+def _measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
     slow = {name: run for name, run in runs.items() if name.startswith(SLOW)}
     quick = {name: run for name, run in runs.items() if name not in slow}
     return interleaved_ms(quick, rounds) | interleaved_ms(slow, SLOW_ROUNDS, warm_up=1)
@@ -172,7 +172,7 @@ def _row(
 
 
 def _share(name: str, counts: Mapping[str, int], times: Mapping[str, list[float]]) -> float:
-    """Of the best matrix product in the same precision."""
+    """Return the share of the best matrix product in the same precision."""
     network, _, precision = name.split()
     products = [t for n, t in times.items() if n.startswith("gemm") and n.endswith(precision)]
     peak = GEMM_SIDE**3 / min(min(ms) for ms in products)

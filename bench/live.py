@@ -1,14 +1,14 @@
-"""Live overlay at 1080p and 25 frames/s, recording: delays, ages, drops, processor, memory.
+"""Measures live video at 1080p and 25 frames/s with recording: delays, drops, cores, memory.
 
     python bench/live.py [--json FILE] [--seconds N] [--clip FILE] [--busy N] [--set KEY=VALUE ...]
 
-Runs `qlumen live` in a process of its own on a looped recording (of the built-in scene,
-unless --clip names one), with recorder and events, and watches its memory and processor
-time from outside; with --busy, beside N other programs that each want a core to themselves.
-`recorded` and `logged` are frames counted in the files that it wrote.
-`raw_delay` runs from a frame complete in memory until every output has it, drawn;
-`annotation_age` from the grab of the frame that the findings were made on until they are handed
-out on a later one.
+It runs `qlumen live` in another process on a looped recording, with recorder and events. The
+recording shows the built-in scene, unless --clip names one. It samples memory and processor time
+from outside. With --busy, N other programs each use a whole core.
+`recorded` and `logged` are frames counted in the written files.
+`raw_delay` runs from a frame complete in memory until every output has it with its overlay.
+`annotation_age` runs from the grab of the frame on which the findings were made until they are
+shown on a later frame.
 """
 
 import json
@@ -37,10 +37,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Attributes:
-    seconds: since the process was started. rss_mib: resident; of it anonymous_mib: its own,
-    not of files. threads, files: open in it.
-    """
+    """Holds a sample `seconds` after the start; `anonymous_mib` is `rss_mib` without files."""
 
     seconds: float
     rss_mib: float
@@ -54,7 +51,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=180.0)
     arguments.add_argument("--clip", type=Path, help="a 1080p recording at 25 frames/s")
-    arguments.add_argument("--busy", type=int, default=0, help="programs that run beside")
+    arguments.add_argument("--busy", type=int, default=0, help="number of busy programs")
     arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen live")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -62,11 +59,11 @@ def main() -> None:
         clip = options.clip or record_scene(folder / "scene.mp4", CLIP_FRAMES)
         summary_file = folder / "summary.json"
         command = live_command(clip, folder, summary_file, options.seconds, options.set)
-        with others(options.busy):
-            samples = watched(command)
+        with busy_programs(options.busy):
+            samples = sample_run(command)
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
         recording = (folder / "live.mp4").stat().st_size / MIB
-        recorded, logged = frames_of(folder / "live.mp4"), lines_of(folder / "events.jsonl")
+        recorded, logged = packet_count(folder / "live.mp4"), frame_lines(folder / "events.jsonl")
     running = [sample for sample in samples if sample.seconds > samples[-1].seconds / 3]
     figures = figures_of(summary, samples)
     stages = [{"name": stage, **row} for stage, row in summary["stages_ms"].items()]
@@ -108,10 +105,10 @@ def live_command(
 
 
 @contextmanager
-def others(programs: int) -> Iterator[None]:
-    """Processes of ordinary priority that never rest."""
+def busy_programs(count: int) -> Iterator[None]:
+    """Run processes of ordinary priority that never rest."""
     command = [sys.executable, "-c", "while True: pass"]
-    running = [subprocess.Popen(command) for _ in range(programs)]
+    running = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield
     finally:
@@ -120,7 +117,7 @@ def others(programs: int) -> Iterator[None]:
             process.wait()
 
 
-def watched(command: list[str]) -> list[Sample]:
+def sample_run(command: list[str]) -> list[Sample]:
     """Run the command and sample it until it ends."""
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -142,18 +139,18 @@ def watched(command: list[str]) -> list[Sample]:
     if process.returncode:
         raise SystemExit(f"qlumen live ended with {process.returncode}")
     while samples[-1].threads < 0.9 * samples[len(samples) // 2].threads:
-        samples.pop()  # the process was being taken apart
+        samples.pop()  # the process was closing
     return samples
 
 
-def frames_of(recording: Path) -> int:
-    """Packets of video in the file."""
+def packet_count(recording: Path) -> int:
+    """Count the video packets in the file."""
     with av.open(str(recording)) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)
 
 
-def lines_of(events: Path) -> int:
-    """Of frames, not of what else happened."""
+def frame_lines(events: Path) -> int:
+    """Count the lines of frames, without other events."""
     with events.open(encoding="utf-8") as lines:
         return sum(1 for line in lines if "findings" in json.loads(line))
 
@@ -172,7 +169,7 @@ def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, floa
 
 
 def near(samples: list[Sample], share: float) -> Sample:
-    """Medians of the twentieth of the samples that ends at this share of the time."""
+    """Return medians of the twentieth of the samples that ends at this share of the time."""
     width = max(1, len(samples) // COURSE)
     end = min(len(samples), max(width, round(share * len(samples))))
     columns = zip(*(astuple(sample) for sample in samples[end - width : end]), strict=True)
@@ -180,7 +177,7 @@ def near(samples: list[Sample], share: float) -> Sample:
 
 
 def cpu_share(samples: list[Sample]) -> float:
-    """Of all cores."""
+    """Return the share of all cores."""
     first, last = samples[0], samples[-1]
     used = last.cpu_seconds - first.cpu_seconds
     return used / (last.seconds - first.seconds) / psutil.cpu_count()

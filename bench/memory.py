@@ -1,11 +1,10 @@
-"""Memory of a long replay, sampled from outside: its peak, and whether it grows.
+"""Measures the memory of a long replay from outside: its peak and its growth.
 
     python bench/memory.py [--json FILE] [--frames N] [--source FILE]
 
-Replays the built-in scene at 1080p, or FILE, with recorder and events in a process of its
-own. Growth compares the medians of the second and the last tenth of the samples, and fits a
-line to all but the first tenth. The last seconds, in which everything is closed, count only
-for the peak.
+It replays the built-in scene at 1080p, or FILE, with recorder and events in another process.
+Growth compares the medians of the second and the last tenth of the samples, and fits a line to
+all but the first tenth. The last seconds, in which the replay closes, count only for the peak.
 """
 
 import json
@@ -44,10 +43,10 @@ def main() -> None:
 
 
 def figures(samples: Sequence[float], frames: int) -> dict[str, float]:
-    """Peak, early and late memory in MiB, and the slope, over a run of so many frames."""
+    """Return peak, early and late memory in MiB, and the slope, of a run of `frames` frames."""
     tenth, running = len(samples) // 10, samples[:-CLOSING_SAMPLES]
     if tenth <= CLOSING_SAMPLES:
-        raise SystemExit(f"{frames} frames are too few to tell growth; take a longer run")
+        raise SystemExit(f"{frames} frames are too few to measure growth; take a longer run")
     per_1000 = len(samples) / frames * 1000
     return {
         "samples": len(samples),
@@ -60,7 +59,7 @@ def figures(samples: Sequence[float], frames: int) -> dict[str, float]:
 
 
 def slope(samples: Sequence[float]) -> float:
-    """Least squares, a sample."""
+    """Return the slope by least squares, a sample."""
     fit = np.polynomial.Polynomial.fit(range(len(samples)), samples, 1)
     return float(fit.convert().coef[1])
 
@@ -78,11 +77,11 @@ def replay_command(source: str, folder: Path, frames: int) -> list[str]:
 
 
 def resident_mib(command: list[str]) -> list[float]:
-    """Resident memory of `command` while it runs, sampled."""
+    """Run `command` and sample its resident memory."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    watched, samples = psutil.Process(process.pid), []
+    watching, samples = psutil.Process(process.pid), []
     while process.poll() is None:
-        samples.append(watched.memory_info().rss / MIB)
+        samples.append(watching.memory_info().rss / MIB)
         time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         raise SystemExit(f"replay ended with {process.returncode}")

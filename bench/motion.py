@@ -1,10 +1,10 @@
-"""How well motion is estimated, and what it costs: sizes and methods side by side.
+"""Measures the quality and the cost of motion estimation, for several sizes and methods.
 
     python bench/motion.py [--json FILE] [--seeds N] [--every N]
 
-On the built-in scene at 1080p the true mask of a frame is moved to a later one and compared
-with the truth there (IoU), beside not moving it. On the real clips it is how much of the
-change between two pictures remains when one is warped to the other.
+On the built-in scene at 1080p it moves the true mask of a frame to a later frame and compares it
+with the truth there (IoU); it does the same with a mask that is not moved. On the real clips it
+measures the change between two frames that remains when one is warped to the other.
 """
 
 from collections import defaultdict
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def candidates() -> dict[str, tuple[int, Estimate]]:
-    """By name: the width of the thumbnails, and what makes a flow of two."""
+    """Return by name the width of the thumbnails and the function that estimates flow."""
     presets = {
         "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
         "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -73,13 +73,13 @@ def candidates() -> dict[str, tuple[int, Estimate]]:
     for name, preset in presets.items():
         for width in (120, 160, 240):
             search = cv2.DISOpticalFlow.create(preset)
-            found[f"dis_{name}_{width}"] = width, partial(_searched, search)
+            found[f"dis_{name}_{width}"] = width, partial(_search, search)
     found["farneback_160"] = 160, _farneback
     found["one_shift_160"] = 160, _one_shift
     return found
 
 
-def _searched(search: cv2.DISOpticalFlow, earlier: Thumbnail, later: Thumbnail) -> Flow:
+def _search(search: cv2.DISOpticalFlow, earlier: Thumbnail, later: Thumbnail) -> Flow:
     return search.calc(earlier, later, None)
 
 
@@ -88,7 +88,7 @@ def _farneback(earlier: Thumbnail, later: Thumbnail) -> Flow:
 
 
 def _one_shift(earlier: Thumbnail, later: Thumbnail) -> Flow:
-    """The same displacement everywhere, by phase correlation."""
+    """Estimate one displacement for all pixels by phase correlation."""
     shift, _ = cv2.phaseCorrelate(earlier.astype(np.float32), later.astype(np.float32))
     return np.full((*earlier.shape, 2), shift, np.float32)
 
@@ -96,19 +96,19 @@ def _one_shift(earlier: Thumbnail, later: Thumbnail) -> Flow:
 def scene_overlaps(
     methods: Mapping[str, tuple[int, Estimate]], seeds: Sequence[int], every: int
 ) -> dict[tuple[str, int], list[float]]:
-    """IoU of the moved and the true mask, for each method and lag."""
+    """Return the IoU of the moved and the true mask, for each method and lag."""
     overlaps: dict[tuple[str, int], list[float]] = defaultdict(list)
     for earlier, later, lag in scene_pairs(seeds, every):
         before, truth = segmentation_of(earlier.truth), later.truth
         overlaps[STILL, lag].append(iou(before.mask, truth))
         for name, (width, estimate) in methods.items():
-            flow = estimate(reduced(earlier.image, width), reduced(later.image, width))
+            flow = estimate(thumbnail(earlier.image, width), thumbnail(later.image, width))
             overlaps[name, lag].append(iou(move_segmentation(before, flow).mask, truth))
     return overlaps
 
 
 def scene_pairs(seeds: Sequence[int], every: int) -> Iterator[tuple[Frame, Frame, int]]:
-    """Frames that both show a polyp, 1 to 3 frames of 1/25 s apart."""
+    """Yield pairs of frames that both show a polyp, 1 to 3 frames of 1/25 s apart."""
     for seed in seeds:
         scene = SceneSource(SceneSettings(width=WIDTH, height=HEIGHT, seed=seed))
         for index in range(0, SCENE_FRAMES - max(LAGS), every):
@@ -122,13 +122,13 @@ def scene_pairs(seeds: Sequence[int], every: int) -> Iterator[tuple[Frame, Frame
 
 
 def segmentation_of(mask: Mask) -> Segmentation:
-    """The mask's own components as findings, holes filled."""
+    """Return the components of the mask as findings with filled holes."""
     size = mask.shape[::-1]
     post = Postprocessor(low=0.5, high=0.5, min_area_fraction=0)
     return post(mask.astype(np.float32), Geometry.of(size, size, "stretch"))
 
 
-def reduced(image: Image, width: int) -> Thumbnail:
+def thumbnail(image: Image, width: int) -> Thumbnail:
     size = width, round(image.shape[0] * width / image.shape[1])
     small = reduce(BgrImage(image), (0, 0, image.shape[1], image.shape[0]), size)
     return np.ascontiguousarray(small[..., GREEN])
@@ -140,16 +140,16 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def photometric(methods: Mapping[str, tuple[int, Estimate]]) -> dict[tuple[str, str], list[float]]:
-    """Grey levels that remain between consecutive frames of real clips, at 160 px of width."""
+    """Return the grey levels that remain between two frames of real clips, 160 px wide."""
     rest: dict[tuple[str, str], list[float]] = defaultdict(list)
     for clip in clips.real_clips(clips.data_folder()):
         for index in range(0, len(clip.images) - 1, CLIP_EVERY):
             earlier, later = clip.images[index : index + 2]
-            pair = reduced(earlier, THUMBNAIL_PX), reduced(later, THUMBNAIL_PX)
+            pair = thumbnail(earlier, THUMBNAIL_PX), thumbnail(later, THUMBNAIL_PX)
             still = np.zeros((*pair[0].shape, 2), np.float32)
             rest[STILL, clip.name].append(mismatch(*pair, still))
             for name, (width, estimate) in methods.items():
-                flow = estimate(reduced(earlier, width), reduced(later, width))
+                flow = estimate(thumbnail(earlier, width), thumbnail(later, width))
                 flow = cv2.resize(flow, pair[0].shape[::-1]) * np.float32(THUMBNAIL_PX / width)
                 rest[name, clip.name].append(mismatch(*pair, flow))
     return rest
@@ -160,12 +160,12 @@ def clip_names(rest: Mapping[tuple[str, str], list[float]]) -> list[str]:
 
 
 def flow_times(methods: Mapping[str, tuple[int, Estimate]]) -> dict[str, list[float]]:
-    """Milliseconds of each flow, on one thread."""
+    """Measure the milliseconds of each flow on one thread."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     earlier, later = two_frames()
     calls = {
-        name: partial(estimate, reduced(earlier.image, width), reduced(later.image, width))
+        name: partial(estimate, thumbnail(earlier.image, width), thumbnail(later.image, width))
         for name, (width, estimate) in methods.items()
     }
     times = interleaved_ms(calls, ROUNDS)
@@ -174,7 +174,7 @@ def flow_times(methods: Mapping[str, tuple[int, Estimate]]) -> dict[str, list[fl
 
 
 def step_times() -> dict[str, list[float]]:
-    """Of our steps at 1080p, beside OpenCV's reduction; the flow also on all threads."""
+    """Measure our steps at 1080p, OpenCV's reduction, and the flow on all threads."""
     motion, (earlier, later) = Motion(), two_frames()
     pair = motion.reduce(earlier.pixels), motion.reduce(later.pixels)
     flow, before = motion.flow(*pair), segmentation_of(earlier.truth)
@@ -200,7 +200,7 @@ def two_frames() -> tuple[Frame, Frame]:
 def ratios(
     overlaps: Mapping[tuple[str, int], list[float]], costs: Mapping[str, list[float]]
 ) -> dict[str, float]:
-    """What is wrong after moving over what is wrong without, and reduction against OpenCV's."""
+    """Return the error of moved over still masks, and our cost over OpenCV's."""
     wrong = {key: 1 - fmean(values) for key, values in overlaps.items()}
     found = {
         f"error_moved_over_not_moved_lag_{lag}": wrong[OURS, lag] / wrong[STILL, lag]

@@ -1,8 +1,8 @@
-"""Post-processing of a 352x352 map for a 1080p frame: ours, OpenCV's and SciPy's.
+"""Compares the post-processing of a 352x352 map for a 1080p frame: ours, OpenCV's and SciPy's.
 
-The references follow the same definition: interpolate, hysteresis, holes filled, least
-area; mask, and box, area and mean probability of each finding. OpenCV's gives contours as
-well, SciPy's has none. All run on one thread, and first it is checked that the masks agree.
+The references follow the same definition: interpolation, hysteresis, filled holes, least area.
+They return the mask, and the box, area and mean probability of each finding. OpenCV also returns
+contours, SciPy does not. All run on one thread. The masks are checked first: they must agree.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ LOW, HIGH = 0.4, 0.6
 MIN_AREA_FRACTION = 0.0005
 MIN_AREA_PX = MIN_AREA_FRACTION * FRAME_SIZE[0] * FRAME_SIZE[1]
 MASK_TOLERANCE = 1e-4
-"""As a share of the frame: the libraries' float weights move a few border pixels."""
+"""Share of the frame that may differ: the libraries' float weights move a few border pixels."""
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=40, help="calls of each, taking turns")
+    arguments.add_argument("--rounds", type=int, default=40, help="calls of each function")
     options = arguments.parse_args()
     cv2.setNumThreads(1)
     rows, ratios = [], {}
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def maps() -> dict[str, Map]:
-    """Two smooth blobs on 5% of the frame, nothing found, fine noise, a finding everywhere."""
+    """Make maps: two smooth blobs on 5%, nothing, fine noise, a finding everywhere."""
     rng = np.random.default_rng(1)
     blobs = np.maximum(blob(100, 150, 37), blob(260, 220, 24))
     return {

@@ -1,8 +1,7 @@
-"""The visible field and the judgement of frames: on real stills and clips, on degraded and on
-synthetic ones.
+"""Measures the visible field and the judgement of real, degraded and drawn frames.
 
-Real pictures are from `../shared/data` or where QLUMEN_DATA points. Of pictures from out of
-the body there are no real ones: rooms, towels, faces, texts and colour bars are drawn.
+Real images come from `../shared/data` or QLUMEN_DATA. There are no real images from out of the
+body: rooms, towels, faces, texts and colour bars are drawn.
 """
 
 import os
@@ -26,37 +25,37 @@ from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 from support.common import interleaved_ms, parser, report
-from support.quality_pictures import DEGRADATIONS, OUTSIDE, degraded
+from support.quality_images import DEGRADATIONS, OUTSIDE, degrade_field
 
 DATA = Path(os.environ.get("QLUMEN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 STILLS = {
     "kvasir": "kvasir-seg/images", "clinicdb": "cvc-clinicdb/images",
     "negatives": "negatives/colitis_fullframe",
 }  # fmt: skip
-OUTSIDE_PICTURES = 40
+OUTSIDE_IMAGES = 40
 LIT_LEVEL = 24
-"""Of the reference for the field, after a blur."""
+"""Level from which the reference field is lit, after a blur."""
 Row = dict[str, str | int | float]
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--every", type=int, default=5, help="take every n-th real picture")
-    arguments.add_argument("--rounds", type=int, default=60, help="calls of each, taking turns")
+    arguments.add_argument("--every", type=int, default=5, help="take every n-th real image")
+    arguments.add_argument("--rounds", type=int, default=60, help="calls of each function")
     options = arguments.parse_args()
     cv2.setNumThreads(1)
     rows: list[Row] = []
     figures: dict[str, float] = {}
     for name, folder in STILLS.items():
-        judge_stills(name, list(pictures(folder, options.every)), rows, figures)
+        judge_stills(name, list(read_images(folder, options.every)), rows, figures)
     for file in sorted((DATA / "clips").glob("*.mp*")):
-        counted("clip", file.stem, clip_conditions(file), rows)
+        count("clip", file.stem, clip_conditions(file), rows)
     scene = scene_conditions()
-    figures["scene_clear"] = counted("scene", "1280x720", scene, rows)
+    figures["scene_clear"] = count("scene", "1280x720", scene, rows)
     for name, draw in OUTSIDE.items():
-        found = [alone(draw(np.random.default_rng(i))) for i in range(OUTSIDE_PICTURES)]
-        counted("outside", name, found, rows, Condition.OUT_OF_BODY)
-    field_figures(list(pictures(STILLS["kvasir"], options.every)), figures)
+        found = [judge_alone(draw(np.random.default_rng(i))) for i in range(OUTSIDE_IMAGES)]
+        count("outside", name, found, rows, Condition.OUT_OF_BODY)
+    field_figures(list(read_images(STILLS["kvasir"], options.every)), figures)
     times = interleaved_ms(steps(), options.rounds)
     rows += [
         {"name": f"ms_{name}", "p50": median(ms), "min": min(ms)} for name, ms in times.items()
@@ -64,10 +63,10 @@ def main() -> None:
     report(rows, {}, options.json, figures)
 
 
-def pictures(folder: str, every: int) -> Iterator[Image]:
+def read_images(folder: str, every: int) -> Iterator[Image]:
     files = sorted((DATA / folder).glob("*.[jp][pn]g"))
     if not files:
-        raise SystemExit(f"no pictures in {DATA / folder}; set QLUMEN_DATA")
+        raise SystemExit(f"no images in {DATA / folder}; set QLUMEN_DATA")
     for file in files[::every]:
         yield cv2.imread(str(file))
 
@@ -75,21 +74,21 @@ def pictures(folder: str, every: int) -> Iterator[Image]:
 def judge_stills(
     name: str, images: list[Image], rows: list[Row], figures: dict[str, float]
 ) -> None:
-    """As they are, and degraded inside their field."""
-    clear = counted("stills", name, [alone(image) for image in images], rows)
+    """Judge the images as they are, and degraded inside their field."""
+    clear = count("stills", name, [judge_alone(image) for image in images], rows)
     figures[f"clear_{name}"] = clear
     for kind, strength, degrade in DEGRADATIONS:
-        found = [judged_degraded(image, degrade) for image in images]
-        counted(f"degraded {name}", f"{kind} {strength}", found, rows)
+        found = [judge_degraded(image, degrade) for image in images]
+        count(f"degraded {name}", f"{kind} {strength}", found, rows)
 
 
-def judged_degraded(image: Image, degrade: Callable[[Image], Image]) -> Condition:
-    """The field is known from before, as in a video."""
+def judge_degraded(image: Image, degrade: Callable[[Image], Image]) -> Condition:
+    """Judge a degraded image with the field of the original, as in a video."""
     field = FieldFinder()(still(image))
-    return QualityJudge().instant(BgrImage(degraded(image, field, degrade)), field)
+    return QualityJudge().instant(BgrImage(degrade_field(image, field, degrade)), field)
 
 
-def alone(image: Image) -> Condition:
+def judge_alone(image: Image) -> Condition:
     return QualityJudge().instant(BgrImage(image), FieldFinder()(still(image)))
 
 
@@ -114,7 +113,7 @@ def conditions(frames: "Iterator[Frame] | list[Frame]") -> list[Condition]:
     return [judge.instant(frame.pixels, finder(frame)) for frame in frames]
 
 
-def counted(
+def count(
     what: str, name: str, found: list[Condition], rows: list[Row],
     wanted: Condition = Condition.CLEAR,
 ) -> float:  # fmt: skip
@@ -126,7 +125,7 @@ def counted(
 
 def field_figures(images: list[Image], figures: dict[str, float]) -> None:
     overlaps = [
-        overlap(painted(FieldFinder()(still(image)), image), reference_field(image))
+        overlap(paint(FieldFinder()(still(image)), image), reference_field(image))
         for image in images
     ]
     figures["field_iou_mean"] = mean(overlaps)
@@ -134,7 +133,7 @@ def field_figures(images: list[Image], figures: dict[str, float]) -> None:
     figures["field_iou_min"] = min(overlaps)
 
 
-def painted(field: Field, image: Image) -> Mask:
+def paint(field: Field, image: Image) -> Mask:
     if field.mask is not None:
         return field.mask
     x0, y0, x1, y1 = field.box
@@ -144,8 +143,8 @@ def painted(field: Field, image: Image) -> Mask:
 
 
 def reference_field(image: Image) -> Mask:
-    """At full size: the hull of the largest lit part, a scope-position picture's box left
-    out by its hue."""
+    """Return the hull of the largest lit part at full size, without the box of a scope-position
+    image, which its hue gives."""
     lit = cv2.GaussianBlur(image.max(axis=2), (0, 0), 1.5) > LIT_LEVEL
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     green = cv2.inRange(hsv, (75, 150, 80), (95, 255, 255)) > 0
@@ -170,7 +169,7 @@ def overlap(a: Mask, b: Mask) -> float:
 
 
 def steps() -> dict[str, Callable[[], object]]:
-    """At 1080p: a look for the field, a frame without a look, a judgement, both privacies."""
+    """Return the steps at 1080p: search for the field, no search, judgement, both privacies."""
     frame = SceneSource(SceneSettings(width=1920, height=1080)).frame(40)
     finder, judge = FieldFinder(), QualityJudge()
     field = finder(frame)

@@ -1,11 +1,10 @@
-"""What the quantum bottleneck costs: for a 352x352 frame, and for a step of training.
+"""Measures the cost of the quantum bottleneck: for a 352x352 frame, and for a training step.
 
-A frame has 11x11 positions, so 121 runs of a `vqc`, or one of `hqconv`. The surrogate is
-timed as OpenVINO compiles it for the network, in single precision, here on one thread; and in
-numpy. All contestants are first checked against each other. Weights are random: they change
-no time. Ratios are of the fastest calls: on a busy machine the long ones of a simulator are
-interrupted most, and medians would flatter the surrogate. OMP_NUM_THREADS=1 helps Lightning
-there.
+A frame has 11x11 positions, so 121 runs of a `vqc`, or one run of `hqconv`. The surrogate is
+timed as OpenVINO compiles it for the network, in single precision on one thread, and in numpy.
+All contestants are first checked against each other. Weights are random: they do not change the
+time. Ratios use the fastest calls: a busy machine interrupts the long calls of a simulator most,
+so medians would favour the surrogate. OMP_NUM_THREADS=1 helps Lightning on a busy machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +42,7 @@ BATCH = 12
 GROWTH = ((2, 2), (4, 1), (4, 2), (4, 4), (6, 2), (8, 2))
 TOLERANCE = 1e-5
 LIVE_ROWS = 1
-"""Positions of a step that `adjoint` and `parameter-shift` are timed on, and scaled from."""
+"""Positions of a step on which `adjoint` and `parameter-shift` are timed; the result is scaled."""
 QUICK = ("surrogate", "surrogate numpy")
 QUICK_ROUNDS = 30
 """Rounds of the contestants that take microseconds, for each round of the others."""
@@ -51,7 +50,7 @@ QUICK_ROUNDS = 30
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=5, help="calls of each, taking turns")
+    arguments.add_argument("--rounds", type=int, default=5, help="calls of each function")
     options = arguments.parse_args()
     torch.manual_seed(0)
     rows: list[Row] = []
@@ -74,7 +73,7 @@ def main() -> None:
 def frame_times(
     name: str, circuit: Circuit, positions: int, rounds: int, rows: list[Row]
 ) -> dict[str, float]:
-    """The least milliseconds per frame of everything that can compute the circuit."""
+    """Return the least milliseconds a frame of all contestants that compute the circuit."""
     weights, angles = random_case(circuit, positions)
     contestants = frame_contestants(circuit, weights, angles)
     check_agreement(contestants)
@@ -88,7 +87,7 @@ def frame_times(
 
 def frame_contestants(circuit: Circuit, weights: Array, angles: Array) -> Contestants:
     surrogate = sample_surrogate(circuit, weights)
-    compiled = compiled_surrogate(freeze(surrogate), angles)
+    compiled = compile_surrogate(freeze(surrogate), angles)
     lightning = qnode_loop(circuit, weights, angles)
     broadcast = Device("default.qubit")
     layer = torch_layer(circuit, weights)
@@ -103,7 +102,7 @@ def frame_contestants(circuit: Circuit, weights: Array, angles: Array) -> Contes
     }
 
 
-def compiled_surrogate(module: torch.nn.Module, angles: Array) -> Callable[[], Array]:
+def compile_surrogate(module: torch.nn.Module, angles: Array) -> Callable[[], Array]:
     single = angles.astype(np.float32)
     example = torch.from_numpy(single)
     model = ov.convert_model(module, example_input=example, input=list(single.shape))
@@ -121,7 +120,7 @@ def compiled_surrogate(module: torch.nn.Module, angles: Array) -> Callable[[], A
 
 
 def qnode_loop(circuit: Circuit, weights: Array, angles: Array) -> Callable[[], Array]:
-    """The circuit as PennyLane's users call it, once for each position."""
+    """Return the circuit as users of PennyLane call it, once for each position."""
     device = qml.device("lightning.qubit", wires=circuit.n_qubits)
     node = qml.QNode(circuit.function, device, diff_method=None)
     return lambda: np.array([node(row, weights) for row in angles])
@@ -148,25 +147,25 @@ def check_agreement(contestants: Contestants) -> None:
 
 
 def growth(rounds: int, rows: list[Row]) -> None:
-    """The compiled surrogate and its table for more qubits and layers."""
+    """Measure the compiled surrogate and its table for more qubits and layers."""
     runs: Contestants = {}
     sizes = {}
     for qubits, layers in GROWTH:
         circuit = make_vqc(qubits, layers)
         weights, angles = random_case(circuit, POSITIONS)
         surrogate = sample_surrogate(circuit, weights, Device("default.qubit"))
-        runs[f"surrogate n={qubits} L={layers}"] = compiled_surrogate(freeze(surrogate), angles)
+        runs[f"surrogate n={qubits} L={layers}"] = compile_surrogate(freeze(surrogate), angles)
         sizes[f"surrogate n={qubits} L={layers}"] = surrogate.tables[0].size
     for name, ms in interleaved_ms(runs, QUICK_ROUNDS * rounds).items():
         rows.append({"name": name, "ms_p50": median(ms), "table_size": sizes[name]})
 
 
 def engine_times(rounds: int, rows: list[Row]) -> dict[str, float]:
-    """The whole engine on a frame, and the circuit's tables alone, compiled the same way."""
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    """Measure the whole engine on a frame, and the circuit's tables alone, compiled alike."""
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     circuit = make_vqc(4, 2)
     weights, angles = random_case(circuit, POSITIONS)
-    alone = compiled_surrogate(freeze(sample_surrogate(circuit, weights)), angles)
+    alone = compile_surrogate(freeze(sample_surrogate(circuit, weights)), angles)
     thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
     with TemporaryDirectory() as folder:
         bundle = write_bundle(
@@ -174,7 +173,7 @@ def engine_times(rounds: int, rows: list[Row]) -> dict[str, float]:
             thresholds=thresholds, papers={},
         )  # fmt: skip
         with OpenVinoEngine(bundle.model) as engine:
-            runs = {"engine": lambda: engine.infer(picture), "circuit": alone}
+            runs = {"engine": lambda: engine.infer(image), "circuit": alone}
             times = interleaved_ms(runs, 3 * rounds)
     for name, ms in times.items():
         rows.append({"name": f"{SIZE}x{SIZE} {name}", "ms_p50": median(ms), "ms_min": min(ms)})
@@ -182,7 +181,7 @@ def engine_times(rounds: int, rows: list[Row]) -> dict[str, float]:
 
 
 def step_times(rows: list[Row], rounds: int = 3) -> dict[str, float]:
-    """A training step, and the layer's part of it forward and backward, for each method."""
+    """Measure a training step, and the layer's part, forward and backward, for each method."""
     network = UNet(NetworkConfig(bottleneck=BottleneckConfig("vqc")))
     optimizer = torch.optim.AdamW(network.parameters())
     images = torch.randn(BATCH, 3, TRAIN_SIZE, TRAIN_SIZE)

@@ -1,20 +1,20 @@
-"""qlumen against what people use today, on the same recording and machine, in one run.
+"""Compares qlumen with common tools, on the same recording and machine, in one run.
 
     python bench/race.py [--json FILE] [--frames N] [--rounds N] [--clip FILE] [--peers DIR]
 
-Contestants are described in `bench/support/peers.py`; each runs in a process of its own, all in
-turns, the order reversed every other round. DIR is where peers are installed, aside from qlumen:
+`bench/support/peers.py` describes the contestants. Each runs in its own process, one after the
+other; every other round reverses the order. DIR holds the peers, separately from qlumen:
 
     pip install --no-deps --target DIR ultralytics ultralytics-thop supervision defusedxml \\
         pydeprecate torchvision segmentation-models-pytorch timm
 
-(ultralytics is AGPL, so it is no dependency of anything here.) A peer that is not there, or
-cannot be prepared, is left out, with the reason. In each round every contestant first runs for one
-frame: `start_s` is from the start of that process until the frame is drawn and the output closed.
-`cpu_ms` is processor time a frame without that start, `peak_mib` the largest resident memory;
-figures are medians of the rounds. Ratios are frames per second, `qlumen_over_...` of
-`qlumen_replay`, whose network is INT8, and `qlumen_fp32_over_...` of `qlumen_replay_fp32`; those
-named `..._least` and `..._most` are of the least and most favourable round.
+ultralytics is AGPL, so nothing here depends on it. A peer that is missing or cannot be prepared is
+left out, with the reason. In each round every contestant first runs for one frame: `start_s` is
+the time from the start of that process until the frame is drawn and the output closed. `cpu_ms`
+is processor time a frame without that start, `peak_mib` the largest resident memory. Figures are
+medians of the rounds. Ratios are of frames per second: `qlumen_over_...` for `qlumen_replay`
+(INT8), `qlumen_fp32_over_...` for `qlumen_replay_fp32`. `..._least` and `..._most` are the ratios
+of the least and most favourable round.
 """
 
 import json
@@ -32,16 +32,14 @@ from support.peers import RUNS, SIZE_PX
 from support.recording import record_scene
 
 FEW_FRAMES = {"eager_unet": 12, "onnx_unet": 24}
-"""Of contestants that take over half a second a frame."""
+"""Frames of contestants that take over half a second a frame."""
 LIMIT_SECONDS = 1800
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Attributes:
-    result: what the contestant printed. wall_s, cpu_s: of its process.
-    """
+    """Holds the result that a contestant printed, and the time of its process."""
 
     result: dict[str, float]
     wall_s: float
@@ -50,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A run of one frame, and one of many."""
+    """Holds a run of one frame, and a run of many frames."""
 
     start: Run
     run: Run
@@ -61,22 +59,22 @@ class Round:
 
     @property
     def cpu_ms(self) -> float:
-        """A frame's, without what the process needs to start and to process its first one."""
+        """Return the processor time a frame, without the start and the first frame."""
         frames = max(1.0, self.run.result["frames"] - 1)
         return 1000 * (self.run.cpu_s - self.start.cpu_s) / frames
 
 
 class FailedError(Exception):
-    """A contestant did not come to its end."""
+    """Says that a contestant failed."""
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--frames", type=int, default=250, help="a round")
+    arguments.add_argument("--frames", type=int, default=250, help="frames a round")
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--clip", type=Path, help="a recording to take instead of the scene")
-    arguments.add_argument("--peers", type=Path, help="where peers are installed")
-    arguments.add_argument("--only", nargs="*", choices=sorted(RUNS), help="some of them")
+    arguments.add_argument("--clip", type=Path, help="a recording to use instead of the scene")
+    arguments.add_argument("--peers", type=Path, help="folder of the installed peers")
+    arguments.add_argument("--only", nargs="*", choices=sorted(RUNS), help="only these contestants")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,9 +86,7 @@ def main() -> None:
 
 
 class Race:
-    """Attributes:
-    left_out: contestants that are not there or failed, with the reason.
-    """
+    """Runs the contestants; `left_out` holds missing or failed ones with the reason."""
 
     def __init__(self, folder: Path, clip: Path | None, frames: int, peers: Path | None) -> None:
         self.left_out: dict[str, str] = {}
@@ -105,27 +101,27 @@ class Race:
         self._clip = clip or record_scene(folder / "scene.mp4", frames)
 
     def run(self, names: list[str], rounds: int) -> dict[str, list[Round]]:
-        there = {name: list[Round]() for name in names if self._prepared(name)}
+        there = {name: list[Round]() for name in names if self._prepare(name)}
         for number in range(rounds):
             for name in list(there) if number % 2 == 0 else list(there)[::-1]:
-                start = self._tried(name, 1)
+                start = self._try(name, 1)
                 frames = min(self._frames, FEW_FRAMES.get(name, self._frames))
-                run = start and self._tried(name, frames)
+                run = start and self._try(name, frames)
                 if start and run:
                     there[name].append(Round(start, run))
                 else:
                     del there[name]
         return there
 
-    def _tried(self, name: str, frames: int) -> Run | None:
+    def _try(self, name: str, frames: int) -> Run | None:
         print(f"{name}: {frames} frames", file=sys.stderr)
         try:
-            return self._started(name, frames)
+            return self._start(name, frames)
         except FailedError as error:
             self.left_out[name] = str(error)
             return None
 
-    def _started(self, name: str, frames: int) -> Run:
+    def _start(self, name: str, frames: int) -> Run:
         command = [sys.executable, str(HERE / "support" / "peers.py"), name, str(self._clip)]
         begun = time.monotonic()
         with (self._folder / "stderr").open("w+b") as errors:
@@ -145,7 +141,7 @@ class Race:
         result = json.loads(output.splitlines()[-1])
         return Run(result, wall_s, used.ru_utime + used.ru_stime)
 
-    def _prepared(self, name: str) -> bool:
+    def _prepare(self, name: str) -> bool:
         code = PREPARATIONS.get(name)
         if code is None:
             return True
@@ -180,7 +176,7 @@ example = torch.zeros(1, 3, size, size)
 model = ov.convert_model(network, example_input=example, input=[1, 3, size, size])
 ov.save_model(model, Path(sys.argv[1]) / "smp.xml", compress_to_fp16=False)
 """
-# Ranges from a few pictures of noise: their values change the accuracy, not the speed.
+# The ranges come from a few images of noise. They change the accuracy, not the speed.
 INT8 = """
 import sys
 import nncf, numpy as np, openvino as ov
@@ -226,12 +222,12 @@ PREPARATIONS = {
     "yolo_int8": YOLO_INT8,
     "supervision": "import supervision",
 }
-"""Programs that write what a contestant needs into a folder, in this order."""
+"""Programs that prepare a contestant in a folder, in this order."""
 OURS = {"qlumen_replay": "qlumen_over", "qlumen_replay_fp32": "qlumen_fp32_over"}
 
 
 def row(name: str, rounds: list[Round]) -> dict[str, str | float]:
-    """Medians of the rounds."""
+    """Return the medians of the rounds."""
     results = [each.run.result for each in rounds]
     made: dict[str, str | float] = {
         "name": name,
@@ -252,7 +248,7 @@ def row(name: str, rounds: list[Round]) -> dict[str, str | float]:
 
 
 def ratios(rounds: dict[str, list[Round]]) -> dict[str, float]:
-    """Of the frames per second: of the medians, and of the rounds of least and greatest ratio."""
+    """Return ratios of frames per second: of the medians, and the extremes of a round."""
     fps = {name: [each.fps for each in found] for name, found in rounds.items()}
     found: dict[str, float] = {}
     for ours, prefix in OURS.items():

@@ -1,14 +1,13 @@
-"""Replay against its bare engine, and against the loop everybody starts from.
+"""Compares replay with its engine alone, and with a classic U-Net in a simple loop.
 
     python bench/replay.py [--json FILE] [--clip FILE] [--frames N] [--rounds N]
                            [--set KEY=VALUE ...]
 
-In one run, the order reversed every other round: the engine alone on pictures already in memory,
-replay of a 1080p recording without sinks, replay with the recorder at its own and other presets,
-and a classic U-Net in eager torch on the same frames. Without --clip the recording is the
-built-in scene, encoded first. `bare_replay` and `bare_recording` are what these cores can do at
-most: FFmpeg's decoder, the engine on pictures already in memory, and x264 side by side, nothing
-else.
+One run measures the engine alone on images in memory, replay of a 1080p recording without sinks,
+replay with the recorder at its own and other presets, and a classic U-Net in eager torch on the
+same frames. Every other round reverses the order. Without --clip the recording is the built-in
+scene, encoded first. `bare_replay` and `bare_recording` are the limits of these cores: only
+FFmpeg's decoder, the engine on images in memory, and x264 run side by side.
 """
 
 import statistics
@@ -43,17 +42,17 @@ from support.common import parser, report
 from support.recording import record_scene
 
 PRESETS = ("veryfast", "superfast", "ultrafast")
-"""Of x264, beside the default one."""
+"""Presets of x264 in addition to the default one."""
 EAGER_FRAMES = 5
 SETTLE_S = 1.0
-"""Until threads of the run before no longer wait for work by spinning."""
-PICTURES = 32
+"""Time until threads of the last run no longer spin while they wait for work."""
+IMAGES = 32
 RATE, TIME_BASE = Fraction(25), Fraction(1, 25)
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--clip", type=Path, help="a recording to take instead of the scene")
+    arguments.add_argument("--clip", type=Path, help="a recording to use instead of the scene")
     arguments.add_argument("--frames", type=int, default=250, help="frames a round")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen replay")
@@ -84,9 +83,9 @@ def measure(
     settings = load_settings(overrides=overrides)
     segmenter = Segmenter.open(read_bundle(bundle_folder(settings)), settings)
     segmenter.engine.warm_up()
-    pictures = network_pictures(clip, segmenter)
+    images = network_images(clip, segmenter)
     unet = ClassicUNet().eval()
-    bare = Bare(clip, segmenter.engine, pictures, frames)
+    bare = Bare(clip, segmenter.engine, images, frames)
     runs: dict[str, Callable[[], float]] = {
         "engine": bare.engine_fps,
         "decode": bare.decode_fps,
@@ -100,7 +99,7 @@ def measure(
             )
             for preset in PRESETS
         },
-        "eager_classic_unet": lambda: eager_fps(unet, pictures[:EAGER_FRAMES]),
+        "eager_classic_unet": lambda: eager_fps(unet, images[:EAGER_FRAMES]),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
     cores: dict[str, list[float]] = {name: [] for name in runs}
@@ -133,19 +132,19 @@ def recording_fps(clip: Path, folder: Path, settings: Settings, frames: int) -> 
     return replay(str(clip), outputs, settings, frames).fps
 
 
-def network_pictures(clip: Path, segmenter: Segmenter) -> list[Image]:
-    """The first frames of the clip, at the network's size."""
+def network_images(clip: Path, segmenter: Segmenter) -> list[Image]:
+    """Return the first frames of the clip at the network's size."""
     with ContainerSource(str(clip)) as source:
-        return [segmenter.preprocess(frame.pixels) for frame in islice(source.frames(), PICTURES)]
+        return [segmenter.preprocess(frame.pixels) for frame in islice(source.frames(), IMAGES)]
 
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """What a replay cannot do without, alone and side by side; frames/s."""
+    """Measures the necessary parts of a replay, alone and side by side, in frames/s."""
 
     clip: Path
     engine: Engine
-    pictures: list[Image]
+    images: list[Image]
     frames: int
 
     def engine_fps(self) -> float:
@@ -153,11 +152,11 @@ class Bare:
 
     def decode_fps(self) -> float:
         started = time.perf_counter()
-        decoded = sum(1 for _ in self._decoded())
+        decoded = sum(1 for _ in self._decode())
         return decoded / (time.perf_counter() - started)
 
     def replay_fps(self) -> float:
-        return self._rate(self._decoded())
+        return self._rate(self._decode())
 
     def recording_fps(self, path: Path, settings: Settings) -> float:
         recorder = settings.recorder
@@ -167,25 +166,25 @@ class Bare:
             writer = H264Writer(file, muxing, encoding, self._size(), TIME_BASE, RATE)
             waiting: deque[Future[None]] = deque()
 
-            def encode(number: int, picture: av.VideoFrame) -> None:
+            def encode(number: int, frame: av.VideoFrame) -> None:
                 if len(waiting) == settings.pipeline.queue_frames:
                     waiting.popleft().result()
-                waiting.append(thread.submit(writer.write, picture, number))
+                waiting.append(thread.submit(writer.write, frame, number))
 
-            rate = self._rate(self._decoded(), encode)
+            rate = self._rate(self._decode(), encode)
             thread.submit(writer.finish).result()
         return rate
 
     def _rate(
         self, items: Iterable[Any], also: Callable[[int, Any], None] = lambda number, item: None
     ) -> float:
-        """Of the engine, fed once an item, with as many frames in flight as replay keeps."""
+        """Return the engine's rate: one frame for each item, as many in flight as in replay."""
         flying: deque[Ticket] = deque()
         started = time.perf_counter()
         for number, item in enumerate(items):
             if len(flying) == self.engine.requests:
                 flying.popleft().result()
-            flying.append(self.engine.submit(self.pictures[number % len(self.pictures)]))
+            flying.append(self.engine.submit(self.images[number % len(self.images)]))
             also(number, item)
         while flying:
             flying.popleft().result()
@@ -195,8 +194,8 @@ class Bare:
         with av.open(str(self.clip)) as container:
             return container.streams.video[0].width, container.streams.video[0].height
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """FFmpeg's decoder, as replay sets it up."""
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Decode with FFmpeg, set up as in replay."""
         with av.open(str(self.clip)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"
@@ -204,14 +203,14 @@ class Bare:
             yield from islice(container.decode(stream), self.frames)
 
 
-def eager_fps(network: torch.nn.Module, pictures: list[Image]) -> float:
-    """Picture by picture through an eager torch network, as such scripts do."""
+def eager_fps(network: torch.nn.Module, images: list[Image]) -> float:
+    """Run an eager torch network on one image after the other, as simple scripts do."""
     started = time.perf_counter()
     with torch.inference_mode():
-        for picture in pictures:
-            batch = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+        for image in images:
+            batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
             network(batch).numpy()
-    return len(pictures) / (time.perf_counter() - started)
+    return len(images) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

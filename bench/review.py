@@ -1,7 +1,7 @@
-"""What a review takes and what its rounding costs: `python bench/review.py CLIP`.
+"""Measures the size of a review and the cost of its rounding: `python bench/review.py CLIP`.
 
-Prints the room a frame takes, the time of other thresholds against that of the network, and how
-masks from rounded maps differ from those of the network's own, with 8, 12 and 16 bits.
+It prints the bytes of a frame, the time of other thresholds against the time of the network, and
+the difference between masks of rounded and exact maps, with 8, 12 and 16 bits.
 """
 
 import sys
@@ -38,7 +38,7 @@ def main(clip: str) -> None:
             for name in (MAPS, FLOWS, PICTURES):
                 print(f"{name}: {(folder / name).stat().st_size / frames / 1000:.1f} kB a frame")
             again_s = np.median([_finding_s(review, high) for high in HIGHS])
-    print(f"review: {1000 * whole_s / frames:.1f} ms of processor time a frame, opening included")
+    print(f"review: {1000 * whole_s / frames:.1f} ms of processor time a frame, with opening")
     print(f"other thresholds: {1000 * again_s / frames:.2f} ms, {whole_s / again_s:.0f} times less")
     _rounding(clip, settings)
 
@@ -78,4 +78,6 @@ def _boxes(segmentation: Segmentation) -> list[tuple[int, int, int, int]]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python bench/review.py CLIP")
+    main(sys.argv[1])

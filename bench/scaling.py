@@ -1,21 +1,20 @@
-"""How the cost grows: with frame size, input size, rate, findings, streams and length.
+"""Measures how the cost grows with frame size, input size, rate, findings, streams and length.
 
     python bench/scaling.py [--json FILE] [--frames N] [--only AXIS ...]
 
-An exponent e means that the cost grows as the e-th power: 1 is proportional, 0 does not grow.
-It is the slope of a line through the logarithms, by least squares; 0.7 to 1.5 times is noise on
-a shared machine, so exponents are taken of processor time where that is possible. Clips are of
-the built-in scene.
+An exponent e means that the cost grows as the e-th power: 1 is proportional, 0 does not grow. It
+is the slope of a line through the logarithms, by least squares. A shared machine has noise of 0.7
+to 1.5 times, so exponents use processor time where possible. Clips show the built-in scene.
 
-A knee is the greatest size at which 99% of the frames still come in time, as the axis says;
-sizes between it and the next one that was tried are bisected. `..._first_missed` is the size that
-ends the search; no knee is printed where the greatest size that was tried is kept. With
-`..._knee_cores` near `machine_cores` it is the processor that is used up there; with less, a
-frame's own way through the stages takes too long. The knee of replays side by side, which are in
-no hurry, is the least number that together reach 95% of the most frames/s of any number.
+A knee is the greatest size at which 99% of the frames come in time, as the axis defines it. The
+search bisects the sizes between it and the next one. `..._first_missed` is the size that ends the
+search. Without a knee, the greatest size was kept. If `..._knee_cores` is near `machine_cores`,
+the processor is the limit; if it is less, the path of one frame through the stages is too long.
+Replays side by side have no deadline: their knee is the least number that together reaches 95% of
+the most frames/s of any number.
 
-Exponents of the rate and of live streams are taken up to the first knee: beyond it frames wait
-for each other. `length` is minutes of one replay; `length_mib_an_hour` what an hour would add.
+Exponents of the rate and of live streams end at the first knee: beyond it frames wait for each
+other. `length` is the minutes of one replay, `length_mib_an_hour` the growth in an hour.
 """
 
 import os
@@ -44,7 +43,7 @@ from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import thresholds
 
 from support.common import parser, report
-from support.scaling_axis import Found, Given, Row, Tried
+from support.scaling_axis import AxisResult, Row, Setup, Trials
 from support.scaling_length import length
 from support.scaling_streams import live_streams, streams
 
@@ -56,27 +55,27 @@ INPUT_BUNDLES = {"int8": SHIPPED_INT8, "f32": SHIPPED}
 RATES = (10, 25, 50, 100, 200)
 RATES_NEAR = 1.1
 RATE_SECONDS = 8.0
-"""Of a pass, at most."""
+"""Longest time of a pass."""
 FINDINGS = (1, 2, 4, 8, 16, 32, 64)
 FINDING_ROUNDS = 30
 SCENE_FRAMES, LARGE_SCENE_FRAMES = 100, 30
 STRIDE_PX = 32
-"""Of the deepest feature map, where the circuit is."""
+"""Stride of the deepest feature map, which has the circuit."""
 IN_TIME = 0.99
-"""Share of the frames, up to the knee."""
+"""Share of the frames that come in time up to the knee."""
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--frames", type=int, default=100, help="a measurement")
+    arguments.add_argument("--frames", type=int, default=100, help="frames a measurement")
     arguments.add_argument("--only", nargs="*", choices=sorted(AXES), default=sorted(AXES))
     options = arguments.parse_args()
-    found: list[Found] = []
+    found: list[AxisResult] = []
     with tempfile.TemporaryDirectory() as name:
-        given = Given(Path(name), options.frames)
+        setup = Setup(Path(name), options.frames)
         for axis in options.only:
             print(axis, file=sys.stderr)
-            found.append(AXES[axis](given))
+            found.append(AXES[axis](setup))
     rows = [row for each in found for row in each.rows]
     figures = {"machine_cores": float(os.cpu_count() or 0)}
     for each in found:
@@ -84,45 +83,48 @@ def main() -> None:
     report(rows, {}, options.json, figures)
 
 
-def frame_size(given: Given) -> Found:
-    """Pixels of a frame; all stages at full speed, without recording and with it. The knee is
-    that of 25 frames/s with recording: from it a frame's response takes longer than 40 ms."""
-    tried = Tried(partial(_frame_size, given.frames), FRAME_LINES)
-    knee = tried.knee(_in_time, FRAME_LINES_NEAR)
+def frame_size(setup: Setup) -> AxisResult:
+    """Measure all stages at full speed by the pixels of a frame, without and with recording.
+    The knee is for 25 frames/s with recording: beyond it the response takes longer than 40
+    ms."""
+    trials = Trials(partial(_frame_size, setup.frames), FRAME_LINES)
+    knee = trials.knee(_in_time, FRAME_LINES_NEAR)
     costs = ("replay_ms", "replay_cpu_ms", "recording_ms", "recording_cpu_ms")
-    return Found(tried.rows, costs, knee.figures("frame_size") if knee else {})
+    return AxisResult(trials.rows, costs, knee.figures("frame_size") if knee else {})
 
 
-def rate(given: Given) -> Found:
-    """Frames per second of 1080p, drawn, not recorded. Two knees: from the first on the response
-    takes longer than the time between two frames, from the second on the rate is not reached."""
+def rate(setup: Setup) -> AxisResult:
+    """Measure frames per second of 1080p, drawn but not recorded.
+
+    Beyond the first knee the response takes longer than the time between two frames. Beyond the
+    second knee the rate is not reached.
+    """
     with Rig("scene", _scene(1920, 1080, SCENE_FRAMES), record=False) as rig:
-        tried = Tried(partial(_rate, rig, given.frames), RATES)
-        response = tried.knee(_in_time, RATES_NEAR)
-        reached = tried.knee(_reached, RATES_NEAR)
+        trials = Trials(partial(_rate, rig, setup.frames), RATES)
+        response = trials.knee(_in_time, RATES_NEAR)
+        reached = trials.knee(_is_reached, RATES_NEAR)
     figures = response.figures("rate_response") if response else {}
     up_to = figures.get("rate_response_knee", float(RATES[-1]))
     figures |= reached.figures("rate_reached") if reached else {}
-    return Found(tried.rows, ("cores", "response_p50_ms"), figures, up_to)
+    return AxisResult(trials.rows, ("cores", "response_p50_ms"), figures, up_to)
 
 
-def input_size(given: Given) -> Found:
-    """Pixels of the network's input; the network alone, one frame at a time, in INT8, which is
-    the default, and in FP32."""
+def input_size(setup: Setup) -> AxisResult:
+    """Measure the network alone by the pixels of its input, in INT8 (default) and FP32."""
     rows: list[Row] = []
     for side in INPUT_SIDES_PX:
         row: Row = {"axis": "input_size", "size": side * side}
         for precision, bundle in INPUT_BUNDLES.items():
             model = ov.Core().read_model(find_bundle(bundle) / MODEL)
             _take_input(model, side)
-            row[f"{precision}_cpu_ms"] = _network_cpu_ms(model, given.frames)
+            row[f"{precision}_cpu_ms"] = _network_cpu_ms(model, setup.frames)
         rows.append(row)
-    return Found(rows, tuple(f"{precision}_cpu_ms" for precision in INPUT_BUNDLES))
+    return AxisResult(rows, tuple(f"{precision}_cpu_ms" for precision in INPUT_BUNDLES))
 
 
-def findings(given: Given) -> Found:
-    """Lesions in a frame of 1080p, all of one size; post-processing alone, with the thresholds
-    and the map's size of the default bundle."""
+def findings(setup: Setup) -> AxisResult:
+    """Measure post-processing alone by the number of equal lesions in a frame of 1080p. The
+    thresholds and the size of the map are those of the default bundle."""
     bundle = read_bundle(bundle_folder(Settings()))
     *_, rows, columns = ov.Core().read_model(bundle.model).output(0).shape
     geometry = Geometry.of((1920, 1080), (columns, rows), bundle.manifest.input.fit)
@@ -137,10 +139,10 @@ def findings(given: Given) -> Found:
         cpu_ns = time.thread_time_ns() - cpu_ns
         cpu_ms = cpu_ns / FINDING_ROUNDS / NS_PER_MS
         found.append({"axis": "findings", "size": count, "cpu_ms": cpu_ms})
-    return Found(found, ("cpu_ms",))
+    return AxisResult(found, ("cpu_ms",))
 
 
-AXES: dict[str, Callable[[Given], Found]] = {
+AXES: dict[str, Callable[[Setup], AxisResult]] = {
     "frame_size": frame_size,
     "input_size": input_size,
     "rate": rate,
@@ -152,7 +154,7 @@ AXES: dict[str, Callable[[Given], Found]] = {
 
 
 def _frame_size(frames: int, lines: int) -> Row:
-    """Of 16:9, with sides that 4:2:0 takes."""
+    """Measure a frame size of 16:9, with even sides for 4:2:0."""
     width, height = 2 * round(lines * 8 / 9), 2 * round(lines / 2)
     settings = _scene(width, height, LARGE_SCENE_FRAMES)
     row: Row = {"axis": "frame_size", "size": width * height}
@@ -182,7 +184,7 @@ def _rate(rig: Rig, frames: int, fps: int) -> Row:
 
 
 def _paced(rig: Rig, fps: float, seconds: float) -> Row:
-    """A frame that is not drawn when the next one is due has missed."""
+    """Run at a rate; a frame that is not drawn when the next one is due has missed."""
     passed = steady_pass(rig, seconds, fps, round(1e9 / fps), None)
     recorder = passed.recorder
     passed_s = (passed.after.at_ns - passed.before.at_ns) / 1e9
@@ -200,7 +202,7 @@ def _in_time(row: Row) -> bool:
     return float(row["missed_share"]) <= 1 - IN_TIME
 
 
-def _reached(row: Row) -> bool:
+def _is_reached(row: Row) -> bool:
     return float(row["reached_fps"]) >= IN_TIME * float(row["size"])
 
 
@@ -211,19 +213,19 @@ def _scene(width: int, height: int, frames: int) -> Settings:
 
 def _network_cpu_ms(model: ov.Model, frames: int) -> float:
     network = ov.Core().compile_model(model, "CPU", CpuOptions().properties())
-    picture = np.zeros(model.input(0).shape, np.uint8)
+    image = np.zeros(model.input(0).shape, np.uint8)
     for _ in range(5):
-        network(picture)
+        network(image)
     cpu_ns = time.process_time_ns()
     for _ in range(frames):
-        network(picture)
+        network(image)
     return (time.process_time_ns() - cpu_ns) / frames / NS_PER_MS
 
 
 def _take_input(model: ov.Model, side: int) -> None:
-    """Let the network take pictures of another size: the circuit's positions are constants.
+    """Make the network take images of another size: the circuit's positions are constants.
 
-    OpenVINO checks the shapes after each change, so they are left open in between.
+    OpenVINO checks the shapes after each change, so they stay open in between.
     """
     cells, other = model.input(0).shape[1] // STRIDE_PX, side // STRIDE_PX
     _replace(model, cells**2, -1)
@@ -233,7 +235,7 @@ def _take_input(model: ov.Model, side: int) -> None:
 
 
 def _replace(model: ov.Model, size: int, other: int) -> None:
-    """In what the reshapes of the model ask for."""
+    """Replace a size in the target shapes of the model's reshapes."""
     for reshape in model.get_ops():
         if reshape.get_type_name() != "Reshape":
             continue
@@ -245,7 +247,7 @@ def _replace(model: ov.Model, size: int, other: int) -> None:
 
 
 def _squares(rows: int, columns: int, count: int) -> NDArray[np.float32]:
-    """A map with so many findings, 8 in a row."""
+    """Return a map with `count` findings, 8 in a row."""
     probability = np.zeros((rows, columns), np.float32)
     high, wide = rows // 8, columns // 8
     for number in range(count):

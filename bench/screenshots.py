@@ -34,7 +34,7 @@ SETTINGS = (
     "temporal.hold_s=0.08", "live.mode=synchronous", "live.wait_ms=1000",
     "live.max_age_ms=1500", "watchdog.hang_s=60", "watchdog.late_frames=0",
 )  # fmt: skip
-"""Each picture with its own findings, also on a busy machine."""
+"""Each frame shows its own findings, also on a busy machine."""
 SIZES = {"view-live.png": DESKTOP, "view-phone.png": PHONE}
 RECORDINGS, RECORDED_FRAMES = "view-recordings.png", 200
 ANIMATION, ANIMATED_FRAMES, MAX_ANIMATION_BYTES = "scene.webp", 126, 2_000_000
@@ -79,7 +79,7 @@ def main() -> None:
         resize(browser, DESKTOP)
         with TemporaryDirectory() as scratch:
             recording = record_scene(Path(scratch) / "scene.mp4", RECORDED_FRAMES)
-            write(options.folder / RECORDINGS, reviewed(browser, recording))
+            write(options.folder / RECORDINGS, show_review(browser, recording))
     (options.folder / "none").rmdir()
 
 
@@ -97,17 +97,17 @@ def write_animation(path: Path) -> None:
 
 
 def take_screenshot(browser: webdriver.Chrome) -> bytes:
-    """The page as PNG while a lesion is in view."""
+    """Return the page as PNG while a lesion is in view."""
     before = browser.execute_script(DRAWN)
-    wait(lambda: browser.execute_script(DRAWN) > before, "the picture stands still")
+    wait(lambda: browser.execute_script(DRAWN) > before, "no new frame was drawn")
     wait(lambda: browser.execute_script(IN_VIEW), "no lesion came into view")
     time.sleep(ROOM_FOR_A_SCREEN_S)
     png: bytes = browser.get_screenshot_as_png()
     return png
 
 
-def reviewed(browser: webdriver.Chrome, recording: Path) -> bytes:
-    """The tab with the recording's result as PNG."""
+def show_review(browser: webdriver.Chrome, recording: Path) -> bytes:
+    """Return the tab with the recording's result as PNG."""
     browser.find_elements(By.CSS_SELECTOR, '[role="tab"]')[1].click()
     wait(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "[data-upload]")), "no tab opened")
     browser.find_element(By.CSS_SELECTOR, "[data-upload]").send_keys(str(recording))
@@ -125,7 +125,7 @@ def write(path: Path, png: bytes) -> None:
 
 def check_size(path: Path, most: int) -> None:
     if path.stat().st_size > most:
-        raise SystemExit(f"{path} has {path.stat().st_size} bytes; want {most} or fewer")
+        raise SystemExit(f"{path} has {path.stat().st_size} bytes; it needs {most} or fewer")
     print(f"wrote {path}, {path.stat().st_size // 1000} kB")
 
 

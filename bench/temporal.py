@@ -52,10 +52,9 @@ SWEEP: Mapping[str, Sequence[float]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A clip without its images: what each frame shows, and the network's map of it.
+    """Holds a clip without its images, the observations of its frames and the network's maps.
 
-    Attributes:
-        motion: median of the mean displacement from frame to frame, share of the width.
+    `motion` is the median of the mean displacement from frame to frame, as a share of the width.
     """
 
     clip: Clip
@@ -66,13 +65,14 @@ class Judged:
 
 @dataclass(slots=True)
 class Score:
-    """Of one variant on one clip. A frame is a hit if the centre of a finding that is shown
-    lies on a true polyp.
+    """Counts the results of one variant on one clip.
+
+    A frame is a hit if the centre of a shown finding lies on a true polyp.
 
     Attributes:
-        changes: 1 - IoU of each mask shown and the one before, moved; where both are empty
-            there is none.
-        first_s, found_s: of the first frame with a polyp, and of the first hit.
+        changes: 1 - IoU of each shown mask and the mask before, moved; two empty masks give no
+            value.
+        first_s, found_s: time of the first frame with a polyp, and of the first hit.
     """
 
     frames: int = 0
@@ -87,7 +87,7 @@ class Score:
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
+    arguments.add_argument("--write", action="store_true", help=f"write into {PAGE.name}")
     arguments.add_argument("--sweep", action="store_true", help="also try other limits")
     arguments.add_argument("--set", action="append", default=[], help="one setting")
     options = arguments.parse_args()
@@ -95,12 +95,12 @@ def main() -> None:
     bundle = read_bundle(bundle_folder(settings))
     segmenter = Segmenter.open(bundle, settings)
     judged = [judge(clip, segmenter, settings) for clip in clips.all_clips(clips.data_folder())]
-    rows = compared(variants(settings.temporal), judged, segmenter)
+    rows = compare_variants(variants(settings.temporal), judged, segmenter)
     report(rows, ratios(rows), options.json)
     if options.write:
         write(rows, bundle, settings.temporal)
     if options.sweep:
-        report(compared(swept(settings.temporal), judged, segmenter), {}, None)
+        report(compare_variants(sweep(settings.temporal), judged, segmenter), {}, None)
     segmenter.close()
 
 
@@ -121,7 +121,7 @@ def variants(settings: TemporalSettings) -> dict[str, Variant]:
     }
 
 
-def swept(settings: TemporalSettings) -> dict[str, Variant]:
+def sweep(settings: TemporalSettings) -> dict[str, Variant]:
     return {
         f"{key} {value}": Variant(settings.model_copy(update={key: value}))
         for key, values in SWEEP.items()
@@ -145,10 +145,10 @@ def judge(clip: Clip, segmenter: Segmenter, settings: Settings) -> Judged:
     return Judged(replace(clip, images=[]), seen, maps, float(np.median(far)))
 
 
-def compared(
+def compare_variants(
     chosen: Mapping[str, Variant], judged: Sequence[Judged], segmenter: Segmenter
 ) -> list[Row]:
-    """A row for each group of clips and variant."""
+    """Return a row for each group of clips and each variant."""
     groups: dict[str, list[Judged]] = {}
     for one in judged:
         groups.setdefault(one.clip.group, []).append(one)
@@ -160,7 +160,7 @@ def compared(
 
 
 def run(judged: Judged, variant: Variant, segmenter: Segmenter) -> Score:
-    """Take the maps of a clip through smoothing, post-processing and tracks, and score it."""
+    """Run smoothing, post-processing and tracks on the maps of a clip, and score it."""
     kind = LookAhead if variant.look_ahead else Interpreter
     interpreter = kind(segmenter.postprocess, segmenter.preprocess.fit, variant.temporal)
     laps = itertools.repeat(ignore_laps)
@@ -203,7 +203,7 @@ def compare(score: Score, expected: Mask, now: Mask) -> None:
 
 
 def row_of(group: str, variant: str, scored: Sequence[tuple[Judged, Score]]) -> Row:
-    """Means over frames, but for the delay: over the clips in which the polyp was hit."""
+    """Return means over frames; the delay is a mean over the clips with a hit."""
     scores = [score for _, score in scored]
     minutes = sum(one.clip.seconds for one, _ in scored) / 60
     positive = sum(score.positive for score in scores)
@@ -232,7 +232,7 @@ def delays(scores: Sequence[Score]) -> Iterator[float]:
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """Of both together to neither."""
+    """Return the ratios of both together to neither."""
     found = {(row["group"], row["variant"]): row for row in rows}
     return {
         f"{key}_both_over_neither, {group}": float(row[key]) / float(found[group, NEITHER][key])
@@ -243,7 +243,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def write(rows: Sequence[Row], bundle: Bundle, settings: TemporalSettings) -> None:
-    """Put the figures between the page's two marks."""
+    """Write the figures between the page's two marks."""
     values = ", ".join(f"`{key}` {value}" for key, value in settings.model_dump().items())
     manifest = bundle.manifest
     about = f"Bundle {manifest.name} ({bundle.sha256[:12]}), settings {values}."

@@ -1,15 +1,15 @@
-"""Whether Torch-TensorRT could convert all of qlumen's network, found out without a GPU.
+"""Checks without a GPU whether Torch-TensorRT can convert all of qlumen's network.
 
-The real lowering and the real converter registry of a torch-tensorrt wheel are run on the
-exported network; only TensorRT itself, which needs a GPU machine, is replaced by an empty
-package. Every operator of the lowered graph must have a converter that accepts its node, and
-the arguments that the engine passes must be those that the library takes.
+It runs the real lowering and the real converter registry of a torch-tensorrt wheel on the exported
+network. An empty package replaces only TensorRT itself, which needs a GPU machine. Every operator
+of the lowered graph must have a converter that accepts its node. The library must take the
+arguments that the engine passes.
 
     pip download --no-deps --dest wheels torch-tensorrt
     python bench/tensorrt_operators.py wheels/torch_tensorrt-*.whl --json FILE
 
-With nvidia-modelopt installed, which defines the operator, the network in 8 bits is checked, too.
-Nothing is converted or run: that takes the card, and `make test-gpu`.
+With nvidia-modelopt, which defines the operator, it also checks the network in 8 bits. Nothing is
+converted or run: that needs the card and `make test-gpu`.
 """
 
 import argparse
@@ -51,19 +51,19 @@ Program = torch.export.ExportedProgram
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("wheel", type=Path, help="of torch-tensorrt")
+    arguments.add_argument("wheel", type=Path, help="wheel of torch-tensorrt")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
     options = arguments.parse_args()
     with TemporaryDirectory() as folder:
         _unpack(options.wheel, Path(folder))
         with _empty_tensorrt():
             sys.path.insert(0, folder)
-            rows = [_checked(name, make()) for name, make in _programs().items()]
+            rows = [_check(name, make()) for name, make in _programs().items()]
             wrong = _wrong_arguments()
     for row in rows:
         print(f"{row['network']}: {row['nodes']} nodes, {len(row['operators'])} operators, "
-              f"without a converter: {row['missing'] or 'none'}")  # fmt: skip
-    print(f"arguments that the library does not take: {wrong or 'none'}")
+              f"{len(row['missing'])} without a converter: {row['missing']}")  # fmt: skip
+    print(f"{len(wrong)} arguments that the library does not take: {wrong}")
     report = {"wheel": options.wheel.name, "torch": torch.__version__, "networks": rows}
     if options.json:
         options.json.write_text(json.dumps(report | {"wrong_arguments": wrong}, indent=2) + "\n")
@@ -72,7 +72,7 @@ def main() -> None:
 
 def _programs() -> dict[str, Callable[[], Program]]:
     programs: dict[str, Callable[[], Program]] = {
-        f"shipped {precision}": lambda p=precision: _exported(read_bundle(find_bundle()), p)
+        f"shipped {precision}": lambda p=precision: _export(read_bundle(find_bundle()), p)
         for precision in ("f32", "f16")
     }
     programs["hqconv f32"] = _hqconv
@@ -84,19 +84,19 @@ def _programs() -> dict[str, Callable[[], Program]]:
     return programs
 
 
-def _exported(bundle: Bundle, precision: Any) -> Program:
+def _export(bundle: Bundle, precision: Any) -> Program:
     return export_program(deploy_network(bundle, precision), _size(bundle))
 
 
 def _hqconv() -> Program:
-    """The other circuit; its tables' values change no operator."""
+    """Export the other circuit; the values of its tables change no operator."""
     network = UNet(NetworkConfig(bottleneck=BottleneckConfig("hqconv", layers=1))).eval()
     network.bottleneck.core = FrozenGrid(torch.zeros(256, 12), torch.zeros(256, 8), GRID_SIDE)
     return export_program(Deployed(network), _size(read_bundle(find_bundle())))
 
 
 def _eight_bit(precision: Any) -> Program:
-    """As the engine exports a bundle with ranges; their values change no operator."""
+    """Export as the engine does for a bundle with ranges; their values change no operator."""
     bundle = read_bundle(find_bundle())
     network = deploy_network(bundle, precision)
     ranges = {}
@@ -111,7 +111,7 @@ def _size(bundle: Bundle) -> tuple[int, int]:
     return bundle.manifest.input.width, bundle.manifest.input.height
 
 
-def _checked(name: str, program: Program) -> dict[str, Any]:
+def _check(name: str, program: Program) -> dict[str, Any]:
     """Lower `program` as Torch-TensorRT does and look every operator up in its registry."""
     from torch_tensorrt.dynamo._settings import CompilationSettings
     from torch_tensorrt.dynamo.conversion import DYNAMO_CONVERTERS
@@ -135,7 +135,7 @@ def _checked(name: str, program: Program) -> dict[str, Any]:
 
 
 def _wrong_arguments() -> list[str]:
-    """What `realtime/engines/tensorrt.py` passes and the library does not know."""
+    """List arguments of `realtime/engines/tensorrt.py` that the library does not take."""
     import torch_tensorrt
     from torch_tensorrt.dynamo._compiler import _binding_name_specs, _resolve_pytree_binding_names
 
@@ -143,7 +143,7 @@ def _wrong_arguments() -> list[str]:
     load = torch_tensorrt.runtime.TorchTensorRTModule
     wrong = [name for name in BUILD_ARGUMENTS if name not in signature(build).parameters]
     wrong += [name for name in LOAD_ARGUMENTS if name not in signature(load).parameters]
-    program = _exported(read_bundle(find_bundle()), "f32")
+    program = _export(read_bundle(find_bundle()), "f32")
     takes, _, gives = _binding_name_specs(program)
     assert _resolve_pytree_binding_names((INPUT,), "arg_input", takes) == [INPUT]
     assert _resolve_pytree_binding_names(OUTPUT, "output", gives) == [OUTPUT]
@@ -151,7 +151,7 @@ def _wrong_arguments() -> list[str]:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
-    """The Python files alone: without its compiled part the library needs no CUDA."""
+    """Extract only the Python files: without its compiled part the library needs no CUDA."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if name.endswith((".py", "METADATA")):
@@ -159,13 +159,13 @@ def _unpack(wheel: Path, folder: Path) -> None:
 
 
 class _Anything(type):
-    """A class that has every attribute, and takes every argument."""
+    """Makes classes that have every attribute and take every argument."""
 
     def __getattr__(cls, name: str) -> "_Anything":
-        return _made(cls, name)
+        return _make_class(cls, name)
 
 
-def _made(owner: Any, name: str) -> _Anything:
+def _make_class(owner: Any, name: str) -> _Anything:
     if name.startswith("__"):
         raise AttributeError(name)
     made = _Anything(name, (), {"__init__": lambda self, *args, **kwargs: None})
@@ -182,12 +182,12 @@ class _Empty(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "tensorrt_rtx":
             raise AttributeError(name)
-        return _made(self, name)
+        return _make_class(self, name)
 
 
 @contextmanager
 def _empty_tensorrt() -> Iterator[None]:
-    """Put an empty TensorRT, and a GPU's name, where Torch-TensorRT looks when it is imported."""
+    """Provide an empty TensorRT and a GPU's name for the import of Torch-TensorRT."""
     tensorrt, dllist = _Empty("tensorrt"), _Empty("dllist")
     tensorrt.__version__, tensorrt.tensorrt = "11.1.0", tensorrt
     dllist.dllist = list

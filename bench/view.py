@@ -1,14 +1,14 @@
-"""The live picture in a browser: rate, delay from grab to pixels, and a slow viewer's delay.
+"""Measures live video in a browser: rate, delay from grab to pixels, and a slow viewer's delay.
 
     python bench/view.py [--json FILE] [--seconds N] [--webrtc] [--set KEY=VALUE ...]
 
-Serves the test pattern at 1280x720 and 25 frames/s, network included, and opens the page in
-Chromium. The page's own script reads the frame's number from the pixels on its canvas at every
-turn of the screen; the delay is from the grab of that frame to the turn. The transports take
-turns in one run: the page's socket with one and with two pictures on their way, and multipart
-JPEG (MJPEG), which browsers show by themselves; with `--webrtc` aiortc, too (pip install aiortc).
-Each has the processor time of this process, which holds the session, and of the browser, in
-cores. Then a viewer reads at 1 Mbit/s.
+It serves the test pattern at 1280x720 and 25 frames/s, with the network, and opens the page in
+Chromium. A script reads the frame's number from the pixels on the canvas at each refresh of the
+screen. The delay runs from the grab of that frame to the refresh. One run measures each transport:
+the page's socket with one and with two frames on their way, and multipart JPEG (MJPEG), which
+browsers show without a script; with `--webrtc` also aiortc (pip install aiortc). Each row has the
+processor time of this process, which runs the session, and of the browser, in cores. Then a viewer
+reads at 1 Mbit/s.
 """
 
 import threading
@@ -40,7 +40,7 @@ from qlumen.realtime.view.tabs import Tab
 
 from support.browser import chromium
 from support.common import parser, report
-from support.slow_viewer import slowly
+from support.slow_viewer import watch_slowly
 
 SIZE = ["pattern.width=1280", "pattern.height=720", "scene.width=1280", "scene.height=720"]
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
@@ -74,45 +74,44 @@ look();
 """
 
 
-class Grabbed(Figures):
-    """Keeps when each frame was grabbed, by the number that its pixels show; hands each picture to
-    `wants_picture`, if anything does."""
+class GrabTimes(Figures):
+    """Keeps the grab time of each frame by the number in its pixels; calls `on_image`."""
 
     def __init__(self) -> None:
         self.wall_ms: dict[int, float] = {}
         self.offset_ns = time.time_ns() - time.monotonic_ns()
-        self.wants_picture: Callable[[Image], None] | None = None
+        self.on_image: Callable[[Image], None] | None = None
         super().__init__()
 
     def __call__(self, result: FrameResult) -> None:
         number = read_number(result.frame.image)
         if number is not None:
             self.wall_ms[number] = (result.frame.grabbed_ns + self.offset_ns) / 1e6
-        if self.wants_picture:
-            self.wants_picture(result.shown)
+        if self.on_image:
+            self.on_image(result.shown)
         super().__call__(result)
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=20.0, help="for each transport")
-    arguments.add_argument("--webrtc", action="store_true", help="measure aiortc, too")
+    arguments.add_argument("--webrtc", action="store_true", help="also measure aiortc")
     arguments.add_argument("--set", action="append", default=[], help="a setting")
     options = arguments.parse_args()
     names = [*TRANSPORTS, *(WEBRTC if options.webrtc else ())]
     settings = load_settings(None, [*SIZE, "source.loop=true", "view.port=0", *options.set])
     with (
-        served(settings, "pattern", options.webrtc) as (url, grabbed, panel),
+        serve(settings, "pattern", options.webrtc) as (url, grabbed, panel),
         chromium() as browser,
     ):
-        rows = [unwatched(browser, grabbed, panel, options.seconds)]
-        rows += [in_browser(browser, url, grabbed, panel, name, options.seconds) for name in names]
-        _without_viewers(browser, grabbed, panel)
+        rows = [measure_unwatched(browser, grabbed, panel, options.seconds)]
+        rows += [measure(browser, url, grabbed, panel, name, options.seconds) for name in names]
+        _close_viewers(browser, grabbed, panel)
         rows += [
-            slowly(url, path, name, grabbed.wall_ms, options.seconds)
+            watch_slowly(url, path, name, grabbed.wall_ms, options.seconds)
             for name, path in (("socket", "/live/stream"), ("MJPEG", "/bench/mjpeg"))
         ]
-    with served(settings, "scene") as (url, _, panel), chromium() as browser:
+    with serve(settings, "scene") as (url, _, panel), chromium() as browser:
         scene = scene_rate(browser, url, panel, options.seconds)
     if options.webrtc:
         from webrtc import encoding
@@ -131,12 +130,12 @@ def main() -> None:
 
 
 @contextmanager
-def served(
+def serve(
     settings: Settings, source: str, webrtc: bool = False
-) -> Iterator[tuple[str, Grabbed, LivePanel]]:
-    """The page with the source running, and MJPEG beside it, and WebRTC if asked for."""
+) -> Iterator[tuple[str, GrabTimes, LivePanel]]:
+    """Serve the page with a running source, and also MJPEG and, if asked for, WebRTC."""
     panel = LivePanel(settings)
-    panel.figures = grabbed = Grabbed()
+    panel.figures = grabbed = GrabTimes()
     routes = _mjpeg_routes(panel)
     if webrtc:
         from webrtc import webrtc_routes
@@ -154,36 +153,36 @@ def served(
         yield opened.url, grabbed, panel
 
 
-def unwatched(
-    browser: webdriver.Chrome, grabbed: Grabbed, panel: LivePanel, seconds: float
+def measure_unwatched(
+    browser: webdriver.Chrome, grabbed: GrabTimes, panel: LivePanel, seconds: float
 ) -> dict[str, Any]:
-    """What the session takes by itself."""
-    _without_viewers(browser, grabbed, panel)
+    """Measure the session alone."""
+    _close_viewers(browser, grabbed, panel)
     time.sleep(SETTLE_S)
-    before, started = _spent(browser), time.monotonic()
+    before, started = _cpu_times(browser), time.monotonic()
     time.sleep(seconds)
     cores = _cores(before, browser, time.monotonic() - started)
     return {"name": "nobody watches", "source_per_s": grabbed.rate(), **cores}
 
 
-def in_browser(
+def measure(
     browser: webdriver.Chrome,
     url: str,
-    grabbed: Grabbed,
+    grabbed: GrabTimes,
     panel: LivePanel,
     name: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """Rate and delay of one transport, read from the pixels."""
-    selector, path = _shown_by(name)
-    _without_viewers(browser, grabbed, panel)
+    """Measure rate and delay of one transport from the pixels."""
+    selector, path = _place(name)
+    _close_viewers(browser, grabbed, panel)
     panel.feed.in_flight = 1 if "1 on" in name else 2
     browser.get(f"{url}{path}")
     while not browser.execute_script(f"return document.querySelector('{selector}')"):
         time.sleep(0.1)
     time.sleep(SETTLE_S)
     published = panel.feed.published
-    before, started = _spent(browser), time.monotonic()
+    before, started = _cpu_times(browser), time.monotonic()
     seen = browser.execute_async_script(READ_NUMBERS, selector, seconds)
     took = time.monotonic() - started
     cores = _cores(before, browser, took)
@@ -203,29 +202,29 @@ def in_browser(
     }
 
 
-def _shown_by(name: str) -> tuple[str, str]:
-    """Selector of what shows the pictures, and the page's path."""
+def _place(name: str) -> tuple[str, str]:
+    """Return the selector of the element with the video, and the page's path."""
     if name in WEBRTC:
         return "video", f"/bench/webrtc?codec={name.split()[-1]}"
     return ("img", "/bench/page") if name == "MJPEG" else (".live-picture canvas", "")
 
 
 def _cores(before: dict[str, float], browser: webdriver.Chrome, took_s: float) -> dict[str, float]:
-    return {key: (value - before[key]) / took_s for key, value in _spent(browser).items()}
+    return {key: (value - before[key]) / took_s for key, value in _cpu_times(browser).items()}
 
 
-def _without_viewers(browser: webdriver.Chrome, grabbed: Grabbed, panel: LivePanel) -> None:
-    """What the transport before has left open takes no time from the next one: who does not draw
-    is sent nothing after two pictures."""
+def _close_viewers(browser: webdriver.Chrome, grabbed: GrabTimes, panel: LivePanel) -> None:
+    """Leave the page and wait, so the last transport takes no time from the next one. A viewer
+    that does not draw gets no more than two frames."""
     browser.get("about:blank")
-    grabbed.wants_picture = None
+    grabbed.on_image = None
     end = time.monotonic() + LEAVE_S
     while panel.feed.viewers and time.monotonic() < end:
         time.sleep(0.1)
 
 
-def _spent(browser: webdriver.Chrome) -> dict[str, float]:
-    """Processor time so far, seconds, of this process and of the browser with its driver."""
+def _cpu_times(browser: webdriver.Chrome) -> dict[str, float]:
+    """Return the processor time so far of this process and of the browser, in seconds."""
     driver = psutil.Process(browser.service.process.pid)
     times = [p.cpu_times() for p in (driver, *driver.children(recursive=True))]
     own = psutil.Process().cpu_times()
@@ -238,7 +237,7 @@ def _spent(browser: webdriver.Chrome) -> dict[str, float]:
 def scene_rate(
     browser: webdriver.Chrome, url: str, panel: LivePanel, seconds: float
 ) -> dict[str, Any]:
-    """Pictures a second that the page says it drew of the scene."""
+    """Measure frames a second of the scene that the page reports as drawn."""
     script = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
     browser.get(url)
     while not browser.execute_script(script):
@@ -270,16 +269,16 @@ def _mjpeg_routes(panel: LivePanel) -> APIRouter:
 
 
 def _parts(panel: LivePanel) -> Iterator[bytes]:
-    """Each newest picture as soon as the network takes it."""
+    """Yield each newest frame as soon as the network takes it."""
     news = threading.Event()
     viewer = panel.feed.join(news.set)
     try:
         while news.wait(5.0):
             news.clear()
-            picture = viewer.take()
-            if picture:
-                viewer.drew(picture.number)
-                yield BOUNDARY % len(picture.jpeg) + picture.jpeg + b"\r\n"
+            image = viewer.take()
+            if image:
+                viewer.drew(image.number)
+                yield BOUNDARY % len(image.jpeg) + image.jpeg + b"\r\n"
     finally:
         viewer.leave()
 

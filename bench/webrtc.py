@@ -1,7 +1,7 @@
-"""The live picture over WebRTC by aiortc, for `bench/view.py --webrtc`.
+"""Sends live video over WebRTC by aiortc, for `bench/view.py --webrtc`.
 
-aiortc encodes the newest picture for each viewer as soon as it is done with the one before, at
-the bit rates that it is shipped with (VP8 up to 1.5 Mbit/s, H.264 up to 3).
+aiortc encodes the newest frame for each viewer as soon as it has finished the last one, at its
+default bit rates (VP8 up to 1.5 Mbit/s, H.264 up to 3).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from qlumen.realtime.pixels.arrays import Image
 
 FRAMES_PER_S = 25
 CLOCK_HZ = 90_000
-"""Of RTP time stamps for video (RFC 3551, 5)."""
+"""Clock of RTP time stamps for video (RFC 3551, 5)."""
 PAGE = """<body style="background:#000"><video autoplay muted playsinline width="960"></video>
 <script>
 const codec = "video/" + new URLSearchParams(location.search).get("codec");
@@ -47,8 +47,8 @@ peer.setLocalDescription();
 
 
 def encoding(images: Sequence[Image], jpeg_quality: int) -> list[dict[str, Any]]:
-    """Processor time of one picture, milliseconds: JPEG's is for all viewers together, the others'
-    for each."""
+    """Measure the processor time of one frame in milliseconds. JPEG is encoded once for all
+    viewers, the other codecs once for each viewer."""
     vp8, h264 = Vp8Encoder(), H264Encoder()
     options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
     ways: dict[str, Callable[[int], object]] = {
@@ -73,20 +73,20 @@ def _frame(image: Image, index: int) -> VideoFrame:
 
 
 class Description(BaseModel):
-    """One side of the connection, as SDP."""
+    """Describes one side of the connection, as SDP."""
 
     type: str
     sdp: str
 
 
-class Pictures(Protocol):
-    """Calls `wants_picture` with each picture, from a thread of its own."""
+class ImageSource(Protocol):
+    """Calls `on_image` with each image, from its own thread."""
 
-    wants_picture: object
+    on_image: object
 
 
-class Newest(VideoStreamTrack):
-    """The newest picture, whenever the encoder asks for one."""
+class NewestImage(VideoStreamTrack):
+    """Gives the newest image when the encoder asks for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Newest(VideoStreamTrack):
         self._started_s = time.monotonic()
 
     def put(self, image: Image) -> None:
-        """Any thread may."""
+        """Set the newest image; any thread may call this."""
         self._image = image.copy()
         self._loop.call_soon_threadsafe(self._there.set)
 
@@ -108,8 +108,8 @@ class Newest(VideoStreamTrack):
         return frame
 
 
-def webrtc_routes(pictures: Pictures) -> APIRouter:
-    """A page that shows the pictures, and the route for its offer; the last who asks is served."""
+def webrtc_routes(source: ImageSource) -> APIRouter:
+    """Serve a page with the video, and the route for its offer, to the last viewer only."""
     routes = APIRouter()
     serving: list[RTCPeerConnection] = []
 
@@ -121,12 +121,12 @@ def webrtc_routes(pictures: Pictures) -> APIRouter:
     async def offer(offered: Description) -> Description:
         while serving:
             await serving.pop().close()
-        track, peer = Newest(), RTCPeerConnection()
+        track, peer = NewestImage(), RTCPeerConnection()
         serving.append(peer)
         peer.addTrack(track)
         await peer.setRemoteDescription(RTCSessionDescription(offered.sdp, offered.type))
         await peer.setLocalDescription(await peer.createAnswer())
-        pictures.wants_picture = track.put
+        source.on_image = track.put
         own = peer.localDescription
         return Description(type=own.type, sdp=own.sdp)
 

@@ -1,4 +1,4 @@
-"""Everything qlumen raises on purpose.
+"""Defines the errors that qlumen raises on purpose.
 
     QlumenError                 exit code 1
     +-- UsageError              exit code 2: the command was wrong; nothing was started
@@ -7,26 +7,26 @@
     +-- SourceError             the input cannot be read
     |   +-- SourceNotFoundError no such file, folder or device; exit code 2
     |   |                       (also FileNotFoundError)
-    |   +-- NotAVideoError      opened, but holds no video (also ValueError)
-    |   +-- NoFramesError       a video or folder without one readable frame
-    |   +-- TruncatedError      ended early; what was decoded before is kept
-    |   +-- RefusedError        larger or longer than the limits, or of a kind not taken
-    +-- DatasetError            images and masks that do not belong together
-    +-- BundleError             a model bundle that cannot be used
-    |   +-- BundleHashError     a file of it is not the one it was written with
+    |   +-- NotAVideoError      the input opens, but it holds no video (also ValueError)
+    |   +-- NoFramesError       a video or folder has no readable frame
+    |   +-- TruncatedError      the input ended early; the decoded frames are kept
+    |   +-- RefusedError        the input exceeds the limits, or its kind is not accepted
+    +-- DatasetError            images and masks do not belong together
+    +-- BundleError             a model bundle cannot be used
+    |   +-- BundleHashError     a file of the bundle has changed since it was written
     +-- EngineError             the compiled network cannot be made or run
-    +-- CircuitError            a circuit that cannot be cached or run as asked (also ValueError)
-    +-- TrainingError           training cannot start or go on
-    +-- ReviewError             a stored review that cannot be used
-    +-- WorkerError             a process that worked on a recording ended before it was done
+    +-- CircuitError            a circuit cannot be cached or run as asked (also ValueError)
+    +-- TrainingError           training cannot start or continue
+    +-- ReviewError             a stored review cannot be used
+    +-- WorkerError             the process that analysed a recording ended too early
     +-- SinkError               an output cannot be written
 
-Each message says what was got, what was wanted, and what to do.
+Each message says what it got, what it needs, and what to do.
 """
 
 
 class QlumenError(Exception):
-    """Base of all errors that qlumen raises on purpose; `exit_code` is the command's."""
+    """Is the base of all errors of qlumen; `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
@@ -104,5 +104,5 @@ class SinkError(QlumenError):
 
 
 def describe(error: BaseException) -> str:
-    """Say what an error is in one line: the message of our own, with the type of any other."""
+    """Describe an error in one line: qlumen's by the message, others also by the type."""
     return str(error) if isinstance(error, QlumenError) else f"{type(error).__name__}: {error}"

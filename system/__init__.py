@@ -1,1 +1,1 @@
-"""The machine below: files, caches, processes and the terminal. Nothing of video."""
+"""Handles files, caches, threads and the terminal, without any video."""

@@ -1,20 +1,20 @@
-"""Pauses between tries that double."""
+"""Computes pauses between attempts that double."""
 
 import random
 from dataclasses import dataclass
 
 MAX_DOUBLINGS = 60
-"""More would leave every range of seconds, and at 1,024 that of floating point."""
+"""More doublings exceed any useful time, and 1,024 exceed the range of floating point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Doubling pauses between the tries of something that fails.
+    """Computes doubling pauses between the attempts of something that fails.
 
     Attributes:
-        first_s, most_s: the first pause and the longest one, seconds.
-        jitter: the share by which a pause is randomly longer or shorter, so that many that
-            failed together do not try again together.
+        first_s, most_s: first pause and longest pause, seconds.
+        jitter: share by which a pause is randomly longer or shorter. Clients that failed together
+            then do not try again together.
     """
 
     first_s: float

@@ -1,4 +1,4 @@
-"""Where compiled things are kept between runs."""
+"""Keeps compiled code in cache folders between runs."""
 
 import hashlib
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from qlumen.kernels.cache_root import cache_root
 
 KEPT_CONTENTS = 8
-"""Folders of `content_folder` that are kept, the latest used."""
+"""Number of folders of `content_folder` that are kept, by their last use."""
 
 
 def cache_folder(name: str) -> Path | None:
-    """The folder `name` in `cache_root()`; made when missing.
+    """Return the folder `name` in `cache_root()`, and make it if it is missing.
 
-    None where it cannot be made or written to, such as in a read-only home: what would
-    be cached is then made anew each time.
+    None where it cannot be made or written to, such as in a read-only home. The content is then
+    compiled again each time.
     """
     folder = cache_root() / name
     try:
@@ -28,10 +28,10 @@ def cache_folder(name: str) -> Path | None:
 
 
 def content_folder(name: str, files: Sequence[Path]) -> Path | None:
-    """A folder in `cache_folder(name)` for what is made from these files, as they are now.
+    """Return a folder in `cache_folder(name)` for what is made from the content of these files.
 
-    Other contents have another folder, whatever the files' names and dates. Folders that
-    were not used for long are removed. None where `cache_folder` has none.
+    Other content has another folder, whatever the names and dates of the files. Folders that
+    were not used for long are removed. None where `cache_folder` returns None.
 
     Raises:
         OSError: a file cannot be read.

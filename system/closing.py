@@ -1,14 +1,14 @@
-"""What sources, engines and sinks share: they hold something until they are closed."""
+"""Holds the base class of sources, engines and sinks, which must be closed."""
 
 from types import TracebackType
 from typing import Self
 
 
 class Closing:
-    """A context manager that closes at the end of its block."""
+    """Closes at the end of its block, as a context manager."""
 
     def close(self) -> None:
-        """Release what is held; may be called twice."""
+        """Release all resources; may be called twice."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Writing a file or a folder whole or not at all."""
+"""Writes a file or a folder whole or not at all."""
 
 import json
 import shutil
@@ -12,18 +12,14 @@ from qlumen.errors import QlumenError, SinkError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path for the block to write to, and move what it wrote to `path` at its end.
+    """Yield a new path `.NAME.part` beside `path`, and move it to `path` when the block ends.
 
-    The block may make a file or a folder. What stood at `path` stays until the new one is
-    complete, also when the process is killed; a block that raises leaves nothing. A link
-    stays a link: what it points to is replaced. A device, a pipe or `/dev/stdout` is written
-    to directly.
-
-    Yields:
-        `.NAME.part` beside `path`, where nothing is.
+    The block may write a file or a folder. The old content of `path` stays until the new one is
+    complete, also if the process is killed. A block that raises leaves nothing. A link stays a
+    link: its target is replaced. A device, a pipe or `/dev/stdout` is written to directly.
 
     Raises:
-        SinkError: `path` cannot be written; its message names it.
+        SinkError: `path` cannot be written; the message names it.
     """
     try:
         if _is_direct(path):
@@ -47,29 +43,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` as an indented JSON document.
-
-    Raises:
-        SinkError: it cannot be written.
-    """
+    """Write `content` to `path` as an indented JSON document; raise SinkError if that fails."""
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to `path`.
-
-    Raises:
-        SinkError: it cannot be written.
-    """
+    """Write `content` to `path`; raise SinkError if that fails."""
     with replacing(path) as part:
         part.write_bytes(content)
 
 
 def _is_direct(path: Path) -> bool:
-    """Whether nothing can be put in the place of `path`.
-
-    `/dev/stdout` may lead to a regular file, which the shell holds open.
-    """
+    """Check whether `path` must be written in place: `/dev/stdout` may lead to a regular file,
+    which the shell holds open."""
     if path.is_symlink() and path.absolute().parts[1] in ("dev", "proc"):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()

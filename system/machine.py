@@ -1,4 +1,4 @@
-"""What something was measured on: figures of two machines do not compare."""
+"""Describes the machine of a measurement: figures of two machines cannot be compared."""
 
 import os
 import platform
@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("av", "numba", "numpy", "opencv-python", "openvino", "qlumen")
-"""On the video path."""
+"""Packages of the video path."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str | int]:
-    """Processor, cores, system, Python, and the versions of those packages that are installed."""
+    """Return processor, cores, system, Python and the versions of the installed packages."""
     facts: dict[str, str | int] = {
         "cpu": cpu_model(),
         "cores": os.cpu_count() or 0,
@@ -23,14 +23,13 @@ def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str | int]:
 
 
 def cpu_model() -> str:
-    """The processor's name."""
     lines = cpuinfo().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine() or "unknown")
 
 
 def cpuinfo() -> str:
-    """What Linux says of the processors; empty on other systems."""
+    """Read Linux's text about the processors; empty on other systems."""
     return CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
 
 

@@ -1,4 +1,4 @@
-"""Paths that a command is given, and those it is to write, checked before work starts."""
+"""Checks the input and output paths of a command before work starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from qlumen.errors import UsageError
 
 PATH = click.Path(path_type=Path)
-"""The type of a command's option that is a path."""
+"""Type of an option that is a path."""
 
 VIDEO_SUFFIXES = (".mp4", ".m4v")
 
@@ -18,13 +18,13 @@ def check_paths(
     files: Sequence[tuple[str, Path]],
     folders: Sequence[tuple[str, Path]],
 ) -> None:
-    """Raise UsageError for a file or folder to write that is none, or is an input.
+    """Raise UsageError if an output cannot be written here, or if it is an input.
 
-    Files are compared by identity, so links count as what they lead to; a file that
-    exists in an input folder is an input, too.
+    Files are compared by identity: a link counts as its target. A file that exists in an input
+    folder is also an input.
 
     Args:
-        files, folders: each with the name of its option.
+        files, folders: outputs, each with the name of its option.
     """
     named = [*files, *folders]
     for index, (name, path) in enumerate(named):

@@ -1,4 +1,4 @@
-"""The progress bar of a command: count, frames/s, time left. Silent when nobody watches."""
+"""Shows the progress of a command: count, frames/s, time left. Silent without a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ class RateColumn(ProgressColumn):
 def progress_bar(
     title: str, total: int | None, unit: str, console: Console
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; the block calls what it gets with the count so far."""
+    """Show a bar while the block runs; yield a function that takes the count so far."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

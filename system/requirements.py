@@ -1,21 +1,21 @@
-"""The packages that qlumen uses, as the metadata of its installation names them."""
+"""Lists the packages that qlumen uses, from the metadata of its installation."""
 
 import re
 from importlib.metadata import requires
 
 DEVELOPMENT = "dev"
-"""The extra with the tools of qlumen's developers, and all other extras once more."""
+"""The extra with the tools of developers; it repeats all other extras."""
 NAME = re.compile(r"[\w.-]+")
 EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
 
 
 def list_packages() -> list[str]:
-    """Names of the packages without which qlumen does not run."""
+    """List the packages that qlumen needs."""
     return [name for name, extra in _requirements() if extra is None]
 
 
 def optional_packages() -> dict[str, str]:
-    """Names of the packages that extras bring, each with the first extra that brings it."""
+    """Return the packages of the extras, each with the first extra that has it."""
     found: dict[str, str] = {}
     for name, extra in _requirements():
         if extra not in (None, DEVELOPMENT):
@@ -24,7 +24,7 @@ def optional_packages() -> dict[str, str]:
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings an importable module such as `torch`; None where none does."""
+    """Return the extra that has an importable module such as `torch`, or None."""
     names = {
         name.lower().removeprefix("nvidia-").replace("-", "_"): extra
         for name, extra in optional_packages().items()

@@ -1,11 +1,11 @@
-"""HTML templates of a package."""
+"""Loads HTML templates of a package."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 def load_template(package: str, name: str) -> Template:
-    """Read a template of a package's folder `templates`; what it fills in is escaped, and a name
-    that it is not given is an error."""
+    """Read a template from a package's folder `templates`; it escapes the values that it gets,
+    and a missing value is an error."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The threads of this process: all that the project starts are listed here until they end."""
+"""Starts the threads of qlumen, lists them until they end, and sets their priorities."""
 
 import os
 import sys
@@ -23,11 +23,11 @@ def start(
     """Start a thread that does `work`, and list it.
 
     Args:
-        name: what a profile and a debugger call it.
-        prepare: called in the thread before the work, such as to set its priority.
-        on_error: called in the thread with what either of both raises; without it Python prints
-            the traceback.
-        daemon: whether the interpreter may end without waiting for it.
+        name: name of the thread in a profile and a debugger.
+        prepare: function that the thread calls before the work, for example to set its priority.
+        on_error: function that the thread calls with an error of `prepare` or `work`; without
+            it Python prints the traceback.
+        daemon: True if the interpreter may end without waiting for the thread.
     """
 
     def run() -> None:
@@ -49,7 +49,7 @@ def start(
 def start_pool(
     name: str, threads: int, prepare: Callable[[], object] | None = None
 ) -> ThreadPoolExecutor:
-    """Make an executor whose threads are listed; `prepare` is called once in each of them."""
+    """Make an executor whose threads are listed; each thread calls `prepare` once."""
 
     def begin() -> None:
         _threads.add(threading.current_thread())
@@ -60,12 +60,12 @@ def start_pool(
 
 
 def running_threads() -> list[threading.Thread]:
-    """List the threads that were started here and have not ended."""
+    """List qlumen's threads that have not ended."""
     return [thread for thread in threading.enumerate() if thread in _threads]
 
 
 def hung_threads(patience_s: float) -> list[threading.Thread]:
-    """List the threads that have not ended `patience_s` from now; the calling one is left out."""
+    """List the other threads that have not ended within `patience_s` from now."""
     deadline = time.monotonic() + patience_s
     others = [each for each in running_threads() if each is not threading.current_thread()]
     for thread in others:
@@ -75,19 +75,19 @@ def hung_threads(patience_s: float) -> list[threading.Thread]:
 
 MODEL_NICENESS = 0
 WRITER_NICENESS = 5
-"""A frame's findings are late after 40 ms; what is written can wait half a second. No lower: a
-thread may hold the interpreter when its turn is over, and other programs that are busy would
-keep it, and with it the picture, waiting for the next one."""
+"""Findings are late after 40 ms; outputs can wait half a second. A larger value is not safe. A
+thread may hold the interpreter when its time slice ends. Other busy programs would then make
+this thread wait, and the video with it."""
 REALTIME_PRIORITY = 1
 SWITCH_SECONDS = 3e-5
-"""How long a thread that runs Python may keep another one waiting; Python's own is 5 ms, as long
-as the whole budget of the video path, whose stages ask for their turn again after each kernel."""
+"""Longest time that a thread in Python may make another one wait. Python's default of 5 ms is the
+whole budget of the video path, whose stages ask for the interpreter again after each kernel."""
 
 
 def raise_priority() -> bool:
-    """Give the calling thread, and none that it starts, a real-time turn before all others.
+    """Give the calling thread real-time priority; threads that it starts do not inherit it.
 
-    Returns whether the system let it: Linux does for root, and up to `RLIMIT_RTPRIO`.
+    Return whether the system allowed it: Linux does for root, and up to `RLIMIT_RTPRIO`.
     """
     if sys.platform != "linux":
         return False
@@ -100,9 +100,9 @@ def raise_priority() -> bool:
 
 
 def lower_priority(niceness: int) -> None:
-    """Make the calling thread, and those it starts from now on, give way to others.
+    """Make the calling thread, and threads that it starts later, give way to others.
 
-    Only Linux has a niceness per thread; elsewhere nothing happens.
+    Only Linux has a niceness for each thread; on other systems nothing happens.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

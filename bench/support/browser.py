@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, driven by Selenium; for benchmarks, screenshots and tests."""
+"""Drives Debian's headless Chromium by Selenium, for benchmarks, screenshots and tests."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from selenium.webdriver.chrome.service import Service
 PROGRAMS = ("chromium", "chromedriver")
 OPTIONS = (
     "--headless=new",
-    "--no-sandbox",  # containers lack what the sandbox needs; only pages of our own are opened
+    "--no-sandbox",  # containers do not allow the sandbox; only our own pages are opened
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
     "--no-proxy-server",
@@ -22,14 +22,14 @@ DESKTOP, PHONE = (1280, 720), (390, 844)
 
 
 def missing() -> str | None:
-    """Why there is no browser; None if there is one."""
+    """Return why there is no browser; None if there is one."""
     lacks = [name for name in PROGRAMS if shutil.which(name) is None]
     return f"no {', '.join(lacks)}: apt install chromium chromium-driver" if lacks else None
 
 
 @contextmanager
 def chromium(size: tuple[int, int] = DESKTOP) -> Iterator[webdriver.Chrome]:
-    """A browser whose page has `size`, width and height in pixels; ended with the block."""
+    """Run a browser for the block; `size` is the width and height of its page in pixels."""
     browser, driver = (shutil.which(name) for name in PROGRAMS)
     options = Options()
     options.binary_location = browser or ""
@@ -43,7 +43,7 @@ def chromium(size: tuple[int, int] = DESKTOP) -> Iterator[webdriver.Chrome]:
         resize(opened, size)
         yield opened
     finally:
-        webdriver.Remote.quit(opened)  # the browser; its driver is asked for up to a minute to end
+        webdriver.Remote.quit(opened)  # ends the browser; its driver may take a minute to end
         service.process.kill()
         service.process.wait()
 
@@ -55,18 +55,18 @@ def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
 
 
 def network_log(browser: webdriver.Chrome) -> list[dict[str, Any]]:
-    """What Chromium's network did since the last call: method and parameters of its events."""
+    """Return the network events since the last call: method and parameters."""
     entries = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [entry for entry in entries if entry["method"].startswith("Network.")]
 
 
 def console_errors(browser: webdriver.Chrome) -> list[dict[str, Any]]:
-    """Errors on the browser's console since the last call, those of earlier pages included."""
+    """Return the errors on the console since the last call, also those of earlier pages."""
     return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def requested(events: list[dict[str, Any]]) -> list[str]:
-    """Addresses of all requests and sockets among the events."""
+def requested_addresses(events: list[dict[str, Any]]) -> list[str]:
+    """List the addresses of all requests and sockets among the events."""
     addresses = []
     for event in events:
         if event["method"] == "Network.requestWillBeSent":

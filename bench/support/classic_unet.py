@@ -1,4 +1,4 @@
-"""The U-Net most scripts start from: 64 to 1024 channels, eager torch, for comparison."""
+"""Defines the common U-Net, 64 to 1024 channels, for comparison."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class ClassicUNet(nn.Module):
-    """Ronneberger et al. 2015 with padded convolutions and batch norm, 31 million weights."""
+    """Is Ronneberger et al. 2015 with padded convolutions, batch norm, 31 million weights."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
-"""Clips with what is known of them: real recordings, ClinicDB's sequences, and polyp-free
-pictures made into clips.
+"""Reads clips with true masks: recordings, ClinicDB's sequences, panned polyp-free images.
 
-The data lie in `../shared/data` beside the project, or where `QLUMEN_DATA` points.
+The data lie in `../shared/data` beside the project, or in `QLUMEN_DATA`.
 """
 
 import csv
@@ -21,8 +20,8 @@ from qlumen.realtime.sources.images import read_image
 
 RECORDED_FPS = 25
 SEQUENCE_FPS = 5
-"""ClinicDB does not say how far apart its frames are. From one to the next the picture moves
-three to six times as far as between frames of the recordings."""
+"""ClinicDB does not give the time between its frames. From one frame to the next the scene moves
+three to six times as far as in the recordings."""
 ATLAS = "atlas, 2 clips"
 LDPOLYP = "LDPolypVideo, 1 clip"
 SEQUENCES_SEEN = "ClinicDB, 26 sequences trained on"
@@ -32,21 +31,22 @@ NEGATIVES = "polyp-free pictures, panned"
 FULL_FRAME_S, CROP_S = 3, 2
 CROP_EVERY = 10
 LONGEST_GAP = 5
-"""Frames between two annotated ones over which a box is interpolated."""
+"""Largest distance of two annotated frames between which boxes are interpolated."""
 VIEW_SHARE = 0.75
-"""Of the picture that a panned clip shows at its widest."""
+"""Share of the image that a panned clip shows at its widest."""
 ZOOM = 0.12
 NOISE_SIGMA = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Attributes:
-    group: the line of a table it belongs to.
-    fps: pictures a second.
-    images: `(H, W, 3) uint8` BGR, of one size.
-    truth: of each picture the true mask, or None where it is not annotated.
-    followed: like `truth`, with gaps of up to 5 frames filled by interpolation.
+    """Holds the images of a clip and their true masks.
+
+    Attributes:
+        group: line of the table that the clip belongs to.
+        images: `(H, W, 3) uint8` BGR, of one size.
+        truth: true mask of each image, or None where it is not annotated.
+        followed: like `truth`, with gaps of up to 5 frames filled by interpolation.
     """
 
     name: str
@@ -70,7 +70,7 @@ def data_folder() -> Path:
 
 
 def all_clips(folder: Path) -> Iterator[Clip]:
-    """One after the other, as the pictures of all take gigabytes."""
+    """Yield one clip after the other: all images together take gigabytes."""
     yield from real_clips(folder)
     yield from sequences(folder)
     yield from negatives(folder)
@@ -87,13 +87,13 @@ def real_clips(folder: Path) -> Iterator[Clip]:
         known = {int(index): [tuple(box) for box in found] for index, found in boxes.items()}
         size = images[0].shape[:2]
         truth = [_boxes_mask(known[i], size) if i in known else None for i in range(len(images))]
-        between = _interpolated(known, len(images))
+        between = _interpolate(known, len(images))
         followed = [None if one is None else _boxes_mask(one, size) for one in between]
         yield Clip(path.stem, LDPOLYP, RECORDED_FPS, images, truth, followed)
 
 
 def sequences(folder: Path) -> Iterator[Clip]:
-    """ClinicDB's frames in their order, taken as evenly spaced in time."""
+    """Yield ClinicDB's frames in their order, evenly spaced in time."""
     base = folder / "cvc-clinicdb"
     held_out = set((folder / "splits" / "val.txt").read_text(encoding="utf-8").split())
     listing = (folder / "splits" / "clinicdb_sequences.csv").read_text(encoding="utf-8")
@@ -107,21 +107,21 @@ def sequences(folder: Path) -> Iterator[Clip]:
 
 
 def negatives(folder: Path) -> Iterator[Clip]:
-    """All full frames, and each tenth crop, panned and zoomed slowly, with some noise."""
+    """Yield all full frames and each tenth crop, slowly panned and zoomed, with some noise."""
     full = sorted((folder / "negatives" / "colitis_fullframe").glob("*.jpg"))
     crops = sorted((folder / "negatives" / "mucosa_crops_256").glob("*.jpg"))[::CROP_EVERY]
     lengths = [(path, FULL_FRAME_S) for path in full] + [(path, CROP_S) for path in crops]
     for seed, (path, seconds) in enumerate(lengths):
-        images = panned(read_image(path), seconds * RECORDED_FPS, np.random.default_rng(seed))
+        images = pan(read_image(path), seconds * RECORDED_FPS, np.random.default_rng(seed))
         nothing: list[Mask | None] = [np.zeros(images[0].shape[:2], np.uint8)] * len(images)
         yield Clip(path.stem, NEGATIVES, RECORDED_FPS, images, nothing, nothing)
 
 
-def panned(picture: Image, count: int, rng: np.random.Generator) -> list[Image]:
-    """Pictures of the same size through a window that drifts across and zooms in and out."""
-    height, width = picture.shape[:2]
+def pan(image: Image, count: int, rng: np.random.Generator) -> list[Image]:
+    """Make images of the same size from a window that moves across and zooms in and out."""
+    height, width = image.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
-    noise = rng.normal(0, NOISE_SIGMA, picture.shape).astype(np.float32)
+    noise = rng.normal(0, NOISE_SIGMA, image.shape).astype(np.float32)
     reach = (1 - VIEW_SHARE) / 2 * np.array([width, height]) * [np.cos(angle), np.sin(angle)]
     made = []
     for phase in np.linspace(-1, 1, count):
@@ -130,7 +130,7 @@ def panned(picture: Image, count: int, rng: np.random.Generator) -> list[Image]:
         corner = middle - scale * np.array([width, height]) / 2
         matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
         view = cv2.warpAffine(
-            picture, matrix, (width, height),
+            image, matrix, (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101,
         )  # fmt: skip
         noisy = view + np.roll(noise, rng.integers(0, (height, width)), (0, 1))
@@ -154,8 +154,8 @@ def _boxes_mask(boxes: list[Box], size: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _interpolated(known: dict[int, list[Box]], count: int) -> list[list[Box] | None]:
-    """Single boxes of frames up to 5 apart give the frames in between theirs."""
+def _interpolate(known: dict[int, list[Box]], count: int) -> list[list[Box] | None]:
+    """Interpolate boxes between frames up to 5 apart that have one box each."""
     followed = [known.get(index) for index in range(count)]
     frames = sorted(known)
     for first, last in pairwise(frames):

@@ -1,7 +1,7 @@
-"""What all benchmarks share: arguments, the machine's description, timing, the report.
+"""Serves all benchmarks: arguments, description of the machine, timing, report.
 
-A benchmark runs everything it compares in one process and reports ratios; times of
-different runs on a shared machine do not compare.
+A benchmark runs everything in one process and reports ratios. Times of different runs on a shared
+machine cannot be compared.
 """
 
 import argparse
@@ -19,7 +19,7 @@ MEASURED_PACKAGES = (*PACKAGES, "scipy", "torch")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with `--json FILE`, to which a benchmark adds its own."""
+    """Make an argument parser with `--json FILE`; a benchmark adds its own arguments."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", type=Path, metavar="FILE", help="also write the report here")
     return made
@@ -28,7 +28,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def interleaved_ms(
     functions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = WARM_UP_ROUNDS
 ) -> dict[str, list[float]]:
-    """Milliseconds of each call, the functions taking turns, so that a noisy spell hits all."""
+    """Measure the milliseconds of each call; functions alternate, so noise affects all."""
     for _ in range(warm_up):
         for function in functions.values():
             function()
@@ -47,10 +47,9 @@ def report(
     file: Path | None,
     figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Print rows, ratios and single figures; write them with the machine's description to
-    `file`, if given."""
+    """Print rows, ratios and figures; write them, with the machine, to `file` if given."""
     for row in rows:
-        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
+        print("  ".join(f"{key} {_text(value)}" for key, value in row.items()))
     for name, value in {**ratios, **(figures or {})}.items():
         print(f"{name}: {value:.3g}")
     if file is not None:
@@ -61,5 +60,5 @@ def report(
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _shown(value: str | float) -> str:
+def _text(value: str | float) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,8 +1,8 @@
-"""The networks that `bench/engines.py` compares, with random weights but for qlumen's own.
+"""Builds the networks of `bench/engines.py`; all except qlumen's have random weights.
 
-`segmentation-models-pytorch` and `timm` are installed for it without their dependencies
-(`pip install --no-deps segmentation-models-pytorch timm`). Both import torchvision; where it is
-missing, an empty module takes its place. The encoders are timm's (`tu-`), which need none of it.
+Install `segmentation-models-pytorch` and `timm` without their dependencies (`pip install --no-deps
+segmentation-models-pytorch timm`). Both import torchvision. Where it is missing, an empty module
+replaces it: the encoders are timm's (`tu-`), which do not use it.
 """
 
 import sys
@@ -25,7 +25,7 @@ SMP_ENCODERS = {"smp_unet_resnet34": "tu-resnet34", "smp_unet_mobilenet_v2": "tu
 
 
 class FromBytes(nn.Module):
-    """The input of qlumen's engines, `(1, H, W, 3) uint8`, for a network of `(N, 3, H, W)`."""
+    """Converts the input of qlumen's engines, `(1, H, W, 3) uint8`, to `(N, 3, H, W)`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class FromBytes(nn.Module):
 
 
 def networks(bundle: Bundle, only: Collection[str] | None = None) -> dict[str, nn.Module]:
-    """By name, in evaluation mode, all from bytes to probabilities; all, or `only` some."""
+    """Return networks in evaluation mode, from bytes to probabilities; all, or `only` some."""
     made: dict[str, Callable[[], nn.Module]] = {
         "qlumen": lambda: deploy_network(bundle),
         "classic_unet": lambda: FromBytes(ClassicUNet()),
@@ -48,7 +48,7 @@ def networks(bundle: Bundle, only: Collection[str] | None = None) -> dict[str, n
 
 
 def macs(network: nn.Module, image: Tensor) -> int:
-    """Multiply-accumulates of a frame: half of what torch counts as floating-point operations."""
+    """Count multiply-accumulates of a frame: half of torch's floating-point operations."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -94,7 +94,7 @@ class _Empty(ModuleType):
 
 
 class _Names(type):
-    """A class all of whose attributes are their own names."""
+    """Makes classes whose attributes are their own names."""
 
     def __getattr__(cls, name: str) -> str:
         if name.startswith("__"):

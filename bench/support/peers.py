@@ -1,12 +1,12 @@
-"""One contestant of `bench/race.py`, in a process of its own.
+"""Runs one contestant of `bench/race.py` in its own process.
 
     python bench/support/peers.py NAME CLIP FOLDER FRAMES
 
-Prints one line of JSON: frames, seconds from the first frame's request until the output is
-closed, the milliseconds from a decoded frame to its drawn one, and the peak of memory. All
-have loaded and run their network once before. Peers have random weights, which cost the
-network as much as trained ones; since they mark anything, the scripts draw a disc of a lesion's
-size whatever their network's mask is. FOLDER holds what `race.py` has prepared.
+It prints one line of JSON: frames, seconds from the request of the first frame until the output is
+closed, milliseconds from a decoded frame to its drawn one, and the peak of memory. Each contestant
+first loads and runs its network once. Peers have random weights: they cost as much as trained
+ones, but their masks are random. So the scripts draw a disc of a lesion's size instead of the mask.
+FOLDER holds the files that `race.py` has prepared.
 """
 
 import json
@@ -29,12 +29,12 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.pixels.bgr_image import BgrImage
 
 SIZE_PX = 352
-"""Input of every network: qlumen's own."""
+"""Input size of every network, the same as qlumen's."""
 KIB_PER_MIB = 1024
 FRAME_SIZE = (1920, 1080)
 THRESHOLD = 0.5
 DISC_RADIUS_PX = 35
-"""3% of the network's picture."""
+"""Radius of a disc of 3% of the network's input."""
 FLOOR_QUEUE = 2
 GREEN = (0, 230, 230)
 Image = NDArray[np.uint8]
@@ -49,14 +49,14 @@ def main() -> None:
 
 
 def peak_mib() -> float:
-    """Of this process alone: what `getrusage` says begins with the size of its parent."""
+    """Return the peak of this process alone: `getrusage` starts with the size of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / KIB_PER_MIB
 
 
 def eager_unet(clip: Path, folder: Path, frames: int) -> Result:
-    """cv2.VideoCapture, a 64-wide U-Net in eager torch, cv2 blend, cv2.VideoWriter."""
+    """Run cv2.VideoCapture, a 64-wide U-Net in eager torch, cv2 blend, cv2.VideoWriter."""
     import torch
 
     from support.classic_unet import ClassicUNet
@@ -73,7 +73,7 @@ def eager_unet(clip: Path, folder: Path, frames: int) -> Result:
 
 
 def onnx_unet(clip: Path, folder: Path, frames: int) -> Result:
-    """The same loop and network in ONNX Runtime, all graph optimisations, all cores."""
+    """Run `eager_unet` in ONNX Runtime, all graph optimisations, all cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -90,12 +90,12 @@ def onnx_unet(clip: Path, folder: Path, frames: int) -> Result:
 
 
 def smp_openvino(clip: Path, folder: Path, frames: int) -> Result:
-    """The same loop with segmentation-models-pytorch's ResNet-34 U-Net in OpenVINO, FP32."""
+    """Run the loop with segmentation-models-pytorch's ResNet-34 U-Net in OpenVINO, FP32."""
     return _smp(clip, folder, frames, "smp")
 
 
 def smp_openvino_int8(clip: Path, folder: Path, frames: int) -> Result:
-    """The same quantised to INT8 by NNCF."""
+    """Run `smp_openvino` with its network quantised to INT8 by NNCF."""
     return _smp(clip, folder, frames, "smp_int8")
 
 
@@ -109,13 +109,13 @@ def _smp(clip: Path, folder: Path, frames: int, name: str) -> Result:
 
 
 def yolo(clip: Path, folder: Path, frames: int) -> Result:
-    """ultralytics: `predict(stream=True)` on the file, exported to OpenVINO, FP32, `plot()`,
-    written with cv2. With random weights it finds next to nothing, so there is little to draw."""
+    """Run ultralytics: `predict(stream=True)` in OpenVINO, FP32, `plot()`, written with cv2.
+    With random weights it finds almost nothing, so it draws little."""
     return _yolo(clip, folder, frames, "yolo")
 
 
 def yolo_int8(clip: Path, folder: Path, frames: int) -> Result:
-    """The same, its exported network quantised to INT8 by NNCF."""
+    """Run `yolo` with its exported network quantised to INT8 by NNCF."""
     return _yolo(clip, folder, frames, "yolo_int8")
 
 
@@ -143,8 +143,8 @@ def _yolo(clip: Path, folder: Path, frames: int, name: str) -> Result:
 
 
 def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
-    """Roboflow's supervision: its threaded video loop, mask and polygon annotators; qlumen's
-    INT8 network and post-processing, one frame at a time."""
+    """Run Roboflow's supervision: threaded video loop, mask and polygon annotators, with
+    qlumen's INT8 network and post-processing, one frame at a time."""
     from fractions import Fraction
 
     import supervision
@@ -167,7 +167,7 @@ def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
         found = segmenter.finish(frame, probability)
         drawn = image
         if found.findings:
-            masks = np.stack([_filled(f.contour, image.shape[:2]) for f in found.findings])
+            masks = np.stack([_fill(f.contour, image.shape[:2]) for f in found.findings])
             boxes = np.array([f.box for f in found.findings], np.float32)
             detections = supervision.Detections(boxes, masks)
             drawn = outline.annotate(fill.annotate(image.copy(), detections), detections)
@@ -182,8 +182,8 @@ def supervision_loop(clip: Path, folder: Path, frames: int) -> Result:
 
 
 def ffmpeg_floor(clip: Path, folder: Path, frames: int) -> Result:
-    """Decode and encode alone, each in a thread of its own, as replay encodes (libx264, its
-    preset and crf), without any conversion of pixels or drawing."""
+    """Decode and encode, each in its own thread, with replay's libx264, preset and crf, without
+    any conversion of pixels or drawing."""
     import av
 
     chosen = Settings().recorder
@@ -212,13 +212,13 @@ def ffmpeg_floor(clip: Path, folder: Path, frames: int) -> Result:
 
 
 def qlumen_replay(clip: Path, folder: Path, frames: int) -> Result:
-    """`qlumen replay --output`, default settings, so INT8. Frames wait in queues for each other:
-    what is best for throughput is not for the time of one frame."""
+    """Run `qlumen replay --output` with default settings (INT8). Frames wait in queues: this is
+    best for throughput, but not for the time of one frame."""
     return _replay(clip, folder, frames, Settings())
 
 
 def qlumen_replay_fp32(clip: Path, folder: Path, frames: int) -> Result:
-    """The same with the FP32 network."""
+    """Run `qlumen replay --output` with the FP32 network."""
     return _replay(clip, folder, frames, load_settings(None, ["model.bundle=lite0-vqc4"]))
 
 
@@ -234,13 +234,13 @@ def _replay(clip: Path, folder: Path, frames: int, settings: Settings) -> Result
 
 
 def qlumen_live(clip: Path, folder: Path, frames: int) -> Result:
-    """`qlumen live --record` at the recording's own rate: the picture at once, with the findings
-    of the frame before; times are the delay of the picture."""
+    """Run `qlumen live --record` at the recording's own rate: each frame appears immediately,
+    with the findings of the frame before. Times are the delay of a frame."""
     return _live(clip, folder, frames, [])
 
 
 def qlumen_live_synchronous(clip: Path, folder: Path, frames: int) -> Result:
-    """The same, each picture held back until its own findings are there; times are its delay."""
+    """Run `qlumen live --record`; each frame waits for its findings. Times are its delay."""
     return _live(clip, folder, frames, ["live.mode=synchronous", "live.wait_ms=1000"])
 
 
@@ -281,12 +281,12 @@ RUNS: dict[str, Callable[[Path, Path, int], Result]] = {
 
 
 def _script(clip: Path, folder: Path, frames: int, segment: Segment) -> Result:
-    """The loop that everybody starts from."""
+    """Run the usual simple loop."""
     segment(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8))
     disc = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
     cv2.circle(disc, (SIZE_PX // 2, SIZE_PX // 2), DISC_RADIUS_PX, 1, cv2.FILLED)
     begun, writer, milliseconds = time.monotonic(), None, []
-    for image in islice(_captured(clip), frames):
+    for image in islice(_capture(clip), frames):
         grabbed = time.monotonic()
         segment(image)
         full = cv2.resize(disc, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -301,7 +301,7 @@ def _script(clip: Path, folder: Path, frames: int, segment: Segment) -> Result:
     return _result(begun, milliseconds)
 
 
-def _captured(clip: Path) -> Iterator[Image]:
+def _capture(clip: Path) -> Iterator[Image]:
     capture = cv2.VideoCapture(str(clip))
     while True:
         there, image = capture.read()
@@ -311,7 +311,7 @@ def _captured(clip: Path) -> Iterator[Image]:
 
 
 def _writer(path: Path, shape: tuple[int, ...]) -> cv2.VideoWriter:
-    """OpenCV's wheels have no H.264; MPEG-4 part 2 is what such scripts write, and cheaper."""
+    """Open a writer of MPEG-4 part 2: it is cheaper, and OpenCV's wheels have no H.264."""
     return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, shape[1::-1])
 
 
@@ -324,7 +324,7 @@ def _mask(probability: NDArray[np.float32]) -> Image:
     return (probability > THRESHOLD).astype(np.uint8)
 
 
-def _filled(contour: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _fill(contour: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [contour], 1)
     return mask.astype(bool)

@@ -1,4 +1,4 @@
-"""A recording to measure on: the built-in scene, encoded."""
+"""Records the built-in scene for measurements."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `bench/scaling.py` finds along an axis: rows by size, exponents, knees."""
+"""Measures an axis of `bench/scaling.py`: rows by size, exponents, knees."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,27 +15,26 @@ CLIP_FRAMES = 250
 
 
 @dataclass(frozen=True)
-class Given:
-    """What every axis is given.
-
-    Attributes:
-        folder: for its files. frames: of a measurement.
-        clip: the scene at 1080p and 25 frames/s, recorded when it is first asked for.
-    """
+class Setup:
+    """Holds a folder for the files of an axis, and the number of frames of a measurement."""
 
     folder: Path
     frames: int
 
     @cached_property
     def clip(self) -> Path:
+        """Record the scene at 1080p and 25 frames/s at the first use."""
         return record_scene(self.folder / "clip.mp4", CLIP_FRAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Attributes:
-    rows: ascending by size. costs: the columns that have an exponent.
-    figures: others, by name. up_to: the greatest size that counts for exponents.
+class AxisResult:
+    """Holds the rows of an axis, ascending by size, and its figures.
+
+    Attributes:
+        costs: columns that have an exponent.
+        figures: other figures by name.
+        up_to: greatest size that counts for exponents.
     """
 
     rows: list[Row]
@@ -50,7 +49,7 @@ class Found:
 
 
 def exponent(rows: list[Row], cost: str) -> float | None:
-    """None where there are not two sizes, or a cost is 0."""
+    """Return the exponent of a cost; None with fewer than two sizes, or a cost of 0."""
     sizes = np.array([float(row["size"]) for row in rows])
     costs = np.array([float(row[cost]) for row in rows])
     if len(rows) < 2 or (costs <= 0).any():
@@ -60,16 +59,13 @@ def exponent(rows: list[Row], cost: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """Attributes:
-    kept: row of the greatest size that kept its bounds; None: not even the smallest did.
-    missed: row of the next greater size that was tried.
-    """
+    """Holds the row of the greatest kept size, None if no size was kept, and the next row."""
 
     kept: Row | None
     missed: Row
 
     def figures(self, name: str) -> dict[str, float]:
-        """The size, 0 for none, the processors in use at it, and the size that did not keep."""
+        """Return the kept size (0: no size), its busy processors, and the first missed size."""
         at = self.kept or self.missed
         return {
             f"{name}_knee": float(self.kept["size"]) if self.kept else 0.0,
@@ -78,13 +74,8 @@ class Knee:
         }
 
 
-class Tried:
-    """The rows of an axis; every size is measured once.
-
-    Args:
-        measure: gives the row of a size.
-        sizes: to begin with.
-    """
+class Trials:
+    """Measures every size of an axis once: first `sizes`, then those that a knee needs."""
 
     def __init__(self, measure: Callable[[int], Row], sizes: Iterable[int]) -> None:
         self._measure = measure
@@ -92,13 +83,13 @@ class Tried:
 
     @property
     def rows(self) -> list[Row]:
-        """Ascending by size."""
+        """Return the rows, ascending by size."""
         return [self._rows[size] for size in sorted(self._rows)]
 
     def knee(self, kept: Callable[[Row], bool], near: float) -> Knee | None:
-        """Bisect until the size that is not kept is at most `near` times the one that is.
+        """Bisect until the first missed size is at most `near` times the greatest kept one.
 
-        None where the greatest size is kept: the knee lies beyond what was tried.
+        None where the greatest size is kept: the knee lies beyond all sizes.
         """
         last, missed = self._bracket(kept)
         while last and missed and (middle := _between(last, missed, near)):
@@ -107,7 +98,7 @@ class Tried:
         return Knee(self._rows.get(last), self._rows[missed]) if missed else None
 
     def _bracket(self, kept: Callable[[Row], bool]) -> tuple[int, int]:
-        """The greatest size that is kept and the next one; 0 where there is none."""
+        """Return the greatest kept size and the next one; 0 where there is no such size."""
         last = max((size for size, row in self._rows.items() if kept(row)), default=0)
         return last, min((size for size in self._rows if size > last), default=0)
 

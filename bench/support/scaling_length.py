@@ -1,4 +1,4 @@
-"""How the cost grows with the length of a recording: the course of one long replay."""
+"""Measures how the cost grows with the length of a recording, in one long replay."""
 
 import subprocess
 import sys
@@ -11,10 +11,10 @@ import av
 import numpy as np
 import psutil
 
-from support.scaling_axis import CLIP_FRAMES, Found, Given, Row
+from support.scaling_axis import CLIP_FRAMES, AxisResult, Row, Setup
 
 TIMES = (5, 10, 20, 40, 80)
-"""The points of the course, times `--frames`."""
+"""Points of the replay in multiples of `--frames`."""
 SAMPLE_SECONDS = 0.25
 CHEAP = "recorder.crf=40"
 REPLAY = "from qlumen.realtime.cli import main; main()"
@@ -24,9 +24,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Attributes:
-    frames: that are done. at_s: when. cpu_s: used so far. rss_mib: resident.
-    """
+    """Holds the finished frames, the time, the processor time so far and the memory."""
 
     frames: int
     at_s: float
@@ -34,18 +32,18 @@ class Sample:
     rss_mib: float
 
 
-def length(given: Given) -> Found:
-    """Frames of a recording that is replayed and recorded, with events; time a frame since the
-    size before, and memory. `length_mib_an_hour` is what memory grows by in the later half."""
-    points = [times * given.frames for times in TIMES]
-    # More than the last point, so that it is passed before the end.
+def length(setup: Setup) -> AxisResult:
+    """Replay and record a long recording with events; measure memory, and time a frame since
+    the last row. `length_mib_an_hour` is the growth of memory in the second half."""
+    points = [times * setup.frames for times in TIMES]
+    # More than the last point, so that the replay passes it before the end.
     rounds = points[-1] // CLIP_FRAMES + 2
-    samples = _watched(_repeated(given.clip, given.folder / "long.mp4", rounds), given.folder)
+    samples = _sample_replay(_repeat(setup.clip, setup.folder / "long.mp4", rounds), setup.folder)
     passed = [next(s for s in samples if s.frames >= point) for point in (1, *points)]
     rows = [_row(earlier, later) for earlier, later in pairwise(passed)]
     later_half = [s for s in samples if points[-1] / 2 <= s.frames <= points[-1]]
     figures = {"length_mib_an_hour": _mib_a_frame(later_half) * FRAMES_AN_HOUR}
-    return Found(rows, ("ms_a_frame", "cpu_ms", "rss_mib"), figures)
+    return AxisResult(rows, ("ms_a_frame", "cpu_ms", "rss_mib"), figures)
 
 
 def _row(earlier: Sample, later: Sample) -> Row:
@@ -60,13 +58,13 @@ def _row(earlier: Sample, later: Sample) -> Row:
 
 
 def _mib_a_frame(samples: list[Sample]) -> float:
-    """Least squares."""
+    """Fit the growth by least squares."""
     frames, mib = [s.frames for s in samples], [s.rss_mib for s in samples]
     return float(np.polynomial.Polynomial.fit(frames, mib, 1).convert().coef[1])
 
 
-def _repeated(clip: Path, target: Path, rounds: int) -> Path:
-    """The clip so many times, one after the other, its packets as they are."""
+def _repeat(clip: Path, target: Path, rounds: int) -> Path:
+    """Write the clip `rounds` times, one after the other, with its packets as they are."""
     with av.open(str(clip)) as given, av.open(str(target), "w") as joined:
         video = given.streams.video[0]
         stream = joined.add_stream_from_template(video)
@@ -82,25 +80,25 @@ def _repeated(clip: Path, target: Path, rounds: int) -> Path:
     return target
 
 
-def _watched(recording: Path, folder: Path) -> list[Sample]:
-    """Replay it in a process of its own, sampled while it runs."""
+def _sample_replay(recording: Path, folder: Path) -> list[Sample]:
+    """Replay it in another process, and take samples while it runs."""
     events = folder / "length.jsonl"
     command = [sys.executable, "-c", REPLAY, "replay", str(recording), "--set", CHEAP]
     command += ["--output", str(folder / "length.mp4"), "--events", str(events)]
     samples, frames = [], 0
     with events.open("w+b") as lines:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        watched = psutil.Process(process.pid)
+        watching = psutil.Process(process.pid)
         while process.poll() is None:
             frames += lines.read().count(b"\n")
-            samples.append(_sample(watched, frames))
+            samples.append(_sample(watching, frames))
             time.sleep(SAMPLE_SECONDS)
     if process.returncode:
         raise SystemExit(f"qlumen replay ended with {process.returncode}")
     return samples
 
 
-def _sample(watched: psutil.Process, frames: int) -> Sample:
-    with watched.oneshot():
-        cpu, memory = watched.cpu_times(), watched.memory_info()
+def _sample(process: psutil.Process, frames: int) -> Sample:
+    with process.oneshot():
+        cpu, memory = process.cpu_times(), process.memory_info()
     return Sample(frames, time.monotonic(), cpu.user + cpu.system, memory.rss / MIB)

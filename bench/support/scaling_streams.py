@@ -1,11 +1,11 @@
-"""How the cost grows with streams side by side, each a process of its own.
+"""Measures how the cost grows with streams side by side, each in its own process.
 
     python bench/support/scaling_streams.py CLIP SECONDS
 
-is one of the replays of `bench/scaling.py`: it opens and warms up everything, prints `ready`,
-waits for a line, replays and records for so long, and prints a line of JSON. All replays begin
-when the last of them is ready. Live streams are `qlumen live --metrics`, whose counters are read
-when all have been ready for a while, and again some seconds later.
+This runs one of the replays of `bench/scaling.py`: it opens and warms up everything, prints
+`ready`, waits for a line, replays and records for SECONDS, and prints a line of JSON. All replays
+begin when the last one is ready. Live streams run `qlumen live --metrics`. Their counters are
+read a while after all are ready, and again some seconds later.
 """
 
 import json
@@ -29,15 +29,15 @@ from qlumen.realtime.latency import NullRecorder
 from qlumen.realtime.profiling.passes import WARM_UP_FRAMES
 from qlumen.realtime.profiling.rig import Rig
 
-from support.scaling_axis import Found, Given, Row, Tried
+from support.scaling_axis import AxisResult, Row, Setup, Trials
 
 STREAMS = (1, 2, 4, 8)
 SETTLE_SECONDS, SECONDS = 1.0, 6.0
 PATIENCE_SECONDS = 120.0
 ENOUGH = 0.95
-"""Share of the most frames/s of any number of replays, from which more replays gain nothing."""
+"""Share of the most frames/s of any number of replays; beyond it more replays gain nothing."""
 KEPT = 0.99
-"""Share of the frames of live streams."""
+"""Share of the frames of live streams that must be kept."""
 LIVE = "from qlumen.realtime.cli import main; main()"
 COUNTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "arrived": ("qlumen_frames_arrived_total", {}),
@@ -50,7 +50,7 @@ COUNTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "age_s": ("qlumen_annotation_age_seconds_sum", {}),
     "aged": ("qlumen_annotation_age_seconds_count", {}),
 }
-"""Metrics of a live stream, summed over all labels but these."""
+"""Metrics of a live stream, summed over all labels except these."""
 
 Process = subprocess.Popen[str]
 
@@ -68,28 +68,28 @@ def main() -> None:
     print(json.dumps({"frames": outcome.frames, "seconds": outcome.seconds, "cpu_s": cpu_s}))
 
 
-def streams(given: Given) -> Found:
-    """Replays with recording, as fast as they go. The knee is the least number that reaches
-    nearly as many frames/s, all together, as any."""
-    rows = [_replays(given.clip, count) for count in STREAMS]
+def streams(setup: Setup) -> AxisResult:
+    """Measure replays with recording at full speed. The knee is the least number that together
+    reaches nearly the most frames/s of any number."""
+    rows = [_replays(setup.clip, count) for count in STREAMS]
     most = max(float(row["fps_of_all"]) for row in rows)
     knee = next(row for row in rows if float(row["fps_of_all"]) >= ENOUGH * most)
     figures = {"streams_knee": float(knee["size"]), "streams_knee_cores": float(knee["cores"])}
-    return Found(rows, ("fps_of_all", "ms_a_frame_of_one", "cpu_ms"), figures)
+    return AxisResult(rows, ("fps_of_all", "ms_a_frame_of_one", "cpu_ms"), figures)
 
 
-def live_streams(given: Given) -> Found:
-    """Live streams of 1080p at 25 frames/s that record. Knees: the greatest numbers of which
-    99% of the frames are shown, from a source that is not late; are recorded; are shown with
-    findings of their own or of the frame before."""
-    tried = Tried(partial(_lives, given), STREAMS)
+def live_streams(setup: Setup) -> AxisResult:
+    """Measure live streams of 1080p at 25 frames/s that record, up to three knees. Up to them
+    99% of the frames are shown from a source that is not late; are recorded; are shown with
+    findings of the same frame or of the frame before."""
+    trials = Trials(partial(_lives, setup), STREAMS)
     figures: dict[str, float] = {}
     knees = []
     for name in ("shown", "recorded", "fresh"):
-        if knee := tried.knee(partial(_keeps, f"{name}_share"), near=1.0):
+        if knee := trials.knee(partial(_keeps, f"{name}_share"), near=1.0):
             figures |= knee.figures(f"live_streams_{name}")
             knees.append(figures[f"live_streams_{name}_knee"])
-    return Found(tried.rows, ("cores", "delay_ms"), figures, min(knees, default=STREAMS[-1]))
+    return AxisResult(trials.rows, ("cores", "delay_ms"), figures, min(knees, default=STREAMS[-1]))
 
 
 def _keeps(share: str, row: Row) -> bool:
@@ -126,18 +126,18 @@ def _line(process: Process) -> str:
     return line
 
 
-def _lives(given: Given, count: int) -> Row:
-    """Where they keep each other from becoming ready, nothing counts as shown."""
+def _lives(setup: Setup, count: int) -> Row:
+    """Measure `count` live streams; without all of them ready, no frame counts as shown."""
     ports = _free_ports(count)
-    targets = [given.folder / f"live-{count}-{number}.mp4" for number in range(count)]
-    commands = [_live(given.clip, *each) for each in zip(targets, ports, strict=True)]
+    targets = [setup.folder / f"live-{count}-{number}.mp4" for number in range(count)]
+    commands = [_live(setup.clip, *each) for each in zip(targets, ports, strict=True)]
     with _running(commands, stderr=subprocess.DEVNULL) as processes:
         try:
             ready = all(_ready(port) for port in ports)
             time.sleep(SETTLE_SECONDS)
-            before = _counted(ports) if ready else {}
+            before = _read_counters(ports) if ready else {}
             cores = _cores(processes)
-            after = _counted(ports) if ready else {}
+            after = _read_counters(ports) if ready else {}
         finally:
             for process in processes:
                 process.send_signal(signal.SIGINT)
@@ -162,11 +162,11 @@ def _share(part: float, whole: float) -> float:
 
 
 def _cores(processes: Sequence[Process]) -> float:
-    """Processors that they use, all together, in the `SECONDS` that this waits."""
-    watched = [psutil.Process(process.pid) for process in processes]
+    """Wait `SECONDS` and return the processors that all processes use together."""
+    watching = [psutil.Process(process.pid) for process in processes]
 
     def used_s() -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in watched)
+        return sum(sum(process.cpu_times()[:2]) for process in watching)
 
     begun_s, before_s = time.monotonic(), used_s()
     time.sleep(SECONDS)
@@ -182,7 +182,7 @@ def _live(clip: Path, target: Path, port: int) -> list[str]:
 def _running(
     commands: Sequence[Sequence[str]], stderr: int | None = None
 ) -> Iterator[list[Process]]:
-    """All begun at once; they are to end when their input does, or on a signal."""
+    """Start all processes; each must end when its input ends, or on a signal."""
     pipe = subprocess.PIPE
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -208,7 +208,7 @@ def _end(process: Process) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """All held until the last is found, so that no two are the same."""
+    """Find free ports; all are held until the last one is found, so each is different."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -217,20 +217,20 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _ready(port: int) -> bool:
-    """Waits for it, but not for ever."""
+    """Wait until the stream is ready, up to a limit."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             _get(port, "ready")
-        except OSError:  # nobody listens yet, or the answer is 503
+        except OSError:  # it does not listen yet, or the answer is 503
             time.sleep(0.1)
         else:
             return True
     return False
 
 
-def _counted(ports: Iterable[int]) -> dict[str, float]:
-    """The counters of all streams together."""
+def _read_counters(ports: Iterable[int]) -> dict[str, float]:
+    """Return the sums of the counters of all streams."""
     texts = [_get(port, "metrics") for port in ports]
     families = [family for text in texts for family in text_string_to_metric_families(text)]
     samples = [sample for family in families for sample in family.samples]

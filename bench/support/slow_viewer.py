@@ -1,4 +1,4 @@
-"""A viewer of the live picture behind a slow network, for `bench/view.py`."""
+"""Watches live video through a slow network, for `bench/view.py`."""
 
 import socket
 import statistics
@@ -19,20 +19,20 @@ SLOW_BYTES_PER_S = 125_000
 CHUNK_BYTES = 8192
 
 
-def slowly(
+def watch_slowly(
     url: str, path: str, name: str, wall_ms: Mapping[int, float], seconds: float
 ) -> dict[str, Any]:
-    """How old the pictures are that a viewer gets who reads at `SLOW_BYTES_PER_S`."""
+    """Read at `SLOW_BYTES_PER_S`, and measure how old the frames are."""
     ages: list[tuple[float, float]] = []
     end = time.monotonic() + seconds
-    with _asked(url, path, sockets=name == "socket") as connection:
+    with _connect(url, path, sockets=name == "socket") as connection:
         buffer = b""
         while time.monotonic() < end:
             time.sleep(CHUNK_BYTES / SLOW_BYTES_PER_S)
             buffer += connection.recv(CHUNK_BYTES)
-            buffer, pictures, number = _pictures(buffer, name == "socket")
-            for picture in pictures:
-                shown = read_number(cv2.imdecode(np.frombuffer(picture, np.uint8), 1))
+            buffer, images, number = _take_images(buffer, name == "socket")
+            for image in images:
+                shown = read_number(cv2.imdecode(np.frombuffer(image, np.uint8), 1))
                 if shown in wall_ms:
                     ages.append((time.monotonic(), time.time() * 1e3 - wall_ms[shown]))
             if number is not None:
@@ -47,7 +47,7 @@ def slowly(
 
 
 @contextmanager
-def _asked(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
+def _connect(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
@@ -60,20 +60,20 @@ def _asked(url: str, path: str, *, sockets: bool) -> Iterator[socket.socket]:
 
 
 def _text(text: str) -> bytes:
-    """A WebSocket text frame as a browser sends it, with an all-zero mask (RFC 6455, 5.2)."""
+    """Make a WebSocket text frame as a browser does, with an all-zero mask (RFC 6455, 5.2)."""
     body = text.encode()
     return bytes([0x81, 0x80 | len(body), 0, 0, 0, 0]) + body
 
 
-def _pictures(buffer: bytes, sockets: bool) -> tuple[bytes, list[bytes], int | None]:
-    """Take whole JPEGs out of a stream; the rest, the pictures, the newest's number."""
-    pictures, number = [], None
+def _take_images(buffer: bytes, sockets: bool) -> tuple[bytes, list[bytes], int | None]:
+    """Take whole JPEGs out of a stream; return the rest, the JPEGs, the newest number."""
+    images, number = [], None
     while True:
         start = buffer.find(b"\xff\xd8\xff")
         end = buffer.find(b"\xff\xd9", start)
         if start < 0 or end < 0:
-            return buffer, pictures, number
+            return buffer, images, number
         if sockets and start >= 16:
             number = struct.unpack("<Q", buffer[start - 16 : start - 8])[0]
-        pictures.append(buffer[start : end + 2])
+        images.append(buffer[start : end + 2])
         buffer = buffer[end + 2 :]

@@ -1,7 +1,7 @@
 """Lets torchvision be imported where its compiled operators do not load.
 
-Its wheels are built for CUDA's torch; beside a CPU build of torch, the Python part, which timm
-and ultralytics import, asks only that two operators are declared. Nothing here calls them.
+Its wheels are built for CUDA's torch. With a CPU build of torch, the Python part, which timm and
+ultralytics import, only needs the declaration of two operators. Nothing here calls them.
 """
 
 from contextlib import suppress
@@ -12,7 +12,7 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def declare() -> None:
-    """To be called before torchvision is imported."""
+    """Declare the operators. Call this before torchvision is imported."""
     for operator in ("nms", "qnms"):
         with suppress(RuntimeError):  # the compiled ones are there
             LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")

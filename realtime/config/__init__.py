@@ -1,1 +1,1 @@
-"""The settings: one file a subject, and how a file and `--set` change them."""
+"""Holds the settings, and reads them from a file and from `--set`."""

@@ -1,4 +1,4 @@
-"""What all sections of the settings have in common."""
+"""Holds the base class and the value types of all sections of the settings."""
 
 from typing import Annotated, Literal
 

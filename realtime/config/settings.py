@@ -1,4 +1,4 @@
-"""Settings of the video path: YAML files, `section.key=value` overrides, nothing unknown."""
+"""Reads settings from YAML files and `section.key=value` overrides; refuses unknown keys."""
 
 import difflib
 import hashlib
@@ -75,16 +75,16 @@ class Settings(Section):
     metrics: MetricsSettings = MetricsSettings()
 
     def sha256(self) -> str:
-        """Hash of all values, defaults included, independent of how they were given."""
+        """Return the hash of all values and defaults, whatever set them."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
-    """Read `file`, apply `section.key=value` overrides, check everything.
+    """Read `file`, apply `section.key=value` overrides and check everything.
 
     Raises:
-        ConfigError: names the key, what it got and what it takes.
+        ConfigError: a value is wrong; the message names the key, what it got and what it takes.
     """
     values = _read(file) if file else {}
     for override in overrides:
@@ -106,7 +106,7 @@ def _read(file: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} holds a {type(values).__name__}; want sections with keys")
+        raise ConfigError(f"{file} holds a {type(values).__name__}; it needs sections with keys")
     return {section: keys for section, keys in values.items() if keys is not None}
 
 
@@ -114,7 +114,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and section and key):
-        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+        raise ConfigError(f"--set {override!r} does not have the form section.key=value")
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):

@@ -1,1 +1,1 @@
-"""`qlumen doctor`: what this machine has, what of it is used, and what adds the rest."""
+"""Checks what this machine has, what qlumen uses, and how to add the rest (`qlumen doctor`)."""

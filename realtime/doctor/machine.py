@@ -1,4 +1,4 @@
-"""Python, its packages, processor, memory, the system's real-time turn, graphics cards."""
+"""Checks Python, its packages, processor, memory, real-time priority and graphics cards."""
 
 import os
 import platform
@@ -24,23 +24,21 @@ FEATURES = {
     "avx512_bf16": ("avx512_bf16",),
     "amx": ("amx_tile",),
 }
-"""Of the processor, by the flags of Linux: vnni speeds INT8, avx512_bf16 and amx bf16."""
+"""Processor flags of Linux: vnni makes INT8 faster, avx512_bf16 and amx make bf16 faster."""
 GIB = 1 << 30
 ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-"""Packages of one library: either will do."""
+"""Packages of one library; one of them is enough."""
 PROGRAMS = {"ffmpeg": "SRT streams", "nvidia-smi": "finding NVIDIA GPUs"}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What the doctor says of one thing.
+    """Holds the result of one check.
 
     Attributes:
-        name: the thing's name.
-        state: `ok`; `absent`: something optional that is not here; `failed`: without it qlumen
-            does not run.
-        detail: what was found.
-        command: what adds or mends it, or a sentence where no command does; empty where ok.
+        state: `ok`; `absent`: an optional part is missing; `failed`: qlumen does not run.
+        detail: finding of the check.
+        command: command or sentence that says how to add or repair it; empty where ok.
     """
 
     name: str
@@ -50,12 +48,12 @@ class Check:
 
 
 def machine_checks() -> list[Check]:
-    """Each thing of the machine in a line."""
+    """Check Python, the processor, the memory and the real-time priority."""
     return [_python(), _cpu(), *_features(), _memory(), _realtime()]
 
 
 def gpu_checks() -> list[Check]:
-    """NVIDIA's cards by their driver, and other devices that OpenVINO knows."""
+    """Check NVIDIA's cards by their driver, and list the other devices that OpenVINO knows."""
     cards = [
         Check(gpu.name, "ok", f"driver {gpu.driver}, {gpu.memory_mib} MiB") for gpu in nvidia_gpus()
     ]
@@ -74,7 +72,7 @@ def library_checks() -> list[Check]:
 
 
 def cpu_flags(text: str) -> frozenset[str]:
-    """The flags of the first processor in a text like that of `/proc/cpuinfo`."""
+    """Return the flags of the first processor in a text like `/proc/cpuinfo`."""
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
@@ -101,7 +99,7 @@ def _features() -> list[Check]:
     checks = []
     for name, names in FEATURES.items():
         found = ", ".join(flag for flag in names if flag in flags)
-        checks.append(Check(name, "ok" if found else "absent", found or "this CPU has none"))
+        checks.append(Check(name, "ok" if found else "absent", found or "not in this CPU"))
     return checks
 
 
@@ -113,7 +111,7 @@ def _memory() -> Check:
 
 
 def _realtime() -> Check:
-    """Ask for the turn in a thread of its own, with whose end it ends, too."""
+    """Ask for the priority in another thread: it ends with that thread."""
     granted: list[bool] = []
     start("priority", lambda: granted.append(raise_priority())).join()
     if granted[0]:
@@ -123,7 +121,7 @@ def _realtime() -> Check:
         "real-time priority",
         "absent",
         "not granted; on a busy machine live video waits longer for a core",
-        f"echo '{user} - rtprio 1' | sudo tee /etc/security/limits.d/qlumen.conf, and log in anew",
+        f"echo '{user} - rtprio 1' | sudo tee /etc/security/limits.d/qlumen.conf; log in again",
     )
 
 

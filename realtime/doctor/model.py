@@ -1,4 +1,4 @@
-"""The bundle, the engines for it, and the caches."""
+"""Checks the bundle, the engines for it, and the caches."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ CACHES = ("openvino", "onnx", "tensorrt")
 
 
 def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
-    """Of the bundle, and of the engines; the last one of these says which will run."""
+    """Check the bundle and the engines; the last engine check names the one that runs."""
     folder = bundle_folder(settings)
     engines = [
         Check(one.name, "ok" if one.usable else "absent", one.detail, one.command)
@@ -33,11 +33,11 @@ def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:
 
 
 def cache_checks() -> list[Check]:
-    """Check whether what is compiled can be kept."""
+    """Check whether compiled code can be kept."""
     checks = []
     folders = {name: cache_folder(name) for name in CACHES} | {"kernels": _kernels()}
     for name, folder in folders.items():
-        found = str(folder or "cannot be written: made again at each start")
+        found = str(folder or "cannot be written; qlumen compiles again at each start")
         command = "" if folder else "export QLUMEN_CACHE=FOLDER"
         checks.append(Check(f"cache {name}", "ok" if folder else "absent", found, command))
     return checks
@@ -48,11 +48,11 @@ def _bundle(bundle: Bundle) -> list[Check]:
     size = f"{manifest.input.width}x{manifest.input.height}"
     name = f"{manifest.name} {manifest.version}, {size}, {bundle.sha256[:12]}"
     circuit = manifest.quantum
-    quantum = f"{circuit.circuit}, cached exactly" if circuit else "none"
-    runs = "every engine" if has_torch_weights(bundle) else "openvino alone"
+    quantum = f"{circuit.circuit}, cached exactly" if circuit else "no circuit"
+    runs = "every engine" if has_torch_weights(bundle) else "openvino only"
     runs += "; in 8 bits for tensorrt" if bundle.ranges else ""
     return [
-        Check("bundle", "ok", f"{name}, all hashes right: {bundle.folder}"),
+        Check("bundle", "ok", f"{name}, all hashes are correct: {bundle.folder}"),
         Check("circuit", "ok", quantum),
         Check("weights", "ok", f"for {runs}"),
     ]

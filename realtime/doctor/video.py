@@ -1,4 +1,4 @@
-"""Cameras, display, and what FFmpeg's libraries in PyAV can read and write."""
+"""Checks cameras, the display, and the formats that FFmpeg's libraries in PyAV can handle."""
 
 import sys
 from pathlib import Path
@@ -17,14 +17,14 @@ DECODERS = ("h264", "hevc", "mpeg2video", "mjpeg", "vp9", "av1")
 
 
 def video_checks() -> list[Check]:
-    """Check each thing of the video's way."""
+    """Check cameras, display, encoder, decoders and hardware decoding."""
     opencv = Check("OpenCV", "ok", cv2.__version__)
     return [*_cameras(), _display(), _encoder(), _decoders(), _hardware(), opencv]
 
 
 def _cameras() -> list[Check]:
     if sys.platform != "linux":
-        return [Check("cameras", "absent", "are not listed on this system")]
+        return [Check("cameras", "absent", "this system does not list them")]
     found = [_camera(folder) for folder in sorted(V4L2.glob("video*"))]
     return found or [Check("cameras", "absent", "no camera or capture card is connected")]
 
@@ -35,7 +35,7 @@ def _camera(folder: Path) -> Check:
     try:
         device.open("rb").close()
     except OSError as error:
-        command = "sudo usermod -aG video $USER, and log in anew"
+        command = "sudo usermod -aG video $USER, then log in again"
         return Check(str(device), "absent", f"{name}: {error.strerror}", command)
     return Check(str(device), "ok", f"{name}: qlumen live v4l2:{device}")
 
@@ -65,7 +65,7 @@ def _decoders() -> Check:
 
 
 def _hardware() -> Check:
-    """What FFmpeg was built for; whether the hardware is there shows when it is used."""
+    """Check what FFmpeg was built for; only its use shows whether the hardware is there."""
     known = hwdevices_available()
-    detail = f"PyAV knows {', '.join(known)}: source.hardware" if known else "PyAV knows none"
+    detail = f"PyAV knows {', '.join(known)}: source.hardware" if known else "PyAV has no support"
     return Check("hardware decoding", "ok" if known else "absent", detail)

@@ -1,1 +1,1 @@
-"""`qlumen profile`: where the time of a frame goes."""
+"""Measures where the time of a frame goes (`qlumen profile`)."""

@@ -1,4 +1,4 @@
-"""Two profiles side by side: ratios, with intervals."""
+"""Compares two profiles by ratios with intervals."""
 
 import json
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from qlumen.realtime.profiling.report import FORMAT, ProfileReport
 
 US_PER_MS = 1000
 LEAST_SEGMENTS = 10
-"""Parts of a run that an interval is drawn from."""
+"""An interval needs at least this number of parts of a run."""
 LEAST_FRAMES_FOR_P99 = 1000
-"""With fewer, the percentile 90 is compared: ten frames should lie above."""
+"""A run with fewer frames is compared at the percentile 90: ten frames should lie above it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OldProfile:
-    """What is needed of a profile that was written before.
+    """Holds the part of an older profile that a comparison needs.
 
     Attributes:
-        segments_us: by stage; see `ProfileReport`.
+        segments_us: durations by stage; see `ProfileReport`.
         totals: single figures by name.
-        facts: what should be the same in both for their ratios to mean anything.
+        facts: properties that must be the same in both profiles for a meaningful ratio.
     """
 
     segments_us: dict[str, list[Segment]]
@@ -35,7 +35,7 @@ class OldProfile:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Milliseconds of a percentile of a stage before and now; the ratio is now over before."""
+    """Compares a percentile of a stage before and now; the ratio is now over before."""
 
     stage: str
     percent: float
@@ -45,18 +45,18 @@ class Change:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 1."""
+        """Check whether the interval leaves out 1."""
         return self.ratio.low > 1 or self.ratio.high < 1
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two profiles have to say together.
+    """Holds the result of a comparison.
 
     Attributes:
-        changes: percentiles 50 and 99, or 90 of a short run, of every stage that both runs have.
-        totals: single figures before and now by name, which have no interval.
-        differences: a line on each fact that is not the same in both.
+        changes: percentiles 50 and 99 (90 in a short run) of every stage of both runs.
+        totals: single figures before and now by name, without an interval.
+        differences: one line for each fact that is not the same in both.
     """
 
     changes: list[Change]
@@ -65,10 +65,10 @@ class Comparison:
 
 
 def read_profile(path: Path) -> OldProfile:
-    """Read what `--json` wrote.
+    """Read a profile that `--json` wrote.
 
     Raises:
-        UsageError: it cannot be read, or is no profile.
+        UsageError: the file cannot be read, or it is no profile.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -85,11 +85,11 @@ def read_profile(path: Path) -> OldProfile:
         }
         return OldProfile(segments, _totals(content), _facts(content))
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UsageError(f"--compare {path} is damaged ({error}); profile anew") from None
+        raise UsageError(f"--compare {path} is damaged ({error}); profile again") from None
 
 
 def compare_profiles(report: ProfileReport, old: OldProfile) -> Comparison:
-    """Set a profile beside an older one."""
+    """Compare a profile with an older one."""
     content = report.as_json()
     totals = {name: (old.totals[name], value) for name, value in _totals(content).items()}
     differences = [
@@ -117,7 +117,7 @@ def _changes(report: ProfileReport, old: OldProfile) -> list[Change]:
 def _segment(written: Mapping[str, Any]) -> Segment:
     segment = {int(duration): int(count) for duration, count in written.items()}
     if any(duration < 0 or count < 1 for duration, count in segment.items()):
-        raise ValueError("a duration or count below its least")
+        raise ValueError("a negative duration, or a count below 1")
     return segment
 
 

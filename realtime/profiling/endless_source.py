@@ -1,4 +1,4 @@
-"""A source without end, its frames at a steady rate or as fast as they are taken."""
+"""Repeats a source without end, at a steady rate or as fast as its frames are taken."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,35 +11,35 @@ from qlumen.realtime.sources.playback import LoopedSource
 
 
 class EndlessSource(Source):
-    """Begins anew after the last frame; `index` counts on.
+    """Starts again after the last frame; `index` counts on.
 
-    A frame is not read before it is due. If the reader comes late, the following frames stay
-    due when they were: what a stall costs them is not left out ("coordinated omission").
+    A frame is not read before it is due. If the reader comes late, the due times of the next
+    frames stay, so the cost of a stall is not left out ("coordinated omission").
 
     Args:
-        opened: opens the source at its beginning; called again for each round.
+        open_source: function that opens the source at its beginning; called for each round.
     """
 
-    def __init__(self, opened: Callable[[], Source]) -> None:
-        self._looped = LoopedSource(opened)
+    def __init__(self, open_source: Callable[[], Source]) -> None:
+        self._looped = LoopedSource(open_source)
         self._endless = self._looped.frames()
         self._first, self._begun_ns, self._period_ns = 0, 0, 0
         self.info, self.drops = self._looped.source.info, self._looped.drops
         self.index = 0
 
     def pace(self, fps: float | None) -> None:
-        """From the next frame on, deliver at this rate; None: as fast as frames are taken."""
+        """Deliver at this rate from the next frame on; None: as fast as frames are taken."""
         self._period_ns = round(NS_PER_S / fps) if fps else 0
         self._first, self._begun_ns = self.index, time.monotonic_ns()
 
     def due_ns(self, index: int) -> int | None:
-        """When a frame that was delivered at the present pace was due; None without pace."""
+        """Return when a frame of the present pace was due; None without a pace."""
         if not self._period_ns:
             return None
         return self._begun_ns + (index - self._first) * self._period_ns
 
     def frames(self) -> Iterator[Frame]:
-        """May be called again, and goes on where it was left."""
+        """Yield frames; a further call goes on where the last one ended."""
         while True:
             due_ns = self.due_ns(self.index)
             if due_ns is not None:
@@ -50,6 +50,6 @@ class EndlessSource(Source):
             yield frame
 
     def close(self) -> None:
-        """To be called by the thread that reads, or after it has ended."""
+        """Close the source. Call this in the thread that reads, or after it has ended."""
         self._endless.close()
         self._looped.close()

@@ -1,4 +1,4 @@
-"""How far a measured ratio can be trusted: bootstrap intervals (Efron 1979)."""
+"""Estimates bootstrap intervals of measured ratios (Efron 1979)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SEED = 20240
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and its 95% interval."""
+    """Holds a value and its 95% interval."""
 
     value: float
     low: float
@@ -27,8 +27,8 @@ class Interval:
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float]) -> Interval:
-    """Median of the ratios of two series measured in turns, pair by pair; pairs are drawn
-    with replacement."""
+    """Return the median ratio of two series that were measured pair by pair; the interval draws
+    pairs with replacement."""
     ratios = np.array(above) / np.array(below)
     picks = np.random.default_rng(SEED).integers(0, len(ratios), (RESAMPLES, len(ratios)))
     return _interval(float(np.median(ratios)), np.median(ratios[picks], axis=1))
@@ -37,9 +37,9 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> Interval:
 def percentile_ratio(
     new: Sequence[dict[int, int]], old: Sequence[dict[int, int]], percent: float
 ) -> Interval:
-    """Ratio of a percentile of two runs, each given as segments: counts by duration.
+    """Return the ratio of a percentile of two runs; a segment is counts by duration.
 
-    Frames that follow each other are alike, so whole segments of a run are drawn with
+    Frames that follow each other are alike. Whole segments of a run are therefore drawn with
     replacement, not single frames (a cluster bootstrap, Davison and Hinkley 1997, 3.8).
     """
     rng = np.random.default_rng(SEED)
@@ -49,7 +49,7 @@ def percentile_ratio(
 
 
 def percentile(segments: Sequence[dict[int, int]], percent: float) -> float:
-    """The least duration that `percent` of all do not exceed."""
+    """Return the least duration that `percent` of all do not exceed."""
     durations, counts = _matrix(segments)
     return float(_percentiles(durations, counts.sum(axis=0, keepdims=True), percent)[0])
 
@@ -64,7 +64,7 @@ def _resample(
 
 
 def _matrix(segments: Sequence[dict[int, int]]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Durations in ascending order, and counts by segment and duration."""
+    """Return the durations in ascending order, and the counts by segment and duration."""
     durations = sorted({duration for segment in segments for duration in segment})
     counts = [[segment.get(duration, 0) for duration in durations] for segment in segments]
     return np.array(durations, np.float64), np.array(counts, np.int64)

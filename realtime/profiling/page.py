@@ -1,4 +1,4 @@
-"""A profile as one HTML page without any other file."""
+"""Writes a profile as one HTML page that needs no other file."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from qlumen.system.templates import load_template
 
 
 def write_page(path: Path, report: ProfileReport) -> None:
-    """Write the page. Raises SinkError if that fails."""
+    """Write the page; raise SinkError if that fails."""
     try:
-        path.write_text(page(report), encoding="utf-8")
+        path.write_text(render_page(report), encoding="utf-8")
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def page(report: ProfileReport) -> str:
-    """Write the whole document: styles and plots are in it."""
+def render_page(report: ProfileReport) -> str:
+    """Return the whole document with its styles and plots."""
     *about, verdict = lines(report)
     segments, stages = report.segments_us, report.stages
     colours = plots.colours_of(stages)

@@ -1,4 +1,4 @@
-"""The passes of a profile: at the wanted rate, at full speed, and with allocations traced."""
+"""Runs the passes of a profile: at a wanted rate, at full speed, and with traced allocations."""
 
 import gc
 import statistics
@@ -26,12 +26,12 @@ LEAST_STEADY_FRAMES = 20
 FIRST_READ_NS, READ_AGAIN = 1_000_000_000, 1.25
 MEMORY_EVERY_NS = 1_000_000_000
 COOL_DOWN_FRAMES = 16
-"""After the steady ones: while the last of those are finished, all threads are still at work."""
+"""Frames after the steady ones. They keep all threads at work until the last steady one ends."""
 GRACE, GRACE_SECONDS = 1.5, 20.0
-"""How much longer than planned a run may take that does not keep up with its rate: by this
-factor, or by so many seconds, whichever is later."""
+"""A run that does not keep up with its rate may take longer than planned: by this factor or by
+this number of seconds, whichever is later."""
 BLOCK_FRAMES_A_SECOND = 5
-"""Of the pass: a longer profile has longer blocks."""
+"""Frames of a block per second of the pass: a longer profile has longer blocks."""
 LEAST_BLOCK_FRAMES, MOST_BLOCK_FRAMES = 10, 50
 LEAST_ROUNDS, MOST_ROUNDS = 6, 42
 ALLOCATION_FRAMES = 30
@@ -41,20 +41,19 @@ KIB = 1024
 
 
 class Profiler:
-    """All that is measured beside a run, or beside several that follow each other: spans, the
-    garbage collector, and what the process used. Its memory does not grow with the run.
+    """Measures spans, garbage collection and the process in runs; its memory does not grow.
 
     Args:
-        planned: steady frames, after those of the warm-up.
-        budget_ns: of a frame's response.
+        planned: number of steady frames after the warm-up.
+        budget_ns: time that a frame's response may take.
         log: takes the spans of a trace.
 
     Attributes:
-        before, after: what the process had used at the first steady frame, and at the last
-            planned one, or before it in a run that ended early: a reading takes milliseconds,
-            so they come a second after the first and then ever more seldom.
-        frames: steady ones that were finished between those two.
-        most_rss_mib: of these, and of memory alone, which is looked at every second.
+        before, after: readings of the process at the first steady frame and at the last planned
+            one. In a run that ends early, `after` is an earlier reading. A reading takes
+            milliseconds: the second one comes a second after the first, the others ever later.
+        frames: steady frames that were finished between these two readings.
+        most_rss_mib: the most memory of all readings and of a look at memory alone every second.
     """
 
     before: Reading
@@ -80,7 +79,7 @@ class Profiler:
         fps: float | None = None,
         until_ns: int | None = None,
     ) -> None:
-        """`Rig.run`, measured."""
+        """Call `Rig.run` and measure it."""
 
         def read(done: int) -> None:
             self._read()
@@ -114,11 +113,10 @@ class Profiler:
 def steady_pass(
     rig: Rig, seconds: float, fps: float, budget_ns: int, log: SpanLog | None
 ) -> Profiler:
-    """Run at the wanted rate; the first frames are warm-up. A run that does not keep up ends
-    before all frames have come.
+    """Run at the wanted rate, first for the warm-up; a run that does not keep up ends early.
 
     Raises:
-        UsageError: it ended within the warm-up.
+        UsageError: the run ended within the warm-up.
     """
     planned = max(LEAST_STEADY_FRAMES, round(seconds * fps))
     planned_s = (WARM_UP_FRAMES + planned) / fps
@@ -128,19 +126,19 @@ def steady_pass(
     profiler.run(WARM_UP_FRAMES + planned + COOL_DOWN_FRAMES, fps=fps, until_ns=until_ns)
     if not profiler.frames:
         raise UsageError(
-            f"after the {WARM_UP_FRAMES} frames of the warm-up too little was left of "
-            f"{limit_s:.0f} s to measure; take more --seconds"
+            f"the {WARM_UP_FRAMES} frames of the warm-up left too little of {limit_s:.0f} s to "
+            "measure; take more --seconds"
         )
     return profiler
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Frames per second, as fast as it goes: medians of rounds in changing order.
+    """Holds frames per second at full speed: medians of rounds in changing order.
 
     Attributes:
-        fps: the pipeline with the profiler on. fps_off: with no measuring at all.
-        engine_fps: the network alone, with as many pictures in flight.
+        fps, fps_off: rate of the pipeline with the profiler, and without any measurement.
+        engine_fps: rate of the network alone, with the same number of frames in flight.
         profiler_cost: share of the throughput that the profiler takes.
         over_engine: `fps_off` over `engine_fps`.
     """
@@ -154,10 +152,10 @@ class Capacity:
 
 
 def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
-    """Rounds of short runs: profiler on, as it is in a profile with or without a trace, off, and
-    the engine alone; in all their orders by turns."""
+    """Measure rounds of short runs in changing order: profiler on, profiler off, engine alone.
+    With `traced`, the profiler also keeps the spans of a trace."""
     rates: dict[str, list[float]] = {"on": [], "off": [], "engine": []}
-    # As in a profile, one for all frames: to begin one takes as long as ten frames.
+    # One profiler for all frames, as in a profile: its start takes as long as ten frames.
     profiler = Profiler(rig, sys.maxsize - rig.source.index, 0, SpanLog() if traced else None)
     block = round(seconds * BLOCK_FRAMES_A_SECOND)
     block = min(MOST_BLOCK_FRAMES, max(LEAST_BLOCK_FRAMES, block))
@@ -170,13 +168,13 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
     def rate(kind: str) -> float:
         at_ns: list[int] = []
         runs[kind](lambda done: at_ns.append(time.monotonic_ns()))
-        # From the first finished frame to the last, without what it takes to begin and to end.
+        # From the first finished frame to the last, without the start and the end of a run.
         return (len(at_ns) - 1) * 1e9 / (at_ns[-1] - at_ns[0])
 
     end = time.monotonic() + seconds
     for kind in rates:
         rate(kind)
-    orders = cycle(permutations(rates))  # none always begins, none always follows the same
+    orders = cycle(permutations(rates))  # each one begins, and follows each other one
     while len(rates["on"]) < LEAST_ROUNDS or (
         time.monotonic() < end and len(rates["on"]) < MOST_ROUNDS
     ):
@@ -190,21 +188,21 @@ def capacity_pass(rig: Rig, seconds: float, *, traced: bool) -> Capacity:
 
 
 def run_engine(engine: Engine, frames: int, on_frame: Callable[[int], None]) -> None:
-    """The engine alone on one picture, as many in flight as the pipeline keeps."""
+    """Run the engine alone on one image, with as many in flight as the pipeline keeps."""
     width, height = engine.input_size
-    picture = np.full((height, width, 3), 127, np.uint8)
+    image = np.full((height, width, 3), 127, np.uint8)
     flying: deque[Ticket] = deque()
     for number in range(frames + engine.requests):
         if number >= engine.requests:
             flying.popleft().result()
             on_frame(number - engine.requests + 1)
         if number < frames:
-            flying.append(engine.submit(picture))
+            flying.append(engine.submit(image))
 
 
 @dataclass(frozen=True, slots=True)
 class CodeLine:
-    """A line of code that held more memory after the pass than before."""
+    """Describes a line of code that held more memory after the pass than before."""
 
     place: str
     kib: float
@@ -213,12 +211,15 @@ class CodeLine:
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """Attributes:
-    swing_kib: the most that was held at once between two frames over what was held after
-        them, median.
-    growth_kib: what is held after the pass over what was held before it, by frames; no frame
-        is on its way then. sites: what held more memory afterwards, the largest first; pictures
-        of a round that began meanwhile are among both.
+    """Holds the memory that the pass allocated.
+
+    `growth_kib` and `sites` also count frames of a round that began during the pass.
+
+    Attributes:
+        swing_kib: peak between two frames above the level after them, median.
+        growth_kib: memory held after the pass minus memory held before it, for each frame; no
+            frame is on its way at either time.
+        sites: code lines that held more memory after the pass, the largest first.
     """
 
     frames: int
@@ -228,8 +229,8 @@ class Allocations:
 
 
 def allocation_pass(rig: Rig) -> Allocations:
-    """A short run with every allocation of Python and NumPy traced, which slows it a lot;
-    nothing else is measured in it."""
+    """Run briefly with every allocation of Python and NumPy traced. This slows the run a lot,
+    so nothing else is measured in it."""
     swings: list[int] = []
 
     def on_frame(done: int) -> None:

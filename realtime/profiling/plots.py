@@ -1,4 +1,4 @@
-"""The plots of a profile's page, as inline SVG. Text and lines take the page's own colours."""
+"""Draws the plots of a profile's page as inline SVG, with the page's colours for text."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Colours = Mapping[str, str]
 
 
 def percentile_curves(stages: Mapping[str, Sequence[Segment]], colours: Colours) -> str:
-    """A curve a stage: milliseconds (logarithmic) over the percentile, the tail drawn wide."""
+    """Draw a curve for each stage: logarithmic milliseconds over the percentile, a wide tail."""
     curves = {name: _curve(segments) for name, segments in stages.items()}
     values = [ms for curve in curves.values() for _, ms in curve]
     low = 10 ** math.floor(math.log10(max(0.01, min(values))))
@@ -38,7 +38,7 @@ def percentile_curves(stages: Mapping[str, Sequence[Segment]], colours: Colours)
 
 
 def draw_stages(stages: Mapping[str, Sequence[Segment]], colours: Colours, seconds: float) -> str:
-    """Means of the stages on top of each other, over the parts of the run."""
+    """Draw the means of the stages on top of each other, over the parts of the run."""
     means = {name: [_mean_ms(part) for part in parts] for name, parts in stages.items()}
     count = min(len(parts) for parts in means.values())
     totals = [sum(parts[i] for parts in means.values()) for i in range(count)]
@@ -54,7 +54,7 @@ def draw_stages(stages: Mapping[str, Sequence[Segment]], colours: Colours, secon
 
 
 def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
-    """How often which response time occurred, and where the budget is."""
+    """Draw how often each response time occurred, and the budget."""
     counts = merge(segments)
     high_ms = _round_up(max(max(counts) / US_PER_MS, budget_ms) * 1.02)
     bins = [0] * HISTOGRAM_BINS
@@ -71,12 +71,12 @@ def histogram(segments: Sequence[Segment], budget_ms: float) -> str:
 
 
 def colours_of(names: Iterable[str]) -> Colours:
-    """A colour for each name, the same in all plots."""
+    """Return a colour for each name; it is the same in all plots."""
     return dict(zip(names, cycle(COLOURS), strict=False))
 
 
 def _curve(segments: Sequence[Segment]) -> list[Point]:
-    """Place on the percentile axis and milliseconds of each recorded duration."""
+    """Return the place on the percentile axis and the milliseconds of each duration."""
     counts = merge(segments)
     total, seen, points = sum(counts.values()), 0, []
     for duration in sorted(counts):
@@ -87,7 +87,7 @@ def _curve(segments: Sequence[Segment]) -> list[Point]:
 
 
 def _tail(percent: float) -> float:
-    """Percentiles by the number of nines: 0 at 0, 1 at 99.9 and above."""
+    """Scale a percentile by its number of nines: 0 at 0, 1 at 99.9 and above."""
     return min(1.0, -math.log10(max(1e-9, 1 - percent / 100)) / 3)
 
 
@@ -97,7 +97,7 @@ def _mean_ms(segment: Segment) -> float:
 
 
 def _round_up(value: float) -> float:
-    """To one of 1, 2, 4, 5, 8 times a power of ten."""
+    """Round up to 1, 2, 4, 5 or 8 times a power of ten."""
     power = 10 ** math.floor(math.log10(max(value, 1e-3)))
     return next(step * power for step in (1, 2, 4, 5, 8, 10) if step * power >= value)
 

@@ -1,4 +1,4 @@
-"""What the process used: processor time by thread, memory, page faults, garbage collection."""
+"""Measures the process: processor time by thread, memory, page faults, garbage collection."""
 
 import gc
 import os
@@ -17,17 +17,20 @@ import psutil
 TASKS = Path("/proc/self/task")
 MIB = 2**20
 NAME_BYTES = 15
-"""Of a thread's name, as the system keeps it."""
+"""The system keeps this number of bytes of a thread's name."""
 NATIVE = " (native)"
 RECENT_COLLECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadUse:
-    """Attributes:
-    name: of the Python thread, or of the part whose native threads these are, all together.
-    cpu_s: processor time. cores: the same over the time that passed.
-    waited_s: ready to run, but without a processor: too many threads, here or elsewhere.
+    """Describes the processor time of the threads that have one name.
+
+    Attributes:
+        name: name of a Python thread, or of the part that owns these native threads.
+        cpu_s: processor time.
+        cores: processor time over the time that passed.
+        waited_s: time ready to run without a processor: too many threads, here or elsewhere.
     """
 
     name: str
@@ -39,7 +42,7 @@ class ThreadUse:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A thread of the system's: nanoseconds that it ran, and that it waited for a processor."""
+    """Describes a thread of the system: its time at work and its wait for a processor."""
 
     name: str
     cpu_ns: int
@@ -48,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A moment. Threads are by the system's number."""
+    """Holds what the process had used at one moment; threads are by the system's number."""
 
     at_ns: int
     cpu_ns: int
@@ -68,7 +71,7 @@ class Reading:
 
 
 def thread_uses(before: Reading, after: Reading) -> list[ThreadUse]:
-    """By name, the busiest first. What threads used that have ended between is left out."""
+    """Return the use by name, the busiest first; threads that ended in between are left out."""
     passed_ns = after.at_ns - before.at_ns
     used: dict[str, list[Task]] = {}
     for number, task in after.threads.items():
@@ -84,19 +87,18 @@ def thread_uses(before: Reading, after: Reading) -> list[ThreadUse]:
 
 
 def rss_mib() -> float:
-    """Of the process, now."""
     return psutil.Process().memory_info().rss / MIB
 
 
 def peak_rss_mib() -> float:
-    """Since the process began."""
+    """Return the peak since the process began."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
 def native_threads_named(name: str) -> Iterator[None]:
-    """Threads that libraries start in this block carry `name`: on Linux, a thread begins with
-    the name of the one that starts it."""
+    """Give `name` to the threads that libraries start in this block: on Linux, a thread begins
+    with the name of the thread that starts it."""
     before = name_this_thread(name)
     yield
     if before is not None:
@@ -104,7 +106,7 @@ def native_threads_named(name: str) -> Iterator[None]:
 
 
 def name_this_thread(name: str) -> str | None:
-    """Name it for the system, and return the name before; None where that is not possible."""
+    """Set the thread's name in the system and return the old one; None where this fails."""
     own = TASKS / str(threading.get_native_id()) / "comm"
     try:
         before = own.read_text(encoding="utf-8").strip()
@@ -118,8 +120,8 @@ class GcClock:
     """Times the garbage collector while its block runs.
 
     Attributes:
-        collections: finished ones. total_ns, longest_ns: what they took; all threads stand
-            still meanwhile.
+        collections: number of finished collections.
+        total_ns, longest_ns: their duration; all threads stand still during a collection.
     """
 
     def __init__(self) -> None:
@@ -131,7 +133,7 @@ class GcClock:
         self.collections = self.total_ns = self.longest_ns = 0
 
     def between(self, begin_ns: int, end_ns: int) -> int:
-        """Nanoseconds of the time between two moments, neither long past, that it took."""
+        """Return the nanoseconds of collection between two moments that are not long past."""
         overlaps = (min(end_ns, b) - max(begin_ns, a) for a, b in list(self._recent))
         return sum(overlap for overlap in overlaps if overlap > 0)
 
@@ -155,20 +157,20 @@ class GcClock:
 
 
 def _tasks() -> dict[int, Task]:
-    """By the system's number; empty where the system does not tell."""
+    """Return the threads by the system's number; empty where the system does not list them."""
     python = {thread.native_id: thread.name for thread in threading.enumerate()}
     found = {}
     for folder in sorted(TASKS.glob("*")):
         number = int(folder.name)
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the thread has ended
             native = (folder / "comm").read_text(encoding="utf-8").strip() + NATIVE
             found[number] = Task(python.get(number, native), *_times_ns(folder))
     return found
 
 
 def _times_ns(task: Path) -> tuple[int, int]:
-    """Ran and waited, from `schedstat`. A kernel without it counts in ticks how long a thread
-    ran, and not how long it waited."""
+    """Read from `schedstat` how long a thread ran and waited. A kernel without it counts the
+    run time in ticks, and no wait."""
     with suppress(FileNotFoundError):
         ran, waited, _ = (task / "schedstat").read_text(encoding="ascii").split()
         return int(ran), int(waited)

@@ -1,4 +1,4 @@
-"""What a profiled run collects: durations, processor time, the slowest frames, the trace."""
+"""Collects durations, processor time, the slowest frames and the trace of a profiled run."""
 
 import heapq
 import threading
@@ -21,24 +21,28 @@ from qlumen.realtime.profiling.spans import SpanLog
 
 DECODE = "decode"
 RESPONSE = "response"
-"""From the moment a frame is due until its overlay is drawn; decoding included."""
+"""The time from the moment a frame is due until its overlay is drawn; it includes decoding."""
 SLOWEST = 10
 REPORTS = 256
-"""So many spans are counted together, those of about 25 frames in less than a millisecond.
-Counted one by one, between the stages' own work, they take several times as long."""
+"""Spans are counted in groups of this number: about 25 frames in less than a millisecond.
+Counted one by one, between the work of the stages, they take several times as long."""
 SEGMENTS = 20
-"""Parts of the run that are kept apart, to tell how far a figure can be trusted."""
+"""Parts of the run that are kept separately. The interval of a figure is drawn from them."""
 MISSED = "deadline missed"
-"""In a trace, the moment at which a steady frame that took too long was drawn."""
+"""In a trace, marks the moment at which a steady frame that took too long was drawn."""
 
 Segment = dict[int, int]
-"""How often which duration, in microseconds, occurred."""
+"""Maps a duration in microseconds to the number of times that it occurred."""
 
 
 class SlowFrame(NamedTuple):
-    """Attributes:
-    response_ns: its whole time. frame: its index. collecting_ns: of its time, while the garbage
-    collector had all threads stand still. spans_ns: by stage and queue.
+    """Describes one of the slowest frames.
+
+    Attributes:
+        response_ns: time of the whole response.
+        frame: index of the frame.
+        collecting_ns: part of that time in which the garbage collector stopped all threads.
+        spans_ns: time by stage and queue.
     """
 
     response_ns: int
@@ -48,7 +52,7 @@ class SlowFrame(NamedTuple):
 
 
 def merge(segments: Iterable[Segment]) -> Segment:
-    """All of them as one."""
+    """Add the counts of all segments."""
     counts: Counter[int] = Counter()
     for segment in segments:
         counts.update(segment)
@@ -56,7 +60,7 @@ def merge(segments: Iterable[Segment]) -> Segment:
 
 
 class StageAccount:
-    """Durations of one stage, in all and by segment of the run, and its processor time."""
+    """Counts the durations of one stage, in all and by segment, and its processor time."""
 
     def __init__(self) -> None:
         self.histogram = DurationHistogram()
@@ -73,7 +77,7 @@ class StageAccount:
         self.cpu_ns += cpu_ns
 
     def segments(self) -> list[Segment]:
-        """Those that hold anything, in order. For the end of the run."""
+        """Return the segments that are not empty, in order. Call this at the end of the run."""
         self._close_segment()
         return [dict(self._done[index]) for index in sorted(self._done) if self._done[index]]
 
@@ -88,10 +92,11 @@ class StageAccount:
 
 
 class _Thread(threading.local):
-    """The thread that reads it.
+    """Describes the thread that reads it.
 
     Attributes:
-        number: the system's. cpu_ns: its processor time when it last reported.
+        number: the system's number of the thread.
+        cpu_ns: processor time of the thread at its last report.
     """
 
     def __init__(self, log: SpanLog | None) -> None:
@@ -104,20 +109,20 @@ class _Thread(threading.local):
 
 
 class ProfileRecorder(LatencyRecorder):
-    """Tells warm-up from steady state by the frames' indices; later frames are left out.
+    """Separates warm-up from steady state by the indices of frames; later frames are left out.
 
-    Threads only note their spans. The one that ends frames counts them, some at a time, and
-    `settle` counts the last: before it, the attributes are behind.
+    Threads only note their spans. The thread that ends frames counts them in groups. `settle`
+    counts the rest; until then the attributes are incomplete.
 
-    Processor time is that of the reporting thread since its last report, so it also holds
-    what the pipeline itself needs between two stages, but not what the counting takes.
+    Processor time is the time of the reporting thread since its last report. It includes the
+    work of the pipeline between two stages, but not the counting.
 
     Args:
-        steady: indices of the steady frames; those before are warm-up.
-        due_ns: when a frame was due, or None.
-        budget_ns: a longer response is a miss.
+        steady: indices of the steady frames; earlier frames are warm-up.
+        due_ns: function that returns when a frame was due, or None.
+        budget_ns: longest response that is no miss.
         log: takes the spans of a trace; None for no trace.
-        collecting_ns: between two moments, how long the garbage collector was at work.
+        collecting_ns: function that returns the time of garbage collection between two moments.
     """
 
     def __init__(
@@ -140,7 +145,7 @@ class ProfileRecorder(LatencyRecorder):
         self._reports: deque[tuple[str, int, int, int, int, int]] = deque()
         self._on_their_way: dict[int, dict[str, int]] = {}
         self._slowest: list[SlowFrame] = []
-        bin_values_us()  # takes 20 ms once, which no frame is to pay for
+        bin_values_us()  # takes 20 ms once, which no frame must pay for
 
     def span(self, stage: str, frame: int, begin_ns: int, end_ns: int) -> None:
         thread = self._thread
@@ -153,13 +158,13 @@ class ProfileRecorder(LatencyRecorder):
             thread.cpu_ns = time.thread_time_ns()
 
     def settle(self) -> None:
-        """Count all that was noted. For one thread at a time; others may report meanwhile."""
+        """Count all noted spans. Call this in one thread at a time; others may report."""
         for _ in range(len(self._reports)):
             self._count(*self._reports.popleft())
 
     @property
     def steady_frames(self) -> int:
-        """Finished ones."""
+        """Return the number of finished steady frames."""
         account = self.accounts.get(RESPONSE)
         return account.histogram.count if account else 0
 
@@ -169,7 +174,7 @@ class ProfileRecorder(LatencyRecorder):
         return response.count if response else 0
 
     def slowest(self) -> list[SlowFrame]:
-        """The steady frames of the longest responses, longest first."""
+        """Return the steady frames with the longest responses, the longest first."""
         return sorted(self._slowest, reverse=True)
 
     def _count(

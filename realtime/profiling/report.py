@@ -1,4 +1,4 @@
-"""The account of a profile: what `--json` writes, and what tables and pages show."""
+"""Builds the report of a profile, which `--json` writes and tables and pages show."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,15 +13,20 @@ from qlumen.system.machine import machine
 
 FORMAT = "qlumen-profile/1"
 MISSES_ALLOWED = 0.01
-"""Share of frames that may take longer than the budget: its verdict is on the percentile 99."""
+"""Share of frames that may take longer than the budget, so the percentile 99 decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """Milliseconds of wall time; `mean` is exact. `cpu_ms` is processor time a frame of the
-    stage's own thread, `utilisation` the share of the run that the stage was at work or, of
-    a queue, mean number of frames in it. `work` is False of a queue. `in_response`: its time is
-    a part of the response; those parts add up to nearly all of it."""
+    """Describes a stage or a queue in the steady state; times are in milliseconds.
+
+    Attributes:
+        work: False for a queue.
+        in_response: True if its time is part of the response; these parts are nearly all of it.
+        mean: exact mean of the wall time.
+        cpu_ms: processor time a frame of the stage's own thread.
+        utilisation: share of the run in which the stage worked; mean length of a queue.
+    """
 
     work: bool
     in_response: bool
@@ -33,12 +38,12 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Of a slow frame: the stage or queue that grew most against its median.
+    """Names the stage or queue of a slow frame that exceeds its own median most.
 
     Attributes:
-        response_ms: the frame's whole time. stage: what grew. stage_ms: what it took.
-        median_ms: what it takes mostly. collecting_ms: of the whole time, while the garbage
-        collector had all threads stand still.
+        response_ms: time of the whole response.
+        stage_ms, median_ms: time of the stage in this frame, and its median.
+        collecting_ms: part of the response in which the garbage collector stopped all threads.
     """
 
     frame: int
@@ -51,10 +56,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Attributes:
-    start_up_s: by part, until all was ready for the first frame.
-    first_response_ms: of the first frame of all.
-    stages_ms: of the first `frames` frames, which the other figures leave out.
+    """Describes the start and the first `frames` frames, which the other figures leave out.
+
+    Attributes:
+        start_up_s: time by part until all was ready for the first frame.
+        first_response_ms: response of the very first frame.
     """
 
     start_up_s: dict[str, float]
@@ -65,13 +71,16 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Attributes:
-    cpu_ms: a frame, all threads. cores: processors kept busy.
-    waited_ms: a frame, all threads; see `ThreadUse.waited_s`.
-    rss_mib: at the first and last steady frame and the most in between, sampled;
-    peak_rss_mib: since the process began.
-    page_faults: a frame; each is memory asked of the system.
-    gc_*: of the garbage collector, which stops all threads.
+    """Describes what the process used.
+
+    Attributes:
+        cpu_ms: processor time a frame, of all threads.
+        cores: number of busy processors.
+        waited_ms: wait a frame, of all threads; see `ThreadUse.waited_s`.
+        rss_mib: memory at the first and last steady frame, and the sampled maximum.
+        peak_rss_mib: peak since the process began.
+        page_faults: faults a frame; each one asks the system for memory.
+        gc_collections, gc_total_ms, gc_longest_ms: garbage collection, which stops all threads.
     """
 
     cpu_ms: float
@@ -88,11 +97,14 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class ProfileReport:
-    """Attributes:
-    seconds: of the steady state. fps: asked for; fps_reached: frames over seconds.
-    missed_share: of frames whose response took longer than `budget_ms`.
-    met: whether no more than `MISSES_ALLOWED` of them did.
-    segments_us: by stage, durations and how often they occurred, by part of the run.
+    """Holds all figures of a profile.
+
+    Attributes:
+        seconds: length of the steady state.
+        fps, fps_reached: rate asked for, and frames over seconds.
+        missed_share: share of frames whose response took longer than `budget_ms`.
+        met: True if `missed_share` is at most `MISSES_ALLOWED`.
+        segments_us: counts by duration, by part of the run and by stage.
     """
 
     format: str
@@ -125,7 +137,7 @@ class ProfileReport:
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """What was asked for."""
+    """Holds the options of the command."""
 
     seconds: float
     fps: float
@@ -135,13 +147,13 @@ class ProfileRequest:
 
 def report_of(
     rig: Rig,
-    wish: ProfileRequest,
+    request: ProfileRequest,
     steady: Profiler,
     capacity: Capacity,
     allocations: Allocations,
     config_sha256: str,
 ) -> ProfileReport:
-    """Put together what the passes found."""
+    """Combine the results of the passes."""
     recorder = steady.recorder
     passed_ns = steady.after.at_ns - steady.before.at_ns
     stages = _stages(recorder, passed_ns / steady.frames)
@@ -151,12 +163,12 @@ def report_of(
         format=FORMAT,
         source=rig.name,
         size=(info.width, info.height),
-        recording=wish.record,
+        recording=request.record,
         seconds=round(passed_ns / 1e9, 3),
         frames=frames,
-        fps=wish.fps,
+        fps=request.fps,
         fps_reached=steady.frames * 1e9 / passed_ns,
-        budget_ms=wish.budget_ms,
+        budget_ms=request.budget_ms,
         missed=recorder.misses,
         missed_share=recorder.misses / frames,
         met=recorder.misses <= MISSES_ALLOWED * frames,
@@ -182,7 +194,7 @@ def report_of(
 
 
 def causes(slowest: Sequence[SlowFrame], stages: dict[str, StageReport]) -> list[Cause]:
-    """For each slow frame the stage or queue that exceeds its own median most."""
+    """Find for each slow frame the stage or queue that exceeds its own median most."""
     found = []
     for slow in slowest:
         on_the_way = {name: ns / NS_PER_MS for name, ns in slow.spans_ns.items() if name in stages}
@@ -207,7 +219,7 @@ def is_work(stage: str) -> bool:
 
 
 def _stages(recorder: ProfileRecorder, frame_ns: float) -> dict[str, StageReport]:
-    """`frame_ns`: time that passed for each frame."""
+    """Report each stage; `frame_ns` is the time that passed for each frame."""
     reports = {}
     for name, account in recorder.accounts.items():
         kept = account.histogram

@@ -1,4 +1,4 @@
-"""What a profile runs: a source without end, the stages warmed up, one run after the other."""
+"""Runs what a profile measures: a source without end and warm stages, run after run."""
 
 import tempfile
 import time
@@ -30,23 +30,23 @@ from qlumen.system.closing import Closing
 T = TypeVar("T")
 
 SCENE_FRAMES = 100
-"""Of the scene, recorded once and played again and again; fewer if the settings say so."""
+"""Length of the scene, recorded once and played again and again; settings may shorten it."""
 
 
 class DrawnSink(NullSink):
-    """Takes what is drawn, which it is only if somebody wants it."""
+    """Asks for the overlay: it is drawn only if a sink wants it."""
 
     wants_overlay = True
 
 
 class Rig(Closing):
-    """Opens source and engine; every `run` goes on where the one before has left the source.
+    """Opens source and engine; each `run` goes on where the last one left the source.
 
-    Frames are judged as live video is, without looking ahead: a profile asks how late one is.
+    Frames are judged as in live video, without look-ahead: a profile measures their delay.
 
     Attributes:
-        name: of the source.
-        start_up_s: by part, what it took to be ready for the first frame.
+        name: name of the source.
+        start_up_s: time by part until all is ready for the first frame.
 
     Raises:
         QlumenError: the source, the settings or the bundle cannot be used.
@@ -62,11 +62,10 @@ class Rig(Closing):
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="qlumen-"))
             self._folder = Path(folder)
-            opened = partial(open_source, location, settings)
-            if location == SCENE:
-                opened = partial(open_source, str(self._record_scene()), settings)
+            path = str(self._record_scene()) if location == SCENE else location
+            open_again = partial(open_source, path, settings)
             with native_threads_named("decode"):
-                self.source = self._time("source", lambda: EndlessSource(opened))
+                self.source = self._time("source", lambda: EndlessSource(open_again))
             stack.enter_context(self.source)
             self.name = SCENE if location == SCENE else self.source.info.name
             with native_threads_named("engine"):
@@ -87,10 +86,10 @@ class Rig(Closing):
         on_frame: Callable[[int], None] = lambda done: None,
         until_ns: int | None = None,
     ) -> Outcome:
-        """Process so many frames, or stop after `until_ns`. Without `fps` as fast as it goes.
+        """Process this number of frames, or stop after `until_ns`. Without `fps` at full speed.
 
         Raises:
-            QlumenError: what ended the run early.
+            QlumenError: the error that ended the run early.
         """
 
         def count(done: int) -> None:
@@ -123,8 +122,7 @@ class Rig(Closing):
         return [("recorder", Recorder(path, self.source.info, **encoding))]
 
     def _record_scene(self) -> Path:
-        """The scene as a recording: a profile is to show what a recording costs, which is
-        decoded, not what it costs to render one."""
+        """Record the scene: a profile shows the cost of decoding, not of rendering."""
         section = self._settings.scene
         shorter = section.model_copy(update={"frames": min(SCENE_FRAMES, section.frames)})
         path = self._folder / "scene.mp4"

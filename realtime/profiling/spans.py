@@ -1,4 +1,4 @@
-"""The spans of a run, for a trace: as many as fit, in arrays."""
+"""Keeps the spans of a run in arrays, for a trace, up to a limit."""
 
 from array import array
 from collections.abc import Iterator
@@ -10,9 +10,7 @@ MAX_SPANS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Attributes:
-    thread: the operating system's number of the thread that reported it.
-    """
+    """Describes one report of a stage; `thread` is the system's number of its thread."""
 
     stage: str
     frame: int
@@ -22,10 +20,11 @@ class Span:
 
 
 class SpanLog:
-    """Takes spans from one thread. What comes after `limit` spans is only counted.
+    """Takes spans from one thread; spans after the first `limit` are only counted.
 
     Attributes:
-        left_out: how many those are. threads: the names of the spans' threads, by number.
+        left_out: number of spans that were only counted.
+        threads: names of the reporting threads, by the system's number.
     """
 
     def __init__(self, limit: int = MAX_SPANS) -> None:
@@ -43,7 +42,7 @@ class SpanLog:
         self._fields.extend((number, frame, begin_ns, end_ns, thread))
 
     def __iter__(self) -> Iterator[Span]:
-        """In the order of reports. For the end of the run."""
+        """Yield the spans in the order of reports. Call this at the end of the run."""
         stages = list(self._stages)
         for at in range(0, len(self._fields), 5):
             number, *others = self._fields[at : at + 5]

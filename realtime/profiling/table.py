@@ -1,4 +1,4 @@
-"""A profile in the terminal."""
+"""Prints a profile in the terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ US_PER_MS = 1000
 
 
 def print_report(report: ProfileReport, console: Console) -> None:
-    """The stages, the threads, then a line on each other subject and the verdict."""
+    """Print the stages, the threads, then a line for each other subject and the verdict."""
     console.print(_warm_up(report))
     console.print(_stages(report))
     console.print(_threads(report))
@@ -27,8 +27,8 @@ def print_report(report: ProfileReport, console: Console) -> None:
 
 
 def print_changes(compared: Comparison, console: Console) -> None:
-    """Ratios of now over before, those that are clear marked."""
-    title = "now over before; each 95% interval by itself, bootstrap over parts of both runs"
+    """Print the ratios of now over before, and mark the clear ones."""
+    title = "now over before; 95% interval of each ratio alone, bootstrap over parts of both runs"
     table = _make_table(title, ("stage", "of", "before", "now ms", "ratio", ""))
     for change in compared.changes:
         verdict = ("slower" if change.ratio.value > 1 else "faster") if change.clear else ""
@@ -49,7 +49,7 @@ def print_changes(compared: Comparison, console: Console) -> None:
 
 
 def lines(report: ProfileReport) -> list[str]:
-    """What is not in a table, a subject a line."""
+    """Write what no table shows, one line for each subject."""
     warm, process, capacity = report.warm_up, report.process, report.capacity
     memory = report.allocations
     parts = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in warm.start_up_s.items())
@@ -63,12 +63,12 @@ def lines(report: ProfileReport) -> list[str]:
         f"response {histogram_line(report.segments_us[RESPONSE])}",
         *(
             f"slow: frame {slow.frame} took {slow.response_ms:.1f} ms: {slow.stage} "
-            f"{slow.stage_ms:.1f} ms, mostly {slow.median_ms:.1f}"
+            f"{slow.stage_ms:.1f} ms, median {slow.median_ms:.1f}"
             + (f"; garbage collector {slow.collecting_ms:.1f} ms" if slow.collecting_ms else "")
             for slow in report.slowest[:3]
         ),
         f"processor: {process.cpu_ms:.1f} ms a frame, {process.cores:.2f} cores; threads waited "
-        f"{process.waited_ms:.1f} ms a frame for one",
+        f"{process.waited_ms:.1f} ms a frame for a core",
         f"garbage collector: {process.gc_collections} times, {process.gc_total_ms:.1f} ms in all, "
         f"longest {process.gc_longest_ms:.1f} ms",
         f"memory: {first:.0f} MiB at first, {last:.0f} at the end, {most:.0f} at most "
@@ -91,7 +91,7 @@ def lines(report: ProfileReport) -> list[str]:
 
 
 def histogram_line(segments: Sequence[Segment]) -> str:
-    """The distribution as a row of bars from the least to the greatest duration."""
+    """Write the distribution as a row of bars from the least to the greatest duration."""
     counts = merge(segments)
     low, high = min(counts), max(counts)
     bins = [0] * HISTOGRAM_BINS
@@ -103,7 +103,7 @@ def histogram_line(segments: Sequence[Segment]) -> str:
 
 
 def _make_table(title: str, columns: Iterable[str]) -> Table:
-    """Make an empty table: texts stand left, figures right."""
+    """Make an empty table with text on the left and figures on the right of a column."""
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         words = column in ("stage", "name", "")
@@ -134,7 +134,7 @@ def _stages(report: ProfileReport) -> Table:
 
 
 def _ms(value: float) -> str:
-    """Write milliseconds in four digits, which are enough: 0.12, 12.3, 123."""
+    """Write milliseconds with enough digits: 0.12, 12.3, 123."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 

@@ -1,8 +1,8 @@
-"""A trace that Perfetto and Chrome's `about:tracing` open.
+"""Writes a trace that Perfetto and Chrome's `about:tracing` open.
 
-The format: "Trace Event Format" (Chromium project). Work is complete events (`X`), which nest
-on their thread; frames that wait, and frames in flight in the engine, overlap, so they are
-asynchronous pairs (`b`, `e`) with the frame's index as their identity.
+The format is the "Trace Event Format" (Chromium project). Work is written as complete events
+(`X`), which nest on their thread. Frames that wait and frames in flight in the engine overlap.
+They are asynchronous pairs (`b`, `e`) with the frame's index as identity.
 """
 
 import json
@@ -23,11 +23,8 @@ Event = dict[str, Any]
 
 
 def write_trace(path: Path, log: SpanLog) -> None:
-    """Write the spans, and a mark at each steady frame that missed its budget.
-
-    Raises:
-        SinkError: the file cannot be written.
-    """
+    """Write the spans, and a mark for each steady frame that missed its budget; raise SinkError
+    if the file cannot be written."""
     try:
         with path.open("w", encoding="utf-8") as file:
             file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
@@ -41,17 +38,17 @@ def write_trace(path: Path, log: SpanLog) -> None:
 
 
 def events(log: SpanLog) -> Iterator[Event]:
-    """All events, times in microseconds since the first span."""
+    """Yield all events, with times in microseconds since the first span."""
     yield _name_event("process_name", 0, "qlumen profile")
     for number, name in log.threads.items():
         yield _name_event("thread_name", number, name)
     begin_ns = min((span.begin_ns for span in log), default=0)
     for span in log:
-        yield from _events(span, begin_ns)
+        yield from _events_of(span, begin_ns)
 
 
-def _events(span: Span, begin_ns: int) -> Iterator[Event]:
-    begun: Event = {
+def _events_of(span: Span, begin_ns: int) -> Iterator[Event]:
+    event: Event = {
         "name": span.stage,
         "cat": "work",
         "pid": PROCESS,
@@ -60,13 +57,13 @@ def _events(span: Span, begin_ns: int) -> Iterator[Event]:
         "args": {"frame": span.frame},
     }
     if span.stage == MISSED:
-        yield begun | {"ph": "i", "s": "p"}
+        yield event | {"ph": "i", "s": "p"}
     elif span.stage in IN_FLIGHT or span.stage.startswith(QUEUED):
-        begun |= {"cat": "frame" if span.stage in IN_FLIGHT else "queue", "id": span.frame}
-        yield begun | {"ph": "b"}
-        yield begun | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}
+        event |= {"cat": "frame" if span.stage in IN_FLIGHT else "queue", "id": span.frame}
+        yield event | {"ph": "b"}
+        yield event | {"ph": "e", "ts": (span.end_ns - begin_ns) / NS_PER_US}
     else:
-        yield begun | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
+        yield event | {"ph": "X", "dur": (span.end_ns - span.begin_ns) / NS_PER_US}
 
 
 def _name_event(kind: str, thread: int, name: str) -> Event:

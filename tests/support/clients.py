@@ -1,4 +1,4 @@
-"""Clients of the page, which a process without qlumen can be, too."""
+"""Asks and watches the page as a client, without importing qlumen."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -13,8 +13,10 @@ HUNG_UP = 0
 def ask(
     url: str, method: str, path: str, body: bytes = b"", kind: str = "text/plain"
 ) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own; the path is sent as it is.
-    Where the server hung up before it had read all, the status is `HUNG_UP`."""
+    """Return status and body of one request on a new connection; the path is sent as it is.
+
+    If the server hangs up before it has read all, the status is `HUNG_UP`.
+    """
     connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.putrequest(method, path, skip_accept_encoding=True)
     connection.putheader("Content-Length", str(len(body)))
@@ -30,7 +32,7 @@ def ask(
 
 
 def watch(url: str) -> str:
-    """What a viewer gets."""
+    """Return what a viewer gets: `picture`, `refused` or `broken`."""
     address = f"{url.replace('http', 'ws', 1)}/live/stream"
     with connect(address, compression=None, open_timeout=60) as opened:
         try:
@@ -42,7 +44,7 @@ def watch(url: str) -> str:
 
 
 def ask_and_watch_at_once(url: str, count: int) -> tuple[list[int], list[str]]:
-    """The status that each of so many requests gets, and then what each of so many viewers gets."""
+    """Return the status of each of `count` requests, then what each of `count` viewers gets."""
     with ThreadPoolExecutor(count) as pool:
         asked = pool.map(lambda _: ask(url, "GET", "/config")[0], range(count))
         return list(asked), list(pool.map(lambda _: watch(url), range(count)))

@@ -1,4 +1,4 @@
-"""The contract of engines: tests that every one inherits."""
+"""Defines the contract of engines: the tests that each engine inherits."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -17,7 +17,7 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
 
 MAX_SHARE = 1e-4
-"""Of pixels whose mask may differ from the reference's, in single precision."""
+"""Share of pixels whose mask may differ from the reference, in single precision."""
 
 
 @cache
@@ -31,50 +31,53 @@ def scene() -> Sequence[Frame]:
 
 
 class Remembered:
-    """A network that is asked once for each picture."""
+    """Runs a network once for each image."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._known: dict[bytes, Probability] = {}
 
-    def __call__(self, picture: Image) -> Probability:
-        key = picture.tobytes()
+    def __call__(self, image: Image) -> Probability:
+        key = image.tobytes()
         if key not in self._known:
-            self._known[key] = self._network(picture)
+            self._known[key] = self._network(image)
         return self._known[key]
 
 
 @cache
 def compiled_form() -> Network:
-    """The bundle's compiled form in OpenVINO, closed after each picture: an engine that is left
-    when the interpreter ends can abort it."""
+    """Return the bundle's compiled form in OpenVINO.
 
-    def run(picture: Image) -> Probability:
+    It is closed after each image: an engine that still exists when the interpreter ends can abort
+    the process.
+    """
+
+    def run(image: Image) -> Probability:
         with OpenVinoEngine(bundle().model) as engine:
-            return engine.infer(picture)
+            return engine.infer(image)
 
     return Remembered(run)
 
 
 @cache
 def torch_form() -> Network:
-    """The network from the bundle's torch weights, eager."""
+    """Return the network from the bundle's torch weights, eager."""
     network = deploy_network(bundle())
 
-    def run(picture: Image) -> Probability:
+    def run(image: Image) -> Probability:
         with torch.no_grad():
-            map_: Probability = network(torch.from_numpy(picture)[None])[0, 0].numpy()
+            map_: Probability = network(torch.from_numpy(image)[None])[0, 0].numpy()
         return map_
 
     return Remembered(run)
 
 
 class EngineContract:
-    """A class for an engine opens it in `open`.
+    """Tests an engine, which a subclass opens in `open`.
 
     Attributes:
-        name: that the engine describes itself with.
-        max_share: of pixels that may differ from the reference's masks.
+        name: name in the engine's description.
+        max_share: share of pixels that may differ from the reference's masks.
     """
 
     name: str
@@ -82,7 +85,7 @@ class EngineContract:
 
     @staticmethod
     def reference() -> Network:
-        """What the masks are compared with: not the engine itself."""
+        """Return the network whose masks are compared; it is not the engine itself."""
         return compiled_form()
 
     @classmethod
@@ -96,58 +99,58 @@ class EngineContract:
             yield engine
 
     def test_output_is_a_probability_map_of_the_stated_size(self, engine: Engine) -> None:
-        """Float32, rows by columns, within 0 to 1."""
+        """The map is float32, rows by columns, from 0 to 1."""
         engine.warm_up(1)
-        output = engine.infer(pictures(engine, 1)[0])
+        output = engine.infer(make_images(engine, 1)[0])
         assert output.dtype == np.float32
         assert output.shape == engine.output_size[::-1]
         assert 0 <= output.min() <= output.max() <= 1
 
     def test_requests_in_flight_do_not_mix(self, engine: Engine) -> None:
-        """As many frames as may be in flight each give their own map, in whatever order asked."""
+        """All frames in flight give their own maps, in any order of the requests."""
         assert engine.requests > 1
-        given = pictures(engine, engine.requests)
-        alone = [engine.infer(picture) for picture in given]
-        tickets = [engine.submit(picture) for picture in given]
+        given = make_images(engine, engine.requests)
+        alone = [engine.infer(image) for image in given]
+        tickets = [engine.submit(image) for image in given]
         for ticket, wanted in reversed(list(zip(tickets, alone, strict=True))):
             np.testing.assert_allclose(ticket.result(), wanted, atol=1e-6)
         assert not np.allclose(alone[0], alone[1], atol=1e-6)
 
     def test_result_survives_the_next_inference(self, engine: Engine) -> None:
-        """A map is a copy: the memory that held it may be used again."""
-        first, second = pictures(engine, 2)
+        """A map is a copy: the engine may use its memory again."""
+        first, second = make_images(engine, 2)
         kept = engine.infer(first)
         before = kept.copy()
         engine.infer(second)
         np.testing.assert_array_equal(kept, before)
 
     def test_discarded_frames_free_their_place(self, engine: Engine) -> None:
-        """More frames than may be in flight are discarded, and the next one is right."""
-        first, second = pictures(engine, 2)
+        """After more discarded frames than may be in flight, the next map is right."""
+        first, second = make_images(engine, 2)
         wanted = engine.infer(first)
         for _ in range(engine.requests + 1):
             engine.submit(second).discard()
         np.testing.assert_allclose(engine.infer(first), wanted, atol=1e-6)
 
     def test_wrong_input_names_both_sides(self, engine: Engine) -> None:
-        """Shape, type or layout other than the stated one is refused with what is wanted."""
-        (good,) = pictures(engine, 1)
+        """A wrong shape, type or layout is refused, and the error names the right one."""
+        (good,) = make_images(engine, 1)
         height, width, _ = good.shape
         wide = np.zeros((height, 2 * width, 3), np.uint8)
-        wanted = rf"want \({height}, {width}, 3\) uint8, contiguous"
+        wanted = rf"needs \({height}, {width}, 3\) uint8, contiguous"
         for bad in (good[1:], good.astype(np.float32), good[..., 0], wide[:, ::2]):
             with pytest.raises(EngineError, match=wanted):
                 engine.submit(bad)
 
     def test_description_names_engine_version_and_requests(self, engine: Engine) -> None:
-        """What goes into the summaries, as JSON takes it."""
+        """The description fits into a summary as JSON."""
         about = engine.describe()
         assert about["name"] == self.name
         assert about["requests"] == engine.requests
         assert all(isinstance(key, str) for key in about)
 
     def test_masks_of_the_scene_are_the_reference_s(self, engine: Engine) -> None:
-        """On frames of the built-in scene, in which it finds polyps."""
+        """On frames of the built-in scene with polyps, the masks are those of the reference."""
         parity = compare(bundle(), scene(), self.reference(), engine.infer)
         assert parity.found_share > 0.01
         assert parity.differing_share <= self.max_share
@@ -156,24 +159,24 @@ class EngineContract:
     def test_masks_of_real_frames_are_the_reference_s(
         self, engine: Engine, real_frames: Sequence[Frame]
     ) -> None:
-        """On frames of a recorded examination and stills of two data sets."""
+        """The same holds on frames of a recorded examination and stills of two data sets."""
         parity = compare(bundle(), real_frames, self.reference(), engine.infer)
         assert parity.found_share > 0.01
         assert parity.differing_share <= self.max_share
 
     def test_closed_engine_takes_no_frame(self) -> None:
-        """Closing twice is fine; a frame after it is an error, not a wait."""
+        """An engine may be closed twice; a frame after that is an error, not a wait."""
         engine = self.open()
-        pending = engine.submit(pictures(engine, 1)[0])
+        pending = engine.submit(make_images(engine, 1)[0])
         assert pending.result().shape == engine.output_size[::-1]
         engine.close()
         engine.close()
         with pytest.raises(EngineError, match="closed"):
-            engine.submit(pictures(engine, 1)[0])
+            engine.submit(make_images(engine, 1)[0])
 
 
-def pictures(engine: Engine, count: int) -> list[np.ndarray]:
-    """Noise, so that maps differ."""
+def make_images(engine: Engine, count: int) -> list[np.ndarray]:
+    """Make images of noise, so that maps differ."""
     width, height = engine.input_size
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]

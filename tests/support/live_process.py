@@ -1,4 +1,4 @@
-"""`qlumen live` in a process of its own, and what it leaves behind."""
+"""Runs `qlumen live` in another process, and reads its files."""
 
 import json
 import os
@@ -17,10 +17,10 @@ SMALL = [*SMALL_SCENE, "pattern.width=320", "pattern.height=240", "engine.thread
 PATIENCE_S = 120
 
 
-def started(
+def start_live(
     folder: Path, source: str = "pattern", *more: str, settings: tuple[str, ...] = ()
 ) -> "subprocess.Popen[bytes]":
-    """Start on video without end; it records to `o.mp4` and `e.jsonl` in `folder`."""
+    """Start it on endless video; it records to `o.mp4` and `e.jsonl` in `folder`."""
     command = [sys.executable, "-c", LIVE, "live", source, "--loop"]
     command += ["--record", str(folder / "o.mp4"), "--events", str(folder / "e.jsonl")]
     for override in (*SMALL, small_network(), *settings):
@@ -31,8 +31,8 @@ def started(
 
 
 def wait_for_frames(folder: Path, frames: int) -> None:
-    """Return when the log has more than so many frames."""
-    wait_until(lambda: _content(folder).count(b'"frame":') > frames, "the session stands still")
+    """Return when the log has more than `frames` frames."""
+    wait_until(lambda: _content(folder).count(b'"frame":') > frames, "no new frames were logged")
 
 
 def wait_for_event(folder: Path, kind: str) -> None:
@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], bool], message: str) -> None:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of an events file."""
+    """Return all whole lines of an events file."""
     content = path.read_bytes()
     return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
@@ -63,7 +63,7 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def kinds(folder: Path) -> list[str]:
-    """Of all events, in order."""
+    """Return the kinds of all events, in order."""
     return [line["event"] for line in lines(folder / "e.jsonl") if "event" in line]
 
 

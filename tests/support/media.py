@@ -1,4 +1,4 @@
-"""Small videos and images made for the tests, from pictures of the tests' own making."""
+"""Makes small videos and images for the tests, and reads them."""
 
 import atexit
 import resource
@@ -28,8 +28,8 @@ AUDIO_RATE = 48000
 BT709 = 1  # ITU-T H.273, MatrixCoefficients
 
 
-def pictures(count: int, width: int = 64, height: int = 48) -> list[Image]:
-    """Smooth gradients with a red square that moves; each picture differs from the others."""
+def make_images(count: int, width: int = 64, height: int = 48) -> list[Image]:
+    """Make smooth gradients with a red square that moves; each image is different."""
     x = np.linspace(40, 200, width)[None, :, None]
     y = np.linspace(40, 200, height)[:, None, None]
     made = []
@@ -43,7 +43,7 @@ def pictures(count: int, width: int = 64, height: int = 48) -> list[Image]:
 
 
 def fields(count: int, width: int = 320, height: int = 240) -> list[Image]:
-    """Interlaced pictures: even rows show a moving bar, odd rows the bar one field later."""
+    """Make interlaced images: even rows show a moving bar, odd rows the bar one field later."""
 
     def at(field: int) -> Image:
         image = np.full((height, width, 3), 60, np.uint8)
@@ -74,10 +74,10 @@ def write_video(
     sound_seconds: float = 1,
     interlaced: bool = False,
 ) -> Path:
-    """Encode `images` and return `path`; the container is the one its suffix names.
+    """Encode `images` and return `path`; its suffix chooses the container.
 
-    `pts` in units of `time_base` (one a frame in 1 / `rate`), `matrix` the nine numbers of
-    a display matrix, `colour` the numbers of colour matrix and range.
+    `pts` is in units of `time_base`; without it a frame is one unit of 1 / `rate`. `matrix` is the
+    nine numbers of a display matrix, `colour` the numbers of colour matrix and range.
     """
     time_base = time_base or 1 / rate
     with av.open(str(path), "w", container_options=muxing or {}) as container:
@@ -107,16 +107,16 @@ def write_video(
 
 
 def write_sound(path: Path, *, cover: bool = False) -> Path:
-    """A second of silence, with a cover picture if asked."""
+    """Write a second of silence, with a cover image if asked."""
     with av.open(str(path), "w") as container:
         sound = container.add_stream("aac", rate=AUDIO_RATE)
-        picture = container.add_stream("mjpeg", rate=1) if cover else None
-        if picture is not None:
-            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
-            frame = av.VideoFrame.from_ndarray(pictures(1)[0], format="bgr24")
-            container.mux(picture.encode(frame))
-            container.mux(picture.encode(None))
+        image = container.add_stream("mjpeg", rate=1) if cover else None
+        if image is not None:
+            image.width, image.height, image.pix_fmt = 64, 48, "yuvj420p"
+            image.disposition = av.stream.Disposition.attached_pic
+            frame = av.VideoFrame.from_ndarray(make_images(1)[0], format="bgr24")
+            container.mux(image.encode(frame))
+            container.mux(image.encode(None))
         _write_silence(container, sound, 1)
     return path
 
@@ -129,7 +129,7 @@ def cut(path: Path, share: float) -> Path:
 
 
 def damage_packets(path: Path, damaged: Path, indices: set[int]) -> Path:
-    """Copy a video with the packets of these indices replaced by noise."""
+    """Copy a video, and replace the packets of these indices by noise."""
     with av.open(str(path)) as source, av.open(str(damaged), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for index, packet in enumerate(source.demux(video=0)):
@@ -142,7 +142,7 @@ def damage_packets(path: Path, damaged: Path, indices: set[int]) -> Path:
 
 
 def read_video(path: Path) -> tuple[list[Fraction], list[Image]]:
-    """Seconds and BGR pixels of each frame, read with FFmpeg alone."""
+    """Read the seconds and BGR pixels of each frame with FFmpeg alone."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         seconds = [frame.pts * frame.time_base for frame in frames]
@@ -150,13 +150,13 @@ def read_video(path: Path) -> tuple[list[Fraction], list[Image]]:
 
 
 def write_image(path: Path, image: NDArray[Any]) -> Path:
-    """Encode by suffix, to any path: cv2.imwrite cannot write all names."""
+    """Encode by suffix to any path: cv2.imwrite cannot write all names."""
     path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
     return path
 
 
 def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """Insert an EXIF segment that holds the orientation tag alone."""
+    """Insert an EXIF segment that holds only the orientation tag."""
     entry = struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
     exif = b"Exif\0\0" + b"II*\0" + struct.pack("<I", 8) + entry
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
@@ -174,7 +174,7 @@ def result_of(
     annotated: Image | None = None,
     stages_ms: dict[str, float] | None = None,
 ) -> FrameResult:
-    """What a sink receives for `image`."""
+    """Return what a sink receives for `image`."""
     frame = Frame(index, index if pts is None else pts, time_base, BgrImage(image), 0, name=name)
     mask = np.zeros(image.shape[:2], np.uint8) if mask is None else mask
     segmentation = Segmentation(mask, findings, np.zeros((2, 2), np.float32))
@@ -183,7 +183,7 @@ def result_of(
 
 
 def planes_of(rng: np.random.Generator, width: int, height: int) -> Planes:
-    """A decoded picture of noise; sides are even."""
+    """Make a decoded frame of noise with even sides."""
     samples = rng.integers(0, 256, (height * 3 // 2, width), np.uint8)
     frame = av.VideoFrame.from_ndarray(samples, format="yuv420p")
     frame.colorspace = BT709
@@ -191,7 +191,7 @@ def planes_of(rng: np.random.Generator, width: int, height: int) -> Planes:
 
 
 def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Run `code` in a process of its own, where this module can be imported, too."""
+    """Run `code` in another process, which can also import this module."""
     here = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
     command = [sys.executable, "-c", here + code, *map(str, arguments)]
     pipe = subprocess.PIPE
@@ -202,7 +202,7 @@ def start_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 
 @contextmanager
 def full_disk(free_bytes: int) -> Iterator[None]:
-    """No file of this process can grow beyond that size: writing fails as on a full disk."""
+    """Limit the size of files of this process, so that writing fails as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, hard))  # Python ignores SIGXFSZ
     try:

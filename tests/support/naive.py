@@ -1,4 +1,4 @@
-"""Slow, readable oracles: each does by the pixel, over the whole picture, what a kernel does."""
+"""Computes what the kernels compute, pixel by pixel, slowly and readably (oracles)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class NaiveFinding:
 def segment(
     probability: Floats, geometry: Geometry, low: float, high: float, fraction: float, limit: int
 ) -> tuple[Bits, list[NaiveFinding]]:
-    """The definition of post-processing, without contours."""
+    """Do the post-processing by its definition, without contours."""
     frame = interpolate(probability, geometry)
     filled = fill_holes(hysteresis(frame, low, high))
     blobs = [blob for blob in components(filled) if len(blob) + 1e-6 >= fraction * frame.size]
@@ -40,7 +40,7 @@ def segment(
 
 
 def interpolate(probability: Floats, geometry: Geometry) -> Floats:
-    """Probability at each frame pixel; positions exact, values float32, rows before columns."""
+    """Return the probability at each frame pixel: exact positions, float32, rows first."""
     x0, y0, x1, y1 = geometry.inner
     inner = np.clip(np.nan_to_num(probability[y0:y1, x0:x1], nan=0), 0, 1).astype(np.float32)
     upper, lower, weight = _neighbours(geometry.frame_h, geometry.inner_h)
@@ -50,7 +50,7 @@ def interpolate(probability: Floats, geometry: Geometry) -> Floats:
 
 
 def hysteresis(frame: Floats, low: float, high: float) -> Bits:
-    """Components of at least `low` that reach `high` somewhere."""
+    """Keep components of at least `low` that reach `high` somewhere."""
     mask = np.zeros(frame.shape, np.uint8)
     for blob in components((frame >= np.float32(low)).astype(np.uint8)):
         if any(frame[pixel] >= np.float32(high) for pixel in blob):
@@ -59,7 +59,7 @@ def hysteresis(frame: Floats, low: float, high: float) -> Bits:
 
 
 def components(mask: Bits, diagonal: bool = True) -> list[list[Pixel]]:
-    """Pixels (y, x) of each component in raster order, components by their first pixel."""
+    """List the pixels (y, x) of each component in raster order, by their first pixel."""
     steps = SIDES + CORNERS if diagonal else SIDES
     seen = np.zeros(mask.shape, bool)
     found = []
@@ -70,7 +70,7 @@ def components(mask: Bits, diagonal: bool = True) -> list[list[Pixel]]:
 
 
 def fill_holes(mask: Bits) -> Bits:
-    """Set all background that is not 4-connected to the outside of the picture."""
+    """Set all background that is not 4-connected to the outside of the image."""
     background = np.pad(1 - mask, 1, constant_values=1)
     outside = np.zeros(background.shape, bool)
     _flood(background, (0, 0), SIDES, outside)
@@ -78,7 +78,7 @@ def fill_holes(mask: Bits) -> Bits:
 
 
 def runs(mask: Bits) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """`spans (N, 2)` and `row_first (H + 1,)` of the pixels set in `mask`."""
+    """Return `spans (N, 2)` and `row_first (H + 1,)` of the pixels set in `mask`."""
     spans, row_first = [], [0]
     for row in mask:
         edges = np.flatnonzero(np.diff(row, prepend=0, append=0))
@@ -88,7 +88,7 @@ def runs(mask: Bits) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def overlay_parts(mask: Bits, line_px: int, rim_px: int) -> Bits:
-    """0 nothing, 1 rim, 2 line, 3 fill, from the distance of each pixel to the mask."""
+    """Return 0 nothing, 1 rim, 2 line, 3 fill, from the distance of each pixel to the mask."""
     parts = np.zeros(mask.shape, np.uint8)
     blob = np.argwhere(mask)
     for y, x in np.ndindex(mask.shape):
@@ -99,7 +99,7 @@ def overlay_parts(mask: Bits, line_px: int, rim_px: int) -> Bits:
 
 
 def blend(value: int, colour: int, alpha_256: int) -> int:
-    """Weighted mean of two 8-bit values, rounded half up."""
+    """Return the weighted mean of two 8-bit values, rounded half up."""
     return floor(Fraction(value * (256 - alpha_256) + colour * alpha_256, 256) + Fraction(1, 2))
 
 

@@ -1,4 +1,4 @@
-"""Slow readable oracles of motion: SciPy interpolates, loops do the rest."""
+"""Computes motion slowly and readably (oracles): SciPy interpolates, loops do the rest."""
 
 from itertools import permutations
 
@@ -10,14 +10,14 @@ Array = NDArray[np.float64]
 
 
 def at(values: NDArray[np.float32], x: Array, y: Array) -> Array:
-    """Bilinear, the edge's value beyond the edge; `(h, w)` or `(h, w, 2)`."""
+    """Interpolate `(h, w)` or `(h, w, 2)` bilinearly, with the edge's value beyond the edge."""
     if values.ndim == 3:
         return np.stack([at(values[..., axis], x, y) for axis in range(2)], axis=-1)
     return ndimage.map_coordinates(values.astype(np.float64), [y, x], order=1, mode="nearest")
 
 
 def border_pixels(contour: NDArray[np.int32], step: int) -> list[tuple[int, int]]:
-    """Every `step`-th pixel of each straight run, its first one included."""
+    """List the first and then every `step`-th pixel of each straight run."""
     pixels = []
     for (x, y), (next_x, next_y) in zip(
         contour.tolist(), np.roll(contour, -1, axis=0).tolist(), strict=True
@@ -55,7 +55,7 @@ def mix_moved(
     back: NDArray[np.float32],
     weight: float,
 ) -> Array:
-    """Via the frame, one unit wide and high."""
+    """Mix maps through frame coordinates, one unit wide and high."""
     height, width = now.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
     x = region[0] + (columns + 0.5) / width * (region[2] - region[0])
@@ -70,7 +70,7 @@ def mix_moved(
 
 
 def cheapest_pairs(costs: Array, forbidden: float) -> tuple[int, float]:
-    """The largest number of allowed pairs, and their least total, by trying all."""
+    """Find the largest number of allowed pairs and their least total: try all pairs."""
     rows, columns = costs.shape
     if rows > columns:
         return cheapest_pairs(costs.T, forbidden)

@@ -1,4 +1,4 @@
-"""A slow, readable oracle for coarse blocks, in whole fractions."""
+"""Computes coarse blocks slowly and readably, in exact fractions (an oracle)."""
 
 from fractions import Fraction
 from math import floor
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def naive_pixelate(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Every pixel gets the mean of its block, rounded half up."""
+    """Give every pixel the mean of its block, rounded half up."""
     result = np.empty_like(image)
     for y, x, channel in np.ndindex(image.shape):
         top, left = y // side * side, x // side * side

@@ -1,6 +1,6 @@
-"""The circuits by dense matrices over the whole register, with no library but numpy.
+"""Computes the circuits by dense matrices over the whole register, with numpy only.
 
-Slow and plain: every gate is a Kronecker product of 2x2 matrices, wire 0 leftmost.
+It is slow and simple: every gate is a Kronecker product of 2x2 matrices, wire 0 leftmost.
 """
 
 from functools import reduce
@@ -17,7 +17,7 @@ ZERO, ONE = np.diag([1, 0]).astype(complex), np.diag([0, 1]).astype(complex)
 
 
 def vqc(angles: NDArray, weights: NDArray, reuploading: bool) -> NDArray:
-    """Z of each qubit for one set of inputs."""
+    """Return Z of each qubit for one set of inputs."""
     n = weights.shape[1]
     state = ground_state(n)
     for layer, rotations in enumerate(weights):
@@ -35,7 +35,7 @@ def vqc(angles: NDArray, weights: NDArray, reuploading: bool) -> NDArray:
 
 
 def hqconv(angles: NDArray, weights: NDArray, side: int) -> NDArray:
-    """Z and X of each cell for one set of inputs."""
+    """Return Z and X of each cell for one set of inputs."""
     n = side * side
     state = ground_state(n)
     for cell in range(n):
@@ -54,11 +54,11 @@ def hqconv(angles: NDArray, weights: NDArray, side: int) -> NDArray:
 def two_qubit_filter(state: Matrix, gate: NDArray, a: int, b: int, n: int) -> Matrix:
     rotations = ((a, gate[0:3]), (b, gate[3:6]))
     after = ((a, gate[9:12]), (b, gate[12:15]))
-    state = _rotated(state, rotations, n)
+    state = _rotate(state, rotations, n)
     for axis, angle in zip((X, Y, Z), gate[6:9], strict=True):
         coupling = on_wires({a: axis, b: axis}, n)
         state = np.cos(angle / 2) * state - 1j * np.sin(angle / 2) * (coupling @ state)
-    return _rotated(state, after, n)
+    return _rotate(state, after, n)
 
 
 def ground_state(n: int) -> Matrix:
@@ -68,7 +68,7 @@ def ground_state(n: int) -> Matrix:
 
 
 def turn(axis: Matrix, angle: float) -> Matrix:
-    """exp(-i angle axis / 2)."""
+    """Return exp(-i angle axis / 2)."""
     return np.cos(angle / 2) * I2 - 1j * np.sin(angle / 2) * axis
 
 
@@ -85,7 +85,7 @@ def expectation(state: Matrix, matrices: dict[int, Matrix]) -> float:
     return float((state.conj() @ on_wires(matrices, n) @ state).real)
 
 
-def _rotated(state: Matrix, rotations: tuple, n: int) -> Matrix:
+def _rotate(state: Matrix, rotations: tuple, n: int) -> Matrix:
     for wire, (phi, theta, omega) in rotations:
         state = on_wires({wire: turn(Z, omega) @ turn(Y, theta) @ turn(Z, phi)}, n) @ state
     return state

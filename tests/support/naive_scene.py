@@ -1,4 +1,4 @@
-"""A slow ray caster: every ray of a picture against every triangle of a scene."""
+"""Casts every ray of an image against every triangle of a scene, slowly (an oracle)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Floats = NDArray[np.float64]
 
 
 def triangles(grid: NDArray[np.float32]) -> Floats:
-    """`(n, 3, 3)`: corners of both triangles of each cell of a grid of vertices."""
+    """Return `(n, 3, 3)`: the corners of both triangles of each cell of a grid of vertices."""
     p = grid[..., :3].astype(np.float64)
     a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, :-1], p[1:, 1:]
     first, second = np.stack([a, b, c], axis=-2), np.stack([c, b, d], axis=-2)
@@ -15,7 +15,7 @@ def triangles(grid: NDArray[np.float32]) -> Floats:
 
 
 def first_hit(origin: Floats, direction: Floats, corners: Floats) -> float:
-    """Distance to the nearest triangle on a ray, inf if none (Moeller and Trumbore 1997)."""
+    """Return the distance to the nearest triangle on a ray, or inf (Moeller, Trumbore 1997)."""
     start, one, two = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     across = np.cross(direction, two)
     det = np.einsum("ij,ij->i", one, across)
@@ -30,7 +30,7 @@ def first_hit(origin: Floats, direction: Floats, corners: Floats) -> float:
 
 
 def lens_direction(x: float, y: float, focal: float) -> Floats:
-    """Camera-axes unit direction that a stereographic lens puts at x, y from the middle."""
+    """Return the unit direction in camera axes that a stereographic lens maps to x, y."""
     radius = float(np.hypot(x, y))
     angle = 2 * np.arctan(radius / (2 * focal))
     if radius == 0:

@@ -1,4 +1,4 @@
-"""A page with a running scene, for tests in a browser."""
+"""Serves a page with a running scene, for tests in a browser."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,20 +53,20 @@ return [...document.querySelectorAll(arguments[0] + " *")]
   .filter((one) => written(one) && !one.closest(":disabled"))
   .map((one) => [one.textContent.trim().slice(0, 60), ratio(one)]);
 """
-"""Text and contrast of all that is written in an element, by WCAG 2.2's relative luminance."""
+"""Returns the text and contrast of all text in an element, by WCAG 2.2's relative luminance."""
 LEAST_CONTRAST = 4.5
 """WCAG 2.2, 1.4.3 (AA), for text of any size."""
 
 
 def contrasts(browser: webdriver.Chrome, selector: str) -> list[tuple[str, float]]:
-    """What is written in the elements of `selector`, and how it stands out from its ground."""
+    """Return the texts in the elements of `selector`, and their contrast to the background."""
     found = browser.execute_script(CONTRASTS, selector)
     return [(" ".join(text.split()), float(ratio)) for text, ratio in found]
 
 
 @contextmanager
 def page_for_recordings() -> Iterator[str]:
-    """Serve the page while the block runs, with nothing live on it; its address."""
+    """Serve the page without live video while the block runs; yield its address."""
     settings = load_settings(None, ["view.port=0", "view.upload_mib=20"])
     panel = LivePanel(settings)
     with Site(Access("127.0.0.1", 0), panel, panel, settings) as site:
@@ -75,7 +75,7 @@ def page_for_recordings() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A page at `url`, and the folders that its controls write to."""
+    """Describes a page at `url`, and the folders that its controls write to."""
 
     url: str
     panel: LivePanel
@@ -85,23 +85,19 @@ class Shown:
 
     @contextmanager
     def live(self) -> Iterator["Shown"]:
-        """With the scene on it while the block runs, and nothing that takes the processor after."""
+        """Show the scene while the block runs; afterwards the processor is free again."""
         self.runner.choose(0)
         wait_until(lambda: self.panel.state()["running"], "no session began")
         yield self
         self.runner.choose(None)
-        wait_until(lambda: not self.panel.state()["running"], "the session goes on")
+        wait_until(lambda: not self.panel.state()["running"], "the session has not ended")
 
 
 @contextmanager
-def shown_page(
+def open_page(
     folder: Path, more: Sequence[str] = (), password: Password | None = None
 ) -> Iterator[Shown]:
-    """Serve the page while the block runs.
-
-    Args:
-        more: settings.
-    """
+    """Serve the page while the block runs; `more` are further settings."""
     interval = sys.getswitchinterval()
     settings = load_settings(None, [*SMALL, small_network(), *more])
     recordings, snapshots = folder / "recordings", folder / "snapshots"

@@ -1,4 +1,4 @@
-"""What the tests of received streams share: the kinds of streams, and how to take what arrives."""
+"""Sends streams of each kind, and takes their frames, for the tests of received streams."""
 
 import socket
 import threading
@@ -21,8 +21,8 @@ CLIP_FRAMES = 250
 GIVE_UP_S = 30
 
 Arrivals = Iterator[Frame | SignalLost]
-PolypKind = Callable[[Path], tuple[Sender, str]]
-"""From a clip to its sender, not yet started, and the URL where it will be found."""
+Kind = Callable[[Path], tuple[Sender, str]]
+"""Takes a clip, and returns its sender, which is not started, and the URL of the stream."""
 
 
 def udp(clip: Path) -> tuple[Sender, str]:
@@ -41,7 +41,7 @@ def srt(clip: Path) -> tuple[Sender, str]:
 
 
 def live(url: str, *settings: str) -> LiveSource:
-    """Open a stream whose sender may only just be starting."""
+    """Open a stream; its sender may still be starting."""
     until = time.monotonic() + GIVE_UP_S
     while True:
         try:
@@ -54,7 +54,7 @@ def live(url: str, *settings: str) -> LiveSource:
 
 @contextmanager
 def arrivals_of(source: LiveSource) -> Iterator[Arrivals]:
-    """What arrives; a source from which nothing comes is stopped, so that no test hangs."""
+    """Yield what arrives; a silent source is stopped, so that no test hangs."""
     watchdog = threading.Timer(GIVE_UP_S, source.stop)
     watchdog.start()
     try:
@@ -65,7 +65,7 @@ def arrivals_of(source: LiveSource) -> Iterator[Arrivals]:
 
 
 def frames(arrivals: Arrivals, count: int) -> list[Frame]:
-    """The next frames; none may be missing, and no signal be lost, before them."""
+    """Return the next frames; all must arrive, without a loss of the signal."""
     taken = list(islice(arrivals, count))
     assert len(taken) == count
     assert all(isinstance(arrival, Frame) for arrival in taken), taken
@@ -73,7 +73,7 @@ def frames(arrivals: Arrivals, count: int) -> list[Frame]:
 
 
 def until_lost(arrivals: Arrivals) -> tuple[list[Frame], SignalLost]:
-    """The frames up to a loss of the signal, and the loss."""
+    """Return the frames up to a loss of the signal, and the loss."""
     before = []
     for arrival in arrivals:
         if isinstance(arrival, SignalLost):
@@ -83,7 +83,7 @@ def until_lost(arrivals: Arrivals) -> tuple[list[Frame], SignalLost]:
 
 
 def until_frame(arrivals: Arrivals) -> tuple[list[SignalLost], Frame]:
-    """The failed attempts up to the next frame, and the frame."""
+    """Return the failed attempts up to the next frame, and the frame."""
     losses = []
     for arrival in arrivals:
         if isinstance(arrival, Frame):
@@ -93,7 +93,7 @@ def until_frame(arrivals: Arrivals) -> tuple[list[SignalLost], Frame]:
 
 
 def assert_each_frame_once(taken: list[Frame]) -> None:
-    """Consecutive numbers on the pictures, consecutive indices, the clip's own distances."""
+    """Check consecutive numbers in the pixels, consecutive indices, and time steps."""
     numbers = [read_number(frame.image) for frame in taken]
     assert all(number is not None for number in numbers)
     assert all((b - a) % CLIP_FRAMES == 1 for a, b in pairwise(numbers) if a and b)
@@ -101,4 +101,4 @@ def assert_each_frame_once(taken: list[Frame]) -> None:
     assert all(abs(b.pts - a.pts - STEP_US) <= 1000 for a, b in pairwise(taken))
 
 
-KINDS: list[PolypKind] = [udp, rtmp, srt]
+KINDS: list[Kind] = [udp, rtmp, srt]

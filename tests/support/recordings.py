@@ -1,4 +1,4 @@
-"""Recordings of many kinds, made for the tests, and their frames as they are read."""
+"""Makes recordings of many kinds for the tests, and reads their frames."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,7 +9,7 @@ from typing import Any
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from support.media import pictures, write_video
+from support.media import make_images, write_video
 
 COUNT = 60
 NO_REORDERING = {"bf": "0"}
@@ -29,7 +29,7 @@ CONTAINERS = [
 def video(path: Path, codec: str = "libx264", **settings: Any) -> Path:
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     settings = {"pixels": pixels, "options": {"b": "2M"}, **settings}
-    return write_video(path, pictures(COUNT), codec=codec, **settings)
+    return write_video(path, make_images(COUNT), codec=codec, **settings)
 
 
 def frames_of(path: Path, **options: Any) -> list[Frame]:
@@ -41,5 +41,5 @@ def seconds_of(frames: Sequence[Frame]) -> list[Fraction]:
     return [frame.pts * frame.time_base for frame in frames]
 
 
-def increasing(seconds: Sequence[Fraction]) -> bool:
+def is_increasing(seconds: Sequence[Fraction]) -> bool:
     return all(later > earlier for earlier, later in pairwise(seconds))

@@ -1,4 +1,4 @@
-"""Reviews made without a network, of maps whose truth is known; and a bomb."""
+"""Makes reviews without a network from known maps, and a decompression bomb."""
 
 import struct
 import zlib
@@ -21,12 +21,12 @@ from qlumen.realtime.review.records import FORMAT, Manifest, ModelRecord, Source
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.tracking.findings import segment_findings
 
-from support.media import pictures, write_video
+from support.media import make_images, write_video
 
 SIDE = 44
 SIZE = 320, 240
 FRAMES, SEEN, BLIP, DARK = 20, range(3, 15), 17, range(15, 20)
-"""A disc is there in `SEEN`, another one in the frame `BLIP`; frames of `DARK` are black."""
+"""`SEEN` has a disc, the frame `BLIP` has another disc, and frames of `DARK` are black."""
 ALWAYS_CLEAR = [
     "quality.blurred_below=0",
     "quality.red_out_from=1.01",
@@ -35,7 +35,7 @@ ALWAYS_CLEAR = [
     "quality.grey_from=1.01",
 ]
 UNSMOOTHED = ["temporal.smoothing=0"]
-"""So that what is found in a frame can be worked by hand."""  # fmt: skip
+"""The findings of a frame can then be computed by hand."""  # fmt: skip
 THRESHOLDS = Thresholds(low=0.5, high=0.9, min_area_fraction=0.0005)
 CARD = """# made-up
 
@@ -59,21 +59,21 @@ MapOf = Callable[[int], NDArray[np.float32]]
 
 
 def disc(x: float, y: float, radius: float, level: float = 0.98) -> NDArray[np.float32]:
-    """A map of `SIDE` squared with a disc, in map pixels, soft at its border."""
+    """Make a map of `SIDE` by `SIDE` with a disc, in map pixels, with a soft border."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     distance = np.hypot(columns - x, rows - y)
     return (level * np.clip(radius + 0.5 - distance, 0, 1)).astype(np.float32)
 
 
 def usual_map(index: int) -> NDArray[np.float32]:
-    """A disc that moves slowly; its level rises until frame 9."""
+    """Make the map of a frame: a disc that moves slowly; its level rises until frame 9."""
     if index in SEEN:
         return disc(16 + 0.4 * index, 20, 7, 0.92 + 0.005 * min(index, 9))
     return disc(35, 35, 4) if index == BLIP else np.zeros((SIDE, SIDE), np.float32)
 
 
 def make_recording(file: Path, frames: int = FRAMES) -> Path:
-    images = pictures(frames, *SIZE)
+    images = make_images(frames, *SIZE)
     for index in DARK:
         if index < frames:
             images[index][:] = 0
@@ -81,7 +81,7 @@ def make_recording(file: Path, frames: int = FRAMES) -> Path:
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds next to nothing: a decompression bomb's head."""
+    """Make a PNG that claims this size but holds almost nothing: a decompression bomb."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -95,7 +95,7 @@ def png_of(width: int, height: int) -> bytes:
 def make_review(
     folder: Path, recording: Path, *, maps: MapOf = usual_map, overrides: list[str] | None = None
 ) -> Path:
-    """A review of `recording` in `folder`, as the network would have said `maps`."""
+    """Make a review of `recording` in `folder`, as if the network had returned `maps`."""
     settings = load_settings(None, [*ALWAYS_CLEAR, *UNSMOOTHED, *(overrides or [])])
     with open_recording(str(recording), settings) as source:
         writer = ReviewWriter(folder, settings)

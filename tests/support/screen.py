@@ -1,4 +1,4 @@
-"""A screen of the tests' own (Xvfb), with hands on keys and windows."""
+"""Opens a screen for tests (Xvfb), and controls its keys and windows."""
 
 import ctypes
 import ctypes.util
@@ -19,17 +19,17 @@ from qlumen.realtime.pixels.arrays import Image
 SIZE = (1280, 1024)
 CLIENT_MESSAGE = 33  # X.h
 PATIENCE_S = 20
-KEY_DELAY_MS = "100"  # as fast as hands are
+KEY_DELAY_MS = "100"  # the speed of a hand
 
 
 @dataclass(frozen=True)
 class Screen:
-    """`name` is the display's, such as `:99`."""
+    """Controls a display; `name` is its name, such as `:99`."""
 
     name: str
 
     def window(self, title: str) -> str:
-        """The visible window of this title, waited for."""
+        """Wait for a visible window of this title and return it."""
         _wait_until(lambda: bool(self._windows(title)), f"no window {title}")
         return self._windows(title)[0]
 
@@ -91,7 +91,7 @@ class Screen:
 
 
 class _ClientMessage(ctypes.Structure):
-    """XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
+    """Is XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -114,7 +114,7 @@ def _wait_until(true: Callable[[], bool], message: str) -> None:
 
 
 def missing_programs(*names: str) -> str:
-    """Why a test on a screen must be skipped; empty if it need not."""
+    """Return why a test on a screen must be skipped; empty if it can run."""
     absent = [name for name in names if shutil.which(name) is None]
     return f"not installed: {', '.join(absent)}" if absent else ""
 

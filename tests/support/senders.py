@@ -1,4 +1,4 @@
-"""Real senders of video for tests of live sources: FFmpeg, and GStreamer's RTSP server."""
+"""Sends video for tests of live sources, by FFmpeg and GStreamer's RTSP server."""
 
 import random
 import shutil
@@ -26,9 +26,9 @@ needs_ffmpeg = pytest.mark.skipif(
 LOOPBACK = "127.0.0.1"
 RATE = Fraction(50)
 STEP_US = 20_000
-"""Of the pattern's clips."""
+"""Time between two frames of the pattern's clips."""
 GROUP_FRAMES = 10
-"""From one key frame to the next, so that receivers come in soon."""
+"""Frames from one key frame to the next: receivers can start soon."""
 DAMAGED_SHARE = 0.9
 FLIPPED_BITS = 8
 RTSP_PACKAGES = (
@@ -62,7 +62,7 @@ GLib.MainLoop().run()
 def pattern_clip(
     path: Path, frames: int = 250, size: tuple[int, int] = (352, 288), b_frames: int = 0
 ) -> Path:
-    """The test pattern as a video whose every frame tells its number."""
+    """Write the test pattern as a video; each frame shows its number."""
     source = PatternSource(*size, RATE)
     options = {"preset": "ultrafast", "g": str(GROUP_FRAMES), "bf": str(b_frames)}
     images = [source.picture(index) for index in range(frames)]
@@ -76,7 +76,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 class Sender:
-    """A process that sends until it is killed at the end of the block."""
+    """Runs a process that sends until it is killed at the end of the block."""
 
     def __init__(self, command: list[str]) -> None:
         self._command = command
@@ -112,16 +112,16 @@ class Sender:
 
 
 def ffmpeg_sender(clip: Path, url: str, *output: str) -> Sender:
-    """Sends the clip at its rate, over and over, as it is, with these options of the output."""
+    """Send the clip as it is, at its rate, again and again, with these output options."""
     assert FFMPEG is not None
     clip_at_its_rate = ["-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy"]
     return Sender([FFMPEG, "-loglevel", "error", *clip_at_its_rate, *output, url])
 
 
 class DamagingRelay:
-    """Passes datagrams on to a port; of those with numbers in `damaged`, most with flipped bits.
+    """Passes datagrams on to a port, and flips bits in most of those with numbers in `damaged`.
 
-    Of the damaged ones the headers, too, may be hit, so that packets are lost altogether.
+    It may also flip bits of the headers, so that whole packets are lost.
     """
 
     def __init__(self, target: int, damaged: range) -> None:
@@ -150,23 +150,23 @@ class DamagingRelay:
             while not self._ended.is_set():
                 with suppress(TimeoutError):
                     data = inner.recv(65536)
-                    outer.sendto(self._treated(data), (LOOPBACK, self._target))
+                    outer.sendto(self._damage(data), (LOOPBACK, self._target))
                     self.passed += 1
 
-    def _treated(self, data: bytes) -> bytes:
+    def _damage(self, data: bytes) -> bytes:
         if self.passed not in self._damaged or self._random.random() > DAMAGED_SHARE:
             return data
-        treated = bytearray(data)
+        result = bytearray(data)
         for _ in range(FLIPPED_BITS):
-            treated[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
-        return bytes(treated)
+            result[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
+        return bytes(result)
 
 
 @contextmanager
 def rtsp_server(clip: Path, port: int) -> Iterator[str]:
-    """GStreamer's RTSP server in a process of its own, with the clip; yields its URL.
+    """Serve the clip by GStreamer's RTSP server in another process, and yield its URL.
 
-    The test is skipped where it is not installed.
+    The test is skipped where the server is not installed.
     """
     python = _python_with_gstreamer()
     if python is None:
@@ -177,19 +177,19 @@ def rtsp_server(clip: Path, port: int) -> Iterator[str]:
 
 
 def wait_for_port(port: int, seconds: float = 20) -> None:
-    """Until somebody listens there."""
+    """Wait until a process listens at the port."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with socket.socket() as probe:
             if probe.connect_ex((LOOPBACK, port)) == 0:
                 return
         time.sleep(0.05)
-    raise TimeoutError(f"nobody listens at port {port}")
+    raise TimeoutError(f"no process listens at port {port}")
 
 
 @cache
 def _python_with_gstreamer() -> str | None:
-    """The system's Python, for which Debian packs GStreamer's bindings."""
+    """Return the system's Python: Debian has GStreamer's bindings for it."""
     python = shutil.which("python3", path="/usr/bin")
     check = RTSP_IMPORTS + "Gst.init(None); assert Gst.ElementFactory.find('rtph264pay')"
     if python is None or subprocess.run([python, "-c", check], capture_output=True).returncode:

@@ -1,4 +1,4 @@
-"""The shipped network for squares of 96 px: where a test needs a real one, but not its findings."""
+"""Makes the shipped network smaller, for tests that do not need its findings."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ OUT = Path(__file__).parents[2] / "out"
 
 @cache
 def small_network() -> str:
-    """The setting that chooses it. Made once, in a few seconds, for all later runs of the tests."""
+    """Return the setting that chooses it; the bundle is made once for all later test runs."""
     source = read_bundle(find_bundle())
     folder = OUT / f"test-network-{source.sha256[:12]}-{SIDE}"
     if not folder.exists():

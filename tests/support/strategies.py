@@ -1,4 +1,4 @@
-"""The Hypothesis vocabulary: small masks, boxes, probability maps, geometries and thresholds."""
+"""Defines Hypothesis strategies: masks, boxes, probability maps, geometries, thresholds."""
 
 from collections.abc import Callable
 
@@ -14,34 +14,34 @@ Rng = np.random.Generator
 
 
 def sizes(largest: int) -> st.SearchStrategy[tuple[int, int]]:
-    """Width and height."""
+    """Draw width and height."""
     return st.tuples(st.integers(1, largest), st.integers(1, largest))
 
 
 @st.composite
 def boxes(draw: st.DrawFn, width: int, height: int) -> Box:
-    """Half open and not empty, in a picture of that size."""
+    """Draw a half-open box that is not empty, in an image of that size."""
     x0, y0 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     return x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height))
 
 
 @st.composite
 def geometries(draw: st.DrawFn, largest_frame: int = 40, largest_network: int = 16) -> Geometry:
-    """Frames larger, smaller and thinner than the network's input, in both fits."""
+    """Draw frames larger, smaller and thinner than the network's input, in both fits."""
     fit = draw(st.sampled_from(("stretch", "letterbox")))
     return Geometry.of(draw(sizes(largest_frame)), draw(sizes(largest_network)), fit)
 
 
 @st.composite
 def thresholds(draw: st.DrawFn) -> tuple[float, float]:
-    """Low and high; multiples of 1/8, so that quantised maps meet them exactly."""
+    """Draw low and high as multiples of 1/8, so that quantised maps meet them exactly."""
     first, second = draw(EIGHTHS), draw(EIGHTHS)
     return min(first, second), max(first, second)
 
 
 @st.composite
 def probability_maps(draw: st.DrawFn, width: int, height: int) -> NDArray[np.float32]:
-    """Noise, coarse noise, checkerboards, blobs, rings with islands, flat maps, dirty maps."""
+    """Draw noise, coarse noise, checkerboards, blobs, rings with islands, flat, dirty maps."""
     make = draw(st.sampled_from(_MAPS))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     return np.ascontiguousarray(make(rng, height, width), np.float32)
@@ -49,7 +49,7 @@ def probability_maps(draw: st.DrawFn, width: int, height: int) -> NDArray[np.flo
 
 @st.composite
 def masks(draw: st.DrawFn, largest: int = 24) -> NDArray[np.uint8]:
-    """Masks of 0 and 1 of all the kinds above."""
+    """Draw masks of 0 and 1 of all kinds of `probability_maps`."""
     width, height = draw(sizes(largest))
     level = draw(EIGHTHS)
     probability = draw(probability_maps(width, height))
@@ -80,7 +80,7 @@ def _blobs(rng: Rng, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _rings(rng: Rng, height: int, width: int) -> NDArray[np.float64]:
-    """Nested frames with gaps here and there: holes, islands in holes, open holes."""
+    """Make nested rectangles with some gaps: holes, islands in holes, open holes."""
     y, x = np.mgrid[:height, :width]
     depth = np.minimum(np.minimum(x, y), np.minimum(width - 1 - x, height - 1 - y))
     ring = (depth % 2 == rng.integers(2)) * 0.9
@@ -92,7 +92,7 @@ def _flat(rng: Rng, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _dirty(rng: Rng, height: int, width: int) -> NDArray[np.float64]:
-    """NaN, infinities and values out of 0..1 among others."""
+    """Mix NaN, infinities and values out of 0..1 with valid values."""
     values = [np.nan, np.inf, -np.inf, -0.5, 1.5, 0.0, 0.5, 1.0]
     return rng.choice(values, (height, width))
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: circuits of all sizes with weights, and inputs for them."""
+"""Defines Hypothesis strategies: circuits of all sizes, their weights and inputs."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @st.composite
 def vqcs(draw: st.DrawFn, largest: int = 4, layers: int = 3) -> Circuit:
-    """Re-uploading only where the table stays within its bound and the test's time."""
+    """Draw a circuit; it has re-uploading only if the table is small enough for a test."""
     qubits, depth = draw(st.integers(2, largest)), draw(st.integers(1, layers))
     small = (2 * depth + 1) ** qubits <= 700
     return make_vqc(qubits, depth, small and draw(st.booleans()))
@@ -21,7 +21,7 @@ def hqconvs(largest: int = 2) -> st.SearchStrategy[Circuit]:
 
 
 def angles(circuit: Circuit, rows: int, seed: int) -> np.ndarray:
-    """`(rows, n_inputs)` in radians, also beyond one turn."""
+    """Return `(rows, n_inputs)` in radians, also beyond one turn."""
     return np.random.default_rng((seed, 1)).uniform(-7, 7, (rows, circuit.n_inputs))
 
 

@@ -1,4 +1,4 @@
-"""Traces against the documented "Trace Event Format": keys by phase, nesting, pairs."""
+"""Checks traces against the "Trace Event Format": keys by phase, nesting, pairs."""
 
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -11,11 +11,11 @@ KEYS = {
     "i": {"name", "ph", "ts", "pid", "tid", "s"},
     "M": {"name", "ph", "pid", "tid", "args"},
 }
-"""What the Trace Event Format asks for, by phase."""
+"""Keys that the Trace Event Format needs, by phase."""
 
 
 def check_trace(content: dict[str, Any]) -> Counter[str]:
-    """Assert the form; return how many events of each phase there are."""
+    """Check the form, and return the number of events of each phase."""
     events = content["traceEvents"]
     open_pairs: Counter[tuple[str, str, int]] = Counter()
     work = defaultdict(list)

@@ -1,4 +1,4 @@
-"""A process of a run of several: trains for an epoch and leaves its weights in a file."""
+"""Trains for an epoch as one of several processes, and writes its weights to a file."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pauses double up to the longest one."""
+"""Tests that pauses double up to the longest one."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def test_pauses_double_up_to_the_longest() -> None:
 def test_a_pause_stays_within_the_jitter(
     failures: int, first_s: float, most_s: float, jitter: float
 ) -> None:
-    """However often it failed."""
+    """This holds for any number of failures."""
     exact_s = Backoff(first_s, most_s).pause_s(failures)
     pause_s = Backoff(first_s, most_s, jitter).pause_s(failures)
     assert first_s <= exact_s <= most_s

@@ -1,4 +1,4 @@
-"""A file or a folder is written whole or not at all."""
+"""Tests that a file or a folder is written whole or not at all."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_the_older_file_stays_until_the_block_ends(tmp_path: Path) -> None:
 
 
 def test_a_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
-    """Nothing of the older one is left in it."""
+    """The new folder has no file of the old one."""
     path = tmp_path / "bundle"
     path.mkdir()
     (path / "old").touch()
@@ -50,7 +50,7 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_block_that_raises_leaves_the_older_one(tmp_path: Path, kind: str) -> None:
-    """An error of our own comes out as it is."""
+    """An error of qlumen stays as it is."""
     path = tmp_path / "a"
     path.write_text("old")
     with pytest.raises(DatasetError, match=r"^images are missing$"):
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_kill_leaves_the_older_file(tmp_path: Path) -> None:
-    """What the killed process left is replaced by the next one."""
+    """The next process replaces the rest that the killed process left."""
     path = tmp_path / "a.txt"
     path.write_text("old")
     code = """
@@ -133,9 +133,9 @@ def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
     assert path.is_fifo()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_standard_output_sent_to_a_file_is_written_to_directly(tmp_path: Path) -> None:
-    """`/dev/stdout` is a link to the path used here; the shell goes on writing to that file."""
+    """`/dev/stdout` is a link to this path; the shell continues to write to that file."""
     code = """
 from pathlib import Path
 from qlumen.system.files import write_json

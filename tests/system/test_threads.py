@@ -1,4 +1,4 @@
-"""Every thread of ours is listed while it runs, and one that hangs ends the process at once."""
+"""Tests that qlumen's threads are listed while they run, and that a hung one ends the process."""
 
 import subprocess
 import sys
@@ -74,7 +74,7 @@ HANGS = {"plain": PLAIN, "event log": EVENT_LOG, "engine": ENGINE, "sink": SINK,
 
 
 def test_a_thread_is_listed_until_it_ends() -> None:
-    """By its name; afterwards it is not."""
+    """It is listed with its name, and removed when it ends."""
     may_end = threading.Event()
     thread = start("listed", may_end.wait)
     assert thread in running_threads()
@@ -85,7 +85,7 @@ def test_a_thread_is_listed_until_it_ends() -> None:
 
 
 def test_threads_of_others_are_not_listed() -> None:
-    """Such as those of a library."""
+    """For example, threads of a library are not listed."""
     may_end = threading.Event()
     thread = threading.Thread(target=may_end.wait)
     thread.start()
@@ -95,7 +95,7 @@ def test_threads_of_others_are_not_listed() -> None:
 
 
 def test_threads_of_a_pool_are_listed_and_prepared() -> None:
-    """Each once, in the thread itself."""
+    """Each thread calls `prepare` once."""
     prepared: list[threading.Thread] = []
     with start_pool("pool", 2, lambda: prepared.append(threading.current_thread())) as pool:
         both = threading.Barrier(2)
@@ -105,8 +105,8 @@ def test_threads_of_a_pool_are_listed_and_prepared() -> None:
     assert not set(used) & set(running_threads())
 
 
-def test_what_the_work_raises_is_handed_on_in_the_thread() -> None:
-    """Whatever it is, also of what prepares it."""
+def test_an_error_of_the_work_is_handled_in_the_thread() -> None:
+    """This holds for any error, also an error of `prepare`."""
     errors: list[tuple[BaseException, threading.Thread]] = []
 
     def on_error(error: BaseException) -> None:
@@ -124,7 +124,7 @@ def test_what_the_work_raises_is_handed_on_in_the_thread() -> None:
 
 
 def test_a_thread_that_is_about_to_end_does_not_hang() -> None:
-    """It has the time it was given; one that takes longer hangs."""
+    """It may use the given time; a thread that takes longer hangs."""
     before = set(running_threads())
     may_end = threading.Event()
     slow, stuck = start("slow", lambda: time.sleep(0.1)), start("stuck", may_end.wait)
@@ -134,8 +134,8 @@ def test_a_thread_that_is_about_to_end_does_not_hang() -> None:
     stuck.join()
 
 
-def ended_process(hang: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """A process that leaves with a thread that hangs."""
+def run_with_hung_thread(hang: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a process that ends while a thread hangs."""
     command = [sys.executable, "-c", LEAVE.format(hang=hang), str(folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -143,13 +143,12 @@ def ended_process(hang: str, folder: Path) -> "subprocess.CompletedProcess[str]"
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name, and `sleep`")
 @pytest.mark.parametrize("kind", HANGS)
 def test_a_hung_thread_of_any_kind_ends_the_process(tmp_path: Path, kind: str) -> None:
-    """With the exit code that was to be, and what was printed; without it the interpreter would
-    wait for some of them, or crash."""
-    ended = ended_process(HANGS[kind], tmp_path)
+    """The exit code and the output are right; otherwise the interpreter would wait or crash."""
+    ended = run_with_hung_thread(HANGS[kind], tmp_path)
     assert (ended.returncode, ended.stdout) == (7, "leaving\n"), ended.stderr
 
 
 def test_an_orderly_end_is_left_to_the_interpreter(tmp_path: Path) -> None:
-    """Where nothing hangs, the exit code comes back."""
-    ended = ended_process("", tmp_path)
+    """If no thread hangs, `leave` returns the exit code."""
+    ended = run_with_hung_thread("", tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "leaving\ncame back with 7\n"), ended.stderr

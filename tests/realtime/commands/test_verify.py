@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.sinks.events import EventsWriter
 
-from support.media import pictures, result_of
+from support.media import make_images, result_of
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def events(tmp_path: Path) -> Path:
     path = tmp_path / "e.jsonl"
     with EventsWriter(path) as writer:
         for index in range(5):
-            writer.write(result_of(pictures(1)[0], index))
+            writer.write(result_of(make_images(1)[0], index))
     return path
 
 

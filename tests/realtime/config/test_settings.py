@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_override_beats_file_beats_default(tmp_path: Path) -> None:
-    """A value on the command line wins over the file's, the file's over the default."""
+    """A value of the command line replaces the file's value, and the file's value the default."""
     file = tmp_path / "c.yaml"
     file.write_text("recorder: {crf: 30, preset: slow}\n")
     settings = load_settings(file, ["recorder.crf=25"])
@@ -27,13 +27,13 @@ def test_override_beats_file_beats_default(tmp_path: Path) -> None:
         ("nonsense.key=1", "unknown configuration key 'nonsense"),
         ("overlay.fill_alpha=2", "overlay.fill_alpha: Input should be less than or equal to 1"),
         ("overlay.fill_alpha=thick", "overlay.fill_alpha"),
-        ("overlay", "not of the form section.key=value"),
-        ("overlay=1", "not of the form section.key=value"),
+        ("overlay", "does not have the form section.key=value"),
+        ("overlay=1", "does not have the form section.key=value"),
         ("recorder.preset=[", "not valid YAML"),
     ],
 )  # fmt: skip
 def test_bad_override_is_explained(override: str, message: str) -> None:
-    """The line names the key, and what it takes or what was meant."""
+    """The message is one line that names the key, and what it takes or a similar key."""
     with pytest.raises(ConfigError) as error:
         load_settings(None, [override])
     assert message in str(error.value)
@@ -45,7 +45,7 @@ def test_bad_override_is_explained(override: str, message: str) -> None:
     [("- a\n", "holds a list"), ("a: [", "not valid YAML"), ("overlay: 3\n", "overlay")],
 )
 def test_bad_file_is_explained(tmp_path: Path, content: str, message: str) -> None:
-    """A file that is no set of sections ends in one line."""
+    """A file without sections gives a message of one line."""
     file = tmp_path / "c.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=message) as error:
@@ -54,13 +54,13 @@ def test_bad_file_is_explained(tmp_path: Path, content: str, message: str) -> No
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    """A configuration that does not exist is not taken for an empty one."""
+    """A missing configuration file is an error, not an empty configuration."""
     with pytest.raises(ConfigError, match=r"absent\.yaml: No such file"):
         load_settings(tmp_path / "absent.yaml")
 
 
 def test_hash_depends_on_values_not_on_their_origin(tmp_path: Path) -> None:
-    """A default written out has the hash of the default; another value has another."""
+    """A written default has the hash of the default; another value has another hash."""
     file = tmp_path / "c.yaml"
     file.write_text("recorder: {crf: 20}\n")
     assert load_settings(file).sha256() == Settings().sha256()
@@ -68,7 +68,7 @@ def test_hash_depends_on_values_not_on_their_origin(tmp_path: Path) -> None:
 
 
 def test_shipped_default_file_holds_the_defaults() -> None:
-    """`configs/default.yaml` names every key, with the value it has anyway."""
+    """`configs/default.yaml` names every key with its default."""
     file = ROOT / "configs" / "default.yaml"
     assert load_settings(file) == Settings()
     written = yaml.safe_load(file.read_text())
@@ -77,7 +77,7 @@ def test_shipped_default_file_holds_the_defaults() -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)
 def test_shipped_files_are_valid_and_explain_every_line(file: Path) -> None:
-    """Each loads, and each of its keys has a comment beside it or on the next line."""
+    """Each file loads, and each key has a comment beside it or on the next line."""
     load_settings(file)
     lines = file.read_text(encoding="utf-8").splitlines()
     for line, below in pairwise([*lines, ""]):
@@ -86,7 +86,7 @@ def test_shipped_files_are_valid_and_explain_every_line(file: Path) -> None:
 
 
 def test_every_field_is_described() -> None:
-    """No setting is without a sentence on its meaning."""
+    """Every setting has a description."""
     for section in Settings.model_fields.values():
         for name, field in type(section.default).model_fields.items():
             assert field.description, name

@@ -31,7 +31,7 @@ def broken_bundle(folder: Path) -> Path:
 def test_report_says_what_runs_and_what_adds_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the table and in the file; all that is needed is here, so it ends with 0."""
+    """The table and the file agree; everything needed is here, so the exit code is 0."""
     monkeypatch.setenv("COLUMNS", "200")
     file = tmp_path / "doctor.json"
     result = CliRunner().invoke(commands, ["doctor", "--json", str(file)], catch_exceptions=False)
@@ -42,13 +42,13 @@ def test_report_says_what_runs_and_what_adds_the_rest(
     assert all(check["detail"] for check in checks)
     assert all(check["state"] != "ok" or not check["command"] for check in checks)
     assert report["engines"][-1]["name"] == "used"
-    assert "all hashes right" in report["model"][0]["detail"]
+    assert "all hashes are correct" in report["model"][0]["detail"]
     for check in checks:
         assert check["name"] in result.output
 
 
 def test_broken_bundle_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report has the file's name, and the other sections as ever."""
+    """The report names the file, and still has all other sections."""
     monkeypatch.setattr(video, "check_display", lambda: None)
     folder = broken_bundle(tmp_path / "bundle")
     file = tmp_path / "doctor.json"
@@ -61,16 +61,16 @@ def test_broken_bundle_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert MODEL in check["detail"]
 
 
-def test_named_engine_is_what_will_be_used() -> None:
-    """`auto` is not asked then."""
+def test_the_named_engine_is_used() -> None:
+    """A named engine replaces the choice of `auto`."""
     _, engines = model_checks(load_settings(None, ["engine.name=torch"]))
     assert engines[-1].detail == "torch, as engine.name says"
 
 
-def test_caches_that_cannot_be_written_are_told(
+def test_caches_that_cannot_be_written_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file in the folder's place; the command says which variable moves the cache."""
+    """A file replaces the folder; the command names the variable that moves the cache."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
     checks = {check.name: check for check in cache_checks()}
@@ -79,8 +79,8 @@ def test_caches_that_cannot_be_written_are_told(
 
 
 def test_missing_packages_name_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is needed is a failure, one of an extra is absent. The metadata is of an
-    installation made here, which Python finds before the real one."""
+    """A missing needed package is a failure; a missing package of an extra is absent. The test
+    makes the metadata of an installation, which Python finds before the real one."""
     installation = tmp_path / "qlumen-9.dist-info"
     installation.mkdir()
     (installation / "METADATA").write_text(
@@ -98,7 +98,7 @@ def test_missing_packages_name_their_extra(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_package_of_the_base_is_looked_for() -> None:
-    """Those that the page, the report and the settings import are among them."""
+    """The checks include the packages that the page, the report and the settings import."""
     checks = {check.name: check.state for check in library_checks()}
     names = ("gradio", "fastapi", "uvicorn", "reportlab", "PyYAML", "hdrhistogram", "Jinja2")
     assert {name: checks.get(name) for name in names} == dict.fromkeys(names, "ok")
@@ -106,7 +106,7 @@ def test_every_package_of_the_base_is_looked_for() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_features_are_those_of_the_system() -> None:
-    """Read here the short way: the words of the file."""
+    """The checks agree with the words of the file."""
     words = set(Path("/proc/cpuinfo").read_text().split())
     checks = {check.name: check for check in machine_checks()}
     assert (checks["avx2"].state == "ok") == ("avx2" in words)
@@ -114,12 +114,12 @@ def test_features_are_those_of_the_system() -> None:
 
 
 def test_flags_are_the_first_processor_s() -> None:
-    """Of several; a text without any has none."""
+    """Only the flags of the first processor count; an empty text has no flags."""
     assert cpu_flags(CPUINFO) == {"fpu", "avx2", "avx512_bf16"}
     assert cpu_flags("") == frozenset()
 
 
 @given(st.text())
 def test_any_cpuinfo_is_read_without_an_error(text: str) -> None:
-    """Systems write it as they like."""
+    """The format differs from system to system."""
     assert all(flag.strip() for flag in cpu_flags(text))

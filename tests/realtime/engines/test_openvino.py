@@ -10,7 +10,7 @@ from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine, devices
 
-from support.engine_contract import EngineContract, bundle, pictures, torch_form
+from support.engine_contract import EngineContract, bundle, make_images, torch_form
 
 
 class TestOpenVino(EngineContract):
@@ -77,7 +77,7 @@ def test_other_weights_are_never_answered_from_the_cache(
     def answer(cache: str) -> np.ndarray:
         monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / cache))
         with OpenVinoEngine(model) as engine:
-            return engine.infer(pictures(engine, 1)[0])
+            return engine.infer(make_images(engine, 1)[0])
 
     old = answer("a")
     some = slice(len(content) // 3, 2 * len(content) // 3)  # in the middle of the convolutions

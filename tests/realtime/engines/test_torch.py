@@ -25,7 +25,7 @@ from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.cuda import check_cuda
 from qlumen.realtime.engines.torch import TorchEngine, TorchOptions, open_torch
 
-from support.engine_contract import EngineContract, bundle, pictures
+from support.engine_contract import EngineContract, bundle, make_images
 
 
 class TestTorch(EngineContract):
@@ -68,7 +68,7 @@ def test_compiled_network_gives_the_eager_one_s_map(monkeypatch: pytest.MonkeyPa
     small = Small().eval().requires_grad_(False)
     monkeypatch.setattr(module, "deploy_network", lambda *_: small)
     with TorchEngine(bundle(), TorchOptions(compile=True)) as engine:
-        (image,) = pictures(engine, 1)
+        (image,) = make_images(engine, 1)
         with torch.no_grad():
             wanted = small(torch.from_numpy(image)[None])[0, 0].numpy()
         np.testing.assert_allclose(engine.infer(image), wanted, atol=1e-5)

@@ -19,8 +19,8 @@ from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
 
 from support.live_process import SMALL_SCENE, events, wait_for_event, wait_for_frames, wait_until
-from support.media import pictures, write_video
-from support.scraping import Scraped, by_label, observed, parsed, total
+from support.media import make_images, write_video
+from support.scraping import Scraped, by_label, observation_count, parse_metrics, total
 from support.screen import missing_programs, screen
 from support.senders import LOOPBACK, ffmpeg_sender, free_port, needs_ffmpeg, pattern_clip
 
@@ -34,7 +34,9 @@ Counters = dict[tuple[str, ...], float]
 def counters(server: MetricsServer) -> Counters:
     """Return every series that counts, by its name and labels."""
     _, _, body = server.answer("/metrics", "")
-    families = [family for family in parsed(body.decode()).values() if family.type == "counter"]
+    families = [
+        family for family in parse_metrics(body.decode()).values() if family.type == "counter"
+    ]
     samples = [sample for family in families for sample in family.samples]
     named = [sample for sample in samples if sample.name.startswith("qlumen_")]
     return {(sample.name, *sample.labels.values()): sample.value for sample in named}
@@ -97,14 +99,14 @@ def test_frames_that_the_ai_did_not_see_are_not_called_lost(tmp_path: Path) -> N
 
 def folder_with_a_bad_image(folder: Path) -> str:
     folder.mkdir()
-    for index, image in enumerate(pictures(10)):
+    for index, image in enumerate(make_images(10)):
         cv2.imwrite(str(folder / f"{index}.png"), image)
     (folder / "5.png").write_bytes(b"no image")
     return str(folder)
 
 
 def whole_clip(path: Path) -> str:
-    return str(write_video(path.with_suffix(".mp4"), pictures(10)))
+    return str(write_video(path.with_suffix(".mp4"), make_images(10)))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_a_window_reports_its_delay_and_the_frames_that_it_did_not_get(
             wait_until(lambda: session.dropped("monitor_detached") > lost + 10, "it loses no more")
             session.process.send_signal(signal.SIGTERM)
             assert session.process.wait(60) == 0
-    delays = observed(metrics["qlumen_monitor_delay_seconds"])
+    delays = observation_count(metrics["qlumen_monitor_delay_seconds"])
     summary = json.loads((tmp_path / "s.json").read_text())
     written, drops = summary["written"]["monitor"], summary["drops"]
     assert by_label(metrics["qlumen_frames_written"])["monitor"] - 1 <= delays <= written

@@ -18,7 +18,7 @@ from support.live_process import (
     events,
     frame_lines,
     kinds,
-    started,
+    start_live,
     wait_for_event,
     wait_for_frames,
     wait_until,
@@ -62,7 +62,7 @@ def test_a_sender_that_dies_and_comes_back_with_another_size(tmp_path: Path) -> 
     first = pattern_clip(tmp_path / "a.mp4", 100)
     second = pattern_clip(tmp_path / "b.mp4", 100, (160, 128))
     with ffmpeg_sender(first, url + "?pkt_size=1316", "-f", "mpegts"):
-        process = started(tmp_path, url, settings=QUICK)
+        process = start_live(tmp_path, url, settings=QUICK)
         wait_for_frames(tmp_path, 20)
     wait_until(lambda: bool(source_losses(tmp_path)), "the source never gave the sender up")
     lost_at = len(frame_lines(tmp_path))
@@ -87,7 +87,7 @@ def test_a_closed_window_costs_the_window_alone(
         pytest.skip(reason)
     with screen() as desk:
         monkeypatch.setenv("DISPLAY", desk.name)
-        process = started(tmp_path, "pattern", "--monitor")
+        process = start_live(tmp_path, "pattern", "--monitor")
         wait_for_frames(tmp_path, 20)
         desk.close(desk.window(TITLE))
         wait_for_event(tmp_path, "sink_detached")
@@ -102,7 +102,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         pytest.skip(reason)
     with screen() as desk:
         monkeypatch.setenv("DISPLAY", desk.name)
-        process = started(tmp_path, "pattern", "--monitor", "--snapshots", str(tmp_path / "p"))
+        process = start_live(tmp_path, "pattern", "--monitor", "--snapshots", str(tmp_path / "p"))
         wait_for_frames(tmp_path, 20)
         window = desk.window(TITLE)
         for count, key in enumerate(("space", "minus", "m", "s"), 1):
@@ -121,7 +121,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_dead_network_costs_the_stream_alone(tmp_path: Path) -> None:
     """With no listener the stream is detached and tried again, and the recording is whole."""
     url = f"rtmp://{LOOPBACK}:{free_port()}/live/room"
-    process = started(tmp_path, "pattern", "--stream", url)
+    process = start_live(tmp_path, "pattern", "--stream", url)
     wait_for_event(tmp_path, "sink_detached")
     wait_for_frames(tmp_path, len(frame_lines(tmp_path)) + 25)
     process.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ def test_a_log_that_hangs_delays_nothing(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR)
     try:
-        process = started(
+        process = start_live(
             tmp_path,
             "pattern",
             "--seconds",
@@ -153,7 +153,7 @@ def test_a_log_that_hangs_delays_nothing(tmp_path: Path) -> None:
 
 def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
     """With both ends of standard error gone the session goes on to its end, and all is whole."""
-    process = started(tmp_path, "pattern", "--seconds", "2")
+    process = start_live(tmp_path, "pattern", "--seconds", "2")
     assert process.stderr is not None
     process.stderr.close()
     wait_for_event(tmp_path, "stop")
@@ -165,7 +165,7 @@ def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
 
 def test_a_signal_before_the_session_has_begun_leaves_no_file(tmp_path: Path) -> None:
     """Files opened by then are removed, so that the same command can run again."""
-    process = started(tmp_path)
+    process = start_live(tmp_path)
     wait_until(lambda: (tmp_path / "o.mp4").exists(), "the recording was not opened")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)

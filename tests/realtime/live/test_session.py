@@ -24,8 +24,8 @@ from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.sinks.hash_chain import check_chain
 
-from support.live_process import SMALL_SCENE, kinds, lines, started, wait_for_frames
-from support.media import pictures, read_video, start_python, write_video
+from support.live_process import SMALL_SCENE, kinds, lines, start_live, wait_for_frames
+from support.media import make_images, read_video, start_python, write_video
 from support.small_network import small_network
 
 SMALL = [*SMALL_SCENE, "engine.threads=1", "watchdog.hang_s=1.5", "watchdog.first_s=0.05"]
@@ -223,7 +223,7 @@ with LiveSession("scene", outputs, settings, Console(quiet=True)) as session:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """The session ends with exit code 0, a whole recording, and a valid log with `stop` last."""
-    process = started(tmp_path)
+    process = start_live(tmp_path)
     wait_for_frames(tmp_path, 30)
     process.send_signal(number)
     assert process.wait(60) == 0, process.stderr and process.stderr.read()
@@ -234,7 +234,7 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
 
 def test_a_killed_session_leaves_all_but_its_last_second(tmp_path: Path) -> None:
     """The recording plays, and lacks less than a second of the frames in the log."""
-    process = started(tmp_path)
+    process = start_live(tmp_path)
     wait_for_frames(tmp_path, 75)
     process.kill()
     process.wait(60)
@@ -261,7 +261,7 @@ def test_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
     """A changed alarm hold is in force and in the log without a restart."""
     config = tmp_path / "c.yaml"
     config.write_text("temporal: {hold_s: 0.1}\n")
-    process = started(tmp_path, "pattern", "--config", str(config))
+    process = start_live(tmp_path, "pattern", "--config", str(config))
     wait_for_frames(tmp_path, 10)
     config.write_text("temporal: {hold_s: 0.7}\n")
     os.kill(process.pid, signal.SIGHUP)
@@ -275,7 +275,7 @@ def test_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
 def test_a_change_of_size_in_mid_stream_is_survived(tmp_path: Path) -> None:
     """Two sizes in one folder's sequence are both shown, and the log has each change."""
     for index, size in enumerate([(64, 48)] * 15 + [(96, 64)] * 15):
-        cv2.imwrite(str(tmp_path / f"{index:03}.png"), pictures(1, *size)[0])
+        cv2.imwrite(str(tmp_path / f"{index:03}.png"), make_images(1, *size)[0])
     (tmp_path / "out").mkdir()
     settings = load_settings(None, ["source.sequence=true"])
     with LiveSession(
@@ -289,7 +289,7 @@ def test_a_change_of_size_in_mid_stream_is_survived(tmp_path: Path) -> None:
 
 def test_a_file_is_played_at_its_own_rate(tmp_path: Path) -> None:
     """A file of 25 frames at 25 frames/s takes a second."""
-    clip = write_video(tmp_path / "c.mp4", pictures(25))
+    clip = write_video(tmp_path / "c.mp4", make_images(25))
     with LiveSession(str(clip), LiveOutputs(), Settings(), Console(quiet=True)) as running:
         summary = running.run()
     assert summary.shown == 25

@@ -9,12 +9,12 @@ import pytest
 from qlumen.errors import SinkError
 from qlumen.realtime.pixels.jpeg import jpeg_bytes
 
-from support.media import pictures
+from support.media import make_images
 
 
 def test_pillow_reads_the_image_back() -> None:
     """Quality 95 changes little, and a lower quality is smaller."""
-    image = pictures(1, 320, 240)[0]
+    image = make_images(1, 320, 240)[0]
     file = jpeg_bytes(image, 95)
     read = np.asarray(PIL.Image.open(BytesIO(file)))[:, :, ::-1]
     assert read.shape == image.shape

@@ -1,4 +1,4 @@
-"""`qlumen profile` on real frames: what it prints and writes, and how it ends."""
+"""Tests `qlumen profile` on real frames: what it prints and writes, and its exit code."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from qlumen.realtime.cli import commands
 from qlumen.realtime.profiling import passes
 from qlumen.realtime.profiling.compare import read_profile
 
-from support.media import pictures, write_video
+from support.media import make_images, write_video
 from support.small_network import small_network
 from support.traces import check_trace
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def missed(folder: Path) -> Result:
-    """The scene, recording, with a budget that no frame can keep."""
+    """Profile the scene with recording, and a budget that no frame can keep."""
     return run(
         "scene", "--seconds", 1, "--fps", 20, "--budget-ms", 0.001, "--record", *SMALL,
         "--json", folder / "p.json", "--trace", folder / "t.json", "--html", folder / "p.html",
@@ -55,15 +55,15 @@ def report(folder: Path, missed: Result) -> dict[str, Any]:
 
 
 def test_a_missed_budget_is_exit_code_3(missed: Result, report: dict[str, Any]) -> None:
-    """And is told in words."""
+    """The output also says so in words."""
     assert missed.return_value == 3
     assert "MISSED: 20 of 20 frames (100.0%)" in missed.output
     assert not report["met"]
 
 
 def test_figures_add_up(report: dict[str, Any]) -> None:
-    """The parts of the response make nearly all of it; each stage saw every steady frame, and a
-    queue those that waited."""
+    """The parts add up to nearly the whole response. Each stage saw every steady frame, and a
+    queue the frames that waited."""
     stages = report["stages"]
     assert {"recorder", *STAGES} <= stages.keys()
     everywhere = {stages[name]["wall"]["count"] for name in ("recorder", "response", *STAGES)}
@@ -81,7 +81,7 @@ def test_figures_add_up(report: dict[str, Any]) -> None:
 
 
 def test_threads_of_all_parts_are_there(report: dict[str, Any]) -> None:
-    """The pipeline's own, the network's and the encoder's, and they used what the process did."""
+    """The list has the threads of the pipeline, the network and the encoder; their times add up."""
     threads = {use["name"]: use for use in report["process"]["threads"]}
     assert {"source", "engine", "recorder", "engine (native)"} <= threads.keys()
     assert threads["engine (native)"]["cpu_s"] > 0
@@ -90,8 +90,8 @@ def test_threads_of_all_parts_are_there(report: dict[str, Any]) -> None:
     assert used == pytest.approx(whole, rel=0.15)
 
 
-def test_the_profiler_is_measured_itself(report: dict[str, Any]) -> None:
-    """In rounds at full speed, beside the network alone."""
+def test_the_cost_of_the_profiler_is_measured(report: dict[str, Any]) -> None:
+    """It is measured in rounds at full speed, like the network alone."""
     capacity = report["capacity"]
     assert capacity["rounds"] >= 4
     cost = capacity["profiler_cost"]
@@ -102,15 +102,15 @@ def test_the_profiler_is_measured_itself(report: dict[str, Any]) -> None:
     assert report["warm_up"]["start_up_s"].keys() == {"source", "engine", "warm_up"}
 
 
-def test_the_trace_is_one(folder: Path, missed: Result) -> None:
-    """Of the documented form, with a missed deadline for every steady frame."""
+def test_the_trace_is_valid(folder: Path, missed: Result) -> None:
+    """It has the documented form, and a missed deadline for every steady frame."""
     counts = check_trace(json.loads((folder / "t.json").read_text()))
     assert counts["i"] == 20
     assert counts["X"] > 4 * (25 + 20 + 16)
 
 
 def test_the_page_stands_alone(folder: Path, missed: Result) -> None:
-    """Well-formed, with its plots, and nothing to be fetched from elsewhere."""
+    """It is well-formed, holds its plots, and loads nothing from elsewhere."""
     text = (folder / "p.html").read_text()
     assert not re.search(r"(src|href)=|url\(|@import|<script", text)
     assert text.count("<svg") == 3
@@ -121,7 +121,7 @@ def test_the_page_stands_alone(folder: Path, missed: Result) -> None:
 
 
 class Page(HTMLParser):
-    """Fails where a tag is closed that is not the one opened last."""
+    """Fails if a closed tag is not the tag that was opened last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,8 +138,8 @@ class Page(HTMLParser):
 def test_a_file_within_its_budget_is_exit_code_0(
     folder: Path, missed: Result, tmp_path: Path
 ) -> None:
-    """At its own rate; compared with the run before, differences are told beside the ratios."""
-    clip = write_video(tmp_path / "clip.mp4", pictures(12, 96, 64))
+    """The file runs at its own rate; a comparison shows ratios and names the differences."""
+    clip = write_video(tmp_path / "clip.mp4", make_images(12, 96, 64))
     result = run(clip, "--seconds", 1, "--budget-ms", 1e6, "--compare", folder / "p.json")
     assert result.exception is None
     assert result.return_value == 0
@@ -152,7 +152,7 @@ def test_a_file_within_its_budget_is_exit_code_0(
 def test_a_rate_that_cannot_be_kept_is_a_missed_budget(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Not an error; the run ends early, and its figures are of one stretch of time."""
+    """It is not an error: the run ends early, and its figures cover one period."""
     monkeypatch.setattr(passes, "GRACE_SECONDS", 0.0)
     result = run(
         "scene", "--seconds", 2, "--fps", 1000, *SMALL, "--json", tmp_path / "p.json"
@@ -169,7 +169,7 @@ def test_a_rate_that_cannot_be_kept_is_a_missed_budget(
 
 
 def test_a_rate_that_is_kept_is_reached(report: dict[str, Any], missed: Result) -> None:
-    """To the frame: as many intervals as steady frames; and the warm-up has a table."""
+    """The number of intervals equals the number of steady frames; the warm-up has a table."""
     assert report["fps_reached"] * report["seconds"] == pytest.approx(20, abs=0.01)
     assert report["fps_reached"] == pytest.approx(20, rel=0.02)
     assert "warm-up, 25 frames, ms a frame" in missed.output
@@ -184,17 +184,17 @@ def test_a_rate_that_is_kept_is_reached(report: dict[str, Any], missed: Result) 
         (["scene", "--json", "no/such/p.json"], UsageError, "there is no folder"),
     ],
 )
-def test_bad_wishes_end_before_any_work(
+def test_bad_arguments_end_before_any_work(
     arguments: list[str], error: type[Exception], message: str
 ) -> None:
-    """In one line that names what is wrong."""
+    """The message names what is wrong."""
     result = run(*arguments)
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
 
 
 def test_no_input_is_overwritten(folder: Path, missed: Result) -> None:
-    """The profile to compare with is not the one to write."""
+    """The profile to compare with cannot be the output."""
     old = folder / "p.json"
     before = old.read_bytes()
     result = run("scene", "--compare", old, "--json", old)
@@ -214,7 +214,7 @@ JSON = st.recursive(
 def test_a_damaged_profile_is_refused_or_read(
     report: dict[str, Any], tmp_path: Path, key: str, value: object
 ) -> None:
-    """Whatever stands in a field, it is a UsageError or a profile, nothing else."""
+    """Any content of a field gives a UsageError or a profile."""
     file = tmp_path / "damaged.json"
     file.write_text(json.dumps({**report, key: value}))
     with suppress(UsageError):

@@ -11,7 +11,7 @@ SEGMENTS = st.lists(SEGMENT, min_size=1, max_size=5)
 
 @given(SEGMENTS, st.sampled_from((50, 90, 99)))
 def test_percentiles_are_numpys(segments: list[dict[int, int]], percent: float) -> None:
-    """Of all segments together, by the inverse of the distribution."""
+    """The percentile of all segments is numpy's, by the inverse of the distribution."""
     values = [value for s in segments for value, count in s.items() for _ in range(count)]
     wanted = np.percentile(values, percent, method="inverted_cdf")
     assert percentile(segments, percent) == wanted
@@ -21,7 +21,7 @@ def test_percentiles_are_numpys(segments: list[dict[int, int]], percent: float) 
 def test_a_run_against_itself_has_ratio_1_within_its_interval(
     segments: list[dict[int, int]], percent: float
 ) -> None:
-    """And the value lies in the interval's reach."""
+    """The interval of several segments contains 1."""
     ratio = percentile_ratio(segments, segments, percent)
     assert ratio.value == 1
     assert ratio.low <= ratio.high
@@ -30,8 +30,8 @@ def test_a_run_against_itself_has_ratio_1_within_its_interval(
 
 
 def test_intervals_hold_the_true_ratio_about_as_often_as_they_say() -> None:
-    """95 times of 100 for runs whose segments differ more than their frames do; 85 to 100 are
-    granted to 100 trials with 20 segments."""
+    """Segments differ more than frames here. The interval holds the ratio 95 times of 100; 100
+    trials with 20 segments may give 85 to 100."""
     rng = np.random.default_rng(5)
 
     def run(scale: float) -> list[dict[int, int]]:
@@ -50,7 +50,7 @@ def test_intervals_hold_the_true_ratio_about_as_often_as_they_say() -> None:
 
 
 def test_turns_cancel_what_both_series_share() -> None:
-    """A slow spell that hits both leaves their ratio alone."""
+    """A slow period of both series does not change their ratio."""
     below = np.array([10.0, 11, 3, 9, 10, 12, 2, 10])
     ratio = ratio_interval((0.98 * below).tolist(), below.tolist())
     assert ratio.value == pytest.approx(0.98)

@@ -1,4 +1,4 @@
-"""The passes of a profile on real frames."""
+"""Tests the passes of a profile on real frames."""
 
 import pytest
 
@@ -14,8 +14,8 @@ SMALL = ["scene.width=160", "scene.height=128", "scene.frames=15"]
 LEAK_KIB = 20
 
 
-def test_what_is_kept_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sink that forgets to let go, against one that keeps nothing."""
+def test_a_leak_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that keeps memory shows a growth; a sink that keeps nothing does not."""
     kept: list[bytes] = []
 
     class Leaking(NullSink):

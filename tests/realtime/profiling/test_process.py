@@ -18,13 +18,13 @@ from qlumen.realtime.profiling.process import (
     thread_uses,
 )
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads are told by Linux")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists threads")
 BUSY_S = 0.1
 
 
 @LINUX
-def test_a_busy_thread_is_told_from_an_idle_one() -> None:
-    """Its processor time is what its own clock says; the idle one has next to none."""
+def test_a_busy_thread_differs_from_an_idle_one() -> None:
+    """Its processor time is that of its own clock; the idle one uses almost no time."""
     spent: list[float] = []
     done, may_end = threading.Event(), threading.Event()
 
@@ -53,7 +53,7 @@ def test_a_busy_thread_is_told_from_an_idle_one() -> None:
 
 @LINUX
 def test_threads_of_a_library_carry_the_name_of_their_part() -> None:
-    """Those that a library starts in the block; the name of this thread comes back."""
+    """Threads that a library starts in the block have the name; this thread gets its own back."""
     before = name_this_thread("mine")
 
     def use_library() -> None:
@@ -68,7 +68,7 @@ def test_threads_of_a_library_carry_the_name_of_their_part() -> None:
 
 
 def test_collections_are_counted_and_timed() -> None:
-    """While the block runs, and not after it."""
+    """Only collections during the block count."""
     before = list(gc.callbacks)
     with GcClock() as clock:
         gc.collect()
@@ -79,10 +79,10 @@ def test_collections_are_counted_and_timed() -> None:
     assert gc.callbacks == before
 
 
-def test_collections_are_found_again_in_the_time_of_a_frame() -> None:
-    """All of it between two moments around it, half of it up to its middle, nothing after.
+def test_collections_are_found_in_the_time_of_a_frame() -> None:
+    """All of a collection lies between two moments around it, half before its middle.
 
-    The middle is searched by halving; as long after it as the other half takes, all has passed.
+    Bisection finds the middle. After the time of the other half, the whole collection has passed.
     """
     begun = time.monotonic_ns()
     with GcClock() as clock:
@@ -101,9 +101,9 @@ def test_collections_are_found_again_in_the_time_of_a_frame() -> None:
 
 
 def test_memory_and_faults_are_those_of_the_system() -> None:
-    """New pages make page faults and resident memory."""
+    """New pages cause page faults and resident memory."""
     before = Reading.now()
-    with mmap.mmap(-1, 32 << 20) as fresh:  # the C library may have freed pages left
+    with mmap.mmap(-1, 32 << 20) as fresh:  # the C library may still have freed pages
         fresh.write(b"1" * len(fresh))
         after = Reading.now()
     assert after.rss_mib - before.rss_mib > 16

@@ -1,4 +1,4 @@
-"""Reports of known spans, and what becomes of them."""
+"""Tests the recorder with known spans."""
 
 import threading
 import time
@@ -32,15 +32,15 @@ def due_ns(frame: int) -> int:
 
 
 def collecting_ns(begin_ns: int, end_ns: int) -> int:
-    """Made up: a twentieth of the time."""
+    """Return a twentieth of the time."""
     return (end_ns - begin_ns) // 20
 
 
-def played(
+def record(
     slow: dict[int, tuple[str, int]], due: Callable[[int], int | None] = due_ns
 ) -> ProfileRecorder:
-    """Frames of 3 ms decoding and 10 ms inference, read when they are due; some take longer in
-    one stage (ms)."""
+    """Record frames with 3 ms of decoding and 10 ms of inference, read when they are due; `slow`
+    adds milliseconds to a stage of a frame."""
     recorder = ProfileRecorder(
         range(WARM_UP, WARM_UP + STEADY), due, 20 * MS, collecting_ns=collecting_ns
     )
@@ -58,8 +58,8 @@ def played(
 
 
 def test_warm_up_and_later_frames_are_kept_apart() -> None:
-    """Each stage counts the steady frames; the first ones have a table of their own."""
-    recorder = played({2: ("inference", 500)})
+    """Each stage counts the steady frames; the first frames have another table."""
+    recorder = record({2: ("inference", 500)})
     for stage in (DECODE, "inference", END_TO_END, RESPONSE, "sink", QUEUED + DECODE):
         assert recorder.accounts[stage].histogram.count == STEADY
     assert recorder.steady_frames == STEADY
@@ -68,18 +68,17 @@ def test_warm_up_and_later_frames_are_kept_apart() -> None:
     assert recorder.accounts["inference"].histogram.max_ns == 10 * MS
 
 
-def test_response_runs_from_due_also_if_the_reader_came_late() -> None:
-    """A frame that was read 30 ms late has its lateness in its response and in its queue."""
-    recorder = played({9: (QUEUED + DECODE, 30)})
+def test_response_starts_at_the_due_time_of_a_late_frame() -> None:
+    """A frame that is read 30 ms late has this delay in its response and in its queue."""
+    recorder = record({9: (QUEUED + DECODE, 30)})
     assert recorder.accounts[RESPONSE].histogram.max_ns == (30 + 3 + 10) * MS
     assert recorder.accounts[QUEUED + DECODE].histogram.max_ns == 30 * MS
     assert recorder.misses == 1
 
 
 def test_frames_that_did_not_wait_count_as_no_waiting() -> None:
-    """One late frame among many: the queue has as many frames in each part of the run as the
-    response, and mostly they waited 0 ms."""
-    recorder = played({9: (QUEUED + DECODE, 30)})
+    """In each part of the run the queue has as many frames as the response; most waited 0 ms."""
+    recorder = record({9: (QUEUED + DECODE, 30)})
     parts = {stage: recorder.accounts[stage].segments() for stage in recorder.response_parts}
     counts = [[sum(part.values()) for part in segments] for segments in parts.values()]
     assert QUEUED + DECODE in parts
@@ -88,7 +87,7 @@ def test_frames_that_did_not_wait_count_as_no_waiting() -> None:
 
 
 def test_the_log_has_a_mark_where_a_steady_frame_was_late() -> None:
-    """Not for those of the warm-up, and no span without length."""
+    """It has no mark for frames of the warm-up, and no span without length."""
     log = SpanLog()
     recorder = ProfileRecorder(range(1, 9), due_ns, 20 * MS, log)
     for frame in range(3):
@@ -103,22 +102,22 @@ def test_the_log_has_a_mark_where_a_steady_frame_was_late() -> None:
 
 
 def test_without_a_rate_the_response_begins_with_the_decoding() -> None:
-    """What is not due has not waited."""
-    recorder = played({}, lambda frame: None)
+    """A frame without a due time has not waited."""
+    recorder = record({}, lambda frame: None)
     assert recorder.accounts[RESPONSE].histogram.max_ns == 13 * MS
     assert QUEUED + DECODE not in recorder.accounts
 
 
 def test_the_time_before_a_frame_is_due_is_no_decoding() -> None:
-    """The reader sleeps in its call until then."""
+    """The reader sleeps until the frame is due."""
     recorder = ProfileRecorder(range(3), due_ns, MS)
     recorder.span(DECODE, 1, due_ns(1) - 30 * MS, due_ns(1) + 2 * MS)
     recorder.settle()
     assert recorder.accounts[DECODE].histogram.max_ns == 2 * MS
 
 
-def test_work_is_of_the_thread_that_reports_it() -> None:
-    """One thread uses its processor, another counts: time and trace name the first."""
+def test_work_belongs_to_the_thread_that_reports_it() -> None:
+    """One thread works, another one counts: the time and the trace belong to the first."""
     log = SpanLog()
     recorder = ProfileRecorder(range(3), lambda frame: None, MS, log)
     used: dict[int, int] = {}
@@ -142,17 +141,17 @@ def test_work_is_of_the_thread_that_reports_it() -> None:
     assert log.threads[number] == "worker"
 
 
-def test_counting_is_nobodys_work() -> None:
-    """The stage that the counting thread reports next does not pay for it."""
+def test_counting_is_not_the_work_of_a_stage() -> None:
+    """The next stage that the counting thread reports does not include the counting."""
     counted_ns: list[int] = []
 
-    def slowly(frame: int) -> None:
+    def count_slowly(frame: int) -> None:
         before_ns = time.thread_time_ns()
         while time.thread_time_ns() - before_ns < MS:
             pass
         counted_ns.append(time.thread_time_ns() - before_ns)
 
-    recorder = ProfileRecorder(range(REPORTS), slowly, MS)
+    recorder = ProfileRecorder(range(REPORTS), count_slowly, MS)
     for frame in range(REPORTS):
         recorder.span(END_TO_END, frame, 0, MS)
     assert sum(counted_ns) >= REPORTS * MS
@@ -162,7 +161,7 @@ def test_counting_is_nobodys_work() -> None:
 
 
 def test_spans_are_counted_while_the_run_goes_on() -> None:
-    """What was noted and not counted yet does not grow with it."""
+    """The number of spans that are not counted yet does not grow."""
     recorder = ProfileRecorder(range(100_000), lambda frame: None, MS)
     for frame in range(1_000):
         recorder.span(DECODE, frame, 0, MS)
@@ -170,12 +169,12 @@ def test_spans_are_counted_while_the_run_goes_on() -> None:
         assert frame - recorder.steady_frames < REPORTS
 
 
-def test_slow_frames_are_found_with_what_made_them_slow() -> None:
-    """The longest first, no more than are kept, each with the stage that grew most."""
+def test_slow_frames_are_found_with_their_cause() -> None:
+    """The list starts with the longest frame, is limited, and names the slow stage of each."""
     slow = {
         7: ("inference", 50), 11: (DECODE, 60), 30: (QUEUED + DECODE, 70), 1: (DECODE, 900)
     }  # fmt: skip
-    recorder = played(slow)
+    recorder = record(slow)
     found = recorder.slowest()
     assert len(found) == SLOWEST
     assert [frame.frame for frame in found[:3]] == [30, 11, 7]
@@ -193,7 +192,7 @@ def test_slow_frames_are_found_with_what_made_them_slow() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, SEGMENTS - 1), st.integers(0, 10**9)), max_size=200))
 def test_segments_add_up_to_the_whole(reports: list[tuple[int, int]]) -> None:
-    """Whatever the order in which stages reach the parts of a run."""
+    """The sum is right for any order in which stages reach the parts of a run."""
     account = StageAccount()
     for segment, duration in reports:
         account.add(segment, duration, 1)

@@ -15,7 +15,7 @@ THREAD = 7
 
 
 def test_a_trace_has_the_documented_form(tmp_path: Path) -> None:
-    """Work as complete events, queues and the frame as pairs, a mark where the budget broke."""
+    """Work is complete events, queues and frames are pairs, and a missed budget has a mark."""
     log = SpanLog()
     log.threads[THREAD] = "main"
     for frame in range(3):
@@ -35,7 +35,7 @@ def test_a_trace_has_the_documented_form(tmp_path: Path) -> None:
 
 
 def test_a_long_run_keeps_the_first_spans_and_counts_the_others(tmp_path: Path) -> None:
-    """The log's memory has an end."""
+    """The memory of the log is limited."""
     log = SpanLog(limit=4)
     for frame in range(10):
         log.add("decode", frame, frame, frame + 1, THREAD)
@@ -43,13 +43,13 @@ def test_a_long_run_keeps_the_first_spans_and_counts_the_others(tmp_path: Path) 
     assert log.left_out == 6
 
 
-def test_an_empty_trace_is_still_one(tmp_path: Path) -> None:
-    """No span, no crash."""
+def test_an_empty_trace_is_valid(tmp_path: Path) -> None:
+    """A log without spans gives a valid file."""
     write_trace(tmp_path / "t.json", SpanLog())
     assert check_trace(json.loads((tmp_path / "t.json").read_text())) == {"M": 1}
 
 
-def test_a_trace_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """With the file's name."""
+def test_a_trace_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The error names the file."""
     with pytest.raises(SinkError, match=r"absent.*t\.json"):
         write_trace(tmp_path / "absent" / "t.json", SpanLog())

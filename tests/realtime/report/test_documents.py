@@ -24,7 +24,7 @@ from qlumen.realtime.report.pdf.styles import printable, register_fonts
 from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.review import Review
 
-from support.media import pictures, write_image
+from support.media import make_images, write_image
 from support.reviews import SIZE, make_review, usual_map
 
 pypdf = pytest.importorskip("pypdf", reason="pip install pypdf")
@@ -165,7 +165,7 @@ def test_nothing_overflows_the_paper(facts: Facts) -> None:
 
 def test_a_still_is_reported(tmp_path: Path) -> None:
     """The report of a still shows findings and its name, but no timeline and no times."""
-    still = write_image(tmp_path / "still.png", pictures(1, *SIZE)[0])
+    still = write_image(tmp_path / "still.png", make_images(1, *SIZE)[0])
     folder = make_review(tmp_path / "review", still, maps=lambda index: usual_map(5))
     with Review(folder) as review:
         facts = gather(review, find(review))

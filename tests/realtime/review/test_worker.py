@@ -23,7 +23,7 @@ from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
-from support.media import pictures, write_image, write_video
+from support.media import make_images, write_image, write_video
 from support.reviews import make_recording, png_of
 
 PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
@@ -42,7 +42,7 @@ def check(file: Path, *overrides: str) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
 def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
     """Each kind of image is known by its first bytes under any name."""
-    image = write_image(tmp_path / f"a{suffix}", pictures(1)[0]).rename(tmp_path / "evil.exe")
+    image = write_image(tmp_path / f"a{suffix}", make_images(1)[0]).rename(tmp_path / "evil.exe")
     assert sniff(image).image
     assert sniff(image).suffix == suffix
     check(image)
@@ -55,7 +55,7 @@ def test_images_are_known_by_their_content(tmp_path: Path, suffix: str) -> None:
 )  # fmt: skip
 def test_videos_are_known_by_their_content(tmp_path: Path, suffix: str, codec: str) -> None:
     """Each container is known by its first bytes, and FFmpeg agrees."""
-    video = write_video(tmp_path / f"a{suffix}", pictures(25), codec=codec)
+    video = write_video(tmp_path / f"a{suffix}", make_images(25), codec=codec)
     named = video.rename(tmp_path / "photo.png")
     assert not sniff(named).image
     check(named)
@@ -63,7 +63,7 @@ def test_videos_are_known_by_their_content(tmp_path: Path, suffix: str, codec: s
 
 def test_titles_in_other_encodings_do_not_matter(tmp_path: Path) -> None:
     """A recording with tags that are not UTF-8, as from older machines, can be read."""
-    plain, titled = write_video(tmp_path / "a.mp4", pictures(5)), tmp_path / "b.mp4"
+    plain, titled = write_video(tmp_path / "a.mp4", make_images(5)), tmp_path / "b.mp4"
     with av.open(str(plain)) as source, av.open(str(titled), "w") as container:
         container.metadata["title"] = "MARK"
         stream = container.add_stream_from_template(source.streams.video[0])
@@ -95,7 +95,7 @@ def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
     """A bomb of 4,000 megapixels and large or long files are refused before decoding."""
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(png_of(65535, 65535))
-    video = write_video(tmp_path / "v.mp4", pictures(10, 128, 96))
+    video = write_video(tmp_path / "v.mp4", make_images(10, 128, 96))
     for file, override, message in (
         (bomb, "view.upload_megapixels=40", "too large"),
         (video, "view.upload_megapixels=0.01", "128x96"),
@@ -109,7 +109,7 @@ def test_announced_sizes_beyond_the_limits_are_refused(tmp_path: Path) -> None:
 
 def test_a_video_that_grows_on_its_way_is_refused(tmp_path: Path) -> None:
     """A transport stream that becomes larger than allowed gives no large frame."""
-    parts = [write_video(tmp_path / f"{w}.ts", pictures(12, w, w * 3 // 4)) for w in (128, 512)]
+    parts = [write_video(tmp_path / f"{w}.ts", make_images(12, w, w * 3 // 4)) for w in (128, 512)]
     file = tmp_path / "grows.ts"
     file.write_bytes(b"".join(part.read_bytes() for part in parts))
     check(file, "view.upload_megapixels=0.05")
@@ -135,11 +135,11 @@ def test_fuzzed_files_are_read_or_refused(tmp_path: Path) -> None:
     """Changed and cut heads of images and videos give a clear error or pass the check."""
     rng = random.Random(7)
     sources = [
-        write_image(tmp_path / "a.png", pictures(1)[0]),
-        write_image(tmp_path / "a.tif", pictures(1)[0]),
-        write_image(tmp_path / "a.webp", pictures(1)[0]),
-        write_video(tmp_path / "a.mp4", pictures(2)),
-        write_video(tmp_path / "a.mkv", pictures(2)),
+        write_image(tmp_path / "a.png", make_images(1)[0]),
+        write_image(tmp_path / "a.tif", make_images(1)[0]),
+        write_image(tmp_path / "a.webp", make_images(1)[0]),
+        write_video(tmp_path / "a.mp4", make_images(2)),
+        write_video(tmp_path / "a.mkv", make_images(2)),
     ]
     for round_ in range(60):
         content = bytearray(rng.choice(sources).read_bytes())

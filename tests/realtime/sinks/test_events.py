@@ -20,7 +20,7 @@ from qlumen.realtime.frames import AiState, Condition, Finding, FrameResult, Liv
 from qlumen.realtime.sinks.events import EventsWriter, event
 from qlumen.realtime.sinks.hash_chain import Damage, check_chain
 
-from support.media import full_disk, pictures, result_of, start_python
+from support.media import full_disk, make_images, result_of, start_python
 
 SQUARE = np.array([[3, 4], [8, 4], [8, 9], [3, 9]], np.int32)
 POLYP = Finding(box=(3, 4, 9, 10), score=0.87654321, area_px=36, contour=SQUARE)
@@ -34,7 +34,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def some_result(index: int = 0, **changes: Any) -> FrameResult:
-    return result_of(pictures(1)[0], index, **changes)
+    return result_of(make_images(1)[0], index, **changes)
 
 
 def test_a_line_by_hand(tmp_path: Path) -> None:
@@ -119,11 +119,11 @@ def test_a_stream_can_take_events() -> None:
     """The writer also takes a pipe, such as the standard output."""
     code = """
 from pathlib import Path
-from support.media import pictures, result_of
+from support.media import make_images, result_of
 from qlumen.realtime.sinks.events import EventsWriter
 with EventsWriter(Path("/dev/stdout")) as writer:
     for index in range(3):
-        writer.write(result_of(pictures(1)[0], index))
+        writer.write(result_of(make_images(1)[0], index))
 """
     output, errors = start_python(code).communicate(timeout=60)
     assert [json.loads(line)["frame"] for line in output.splitlines()] == [0, 1, 2]
@@ -133,7 +133,7 @@ with EventsWriter(Path("/dev/stdout")) as writer:
 def test_a_full_disk_keeps_the_lines_before(tmp_path: Path) -> None:
     """The error names the file; all lines that fit are there, and none is cut."""
     path = tmp_path / "e.jsonl"
-    image, written = pictures(1)[0], 0
+    image, written = make_images(1)[0], 0
 
     def write_all() -> None:
         nonlocal written
@@ -273,11 +273,11 @@ def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     """After SIGKILL during writing, every reported line is there and whole."""
     code = """
 from pathlib import Path
-from support.media import pictures, result_of
+from support.media import make_images, result_of
 from qlumen.realtime.sinks.events import EventsWriter
 writer = EventsWriter(Path(sys.argv[1]), append=True)
 for index in range(10**6):
-    writer.write(result_of(pictures(1)[0], index))
+    writer.write(result_of(make_images(1)[0], index))
     print(index, flush=True)
 """
     path = tmp_path / "e.jsonl"

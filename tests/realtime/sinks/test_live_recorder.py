@@ -18,7 +18,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 
-from support.media import RATE, full_disk, pictures, read_video, result_of, start_python
+from support.media import RATE, full_disk, make_images, read_video, result_of, start_python
 
 INFO = SourceInfo("made", None, None, RATE, None)
 MICROSECOND = Fraction(1, 1_000_000)
@@ -45,7 +45,7 @@ def test_at_any_moment_the_file_plays(name: str, tmp_path: Path) -> None:
     """A copy after every third frame has all frames except those of the last half second."""
     copy = tmp_path / f"copy.{name}"
     with LiveRecorder(tmp_path / name, INFO) as recorder:
-        for index, image in enumerate(pictures(75)):
+        for index, image in enumerate(make_images(75)):
             write(recorder, image, index)
             if index < FRAGMENT_FRAMES or index % 3:
                 continue
@@ -61,7 +61,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from support.media import pictures, result_of
+from support.media import make_images, result_of
 from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sources.base import SourceInfo
 
@@ -117,7 +117,7 @@ def test_a_closed_file_is_whole_and_players_can_seek(name: str, tmp_path: Path) 
 def test_closed_files_have_an_index(tmp_path: Path) -> None:
     """The MP4's own tables and the Matroska's cues have the index, without a full read."""
     for name in ("a.mp4", "a.mkv"):
-        record(tmp_path / name, pictures(60), range(0, 60 * FRAME_US, FRAME_US))
+        record(tmp_path / name, make_images(60), range(0, 60 * FRAME_US, FRAME_US))
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].frames == 60
     assert b"\x1c\x53\xbb\x6b" in (tmp_path / "a.mkv").read_bytes()  # EBML id of Cues
@@ -128,7 +128,7 @@ def test_times_and_gaps_stay(name: str, tick: int, tmp_path: Path) -> None:
     """Uneven microseconds and a gap of half an hour stay, to the microsecond in MP4 and to the
     millisecond in MKV."""
     pts = [7, 40_011, 79_987, 120_500, 1_800_000_123, 1_800_040_001, 1_800_040_999]
-    recorder = record(tmp_path / name, pictures(len(pts)), pts)
+    recorder = record(tmp_path / name, make_images(len(pts)), pts)
     times = [float(second / MICROSECOND) for second in read_video(tmp_path / name)[0]]
     assert np.abs(np.subtract(times, pts)).max() <= (0 if tick == 1 else tick / 2 + 1)
     assert recorder.notes == []

@@ -28,7 +28,7 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 from support.media import (
     RATE,
     full_disk,
-    pictures,
+    make_images,
     planes_of,
     read_video,
     result_of,
@@ -87,7 +87,7 @@ def test_time_stamps_are_kept_exactly(
     pts: Sequence[int], time_base: Fraction, tmp_path: Path
 ) -> None:
     """Even, uneven, late and single time stamps read back as the same fractions."""
-    recorder = record(tmp_path / "a.mp4", pictures(len(pts)), pts, time_base)
+    recorder = record(tmp_path / "a.mp4", make_images(len(pts)), pts, time_base)
     assert read_video(tmp_path / "a.mp4")[0] == [stamp * time_base for stamp in pts]
     assert recorder.nudged == 0
     assert recorder.notes == []
@@ -103,14 +103,14 @@ def test_any_increasing_time_stamps_are_kept(
 ) -> None:
     """Times read back unchanged, whatever the gaps."""
     path = tmp_path_factory.mktemp("recorder") / "a.mp4"
-    record(path, pictures(len(pts)), pts, time_base)
+    record(path, make_images(len(pts)), pts, time_base)
     assert read_video(path)[0] == [stamp * time_base for stamp in pts]
 
 
 def test_no_frame_is_lost_to_a_bad_time_stamp(tmp_path: Path) -> None:
     """Time stamps that do not increase move to the next tick; later good ones stay."""
     pts = [5, 5, 5, 6, 3, 20, 21]
-    recorder = record(tmp_path / "a.mp4", pictures(len(pts)), pts)
+    recorder = record(tmp_path / "a.mp4", make_images(len(pts)), pts)
     assert read_video(tmp_path / "a.mp4")[0] == [Fraction(t, 25) for t in (5, 6, 7, 8, 9, 20, 21)]
     assert recorder.nudged == 4
     assert len(recorder.notes) == 1
@@ -118,7 +118,7 @@ def test_no_frame_is_lost_to_a_bad_time_stamp(tmp_path: Path) -> None:
 
 def test_negative_time_stamps_start_at_zero(tmp_path: Path) -> None:
     """MP4 would cut negative times off; all frames are there, with the same distances."""
-    recorder = record(tmp_path / "a.mp4", pictures(8), [-5, -4, -2, -1, 0, 1, 2, 5])
+    recorder = record(tmp_path / "a.mp4", make_images(8), [-5, -4, -2, -1, 0, 1, 2, 5])
     seconds = read_video(tmp_path / "a.mp4")[0]
     assert seconds == [Fraction(stamp, 25) for stamp in (0, 1, 3, 4, 5, 6, 7, 10)]
     assert "start at 0" in recorder.notes[0]
@@ -142,7 +142,7 @@ def test_colours_survive_and_are_flagged(tmp_path: Path) -> None:
 
 def test_our_own_source_reads_the_same_frames(tmp_path: Path) -> None:
     """Recorded and replayed frames differ by less than two levels on average."""
-    images = pictures(30, 320, 240)
+    images = make_images(30, 320, 240)
     record(tmp_path / "a.mp4", images)
     with ContainerSource(str(tmp_path / "a.mp4")) as source:
         assert source.info.frame_count == 30
@@ -189,7 +189,7 @@ def test_overlays_go_first(tmp_path: Path) -> None:
 
 def test_what_is_not_drawn_on_keeps_the_recordings_bits(tmp_path: Path) -> None:
     """With a lossless encoder all samples outside the drawn box are the source's."""
-    record(tmp_path / "source.mp4", pictures(6, 96, 64))
+    record(tmp_path / "source.mp4", make_images(6, 96, 64))
     box = (10, 20, 50, 42)
     with (
         ContainerSource(str(tmp_path / "source.mp4")) as source,
@@ -231,7 +231,9 @@ def test_frames_of_another_size_are_recorded_with_the_overlay(tmp_path: Path) ->
 def test_seeking_finds_frames(tmp_path: Path) -> None:
     """After a seek to the second minute a player finds the next frames."""
     pts = range(0, 25 * 70 * 40, 40)
-    record(tmp_path / "a.mp4", pictures(1) * len(pts), pts, Fraction(1, 1000), preset="ultrafast")
+    record(
+        tmp_path / "a.mp4", make_images(1) * len(pts), pts, Fraction(1, 1000), preset="ultrafast"
+    )
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(pts)
     capture.set(cv2.CAP_PROP_POS_MSEC, 60_000)
@@ -245,7 +247,7 @@ def test_an_older_file_lasts_until_the_new_one_is_complete(tmp_path: Path) -> No
     path = tmp_path / "a.mp4"
     path.write_bytes(OLD)
     recorder = Recorder(path, INFO)
-    for index, image in enumerate(pictures(5)):
+    for index, image in enumerate(make_images(5)):
         recorder.write(result_of(image, index))
     assert path.read_bytes() == OLD
     recorder.close()
@@ -291,7 +293,7 @@ import os, signal
 from pathlib import Path
 from fractions import Fraction
 import numpy as np
-from support.media import pictures, result_of
+from support.media import make_images, result_of
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.base import SourceInfo
 

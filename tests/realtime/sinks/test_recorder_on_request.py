@@ -15,7 +15,7 @@ from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
 from qlumen.realtime.sources.base import SourceInfo
 
-from support.media import pictures, read_video
+from support.media import make_images, read_video
 
 INFO = SourceInfo("test", 64, 48, Fraction(25), None)
 NOTHING = Segmentation(np.zeros((48, 64), np.uint8), (), np.zeros((1, 1), np.float32))
@@ -33,7 +33,7 @@ def results(count: int, start: int = 0) -> list[FrameResult]:
     base = Fraction(1, 1_000_000)
     return [
         FrameResult(Frame(i, i * 40_000, base, BgrImage(image), 0), NOTHING)
-        for i, image in enumerate(pictures(count), start)
+        for i, image in enumerate(make_images(count), start)
     ]
 
 

@@ -13,7 +13,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.base import NullSink
 from qlumen.realtime.sinks.images import MaskWriter, SnapshotOnRequest, Snapshots
 
-from support.media import full_disk, pictures, result_of
+from support.media import full_disk, make_images, result_of
 
 SIZES = [(64, 48), (1, 1), (333, 5)]
 
@@ -28,7 +28,7 @@ def read(path: Path) -> Image:
 
 def test_snapshots_are_the_drawn_frames(tmp_path: Path) -> None:
     """Every third frame from the first on is stored pixel for pixel, with the overlay if any."""
-    frames, drawn = pictures(8), pictures(8)[::-1]
+    frames, drawn = make_images(8), make_images(8)[::-1]
     with Snapshots(tmp_path / "shots", every=3) as sink:
         assert sink.wants_overlay
         for index in range(8):
@@ -47,7 +47,7 @@ def test_masks_have_the_frames_size_and_two_values(size: tuple[int, int], tmp_pa
     mask = np.random.default_rng(0).integers(0, 2, (size[1], size[0]), np.uint8)
     with MaskWriter(tmp_path / "masks") as sink:
         assert not sink.wants_overlay
-        sink.write(result_of(pictures(1, *size)[0], 12, mask=mask))
+        sink.write(result_of(make_images(1, *size)[0], 12, mask=mask))
     stored = read(tmp_path / "masks" / "frame_000012.png")
     np.testing.assert_array_equal(stored, np.where(mask == 1, 255, 0))
     assert stored.dtype == np.uint8
@@ -59,7 +59,7 @@ def test_stills_keep_their_stem(tmp_path: Path) -> None:
     with MaskWriter(tmp_path) as sink:
         for index, name in enumerate(names):
             mask = np.full((48, 64), index % 2, np.uint8)
-            sink.write(result_of(pictures(1)[0], index, name=name, mask=mask))
+            sink.write(result_of(make_images(1)[0], index, name=name, mask=mask))
     assert names_in(tmp_path) == [
         "Größe 1.png", "a.b.png", "a.png", "a.png.png", "frame_000001.png",
     ]  # fmt: skip
@@ -72,9 +72,9 @@ def test_existing_folders_and_images(tmp_path: Path) -> None:
     (tmp_path / "frame_000000.png").write_bytes(b"older")
     (tmp_path / "mine.png").write_bytes(b"mine")
     with Snapshots(tmp_path) as sink:
-        sink.write(result_of(pictures(1)[0]))
+        sink.write(result_of(make_images(1)[0]))
     assert names_in(tmp_path) == ["frame_000000.png", "mine.png"]
-    np.testing.assert_array_equal(read(tmp_path / "frame_000000.png"), pictures(1)[0])
+    np.testing.assert_array_equal(read(tmp_path / "frame_000000.png"), make_images(1)[0])
 
 
 @pytest.mark.parametrize("sink", [Snapshots, MaskWriter])
@@ -115,7 +115,7 @@ def test_the_null_sink_takes_all(tmp_path: Path) -> None:
     """The null sink counts, asks for no overlay and writes nothing."""
     with NullSink() as sink:
         for index in range(3):
-            sink.write(result_of(pictures(1)[0], index))
+            sink.write(result_of(make_images(1)[0], index))
     sink.close()
     assert sink.frames == 3
     assert not sink.wants_overlay
@@ -123,7 +123,7 @@ def test_the_null_sink_takes_all(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_the_frame_after_the_request(tmp_path: Path) -> None:
     """Any number of requests stores the next frame once, with and without overlay."""
-    frames, drawn = pictures(8), pictures(8)[::-1]
+    frames, drawn = make_images(8), make_images(8)[::-1]
     before = datetime.now(UTC)
     with SnapshotOnRequest(tmp_path / "shots", clean=True) as sink:
         assert sink.wants_overlay
@@ -149,15 +149,15 @@ def test_requests_come_from_any_thread(tmp_path: Path) -> None:
     """A request during writing stores one of the next frames; without a request none is stored."""
     with SnapshotOnRequest(tmp_path / "shots") as sink:
         for index in range(50):
-            sink.write(result_of(pictures(1)[0], index))
+            sink.write(result_of(make_images(1)[0], index))
         assert not names_in(tmp_path / "shots")
         asking = threading.Thread(target=sink.request)
         asking.start()
         index = 50
         while not names_in(tmp_path / "shots"):
-            sink.write(result_of(pictures(1)[0], index))
+            sink.write(result_of(make_images(1)[0], index))
             index += 1
         asking.join()
-        sink.write(result_of(pictures(1)[0], index))
+        sink.write(result_of(make_images(1)[0], index))
     (name,) = names_in(tmp_path / "shots")
     assert name.endswith(f"frame_{index - 1:06d}.png")

@@ -20,7 +20,7 @@ from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
 
-from support.media import RATE, pictures, read_video, result_of, start_python
+from support.media import RATE, make_images, read_video, result_of, start_python
 from support.screen import missing_programs
 
 INFO = SourceInfo("made", None, None, RATE, None)
@@ -102,7 +102,7 @@ def test_all_frames_arrive(protocol: str, lost: int, receive: Receive, tmp_path:
     SRT drops the last 200 ms. FFmpeg's RTSP receiver learns the first frame's time late.
     """
     url, receiver = receive(protocol)
-    images = pictures(40, 320, 240)
+    images = make_images(40, 320, 240)
     with Streamer(url, INFO) as streamer:
         assert streamer.wants_overlay
         for index, image in enumerate(images):
@@ -126,7 +126,7 @@ def test_a_frame_leaves_before_the_next_comes() -> None:
         incoming.settimeout(PATIENCE_S)
         with Streamer(f"udp://127.0.0.1:{incoming.getsockname()[1]}", INFO) as streamer:
             arrived = 0
-            for index, image in enumerate(pictures(30)):
+            for index, image in enumerate(make_images(30)):
                 write(streamer, image, index)
                 while arrived <= index:
                     arrived += count_frame_starts(incoming.recv(65536))
@@ -149,7 +149,7 @@ def test_nobody_there_is_an_error(protocol: str) -> None:
         pytest.skip(reason)
     url = f"{protocol}://127.0.0.1:{free_port()}{PATHS[protocol]}"
     streamer = Streamer(url, INFO)
-    message = write_until_error(streamer, pictures(8))
+    message = write_until_error(streamer, make_images(8))
     hidden = "/***" if PATHS[protocol] else ""
     assert message.startswith(f"stream to {url.removesuffix(PATHS[protocol])}{hidden} ended: ")
     assert protocol == "srt" or "Connection refused" in message
@@ -161,7 +161,7 @@ def test_a_killed_receiver_is_an_error(receive: Receive) -> None:
     """When the receiver dies in mid-stream, an error follows, and closing is quick."""
     url, receiver = receive("rtmp")
     streamer = Streamer(url, INFO, timeout_s=TIMEOUT_S)
-    images = pictures(8)
+    images = make_images(8)
     for index in range(25):
         write(streamer, images[index % 8], index)
         time.sleep(FRAME_US / 1e6)
@@ -178,7 +178,7 @@ def test_a_silent_server_is_an_error() -> None:
         streamer = Streamer(
             f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/room", INFO, timeout_s=TIMEOUT_S
         )
-        assert "nothing could be sent for 2" in write_until_error(streamer, pictures(8))
+        assert "nothing could be sent for 2" in write_until_error(streamer, make_images(8))
 
 
 def test_a_stopped_receiver_is_an_error(receive: Receive) -> None:
@@ -201,7 +201,7 @@ def test_closing_waits_for_nobody() -> None:
         server.listen()
         url = f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/room"
         streamer = Streamer(url, INFO, timeout_s=TIMEOUT_S)
-        write(streamer, pictures(1)[0], 0)
+        write(streamer, make_images(1)[0], 0)
         closing = threading.Thread(target=lambda: closed.append(error_of(streamer)))
         closed: list[str] = []
         closing.start()
@@ -231,7 +231,7 @@ def test_no_process_or_file_is_left_open(receive: Receive) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  counts itself, as below
     for url in (receive("rtmp")[0], f"rtmp://127.0.0.1:{free_port()}/live/room"):
         streamer = Streamer(url, INFO, timeout_s=TIMEOUT_S)
-        write(streamer, pictures(1)[0], 0)
+        write(streamer, make_images(1)[0], 0)
         error_of(streamer)
         del streamer
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
@@ -244,11 +244,11 @@ def test_the_sender_does_not_outlive_its_parent() -> None:
     """When the parent is killed while its sender waits for a server, the connection ends."""
     code = """
 import time
-from support.media import RATE, pictures, result_of
+from support.media import RATE, make_images, result_of
 from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
 streamer = Streamer(sys.argv[1], SourceInfo("made", None, None, RATE, None), timeout_s=0.5)
-streamer.write(result_of(pictures(1)[0]))
+streamer.write(result_of(make_images(1)[0]))
 sys.stdin.read()
 """
     with socket.socket() as server:

@@ -13,7 +13,7 @@ from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.images import IMAGE_SUFFIXES, FolderSource, read_image
 
-from support.media import pictures, with_exif_orientation, write_image
+from support.media import make_images, with_exif_orientation, write_image
 
 LOSSY_LEVELS = 4
 LOSSY = {".jpg", ".jpeg", ".webp"}
@@ -30,7 +30,7 @@ def names_of(folder: Path) -> list[str]:
 @pytest.mark.parametrize("suffix", [*sorted(IMAGE_SUFFIXES), ".JPG", ".Png"])
 def test_formats(suffix: str, tmp_path: Path) -> None:
     """Each format by its suffix, in any case, gives the image that was written."""
-    image = pictures(1, 63, 47)[0]
+    image = make_images(1, 63, 47)[0]
     write_image(tmp_path / f"a{suffix}", image)
     (frame,) = frames_of(tmp_path)
     error = np.abs(frame.image.astype(int) - image)
@@ -41,7 +41,7 @@ def test_formats(suffix: str, tmp_path: Path) -> None:
 
 def test_natural_order_and_what_is_left_out(tmp_path: Path) -> None:
     """Numbers count as numbers; other files, hidden files and subfolders are left out."""
-    image = pictures(1)[0]
+    image = make_images(1)[0]
     for name in ("img10.png", "img2.png", "Img1.png", "img1.jpg", "frame 3.png", ".hidden.png"):
         write_image(tmp_path / name, image)
     (tmp_path / "notes.txt").write_text("not an image")
@@ -53,7 +53,7 @@ def test_natural_order_and_what_is_left_out(tmp_path: Path) -> None:
 def test_stills_keep_their_sizes_and_names(tmp_path: Path) -> None:
     """Sizes may differ, down to one pixel; names beyond ASCII work; times are the order."""
     for name, size in (("1 Größe.png", (40, 30)), ("2 大腸.png", (1, 1)), ("3.png", (333, 5))):
-        write_image(tmp_path / name, pictures(1, *size)[0])
+        write_image(tmp_path / name, make_images(1, *size)[0])
     source = FolderSource(str(tmp_path))
     frames = list(source.frames())
     assert [frame.size for frame in frames] == [(40, 30), (1, 1), (333, 5)]
@@ -65,7 +65,7 @@ def test_stills_keep_their_sizes_and_names(tmp_path: Path) -> None:
 
 def test_a_sequence_has_a_rate_and_a_size(tmp_path: Path) -> None:
     """A sequence at 30000/1001 per second has exact times and the size of its first image."""
-    for index, image in enumerate(pictures(3)):
+    for index, image in enumerate(make_images(3)):
         write_image(tmp_path / f"{index}.png", image)
     rate = Fraction(30000, 1001)
     source = FolderSource(str(tmp_path), sequence=True, fps=rate)
@@ -95,7 +95,7 @@ def test_grey_alpha_palette_and_sixteen_bits_become_bgr(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 def test_exif_orientation_is_applied(orientation: int, turns: int, tmp_path: Path) -> None:
     """A photo that is stored on its side comes out upright (CIPA DC-008, tag 274)."""
-    jpeg = cv2.imencode(".jpg", pictures(1)[0])[1].tobytes()
+    jpeg = cv2.imencode(".jpg", make_images(1)[0])[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(with_exif_orientation(jpeg, orientation))
     stored = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     (frame,) = frames_of(tmp_path)
@@ -132,7 +132,7 @@ def test_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
     """Damaged, too large and floating-point images are counted; the others are read."""
     bad = damaged_images(tmp_path)
     for name in ("a.png", "dog.png", "z.png"):
-        write_image(tmp_path / name, pictures(1)[0])
+        write_image(tmp_path / name, make_images(1)[0])
     source = FolderSource(str(tmp_path))
     frames = list(source.frames())
     assert [frame.name for frame in frames] == ["a.png", "dog.png", "z.png"]
@@ -162,7 +162,7 @@ def test_empty_missing_and_no_folder(tmp_path: Path) -> None:
 
 def test_an_image_that_vanishes_is_skipped(tmp_path: Path) -> None:
     """A file that is deleted after the folder was listed only counts as unreadable."""
-    for index, image in enumerate(pictures(3)):
+    for index, image in enumerate(make_images(3)):
         write_image(tmp_path / f"{index}.png", image)
     source = FolderSource(str(tmp_path))
     (tmp_path / "1.png").unlink()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.sources.pattern import BLOCKS, PatternSource, draw_number, read_number
 
-from support.media import pictures, read_video, write_video
+from support.media import make_images, read_video, write_video
 
 NUMBERS = st.integers(0, 2**32 - 1)
 
@@ -45,7 +45,10 @@ def test_a_wrong_block_is_noticed(number: int, block: int) -> None:
 def test_other_images_have_no_number() -> None:
     """Flat images, gradients and noise do not count as numbers."""
     noise = np.random.default_rng(0).integers(0, 256, (200, 240, 320, 3), np.uint8)
-    others = [*pictures(5, 320, 240), *(np.full((240, 320, 3), v, np.uint8) for v in (0, 99, 255))]
+    others = [
+        *make_images(5, 320, 240),
+        *(np.full((240, 320, 3), v, np.uint8) for v in (0, 99, 255)),
+    ]
     assert [read_number(image) for image in (*noise, *others)] == [None] * 208
 
 

@@ -20,7 +20,7 @@ from qlumen.realtime.sources.base import LiveSource, SignalLost
 from qlumen.realtime.sources.choose import open_live_source, open_source
 from qlumen.realtime.sources.pattern import read_number
 
-from support.media import cut, damage_packets, pictures, start_python, write_image, write_video
+from support.media import cut, damage_packets, make_images, start_python, write_image, write_video
 from support.senders import STEP_US, pattern_clip
 
 
@@ -38,7 +38,7 @@ def frames(source: LiveSource, limit: int | None = None) -> list[Frame]:
 def test_file_is_played_as_replay_reads_it(tmp_path: Path) -> None:
     """Every frame comes, to the byte, with the distances in time that the file has."""
     path = write_video(
-        tmp_path / "a.mkv", pictures(8), pts=[0, 40, 80, 200, 210, 300, 340, 380],
+        tmp_path / "a.mkv", make_images(8), pts=[0, 40, 80, 200, 210, 300, 340, 380],
         time_base=Fraction(1, 1000),
     )  # fmt: skip
     with live(path) as source, open_source(str(path), load_settings()) as replayed:
@@ -54,7 +54,7 @@ def test_the_network_sees_live_what_a_replay_gives_it(
     tmp_path: Path, colour: tuple[int, int], form: type[Pixels]
 ) -> None:
     """Frames keep their form, so live and replay resize the same samples, equal to the byte."""
-    path = write_video(tmp_path / "a.mp4", pictures(4, 96, 64), colour=colour)
+    path = write_video(tmp_path / "a.mp4", make_images(4, 96, 64), colour=colour)
     with live(path) as source, open_source(str(path), load_settings()) as replayed:
         played, expected = frames(source), list(replayed.frames())
     assert len(played) == len(expected) == 4
@@ -67,7 +67,7 @@ def test_the_network_sees_live_what_a_replay_gives_it(
 
 def test_no_frame_comes_before_its_time(tmp_path: Path) -> None:
     """Frames wait for their time stamps; `grabbed_ns` is the time when they came."""
-    path = write_video(tmp_path / "a.mp4", pictures(15))
+    path = write_video(tmp_path / "a.mp4", make_images(15))
     with live(path) as source:
         played = frames(source)
     start_ns = played[0].grabbed_ns
@@ -86,7 +86,7 @@ def test_loop_goes_on_in_time(tmp_path: Path) -> None:
 
 def test_file_that_vanishes_ends_the_loop_with_an_error(tmp_path: Path) -> None:
     """When a file cannot be opened for another round, the frames end with the reason."""
-    path = write_video(tmp_path / "a.mp4", pictures(4))
+    path = write_video(tmp_path / "a.mp4", make_images(4))
     with live(path, "source.loop=true") as source:
         arrivals = source.arrivals()
         assert len(list(islice(arrivals, 4))) == 4
@@ -97,7 +97,7 @@ def test_file_that_vanishes_ends_the_loop_with_an_error(tmp_path: Path) -> None:
 
 def test_drops_add_up_over_rounds(tmp_path: Path) -> None:
     """A file with packets that cannot be decoded counts them in each round."""
-    whole = write_video(tmp_path / "a.mkv", pictures(12), options={"g": "6"})
+    whole = write_video(tmp_path / "a.mkv", make_images(12), options={"g": "6"})
     damaged = damage_packets(whole, tmp_path / "b.mkv", {3})
     with live(damaged) as source:
         count = len(frames(source))
@@ -110,7 +110,7 @@ def test_drops_add_up_over_rounds(tmp_path: Path) -> None:
 
 def test_file_cut_short_says_so_after_its_last_frame(tmp_path: Path) -> None:
     """The readable part is played; then comes the error, as in a replay."""
-    path = cut(write_video(tmp_path / "a.mkv", pictures(30)), 0.6)
+    path = cut(write_video(tmp_path / "a.mkv", make_images(30)), 0.6)
     played: list[Frame | SignalLost] = []
     with live(path) as source, pytest.raises(TruncatedError):
         played.extend(source.arrivals())
@@ -141,7 +141,7 @@ def test_scene_keeps_its_truth_and_ends() -> None:
 
 def test_folder_is_played_if_it_is_a_sequence(tmp_path: Path) -> None:
     """Images of a sequence are played; single images are refused in one line."""
-    for index, image in enumerate(pictures(4)):
+    for index, image in enumerate(make_images(4)):
         write_image(tmp_path / f"{index}.png", image)
     with pytest.raises(UsageError, match=r"source\.sequence=true"):
         live(tmp_path)
@@ -160,7 +160,7 @@ def test_what_cannot_be_opened_is_named(location: str, error: type[Exception]) -
 
 def slow_clip(tmp_path: Path) -> Path:
     """Write two frames, nine seconds apart."""
-    return write_video(tmp_path / "a.mkv", pictures(2), pts=[0, 9], time_base=Fraction(1))
+    return write_video(tmp_path / "a.mkv", make_images(2), pts=[0, 9], time_base=Fraction(1))
 
 
 def test_stop_ends_a_wait(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 from selenium import webdriver
 
 from support.browser import chromium, missing
-from support.page import Shown, shown_page
+from support.page import Shown, open_page
 
 
 @pytest.fixture(scope="session")
 def idle_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """Serve a page without a live session."""
-    with shown_page(tmp_path_factory.mktemp("page")) as page:
+    with open_page(tmp_path_factory.mktemp("page")) as page:
         yield page
 
 

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from qlumen.realtime.view.live.messages import Hold
 from qlumen.realtime.view.live.tab import IMAGE_HEAD
 
-from support.browser import DESKTOP, PHONE, console_errors, network_log, requested, resize
+from support.browser import DESKTOP, PHONE, console_errors, network_log, requested_addresses, resize
 from support.live_process import wait_until
 from support.media import read_video
 from support.page import HEIGHT, LEAST_CONTRAST, WIDTH, Shown, contrasts
@@ -92,7 +92,7 @@ def test_nothing_is_asked_of_any_other_host(page: webdriver.Chrome, site: Shown)
     """The page loads nothing from other hosts, and its scripts work under its policy."""
     wait_until(lambda: count_drawn(page) > 0, "no frame")
     host = urlsplit(site.url).netloc
-    addresses = requested(network_log(page))
+    addresses = requested_addresses(network_log(page))
     assert any(address.startswith("ws://") for address in addresses)
     own = [a for a in addresses if not a.startswith(OWN_SCHEMES)]
     assert {urlsplit(address).netloc for address in own} == {host}

@@ -25,7 +25,7 @@ from qlumen.realtime.sources.ffmpeg.conversion import to_bgr
 from support.media import (
     cut,
     fields,
-    pictures,
+    make_images,
     read_video,
     start_python,
     write_sound,
@@ -36,7 +36,7 @@ from support.recordings import (
     COUNT,
     NO_REORDERING,
     frames_of,
-    increasing,
+    is_increasing,
     seconds_of,
     video,
 )
@@ -52,7 +52,7 @@ def test_every_frame_comes_in_order_and_looks_right(name: str, codec: str, tmp_p
     seconds = seconds_of(frames)
     assert [frame.index for frame in frames] == list(range(COUNT))
     assert [time - seconds[0] for time in seconds] == [Fraction(i, 25) for i in range(COUNT)]
-    for frame, image in zip(frames, pictures(COUNT), strict=True):
+    for frame, image in zip(frames, make_images(COUNT), strict=True):
         assert frame.image.shape == image.shape
         assert frame.image.dtype == np.uint8
         assert frame.image.flags.c_contiguous
@@ -74,7 +74,7 @@ def test_time_stamps_are_the_sources_own(
     """Uneven distances and a start that is not zero stay exactly."""
     path = write_video(
         tmp_path / "a.mp4",
-        pictures(len(pts)),
+        make_images(len(pts)),
         pts=pts,
         time_base=time_base,
         muxing={"movie_timescale": str(time_base.denominator)},
@@ -113,7 +113,7 @@ def test_pixel_formats_and_odd_sizes(
     name: str, codec: str, pixels: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     """10 bits, 4:4:4, full range, RGB, palettes and odd sizes become 8-bit BGR of that size."""
-    made = pictures(4, *size)
+    made = make_images(4, *size)
     path = write_video(tmp_path / name, made, codec=codec, pixels=pixels)
     frames = frames_of(path)
     assert len(frames) == 4
@@ -127,7 +127,7 @@ def test_pixel_formats_and_odd_sizes(
 @pytest.mark.parametrize("pixels", ["gray", "gray10le"])
 def test_greyscale_has_three_equal_channels(pixels: str, tmp_path: Path) -> None:
     """A grey recording keeps its levels, in three equal channels."""
-    grey = [np.repeat(p[..., :1], 3, axis=2) for p in pictures(4)]
+    grey = [np.repeat(p[..., :1], 3, axis=2) for p in make_images(4)]
     path = write_video(tmp_path / "a.mkv", grey, codec="ffv1", pixels=pixels)
     for frame, image in zip(frames_of(path), grey, strict=True):
         assert np.ptp(frame.image, axis=2).max() == 0
@@ -196,8 +196,8 @@ def test_progressive_recordings_are_left_alone(tmp_path: Path) -> None:
 def test_size_change_in_mid_stream(tmp_path: Path) -> None:
     """Frames have the new size, interlaced or not; info has the first size."""
     for interlaced in (False, True):
-        small = write_video(tmp_path / "s.h264", pictures(5), interlaced=interlaced)
-        large = write_video(tmp_path / "l.h264", pictures(5, 96, 64), interlaced=interlaced)
+        small = write_video(tmp_path / "s.h264", make_images(5), interlaced=interlaced)
+        large = write_video(tmp_path / "l.h264", make_images(5, 96, 64), interlaced=interlaced)
         joined = tmp_path / "j.h264"
         joined.write_bytes(small.read_bytes() + large.read_bytes())
         with ContainerSource(str(joined)) as source:
@@ -221,7 +221,7 @@ def test_reordered_frames_in_avi_increase_in_time(tmp_path: Path) -> None:
     assert read_video(path)[0] != sorted(read_video(path)[0])
     seconds = seconds_of(frames_of(path))
     assert len(seconds) == COUNT
-    assert increasing(seconds)
+    assert is_increasing(seconds)
 
 
 def test_frame_threads_read_the_same(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ print(resident_mb() - before)
 @pytest.mark.parametrize("kind", ["plain", "planes", "turned", "interlaced"])
 def test_frames_are_not_held(kind: str, tmp_path: Path) -> None:
     """Reading 100 more frames takes no more memory; holding them would take 46 MB."""
-    images = pictures(24, 640, 480) * 5
+    images = make_images(24, 640, 480) * 5
     turned = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30] if kind == "turned" else None
     path = tmp_path / "a.mp4"
     colour = (1, 1) if kind == "planes" else None
@@ -382,4 +382,4 @@ def test_real_clips(data_dir: Path, name: str, count: int, size: tuple[int, int]
     seconds = seconds_of(frames)
     assert len(frames) == count
     assert {frame.size for frame in frames} == {size}
-    assert increasing(seconds)
+    assert is_increasing(seconds)

@@ -20,7 +20,7 @@ from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 from support.media import (
     cut,
     damage_packets,
-    pictures,
+    make_images,
     read_video,
     write_video,
 )
@@ -90,7 +90,7 @@ def test_gaps_in_avi_are_no_truncation(tmp_path: Path) -> None:
 
 def test_longer_sound_is_no_truncation(tmp_path: Path) -> None:
     """In Matroska the announced length is that of the longest stream, here the sound."""
-    path = write_video(tmp_path / "a.mkv", pictures(10), audio=True, sound_seconds=2)
+    path = write_video(tmp_path / "a.mkv", make_images(10), audio=True, sound_seconds=2)
     with av.open(str(path)) as container:
         assert container.duration > 1.5 * av.time_base
     assert len(frames_of(path)) == 10

@@ -27,14 +27,14 @@ from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import MAX_SHOWN, SIDE_PX, Gallery
 
-from support.media import pictures
+from support.media import make_images
 
 NOTHING = Segmentation(np.zeros((48, 64), np.uint8), (), np.zeros((1, 1), np.float32))
 STATE = LiveState(AiState.ON, 0, 40.0, Condition.CLEAR, (), False, True)
 
 
 def make_result(index: int, width: int = 64, height: int = 48) -> FrameResult:
-    image = pictures(1, width, height)[0]
+    image = make_images(1, width, height)[0]
     frame = Frame(index, index, Fraction(1, 25), BgrImage(image), time.monotonic_ns())
     return FrameResult(frame, NOTHING, BgrImage(image.copy()), {}, STATE)
 

@@ -24,7 +24,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.sinks.hash_chain import check_chain
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
-from support.browser import DESKTOP, network_log, requested
+from support.browser import DESKTOP, network_log, requested_addresses
 from support.live_process import wait_until
 from support.media import read_video, write_image
 from support.page import LEAST_CONTRAST, contrasts, page_for_recordings
@@ -192,7 +192,7 @@ def read_in_browser(browser: webdriver.Chrome, file: Path) -> tuple[str, list[st
         network_log(browser)
         browser.get(file.as_uri())
         wait_until(lambda: browser.execute_script(LOADED, "img"), "its images are broken")
-        asked = [a for a in requested(network_log(browser)) if not a.startswith("data:")]
+        asked = [a for a in requested_addresses(network_log(browser)) if not a.startswith("data:")]
         return browser.find_element(By.TAG_NAME, "body").text, asked
     finally:
         browser.close()
