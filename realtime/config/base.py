@@ -10,4 +10,6 @@ Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium
 
 
 class Section(BaseModel):
+    """Refuses unknown keys; `configs/default.yaml` explains each key."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -83,10 +83,3 @@ def test_shipped_files_are_valid_and_explain_every_line(file: Path) -> None:
     for line, below in pairwise([*lines, ""]):
         if line.startswith("  ") and not line.lstrip().startswith("#"):
             assert " # " in line or below.lstrip().startswith("#"), line
-
-
-def test_every_field_is_described() -> None:
-    """Every setting has a description."""
-    for section in Settings.model_fields.values():
-        for name, field in type(section.default).model_fields.items():
-            assert field.description, name
