@@ -124,11 +124,11 @@ class Live {
     if (place.textContent !== text) place.textContent = text;
   }
 
-  showPlot({ seconds, delay_ms }) {
+  showPlot({ seconds, delay_ms, max_age_ms }) {
     const now = seconds.length ? seconds[seconds.length - 1][0] : 0;
     if (delay_ms !== null) this.delays.set(now, Math.max(delay_ms, this.delays.get(now) || 0));
     for (const second of this.delays.keys()) if (second < now - PLOT_SECONDS) this.delays.delete(second);
-    drawPlot(this.find(".live-plot canvas"), seconds, this.delays, state.max_age_ms);
+    drawPlot(this.find(".live-plot canvas"), seconds, this.delays, max_age_ms);
   }
 
   showTracks(tracks) {
