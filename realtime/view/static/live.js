@@ -115,7 +115,7 @@ class Live {
     this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");
     this.figure("age", ms(state.age_ms));
     this.figure("delay", state.running ? ms(state.delay_ms) : "-");
-    this.figure("drops", drops.map(([cause, count]) => `${count} ${cause.replaceAll("_", " ")}`).join(", ") || "0");
+    this.figure("drops", drops.map(([cause, count]) => `${count} ${cause.replace("model", "AI").replaceAll("_", " ")}`).join(", ") || "0");
     this.figure("viewers", String(state.viewers));
   }
 

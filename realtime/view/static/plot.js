@@ -12,7 +12,7 @@ export function drawPlot(canvas, ages, delays, maxAgeMs) {
   const paint = canvas.getContext("2d");
   const now = ages.length ? ages[ages.length - 1][0] : 0;
   const values = [...ages.map(([, ms]) => ms), ...delays.values()].filter((ms) => ms !== null);
-  const top = 50 * Math.ceil(Math.max(maxAgeMs + 30, ...values) / 50);
+  const top = 50 * Math.ceil(Math.max(1.25 * maxAgeMs, ...values) / 50);
   const x = (second) => (1 - (now - second) / SECONDS) * width;
   const y = (ms) => (1 - ms / top) * (height - 2 * scale) + scale;
   paint.clearRect(0, 0, width, height);

@@ -118,7 +118,7 @@ class Recordings {
   tracks({ tracks, sequence, brief, version }) {
     const what = sequence ? "lesion" : "finding";
     this.one("[data-count]").textContent =
-      `${tracks.length} ${what}${tracks.length === 1 ? "" : "s"}${brief ? `, ${brief} brief ones left out` : ""}`;
+      `${tracks.length} ${what}${tracks.length === 1 ? "" : "s"}${brief ? `, ${brief} brief ${brief === 1 ? "one" : "ones"} left out` : ""}`;
     this.one("[data-tracks]").replaceChildren(...tracks.map((track) => {
       const item = document.createElement("li"), button = document.createElement("button");
       const image = document.createElement("img"), text = document.createElement("small");
