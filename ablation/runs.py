@@ -156,7 +156,7 @@ def _score(
         version="ablation",
         size=settings.input_size,
         thresholds=Thresholds(low=THRESHOLD, high=THRESHOLD, min_area_fraction=MIN_AREA_FRACTION),
-        papers=trainer.provenance(),
+        provenance=trainer.provenance(),
     )
     with closing(Segmenter.open(bundle, Settings())) as segmenter:
         return _score_sets(FrameAnalysis(segmenter, Settings(), related=False), root, limit)

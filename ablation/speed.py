@@ -60,7 +60,7 @@ def _frame_times(networks: Mapping[str, UNet], size: int) -> dict[str, float]:
                 version="speed",
                 size=size,
                 thresholds=thresholds,
-                papers={},
+                provenance={},
             )
             engines[name] = OpenVinoEngine(bundle.model, CpuOptions(streams=LIVE_STREAMS))
             stack.callback(engines[name].close)

@@ -170,7 +170,7 @@ def engine_times(rounds: int, rows: list[Row]) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         bundle = write_bundle(
             Path(folder), UNet().eval(), name="bench", version="0", size=SIZE,
-            thresholds=thresholds, papers={},
+            thresholds=thresholds, provenance={},
         )  # fmt: skip
         with OpenVinoEngine(bundle.model) as engine:
             runs = {"engine": lambda: engine.infer(image), "circuit": alone}

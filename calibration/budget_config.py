@@ -86,7 +86,7 @@ def _values(row: Row, budget: Budget) -> dict[str, Any]:
 def _figures(row: Row) -> list[str]:
     live = row.live
     lines = [
-        f"Mean Dice on validation, from the bundle's papers: {_dice(row)}; lesion-free images "
+        f"Mean Dice on validation, from the bundle's manifest: {_dice(row)}; lesion-free images "
         f"with a finding: {_share(row.candidate.lesion_free)}."
     ]
     if live and live.network and live.age and live.raw:

@@ -26,7 +26,7 @@ class Candidate:
 
     Attributes:
         threads: threads of an inference; 0 uses all cores
-        accuracy: mean validation Dice in this precision from the papers, or None
+        accuracy: mean validation Dice in this precision from the manifest, or None
     """
 
     engine: Name
@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def lesion_free(self) -> float | None:
-        """Return the share of held-out lesion-free images with a finding, from the papers."""
+        """Return the share of held-out lesion-free images with a finding, from the manifest."""
         value = self.bundle.manifest.metrics.get(HELD_OUT, {}).get("with_findings")
         return None if value is None else float(value)
 
@@ -53,7 +53,7 @@ class Candidate:
 
     @property
     def assured(self) -> float:
-        """Return the accuracy for the choice; -1 if the papers state none."""
+        """Return the accuracy for the choice; -1 if the manifest states none."""
         if self.accuracy is None:
             return -1.0
         return self.accuracy - (SIZE_DOUBT if self.resized else 0)
@@ -97,7 +97,7 @@ def list_shipped_bundles() -> list[Bundle]:
 
 
 def read_accuracy(bundle: Bundle, precision: Precision, bundles: Sequence[Bundle]) -> float | None:
-    """Return the mean validation Dice from the papers.
+    """Return the mean validation Dice from the manifest.
 
     A bundle's metrics hold for single precision, or for INT8 in an INT8 bundle. The report of the
     INT8 bundle holds those of its source in bf16, and of a source trained on validation.

@@ -23,7 +23,7 @@ from qlumen.calibration.ranges import RESTORED, Say, compare_in_torch, quantise_
 from qlumen.datasets.splits import VALIDATION, spread
 from qlumen.errors import BundleError, UsageError
 from qlumen.evaluation.measure import TEST_SPLITS
-from qlumen.evaluation.model_card import write_papers
+from qlumen.evaluation.model_card import write_records
 from qlumen.networks.bundle import (
     MODEL,
     TABLES,
@@ -92,7 +92,7 @@ def make_int8(
             report = compare(source, bundle, data, splits)
         if not force:
             check_loss(report)
-        write_papers(part, _with_report(bundle.manifest, report))
+        write_records(part, _with_report(bundle.manifest, report))
     return read_bundle(output)
 
 

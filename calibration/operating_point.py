@@ -17,7 +17,7 @@ from qlumen.calibration.threshold import (
 )
 from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, measure
-from qlumen.evaluation.model_card import write_papers
+from qlumen.evaluation.model_card import write_records
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
 from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config.settings import Settings
@@ -113,7 +113,7 @@ def write_point(bundle: Bundle, result: OperatingPoint, data: Path) -> Bundle:
         )
         with closing(Segmenter.open(write_manifest(part, manifest), Settings())) as segmenter:
             metrics = measure(segmenter, data)
-        write_papers(part, manifest.model_copy(update={"metrics": metrics}))
+        write_records(part, manifest.model_copy(update={"metrics": metrics}))
     return read_bundle(folder)
 
 

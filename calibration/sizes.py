@@ -18,7 +18,7 @@ from qlumen.calibration.ranges import Say
 from qlumen.datasets.splits import TRAINING, VALIDATION, split_names
 from qlumen.errors import BundleError, MissingExtraError, UsageError
 from qlumen.evaluation.measure import measure
-from qlumen.evaluation.model_card import write_papers
+from qlumen.evaluation.model_card import write_records
 from qlumen.networks.bundle import Bundle, read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
@@ -116,7 +116,7 @@ class _BundleCache:
             bundle = resize_bundle(source, part, side)
             with closing(Segmenter.open(bundle, Settings())) as segmenter:
                 metrics = measure(segmenter, self.data, (VALIDATION,))
-            write_papers(part, bundle.manifest.model_copy(update={"metrics": metrics}))
+            write_records(part, bundle.manifest.model_copy(update={"metrics": metrics}))
         return read_bundle(place)
 
     def _report(self, place: Path) -> None:

@@ -26,7 +26,7 @@ Each message says what it got, what it needs, and what to do.
 
 
 class QlumenError(Exception):
-    """Is the base of all errors of qlumen; `exit_code` is the exit code of the command."""
+    """Marks all errors of qlumen; `exit_code` is the exit code of the command."""
 
     exit_code = 1
 

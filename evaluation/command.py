@@ -48,7 +48,7 @@ from qlumen.system.progress import progress_bar
 @click.option("--list", "listing", type=PATH, help="Text file with the stems to use, one per line.")
 @click.option("--data", type=PATH, help="Folder with splits/ and images: all sets in one table.")
 @click.option("--split", multiple=True, metavar="NAME",
-              help="Split of --data; default: all except train.")  # fmt: skip
+              help="Split of --data; default: all that are not for training.")  # fmt: skip
 @click.option("--negatives", is_flag=True, help="The images, also in subfolders, show no lesion.")
 @click.option("--robustness", is_flag=True, help="Dice on degraded images, by kind.")
 @click.option("--held-out", is_flag=True, help="Leave out images that `qlumen train` can use.")
@@ -128,7 +128,7 @@ def check_options(given: Options) -> None:
     if given.robustness and (given.save_masks or given.plots or given.worst):
         raise UsageError("--robustness draws nothing; leave out --save-masks, --plots and --worst")
     if given.worst and given.worst.suffix.lower() != ".png":
-        raise UsageError(f"--worst {given.worst} will be a PNG; give it the ending .png")
+        raise UsageError(f"--worst {given.worst} must end in .png")
     if given.plots:
         check_matplotlib("--plots")
 

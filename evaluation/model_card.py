@@ -51,7 +51,7 @@ def render_card(manifest: Manifest) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_papers(folder: Path, manifest: Manifest) -> Bundle:
+def write_records(folder: Path, manifest: Manifest) -> Bundle:
     """Write `CARD.md` and, last, the manifest of the bundle in `folder`."""
     (folder / CARD).write_text(render_card(manifest), encoding="utf-8")
     return write_manifest(folder, manifest)

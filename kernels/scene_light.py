@@ -25,7 +25,7 @@ EXPOSURE_POWER = 0.85
 """Below 1, so that the exposure follows the light of the scene, but not fully."""
 EXPOSURE_STEP_PX = 4
 NEAR_MM = 7.0
-"""The lamps are beside the lens and are no points. It gets no brighter nearer than this."""
+"""The lamps are not points: below this distance the light does not grow."""
 LAMP_MM = 2.2
 """Sideways distance from the lens to each of the two lamps."""
 HAZE_PER_MM = 0.02

@@ -188,7 +188,7 @@ def _compute(
     x: Tensor, range_: Tensor, bits: int, exponent_bits: int, unsigned: bool, narrow: bool
 ) -> Tensor:
     if (bits, exponent_bits, unsigned, narrow) != (BITS, 0, False, False):
-        raise ValueError(f"got {bits} bits, {exponent_bits} of exponent; want {BITS} signed bits")
+        raise ValueError(f"{bits} bits, {exponent_bits} of exponent; use {BITS} signed bits")
     return round_to_range(x, range_)
 
 
@@ -203,8 +203,8 @@ def _check_range(name: str, ranges: Ranges, convolution: nn.Conv2d) -> Tensor:
     least, greatest = float(found.min()), float(found.max())
     if what == BIAS:
         if not (math.isfinite(least) and math.isfinite(greatest)):
-            raise BundleError(f"{name} goes from {least:g} to {greatest:g}; want finite")
+            raise BundleError(f"{name} goes from {least:g} to {greatest:g}; both must be finite")
         return found
     if not (least > 0 and math.isfinite(greatest)):
-        raise BundleError(f"range {name} goes from {least:g} to {greatest:g}; want finite, above 0")
+        raise BundleError(f"range {name} goes from {least:g} to {greatest:g}; use finite, above 0")
     return found

@@ -73,7 +73,7 @@ def write_bundle(
     version: str,
     size: int,
     thresholds: Thresholds,
-    papers: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> Bundle:
     """Store `network` for square inputs of `size` pixels, with tables in place of its circuit.
 
@@ -81,7 +81,7 @@ def write_bundle(
     empty, and there is no card yet.
 
     Args:
-        papers: origin of the weights, for the manifest's `provenance`.
+        provenance: origin of the weights, for the manifest's `provenance`.
 
     Raises:
         BundleError: `folder` holds something that is not a bundle.
@@ -104,7 +104,10 @@ def write_bundle(
         input=InputSpec(width=size, height=size, fit="stretch", mean=MEAN, std=STD),
         thresholds=thresholds,
         quantum=frozen[1] if frozen else None,
-        provenance={**papers, "libraries": {name: metadata.version(name) for name in LIBRARIES}},
+        provenance={
+            **provenance,
+            "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        },
         metrics={},
         files={},
     )

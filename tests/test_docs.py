@@ -63,7 +63,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def test_figures_of_the_readme_are_measured() -> None:
-    """Each figure of README's bullets and table stands in the measurements."""
+    """Each number of README's bullets and table occurs among the measurements."""
     readme = (ROOT / "README.md").read_text("utf-8")
     measured = set(FIGURE.findall((ROOT / "docs/measurements.md").read_text("utf-8")))
     start, end = readme.index("## What it does"), readme.index("## Install")

@@ -9,7 +9,7 @@ from typing import Any
 from qlumen.calibration.threshold import choose_thresholds
 from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
-from qlumen.evaluation.model_card import was_trained_on_validation, write_papers
+from qlumen.evaluation.model_card import was_trained_on_validation, write_records
 from qlumen.networks.bundle import Bundle, Thresholds, check_replaceable, read_bundle
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
@@ -40,7 +40,7 @@ def finish_bundle(
 
     Args:
         size: side of the engine's input in pixels, a multiple of 32
-        provenance: record of the training for the bundle's papers
+        provenance: record of the training for the bundle's manifest
         thresholds: thresholds to use; None chooses them
     """
     check_replaceable(folder)
@@ -54,7 +54,7 @@ def finish_bundle(
             version=VERSION,
             size=size,
             thresholds=start,
-            papers=provenance,
+            provenance=provenance,
         )
         with closing(Segmenter.open(bundle, Settings())) as segmenter:
             if thresholds is None:
@@ -65,5 +65,5 @@ def finish_bundle(
             chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))
             metrics = measure(chosen, data, splits)
         changed = {"thresholds": thresholds, "metrics": metrics}
-        write_papers(part, bundle.manifest.model_copy(update=changed))
+        write_records(part, bundle.manifest.model_copy(update=changed))
     return read_bundle(folder)

@@ -112,7 +112,7 @@ class Trainer:
         return (self.folder / CHECKPOINT).is_file()
 
     def provenance(self) -> dict[str, Any]:
-        """Describe the run for a bundle's papers."""
+        """Describe the run for a bundle's manifest."""
         return {
             "settings": self.settings.model_dump(mode="json", exclude={"start", "threads"}),
             "started_from": self.started_from,

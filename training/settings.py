@@ -89,7 +89,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ConfigError(f"--set {override!r} has another form; use key=value")
+            raise ConfigError(f"--set {override!r} is not key=value")
         try:
             values[key] = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):

@@ -7,7 +7,7 @@ WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class ClassicUNet(nn.Module):
-    """Is Ronneberger et al. 2015 with padded convolutions, batch norm, 31 million weights."""
+    """Builds the U-Net of Ronneberger et al. 2015, padded, with batch norm; 31 million weights."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ class FrameAnalysis:
     def warm_up(self, frame_size: tuple[int, int]) -> None:
         """Compile and allocate on black frames of (width, height) pixels with a made-up finding."""
         width, height = frame_size
-        made_up = self.segmenter.warm_up(frame_size).probability
+        made_up = round_map(self.segmenter.warm_up(frame_size).probability)
         observer = Observer(self._settings, related=self._related)
         interpreter = self._make_interpreter(None)
         black = BgrImage(np.zeros((height, width, 3), np.uint8))

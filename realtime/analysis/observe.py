@@ -45,12 +45,13 @@ class Observer:
             self._field, self._judge = self._make_field(), self._make_judge()
         field = self._field(frame) if self._settings.analysis.field else whole_field(frame.size)
         condition = self._judge(frame.pixels, field)
-        lap("quality")
         if not self._related:
             thumbnail = self._motion.reduce(frame.pixels)
+            lap("quality")
             return Observation(
                 frame.size, frame.time_s, field, condition, judged=True, thumbnail=thumbnail
             )
+        lap("quality")
         clear = condition is Condition.CLEAR
         thumbnail, flow, elapsed_s = self._follow(frame)
         lap("motion")

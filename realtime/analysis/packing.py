@@ -80,7 +80,7 @@ def _expand(data: bytes, kind: str, shape: tuple[int, ...]) -> NDArray[np.generi
         raise ReviewError(f"a stored map is damaged ({error}); make the review again") from None
     if len(raw) != wanted:
         raise ReviewError(
-            f"a stored map has {len(raw)} bytes, needs {wanted}; make the review again"
+            f"a stored map has {len(raw)} bytes instead of {wanted}; make the review again"
         )
     planes = np.frombuffer(raw, np.uint8).reshape(np.dtype(kind).itemsize, -1)
     return np.ascontiguousarray(planes.T).view(kind).reshape(shape)

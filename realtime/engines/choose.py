@@ -163,8 +163,8 @@ def _open_openvino(bundle: Bundle, chosen: EngineSettings) -> Engine:
 def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> Engine:
     if chosen.name not in ("auto", "openvino") or chosen.device not in (None, "cpu"):
         raise ConfigError(
-            f"quantum.executor={settings.quantum.executor} got engine.name={chosen.name} on "
-            f"{chosen.device}; it needs openvino on cpu; or use quantum.executor=surrogate"
+            f"quantum.executor={settings.quantum.executor} runs only with openvino on cpu, not "
+            f"{chosen.name} on {chosen.device}; change engine, or set quantum.executor=surrogate"
         )
     quantum = settings.quantum
     trained = read_circuit(bundle)

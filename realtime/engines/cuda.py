@@ -60,7 +60,7 @@ def check_cuda(device: str) -> torch.device:
     index = wanted.index or 0
     if index >= count:
         raise EngineError(
-            f"torch {torch.__version__} finds {count} CUDA devices here, needs number {index}; "
+            f"torch {torch.__version__} finds {count} CUDA devices, not number {index}; "
             "set engine.device=cpu, or install NVIDIA's driver and a torch with CUDA"
         )
     return torch.device("cuda", index)

@@ -54,7 +54,8 @@ class AlarmCommand(Closing):
         except OSError as error:
             self._note("alarm_command_failed", reason=str(error))
         finally:
-            self._running = None
+            with self._lock:
+                self._running = None
 
 
 class Alarms(Closing):

@@ -36,8 +36,8 @@ class Control:
     def toggle_overlay(self) -> None:
         """Show or hide the findings."""
         with self._changing:
-            self.overlay_visible = not self.overlay_visible
-        self._note("action", action="toggle_overlay", overlay=self.overlay_visible)
+            visible = self.overlay_visible = not self.overlay_visible
+        self._note("action", action="toggle_overlay", overlay=visible)
 
     def reload(self, read: Callable[[], Settings]) -> None:
         """Apply new settings, and log which need a restart. Bad settings change nothing."""

@@ -190,7 +190,7 @@ class SinkRunner(ThreadedStage[Taken]):
         self._end()
 
     def _reattach(self) -> bool:
-        """Open the sink again until it works. Return False if it may not, or the stage closes."""
+        """Open the sink again until it works. Return False if that is off or it closes."""
         failures = 1
         while self.reopens and not self._closing.wait(REOPEN.pause_s(failures)):
             try:

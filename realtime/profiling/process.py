@@ -51,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Holds what the process had used at one moment; threads are by the system's number."""
+    """Holds what the process had used at one moment; threads are keyed by thread id."""
 
     at_ns: int
     cpu_ns: int

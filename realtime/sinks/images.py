@@ -20,8 +20,8 @@ class PngFolder:
     """Stores images in a folder and names them after their frames.
 
     An image is called `frame_000123.png` for frame 123 of a video and `stem.png` for the still
-    `stem.jpg`. A second still of the same stem keeps its full name, as in `stem.tif.png`. An
-    existing file of that name is replaced.
+    `stem.jpg`. A second still of the same stem keeps its full name, as in `stem.tif.png`, and its
+    frame's number if that name is also taken. An existing file of that name is replaced.
 
     Args:
         path: path of the folder, which is created if missing; its parent must exist.

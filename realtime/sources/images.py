@@ -113,7 +113,7 @@ def _list_images(folder: str) -> list[Path]:
     files = image_files(path)
     if not files:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise NoFramesError(f"no images in {folder}; it needs files that end in {suffixes}")
+        raise NoFramesError(f"{folder} holds no images; their names must end in {suffixes}")
     return files
 
 

@@ -71,7 +71,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, scene_data: Path) -> Bundle:
     with few_checks():
         return write_bundle(
             tmp_path_factory.mktemp("tiny"), network, name="tiny", version="0", size=SIZE,
-            thresholds=thresholds, papers=PAPERS,
+            thresholds=thresholds, provenance=PAPERS,
         )  # fmt: skip
 
 

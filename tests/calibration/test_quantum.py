@@ -31,7 +31,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
     with few_checks():
         return write_bundle(
-            folder, network, name="t", version="0", size=SIZE, thresholds=thresholds, papers={}
+            folder, network, name="t", version="0", size=SIZE, thresholds=thresholds, provenance={}
         )
 
 

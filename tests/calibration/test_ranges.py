@@ -139,7 +139,7 @@ def test_biases_restore_the_mean_that_rounding_changes(
 @needs_modelopt
 def test_bundle_is_the_same_for_every_other_engine(tiny: Bundle, ranges_bundle: Bundle) -> None:
     """The bundle has one more file. Weights, tables, compiled form and figures are those of the
-    source, and the papers hold the measurements."""
+    source, and the manifest holds the measurements."""
     same = tiny.manifest.files.keys() - {CARD}
     assert {ranges_bundle.manifest.files[name] for name in same} == {
         tiny.manifest.files[name] for name in same

@@ -176,7 +176,7 @@ def test_options_that_do_not_go_together(folders: tuple[Path, Path], tmp_path: P
     pair = ("--images", images, "--masks", masks)
     cases = [
         (("--images", images, "--negatives", "--plots", tmp_path / "p"), "--plots and --worst"),
-        ((*pair, "--worst", tmp_path / "w.jpg"), "give it the ending .png"),
+        ((*pair, "--worst", tmp_path / "w.jpg"), "must end in .png"),
         ((*pair, "--split", "val"), "--split needs --data"),
         ((*pair, "--data", tmp_path), "give --images with --masks"),
         ((*pair, "--plots", images), "is the input itself"),

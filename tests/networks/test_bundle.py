@@ -39,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
             version="0",
             size=SIZE,
             thresholds=THRESHOLDS,
-            papers={"origin": "test"},
+            provenance={"origin": "test"},
         )
 
 
@@ -176,7 +176,7 @@ def test_export_spares_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(BundleError, match=r"holds precious\.txt"):
         write_bundle(
-            tmp_path, UNet(), name="x", version="0", size=SIZE, thresholds=THRESHOLDS, papers={}
+            tmp_path, UNet(), name="x", version="0", size=SIZE, thresholds=THRESHOLDS, provenance={}
         )
     assert (tmp_path / "precious.txt").read_text() == "mine"
 

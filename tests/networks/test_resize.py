@@ -44,7 +44,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with few_checks():
         return write_bundle(
             tmp_path_factory.mktemp("source"), network, name="t", version="0", size=SIZE,
-            thresholds=thresholds, papers={"by": "test"},
+            thresholds=thresholds, provenance={"by": "test"},
         )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class Screen:
 
 
 class _ClientMessage(ctypes.Structure):
-    """Is XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
+    """Mirrors XClientMessageEvent of Xlib.h, padded to the size of XEvent."""
 
     _fields_ = (
         ("type", ctypes.c_int),

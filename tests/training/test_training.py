@@ -375,8 +375,8 @@ def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path
     measured = first.model_copy(update={"metrics": {"val": row}})
     assert "images of `val` were trained on" in render_card(measured)
     recipe = {**first.provenance["settings"], "train_on": "train"}
-    papers = {**first.provenance, "settings": recipe}
-    separate = measured.model_copy(update={"provenance": papers})
+    record = {**first.provenance, "settings": recipe}
+    separate = measured.model_copy(update={"provenance": record})
     assert "were trained on" not in render_card(separate)
 
 

@@ -13,7 +13,6 @@ from qlumen.realtime.sources.ffmpeg.addresses import Address, without_secrets
 from qlumen.realtime.sources.network.srt_reader import Relay
 
 NETWORK_TIMEOUT_SECONDS = 10.0
-FILE_PROTOCOLS = "file"  # a file that is a playlist opens no addresses
 TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg also plays text files
 
 
@@ -127,9 +126,8 @@ def _open(
         tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
         return av.open(location, timeout=NETWORK_TIMEOUT_SECONDS, options=tcp, **options)
     # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
-    if path.is_char_device():
-        return av.open(str(path.absolute()), format="v4l2", **options)
-    return av.open(str(path.absolute()), options={"protocol_whitelist": FILE_PROTOCOLS}, **options)
+    format_ = "v4l2" if path.is_char_device() else None
+    return av.open(str(path.absolute()), format=format_, **options)
 
 
 def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:

@@ -51,7 +51,7 @@ class Hold(_Message):
 
 
 class Act(_Message):
-    """Does what a key of the monitor also does; its values are those of `Action`."""
+    """Asks for an action that also has a key in the window; values are those of `Action`."""
 
     do: Literal["snapshot", "mark", "restart_ai"]
 

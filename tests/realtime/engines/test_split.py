@@ -38,7 +38,7 @@ def make_bundle(folder: Path, config: BottleneckConfig) -> Bundle:
     thresholds = Thresholds(low=0.5, high=0.5, min_area_fraction=0)
     with few_checks():
         return write_bundle(
-            folder, network, name="t", version="0", size=SIZE, thresholds=thresholds, papers={}
+            folder, network, name="t", version="0", size=SIZE, thresholds=thresholds, provenance={}
         )
 
 

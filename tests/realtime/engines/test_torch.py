@@ -100,7 +100,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_here_is_named() -> None:
     """The error names the device that was asked for and the number of devices."""
-    with pytest.raises(EngineError, match=r"finds 0 CUDA devices here, needs number 1"):
+    with pytest.raises(EngineError, match=r"finds 0 CUDA devices, not number 1"):
         check_cuda("cuda:1")
     with pytest.raises(EngineError, match=r"set engine\.device=cpu"):
         open_torch(bundle(), EngineSettings(device="cuda", streams=1))

@@ -55,6 +55,17 @@ def test_it_is_ended_with_the_session(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(number), "it outlived the session")
 
 
+def test_no_program_starts_after_the_end(tmp_path: Path) -> None:
+    """An alarm that comes when the session has ended starts nothing."""
+    file, log = tmp_path / "rung", Log()
+    alarm = AlarmCommand(log)
+    alarm.close()
+    alarm.run([sys.executable, "-c", f"open({str(file)!r}, 'w')"])
+    wait_until(lambda: not any(one.name == "alarm" for one in running_threads()), "it runs")
+    assert not file.exists()
+    assert log.lines == []
+
+
 def is_alive(number: str) -> bool:
     return subprocess.run(["ps", "-p", number], capture_output=True, check=False).returncode == 0
 

@@ -104,3 +104,21 @@ def test_a_recording_that_breaks_ends_alone(tmp_path: Path) -> None:
             recorder.write(result)
     assert journal.kinds == ["recording_started", "recording_failed"]
     assert [(breaking.written, breaking.closed) for breaking in made] == [(3, 1)]
+
+
+def test_a_recording_that_cannot_be_closed_has_failed(tmp_path: Path) -> None:
+    """A failed end is the only end in the events."""
+    journal = Journal()
+
+    class Unfinished(Sink):
+        def write(self, result: FrameResult) -> None:
+            pass
+
+        def close(self) -> None:
+            raise SinkError("disk full")
+
+    with RecorderOnRequest(tmp_path, lambda path: Unfinished(), journal) as recorder:
+        recorder.toggle()
+        recorder.write(results(1)[0])
+        recorder.toggle()
+    assert journal.kinds == ["recording_started", "recording_failed"]

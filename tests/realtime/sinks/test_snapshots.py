@@ -67,6 +67,15 @@ def test_stills_keep_their_stem(tmp_path: Path) -> None:
     assert read(tmp_path / "a.png.png").min() == 255
 
 
+def test_no_still_replaces_another(tmp_path: Path) -> None:
+    """Stills whose stems and full names collide have a file each."""
+    names = ["a.png.bmp", "a.jpg", "a.png"]
+    with MaskWriter(tmp_path) as sink:
+        for index, name in enumerate(names):
+            sink.write(result_of(make_images(1)[0], index, name=name))
+    assert names_in(tmp_path) == ["a.png", "a.png.png", "a.png_2.png"]
+
+
 def test_existing_folders_and_images(tmp_path: Path) -> None:
     """An existing folder is used; an image of the same name is replaced, others stay."""
     (tmp_path / "frame_000000.png").write_bytes(b"older")

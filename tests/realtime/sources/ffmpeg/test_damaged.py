@@ -171,7 +171,7 @@ a=rtpmap:96 H264/90000
     ],
 )
 def test_a_file_opens_no_addresses(name: str, content: str, reason: str, tmp_path: Path) -> None:
-    """A playlist or session description among recordings makes FFmpeg connect to nothing."""
+    """FFmpeg connects to nothing for a local playlist or session description."""
     (tmp_path / name).write_text(content)
     with pytest.raises(SourceError, match=reason):
         ContainerSource(str(tmp_path / name))
