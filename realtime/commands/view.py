@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -82,7 +81,8 @@ def _serve(
 
     console = Console(stderr=True)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: stopped.set())
     panel = LivePanel(settings)
     with (
         SessionRunner(panel, sources, outputs, settings, console) as runner,
@@ -91,7 +91,6 @@ def _serve(
         print_address(site, access, console)
         if show_first:
             runner.choose(0)
-        with suppress(KeyboardInterrupt):
-            while not stopped.wait(LOOK_SECONDS):
-                pass
+        while not stopped.wait(LOOK_SECONDS):
+            pass
     return leave(0)

@@ -15,7 +15,7 @@ from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.event_log import EventLog
 from qlumen.realtime.live.privacy_stage import PrivacyStage
 from qlumen.realtime.live.stage import MonitorRunner, SinkRunner, Stage, ThreadedStage
-from qlumen.realtime.sinks.base import Sink, Taken
+from qlumen.realtime.sinks.base import Sink, Taken, make_folder
 from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.sinks.images import SnapshotOnRequest
 from qlumen.realtime.sinks.monitor import Monitor
@@ -155,6 +155,7 @@ def open_live_sinks(
     open_recorder = _recorder_opener(info, settings)
     recorder = None
     if outputs.recordings:
+        make_folder(outputs.recordings)
         recorder = RecorderOnRequest(outputs.recordings, open_recorder, log)
     given = {RECORDER: outputs.record, CLEAN_RECORDER: outputs.record_clean}
     files = {name: path for name, path in given.items() if path}

@@ -39,7 +39,8 @@ STAGES = {
     "end to end": "decoded frame to findings",
 }
 LIMITS = (
-    "The network misses lesions and marks places without a lesion. A finding is not a diagnosis. "
+    "The network misses lesions and marks places without a lesion, in hospitals that it was not "
+    "trained on more often than the scores in this report say. A finding is not a diagnosis. "
     "A report without a lesion does not prove that there was no lesion.",
     "Sizes are in pixels and in shares of the visible field. An endoscope image has no scale, so "
     "the report gives no millimetres.",

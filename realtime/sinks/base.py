@@ -1,11 +1,14 @@
 """Defines the interface of all sinks, and a sink that keeps nothing."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Generic
 
 from typing_extensions import TypeVar
 
+from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.system.closing import Closing
 
@@ -37,3 +40,13 @@ class NullSink(Sink):
 
     def write(self, result: FrameResult) -> None:
         self.frames += 1
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs if it is missing; raise SinkError if it cannot be written."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be written: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SinkError(f"no permission to write into {folder}; choose another folder")

@@ -1,6 +1,5 @@
 """Writes PNG files of frames with the overlay, and of their masks."""
 
-import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.errors import ConfigError, SinkError
+from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Frame, FrameRecord, FrameResult
 from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.base import Sink, make_folder
 from qlumen.system.files import write_bytes
 
 
@@ -33,12 +32,7 @@ class PngFolder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._used: dict[str, str] = {}
-        try:
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
-        if not os.access(self.path, os.W_OK | os.X_OK):
-            raise SinkError(f"no permission to write into {self.path}; choose another folder")
+        make_folder(self.path)
 
     def write(
         self, frame: Frame | FrameRecord, image: NDArray[np.uint8], name: str | None = None

@@ -91,12 +91,19 @@ class Live {
     for (const [name, on] of Object.entries(pressed)) {
       const button = this.find(`[data-toggle="${name}"]`);
       button.setAttribute("aria-pressed", String(Boolean(on)));
-      button.disabled = !state.running || (name === "recording" && !state.can_record);
+      this.enable(button, state.running, name !== "recording" || state.can_record, "recordings");
     }
     for (const button of this.root.querySelectorAll("[data-do]"))
-      button.disabled = !state.running || (button.dataset.do === "snapshot" && !state.can_snapshot);
+      this.enable(button, state.running, button.dataset.do !== "snapshot" || state.can_snapshot, "snapshots");
     this.showRange("threshold", state.threshold, (value) => value.toFixed(2));
     this.showRange("hold", state.hold_s, (value) => `${value.toFixed(2)} s`);
+  }
+
+  // folder: the option that a button needs and did not get.
+  enable(button, running, possible, folder) {
+    button.disabled = !running || !possible;
+    button.dataset.title ??= button.title;
+    button.title = running && !possible ? `start qlumen with --${folder} FOLDER` : button.dataset.title;
   }
 
   showRange(name, value, text) {
@@ -154,7 +161,7 @@ class Live {
   announce(before, state) {
     const news = [];
     if (before.ai && state.ai && before.ai !== state.ai) news.push(`AI ${state.ai}`);
-    if (before.recording !== undefined && state.recording !== before.recording)
+    if (before.recording !== undefined && Boolean(state.recording) !== before.recording)
       news.push(state.recording ? "recording started" : "recording ended");
     if (news.length) this.find("[data-spoken]").textContent = news.join(", ");
     const inView = (tracks) => (tracks || []).filter((track) => track.now).map((track) => track.number);

@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +83,16 @@ def test_view_asks_for_the_password_and_shows_the_video(
         wait_until(lambda: browser.execute_script(DRAWN) > 5, "no frame after the login")
         browser.get("about:blank")
         check_end(process, tmp_path)
+
+
+def test_ctrl_c_twice_ends_view_in_order(tmp_path: Path) -> None:
+    """A second Ctrl-C during the end leaves no traceback and no file."""
+    with run_command(tmp_path, "view", "--source", "scene", "--loop") as (_, process):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        check_end(process, tmp_path)
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
 
 
 def test_live_serves_the_page_beside_its_recording(
