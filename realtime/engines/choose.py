@@ -164,7 +164,8 @@ def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> E
     if chosen.name not in ("auto", "openvino") or chosen.device not in (None, "cpu"):
         raise ConfigError(
             f"quantum.executor={settings.quantum.executor} runs only with openvino on cpu, not "
-            f"{chosen.name} on {chosen.device}; change engine, or set quantum.executor=surrogate"
+            f"with engine.name={chosen.name} and engine.device={chosen.device or 'null'}; change "
+            "these, or set quantum.executor=surrogate"
         )
     quantum = settings.quantum
     trained = read_circuit(bundle)

@@ -151,7 +151,7 @@ def test_no_readable_image_is_an_error_on_opening(tmp_path: Path) -> None:
 def test_empty_missing_and_no_folder(tmp_path: Path) -> None:
     """Each has its own error; only a missing folder is a usage error."""
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(NoFramesError, match=r"no images in .*\.webp"):
+    with pytest.raises(NoFramesError, match=r"holds no images; .*\.webp"):
         FolderSource(str(tmp_path))
     with pytest.raises(SourceError, match="is not a folder"):
         FolderSource(str(tmp_path / "notes.txt"))
