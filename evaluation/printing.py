@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +43,8 @@ def print_images(content: Mapping[str, Any], where: str, console: Console) -> No
 
 def print_sets(content: Mapping[str, Any], console: Console) -> None:
     """Print one row for each set, and the images without lesion."""
-    table = Table("set", "n", "Dice", "95%", "IoU", "lesions", "frames", "false", "ECE")
+    heads = ("set", "n", "Dice", "95%", "IoU", "lesions", "frames", "false", "ECE")
+    table = Table(*heads, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, row in content["sets"].items():
         low, high = row["interval_95"]["dice"]
         record, counts = row["reliability"], row["detection"]

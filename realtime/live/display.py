@@ -112,7 +112,8 @@ class Display(Closing):
         moved_ns = time.monotonic_ns()
         self._overlay.draw(drawn, segmentation)
         announced = state.tracks if self._control.overlay_visible else ()
-        draw_marks(drawn, state, flash=self._alarms(announced, settings.alarm))
+        flash = self._alarms(announced, settings.alarm)
+        draw_marks(drawn, state, flash=flash and shown is not None)
         spans = {
             "wait": waited_ns - started_ns,
             "move": moved_ns - waited_ns,

@@ -19,6 +19,7 @@ from qlumen.realtime.frames import (
     Condition,
     Finding,
     Frame,
+    FrameResult,
     Judgement,
     Observation,
     Segmentation,
@@ -178,6 +179,19 @@ def test_an_alarm_is_announced_once_for_each_track(frames: list[Frame]) -> None:
     for frame in frames:
         setup.display.draw(frame)
     assert setup.alarms == [track.number for track in annotation.judgement.tracks]
+
+
+def test_no_alarm_border_without_findings(frames: list[Frame]) -> None:
+    """The border of a new alarm ends with the findings that it belongs to, when the AI is late."""
+    setup = Setup()
+    setup.latest.publish(annotate(frames[0]))
+    assert has_border(setup.display.draw(frames[0]), frames[0])
+    setup.latest.publish(annotate(frames[0], age_s=3.0))
+    assert not has_border(setup.display.draw(frames[1]), frames[1])
+
+
+def has_border(result: FrameResult, frame: Frame) -> bool:
+    return not np.array_equal(result.shown[-1], frame.image[-1])
 
 
 def test_without_a_signal_the_last_frame_says_so(frames: list[Frame]) -> None:
