@@ -73,6 +73,11 @@ class Screen:
         rgb = np.asarray(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
         return np.ascontiguousarray(rgb[..., ::-1])
 
+    def wait_for_image(self, is_right: Callable[[Image], bool]) -> Image:
+        """Return the screen, BGR, when it is right: a window draws some time after a change."""
+        _wait_until(lambda: is_right(self.grab()), "the screen does not show it")
+        return self.grab()
+
     def _do(self, *arguments: str) -> str:
         command = ["xdotool", *arguments]
         environment = os.environ | {"DISPLAY": self.name}
