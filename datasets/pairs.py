@@ -101,14 +101,19 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_list(listing: Path) -> list[str]:
-    if not listing.is_file():
-        raise UsageError(f"no list {listing}")
+def read_names(listing: Path) -> list[str]:
+    """Return the lines of a list that are not empty; raise DatasetError if it is not UTF-8."""
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise DatasetError(f"{listing} is not a list of names in UTF-8") from None
-    return [_stem(line.strip()) for line in lines if line.strip()]
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _read_list(listing: Path) -> list[str]:
+    if not listing.is_file():
+        raise UsageError(f"no list {listing}")
+    return [_stem(name) for name in read_names(listing)]
 
 
 def _stem(entry: str) -> str:

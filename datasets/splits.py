@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from qlumen.datasets.pairs import Pair
+from qlumen.datasets.pairs import Pair, read_names
 from qlumen.errors import DatasetError, UsageError
 from qlumen.realtime.sources.images import image_files
 
@@ -46,8 +46,7 @@ def split_names(root: Path, split: str) -> list[str]:
     listing = root / SPLITS / f"{split}.txt"
     if not listing.is_file():
         raise DatasetError(f"no split {listing}; point --data at the folder that holds {SPLITS}/")
-    names = listing.read_text(encoding="utf-8").split("\n")
-    names = [name.strip() for name in names if name.strip()]
+    names = read_names(listing)
     if not names:
         raise DatasetError(f"{listing} names no image")
     return names

@@ -33,3 +33,11 @@ def test_a_name_may_hold_a_space(tmp_path: Path) -> None:
     """A line is one name; empty lines count for nothing."""
     make_lists(tmp_path, "val")
     assert split_names(tmp_path, "val") == ["folder/a b", "folder/c"]
+
+
+def test_a_list_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    """A list that is not UTF-8 is refused with its name."""
+    make_lists(tmp_path)
+    (tmp_path / "splits" / "val.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match=r"val\.txt is not a list"):
+        split_names(tmp_path, "val")
