@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from qlumen.ablation.plan import Plan, RunKey
-from qlumen.datasets.splits import NEGATIVES, negative_files, split_pairs
+from qlumen.datasets.splits import NEGATIVES_SCORE, lesion_free_files, split_pairs
 from qlumen.errors import TrainingError
 from qlumen.evaluation.measure import MEASURED_SPLITS
 from qlumen.evaluation.negatives import evaluate_negatives
@@ -34,7 +34,7 @@ RESULT = "result.json"
 BUNDLE = "bundle"
 THRESHOLD = 0.5
 """All runs use the same threshold, so no run gets one that suits it."""
-HELD_OUT = "negatives"
+NEGATIVES = "negatives"
 ENCODER = "encoder."
 
 
@@ -172,9 +172,9 @@ def _score_sets(analysis: FrameAnalysis, root: Path, limit: int | None) -> dict[
                 "dice": [row.scores.dice for row in rows],
                 "iou": [row.scores.iou for row in rows],
             }
-    if files := negative_files(root / NEGATIVES, training=False)[:limit]:
+    if files := lesion_free_files(root, NEGATIVES_SCORE)[:limit]:
         free = evaluate_negatives(files, analysis)
-        sets[HELD_OUT] = {
+        sets[NEGATIVES] = {
             "names": [row.name for row in free],
             "with_findings": [float(row.findings > 0) for row in free],
         }

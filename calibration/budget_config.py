@@ -44,7 +44,7 @@ def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Co
     title = (
         f"{budget.size[0]}x{budget.size[1]} played at {float(budget.rate):g} frames/s "
         f"({budget.margin:.0%} more than --fps). ms, p50 / p95: time of the network, age of the "
-        "shown findings, delay of the raw frames; lesion-free: share of held-out lesion-free "
+        "shown findings, delay of the raw frames; lesion-free: share of lesion-free "
         "images with a finding"
     )
     table = Table(title=title)

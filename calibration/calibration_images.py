@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qlumen.datasets.pairs import view_image
-from qlumen.datasets.splits import NEGATIVES, TRAINING, negative_files, split_pairs, spread
+from qlumen.datasets.splits import (
+    NEGATIVES_TRAIN,
+    lesion_free_files,
+    split_pairs,
+    splits_to_train,
+    spread,
+)
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.preprocess import Preprocessor
@@ -35,14 +41,15 @@ def read_calibration_images(
 ) -> CalibrationImages:
     """Read images of the training side, two thirds with lesions and one third without.
 
-    Both parts are evenly spread over their lists and prepared as in replay. No image is in a
-    validation or test split, or on the held-out side of the lesion-free images.
+    Both parts are evenly spread over their lists and prepared as in replay. No image is in a list
+    for validation or scoring.
 
     Raises:
         DatasetError: the split's list or a file is missing or unreadable
     """
-    free = spread(negative_files(data / NEGATIVES, training=True), round(count * LESION_FREE_SHARE))
-    ill = spread([pair.image for pair in split_pairs(data, TRAINING)], count - len(free))
+    free = spread(lesion_free_files(data, NEGATIVES_TRAIN), round(count * LESION_FREE_SHARE))
+    pairs = [pair for split in splits_to_train(data) for pair in split_pairs(data, split)]
+    ill = spread([pair.image for pair in pairs], count - len(free))
     files = [*ill, *free]
     images = tuple(preprocess(BgrImage(view_image(file))) for file in files)
     return CalibrationImages(tuple(file.name for file in files), images)

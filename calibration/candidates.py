@@ -5,9 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qlumen.datasets.splits import VALIDATION
+from qlumen.datasets.splits import NEGATIVES_SCORE, VALIDATION
 from qlumen.evaluation.measure import cpu_has_bf16
-from qlumen.evaluation.model_card import HELD_OUT
 from qlumen.networks.bundle import RESIZED_FROM, Bundle, Precision, find_bundle, read_bundle
 from qlumen.networks.identity import has_torch_weights
 from qlumen.realtime.engines.presence import NAMES, Name, engines_here, nvidia_gpus
@@ -42,8 +41,8 @@ class Candidate:
 
     @property
     def lesion_free(self) -> float | None:
-        """Return the share of held-out lesion-free images with a finding, from the manifest."""
-        value = self.bundle.manifest.metrics.get(HELD_OUT, {}).get("with_findings")
+        """Return the share of lesion-free images with a finding, from the manifest."""
+        value = self.bundle.manifest.metrics.get(NEGATIVES_SCORE, {}).get("with_findings")
         return None if value is None else float(value)
 
     @property

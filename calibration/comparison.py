@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
+from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION, lesion_free_files, split_pairs
 from qlumen.errors import BundleError
 from qlumen.evaluation.measure import cpu_has_bf16, measure, time_engines
 from qlumen.evaluation.negatives import evaluate_negatives
@@ -49,7 +49,7 @@ def score(segmenter: Segmenter, data: Path) -> tuple[float, float]:
     """
     analysis = FrameAnalysis(segmenter, Settings(), related=False)
     dice = means(evaluate(split_pairs(data, VALIDATION), analysis))["dice"]
-    rows = evaluate_negatives(negative_files(data / NEGATIVES, training=True), analysis)
+    rows = evaluate_negatives(lesion_free_files(data, NEGATIVES_TRAIN), analysis)
     found = [row.findings > 0 for row in rows]
     return float(dice or 0), sum(found) / len(found) if found else 0.0
 

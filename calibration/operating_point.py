@@ -15,7 +15,7 @@ from qlumen.calibration.threshold import (
     collect,
     operating_points,
 )
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
+from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION, lesion_free_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, measure
 from qlumen.evaluation.model_card import write_records
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
@@ -80,7 +80,7 @@ def fit(bundle: Bundle, data: Path) -> OperatingPoint:
         if VALIDATION not in splits:
             splits.insert(0, VALIDATION)  # so that the read names the missing file
         samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
-        free = collect([], negative_files(data / NEGATIVES, training=True), segmenter)
+        free = collect([], lesion_free_files(data, NEGATIVES_TRAIN), segmenter)
     fit_ = segmenter.preprocess.fit
     maps = {split: [_resize_truth(s, fit_) for s in rows] for split, rows in samples.items()}
     before = {split: reliability(rows) for split, rows in maps.items()}

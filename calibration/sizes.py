@@ -55,7 +55,7 @@ def bundles_of_sides(
     """Return the bundles, and each FP32 one at these sides in FP32 and, with NNCF, in INT8.
 
     Earlier results for the same weights and images come from the user's cache. The metrics are
-    measured as in replay, on all of `val` and on the held-out lesion-free images.
+    measured as in replay, on all of `val` and on `negatives_score`.
 
     Args:
         image_count: number of images for the ranges of INT8

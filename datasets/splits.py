@@ -1,9 +1,9 @@
-"""Reads the splits of a data folder, and splits its images without a lesion by their names.
+"""Reads the splits of a data folder.
 
-A split is a text file with one `folder/stem` per line.
+A split is a text file with one `folder/stem` per line. Splits whose names begin with `negatives`
+hold images without a lesion, and those that end in `train` are for training.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,24 +16,34 @@ TRAINING = "train"
 VALIDATION = "val"
 SPLITS = "splits"
 NEGATIVES = "negatives"
-"""Folder of images without a lesion."""
+NEGATIVES_TRAIN = f"{NEGATIVES}_train"
+NEGATIVES_SCORE = f"{NEGATIVES}_score"
 
 T = TypeVar("T")
 
 
 def splits_to_score(root: Path) -> list[str]:
-    """Return the sorted names of the splits of pairs in `root/splits` that are not trained on.
-
-    Lists for training end in `train`; those of images without a lesion begin with `negatives`.
+    """Return the sorted names of the splits of pairs in `root/splits` that are not for training.
 
     Raises:
         DatasetError: there is no such split.
     """
-    lists = (path.stem for path in (root / SPLITS).glob("*.txt"))
-    names = sorted(n for n in lists if not n.endswith(TRAINING) and not n.startswith(NEGATIVES))
-    if not names:
-        raise DatasetError(f"no split in {root / SPLITS}; point --data at the folder of {SPLITS}/")
-    return names
+    return _check_names(root, [n for n in _pair_splits(root) if not n.endswith(TRAINING)])
+
+
+def splits_to_train(root: Path) -> list[str]:
+    """Return the sorted names of the splits of pairs in `root/splits` that are for training.
+
+    Raises:
+        DatasetError: there is no such split.
+    """
+    return _check_names(root, [n for n in _pair_splits(root) if n.endswith(TRAINING)])
+
+
+def negatives_to_score(root: Path) -> list[str]:
+    """Return the sorted names of the splits without lesions that are not for training."""
+    names = _list_splits(root)
+    return [n for n in names if n.startswith(NEGATIVES) and not n.endswith(TRAINING)]
 
 
 def split_pairs(root: Path, split: str) -> list[Pair]:
@@ -59,39 +69,27 @@ def pair_of(root: Path, name: str) -> Pair:
     return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
 
 
-def is_training_negative(stem: str) -> bool:
-    """Check whether an image of this name is trained on; the others are only for scoring.
-
-    The first byte of the name's SHA-256 must be even. This selects about half of the images, on
-    any machine and whatever else is in the folder.
-    """
-    return hashlib.sha256(stem.encode()).digest()[0] % 2 == 0
-
-
-def negative_files(base: Path, *, training: bool | None = None) -> list[Path]:
-    """Return the images in a folder and its subfolders, by path; [] if it does not exist.
-
-    Args:
-        training: True for images that are trained on, False for the others, None for all.
-    """
-    if not base.is_dir():
-        return []
-    folders = [base, *(path for path in base.rglob("*") if path.is_dir())]
-    files = sorted(file for folder in folders for file in image_files(folder))
-    if training is None:
-        return files
-    return [file for file in files if is_training_negative(file.stem) == training]
-
-
-def find_negatives(base: Path, *, held_out: bool) -> list[Path]:
-    """Return the images to score, without those that are trained on if `held_out`.
+def lesion_free_files(root: Path, split: str) -> list[Path]:
+    """Return the images of `root/splits/SPLIT.txt`, which show no lesion; [] without that list.
 
     Raises:
-        UsageError: the folder does not exist. DatasetError: it has no image to score.
+        DatasetError: the list is empty or unreadable
+    """
+    if not (root / SPLITS / f"{split}.txt").is_file():
+        return []
+    return [pair_of(root, name).image for name in split_names(root, split)]
+
+
+def find_images(base: Path) -> list[Path]:
+    """Return the images in a folder and its subfolders, by path.
+
+    Raises:
+        UsageError: the folder does not exist. DatasetError: it has no image.
     """
     if not base.is_dir():
         raise UsageError(f"no folder {base}")
-    files = negative_files(base, training=False if held_out else None)
+    folders = [base, *(path for path in base.rglob("*") if path.is_dir())]
+    files = sorted(file for folder in folders for file in image_files(folder))
     if not files:
         raise DatasetError(f"no image to evaluate in {base}")
     return files
@@ -102,3 +100,17 @@ def spread(items: Sequence[T], count: int | None) -> list[T]:
     if count is None or count >= len(items):
         return list(items)
     return [items[i * len(items) // count] for i in range(count)]
+
+
+def _pair_splits(root: Path) -> list[str]:
+    return [name for name in _list_splits(root) if not name.startswith(NEGATIVES)]
+
+
+def _list_splits(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / SPLITS).glob("*.txt"))
+
+
+def _check_names(root: Path, names: list[str]) -> list[str]:
+    if not names:
+        raise DatasetError(f"no split in {root / SPLITS}; point --data at the folder of {SPLITS}/")
+    return names

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from qlumen.datasets.pairs import Pair, find_pairs
 from qlumen.datasets.splits import (
-    NEGATIVES,
-    find_negatives,
-    negative_files,
+    find_images,
+    lesion_free_files,
+    negatives_to_score,
     split_pairs,
     splits_to_score,
 )
@@ -51,7 +51,6 @@ from qlumen.system.progress import progress_bar
               help="Split of --data; default: all that are not for training.")  # fmt: skip
 @click.option("--negatives", is_flag=True, help="The images, also in subfolders, show no lesion.")
 @click.option("--robustness", is_flag=True, help="Dice on degraded images, by kind.")
-@click.option("--held-out", is_flag=True, help="Leave out images that `qlumen train` can use.")
 @click.option("--clip", type=PATH, help="Video file, with --boxes.")
 @click.option("--boxes", type=PATH, help='JSON: {"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}.')
 @click.option("--json", "json_file", type=PATH, help="File for means and scores of each image.")
@@ -101,7 +100,6 @@ class Options:
     split: tuple[str, ...]
     negatives: bool
     robustness: bool
-    held_out: bool
     clip: Path | None
     boxes: Path | None
     save_masks: Path | None
@@ -119,8 +117,6 @@ def check_options(given: Options) -> None:
         raise UsageError("--list and --save-masks need --images with --masks")
     if (given.plots or given.worst) and not (given.masks or given.data):
         raise UsageError("--plots and --worst need --images with --masks, or --data")
-    if given.held_out and not given.negatives:
-        raise UsageError("--held-out needs --negatives")
     if given.split and not given.data:
         raise UsageError("--split needs --data")
     if given.robustness and not (given.masks or given.data):
@@ -170,7 +166,7 @@ def _score(given: Options, settings: Settings, console: Console) -> dict[str, An
                      clip=None):  # fmt: skip
             return _score_images(images, masks, given, settings, console)
         case Options(data=None, images=Path() as images, masks=None, negatives=True, clip=None):
-            return _score_negatives(images, given.held_out, settings, console)
+            return _score_negatives(images, settings, console)
         case Options(data=None, images=None, clip=Path() as clip, boxes=Path() as boxes):
             return _score_clip(clip, boxes, settings, console)
     raise UsageError(
@@ -182,7 +178,8 @@ def _score_data(data: Path, given: Options, settings: Settings, console: Console
     pairs = {name: split_pairs(data, name) for name in given.split or splits_to_score(data)}
     if given.robustness:
         return _robustness(pairs, " ".join(pairs), settings, console)
-    free = [] if given.split else negative_files(data / NEGATIVES, training=False)
+    lists = [] if given.split else negatives_to_score(data)
+    free = [file for name in lists for file in lesion_free_files(data, name)]
     sets: dict[str, Any] = {}
     with _run(settings, sum(map(len, pairs.values())) + len(free), "images") as run:
         for name, files in pairs.items():
@@ -241,10 +238,8 @@ def _report(
     return report(rows, about, figures)
 
 
-def _score_negatives(
-    images: Path, held_out: bool, settings: Settings, console: Console
-) -> dict[str, Any]:
-    files = find_negatives(images, held_out=held_out)
+def _score_negatives(images: Path, settings: Settings, console: Console) -> dict[str, Any]:
+    files = find_images(images)
     with _run(settings, len(files), "images") as run:
         rows = evaluate_negatives(files, run.analysis, run.show)
     content = _negatives_report(rows, run.about)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
-from qlumen.evaluation.model_card import HELD_OUT
+from qlumen.datasets.splits import NEGATIVES_SCORE, VALIDATION, lesion_free_files, split_pairs
 from qlumen.evaluation.negatives import evaluate_negatives, summary
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.openvino import ov
@@ -29,7 +28,7 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Return a manifest's `metrics`: mean scores on splits, and findings in lesion-free images.
 
-    Splits without a list are left out. The lesion-free images are those held out.
+    Splits without a list are left out. The lesion-free images are those of `negatives_score`.
 
     Raises:
         DatasetError: a listed file is missing or unreadable
@@ -41,9 +40,9 @@ def measure(
             rows = evaluate(split_pairs(data, split), analysis)
             rounded = {k: v if v is None else round(v, 4) for k, v in means(rows).items()}
             metrics[split] = {"images": len(rows), **rounded}
-    if held_out := negative_files(data / NEGATIVES, training=False):
-        share = summary(evaluate_negatives(held_out, analysis))["with_findings"]
-        metrics[HELD_OUT] = {"images": len(held_out), "with_findings": share}
+    if free := lesion_free_files(data, NEGATIVES_SCORE):
+        share = summary(evaluate_negatives(free, analysis))["with_findings"]
+        metrics[NEGATIVES_SCORE] = {"images": len(free), "with_findings": share}
     return metrics
 
 

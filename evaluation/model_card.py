@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qlumen.datasets.splits import VALIDATION
+from qlumen.datasets.splits import NEGATIVES_SCORE, VALIDATION
 from qlumen.networks.bundle import (
     CARD,
     RESIZED_FROM,
@@ -15,7 +15,6 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 
-HELD_OUT = "negatives_held_out"
 LOSSES = {
     "bce_dice": "BCE + Dice",
     "structure": "BCE weighted towards borders + Dice",
@@ -60,9 +59,14 @@ def write_records(folder: Path, manifest: Manifest) -> Bundle:
 def was_trained_on_validation(provenance: Mapping[str, Any]) -> bool:
     """Check whether the run used validation, or a run that it started from or was mixed with."""
     before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
-    return provenance.get("settings", {}).get("train_on") == "all" or any(
+    return _used_validation(provenance.get("settings", {})) or any(
         was_trained_on_validation(run) for run in before if run
     )
+
+
+def _used_validation(settings: Mapping[str, Any]) -> bool:
+    """Check the lists of a run; runs of releases before these lists have `train_on`."""
+    return VALIDATION in settings.get("train_lists", ()) or settings.get("train_on") == "all"
 
 
 def _network(manifest: Manifest) -> str:
@@ -133,13 +137,10 @@ def _describe_choice(provenance: dict[str, Any]) -> str:
 def _images(provenance: dict[str, Any]) -> str:
     settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
     lesions = provenance["train_images"] - free
-    whole = settings.get("train_on") == "all"
-    part = "all" if whole else f"without {provenance['val_images']} for validation"
-    text = f"{lesions} images of Kvasir-SEG and CVC-ClinicDB (PraNet split, {part})"
-    if times := int(settings.get("lesion_free", 0)):
-        often = "once" if times == 1 else f"{times} times"
-        text += f" and {free // times} images without lesion, each {often} per epoch"
-    return text
+    lists = ", ".join(f"`{name}`" for name in settings.get("train_lists", ["train"]))
+    text = f"{lesions} images with lesions ({lists}; "
+    text += f"{provenance['val_images']} other images to validate)"
+    return f"{text} and {free} without, repetitions counted" if free else text
 
 
 def _scores(manifest: Manifest) -> str:
@@ -160,7 +161,7 @@ def _scores(manifest: Manifest) -> str:
             f" The images of `{VALIDATION}` were trained on, so its row does not measure accuracy."
         )
     paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
-    if negatives := manifest.metrics.get(HELD_OUT):
+    if negatives := manifest.metrics.get(NEGATIVES_SCORE):
         paragraphs.append(
             f"The network finds something in {negatives['with_findings']:.1%} of "
             f"{negatives['images']} images without lesion that were not trained on."

@@ -1,5 +1,8 @@
 """Draws artefacts of endoscopes and recorders: highlights, bubbles, combs and surrounds."""
 
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,10 @@ MAX_COMB_SHIFT = 0.02
 """Largest motion of the scene between the two fields of a frame, as a share of the side."""
 OCTAGON_CORNER = (0.12, 0.3)
 """Size of a cut corner, as a share of the side."""
+MAX_FRINGE_SHIFT = 0.02
+"""Largest motion of the scene between the red and the blue instant, as a share of the side."""
+H264_CRF = (24, 42)
+"""Constant rate factors of x264: 23 is its default, 51 its worst."""
 LIT = 40.0
 """Brightness, 0 to 255, at and above which a pixel shows the scene."""
 MARKS = "0123456789:/. CVPADNiseMxagel"
@@ -54,6 +61,85 @@ def add_comb(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     combed = image.copy()
     combed[1::2] = np.roll(image[1::2], shift, axis=1)
     return combed
+
+
+def add_fringes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Move red and blue apart, as a sensor does that takes colours one after another."""
+    side = image.shape[0]
+    x, y = rng.uniform(-0.5, 0.5, 2) * MAX_FRINGE_SHIFT * side
+    planes = []
+    for plane, sign in zip(cv2.split(image), (-1.0, 0.0, 1.0), strict=True):
+        matrix = np.array([[1.0, 0.0, sign * x], [0.0, 1.0, sign * y]])
+        planes.append(cv2.warpAffine(plane, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.merge(planes), dtype=np.float32)
+
+
+def add_dye(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Draw pools of indigo carmine: a smooth random field that takes red and some green away."""
+    side = image.shape[0]
+    field = cv2.resize(rng.random((5, 5), np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    depth = np.clip((field - rng.uniform(0.2, 0.6)) * 2, 0, 1)[..., None]
+    kept = 1 - depth * rng.uniform(0.3, 0.8) * np.array([0.05, 0.45, 1.0], np.float32)
+    return np.asarray(image * kept, dtype=np.float32)
+
+
+def show_narrow_band(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Show the image as narrow-band light does: green becomes red, blue becomes blue and green."""
+    blue, green, _ = cv2.split(image)
+    gain = rng.uniform((0.7, 0.8, 0.8), (1.1, 1.2, 1.3)).astype(np.float32)
+    deep = 0.75 * blue + 0.25 * green
+    full = np.float32(rng.uniform(0.6, 1.0))
+    narrow = cv2.merge([deep, 0.6 * deep + 0.4 * green, green]) * gain
+    return np.asarray(image + full * (narrow - image), dtype=np.float32)
+
+
+def add_cap(
+    image: FloatImage, mask: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[FloatImage, NDArray[np.uint8]]:
+    """Draw the rim of a transparent cap: a grey ring at the edge with bright reflections.
+
+    Returns:
+        the image, and the mask without the covered pixels
+    """
+    side = image.shape[0]
+    ring = np.zeros((side, side), np.float32)
+    centre = side / 2 + rng.normal(0, 0.04 * side, 2)
+    radius = rng.uniform(0.42, 0.6) * side
+    cv2.circle(ring, _point(centre), round(radius + side), 1.0, round(2 * side), cv2.LINE_AA)
+    ring = cv2.GaussianBlur(ring, (0, 0), rng.uniform(0.5, 3))[..., None]
+    tint = np.float32(rng.uniform(10, 120)) * rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    clear = np.float32(rng.uniform(0.0, 0.5))
+    covered = image + ring * (tint + clear * image - image)
+    angle = rng.uniform(0, 360)
+    light = np.zeros((side, side), np.float32)
+    axes = (round(radius * 1.03), round(radius * 1.03))
+    cv2.ellipse(
+        light, _point(centre), axes, angle, 0, rng.uniform(10, 90), 1.0,
+        max(1, round(rng.uniform(0.004, 0.015) * side)), cv2.LINE_AA,
+    )  # fmt: skip
+    covered += light[..., None] * (np.float32(235) - covered)
+    return covered, np.where(ring[..., 0] > 0.5, np.uint8(0), mask)
+
+
+def compress_h264(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Encode and decode an image as a key frame of H.264 at a low rate.
+
+    The sides are multiples of 2.
+    """
+    side = image.shape[0]
+    pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width = encoder.height = side
+    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
+    encoder.thread_count = 1
+    encoder.options = {
+        "preset": "ultrafast", "tune": "zerolatency", "crf": str(int(rng.integers(*H264_CRF))),
+    }  # fmt: skip
+    packets = encoder.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24"))
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    decoded = [f for p in [*packets, *encoder.encode(None), None] for f in decoder.decode(p)]
+    return decoded[0].to_ndarray(format="bgr24").astype(np.float32)
 
 
 def add_surround(

@@ -1,7 +1,7 @@
 """Changes a training image and its mask at random, and keeps their meaning."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import cv2
@@ -30,6 +30,8 @@ class AugmentRanges:
         lesion_free_share: share of results with a part without lesion, where one is found,
             enlarged by a factor of `lesion_free_scale`
         paste_share: share of images with a piece of another image; see `mixing`
+        erase_share: share of images whose lesions are covered with their own mucosa
+        smear_share: share with a smear as long as `smear` of the side
     """
 
     scale: tuple[float, float] = (0.7, 1.45)
@@ -55,6 +57,15 @@ class AugmentRanges:
     bubble_share: float = 0.0
     comb_share: float = 0.0
     surround_share: float = 0.0
+    erase_share: float = 0.0
+    amplitude_exchange_share: float = 0.0
+    fringe_share: float = 0.0
+    dye_share: float = 0.0
+    narrow_band_share: float = 0.0
+    cap_share: float = 0.0
+    smear_share: float = 0.0
+    smear: tuple[float, float] = (0.02, 0.09)
+    h264_share: float = 0.0
 
 
 PLAIN = AugmentRanges()
@@ -68,7 +79,21 @@ ENDOSCOPIC = AugmentRanges(
     comb_share=0.08,
     surround_share=0.2,
 )
-RANGES: Mapping[str, AugmentRanges] = MappingProxyType({"plain": PLAIN, "endoscopic": ENDOSCOPIC})
+TOWER = replace(
+    ENDOSCOPIC,
+    lesion_free_share=0.12,
+    erase_share=0.12,
+    amplitude_exchange_share=0.1,
+    fringe_share=0.1,
+    dye_share=0.04,
+    narrow_band_share=0.05,
+    cap_share=0.06,
+    smear_share=0.06,
+    h264_share=0.15,
+)
+RANGES: Mapping[str, AugmentRanges] = MappingProxyType(
+    {"plain": PLAIN, "endoscopic": ENDOSCOPIC, "tower": TOWER}
+)
 
 
 def augment(
@@ -148,10 +173,15 @@ def _random_artefacts(
     for share, add in (
         (ranges.highlight_share, artefacts.add_highlights),
         (ranges.bubble_share, artefacts.add_bubbles),
+        (ranges.dye_share, artefacts.add_dye),
+        (ranges.narrow_band_share, artefacts.show_narrow_band),
+        (ranges.fringe_share, artefacts.add_fringes),
         (ranges.comb_share, artefacts.add_comb),
     ):
         if _happens(share, rng):
             image = add(image, rng)
+    if _happens(ranges.cap_share, rng):
+        image, mask = artefacts.add_cap(image, mask, rng)
     if _happens(ranges.surround_share, rng):
         image, mask = artefacts.add_surround(image, mask, rng)
     return image, mask
@@ -168,7 +198,10 @@ def _random_degradation(
     if rng.random() < ranges.blur_share:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*ranges.blur_sigma_px))
     if rng.random() < ranges.motion_share:
-        image = cv2.filter2D(image, -1, _motion_kernel(rng, ranges))
+        image = cv2.filter2D(image, -1, _motion_kernel(rng, int(rng.integers(*ranges.motion_px))))
+    if _happens(ranges.smear_share, rng):
+        length = max(2, round(rng.uniform(*ranges.smear) * image.shape[0]))
+        image = cv2.filter2D(image, -1, _motion_kernel(rng, length))
     if rng.random() < ranges.noise_share:
         sigma = rng.uniform(0, ranges.noise_sigma)
         image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
@@ -177,12 +210,13 @@ def _random_degradation(
         pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
         image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.float32)
+    if _happens(ranges.h264_share, rng):
+        image = artefacts.compress_h264(image, rng)
     return np.asarray(image, dtype=np.float32)
 
 
-def _motion_kernel(rng: np.random.Generator, ranges: AugmentRanges) -> FloatImage:
-    """Make a kernel that averages along a line of random length and direction."""
-    length = int(rng.integers(*ranges.motion_px))
+def _motion_kernel(rng: np.random.Generator, length: int) -> FloatImage:
+    """Make a kernel that averages along a line of a length in pixels and a random direction."""
     angle = rng.uniform(0, np.pi)
     steps = np.linspace(-0.5, 0.5, 4 * length) * (length - 1)
     kernel = np.zeros((length | 1, length | 1), np.float32)

@@ -121,12 +121,12 @@ def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> T
             return Thresholds(low=low, high=high, min_area_fraction=MIN_AREA_FRACTION)
         except ValidationError as error:
             raise ConfigError(f"--thresholds {low} {high}: {error.errors()[0]['msg']}") from None
-    if settings.train_on == "train":
+    if settings.val_lists:
         return None
     if settings.start:
         return read_bundle(settings.start).manifest.thresholds
     raise UsageError(
-        "train_on=all leaves no image to choose thresholds on; give --thresholds LOW HIGH, or "
+        "no list is left to choose thresholds on; give --thresholds LOW HIGH, or "
         "--set start=BUNDLE to take the thresholds of that bundle"
     )
 

@@ -1,6 +1,8 @@
 """Loads images and masks of a split into memory, decoded once."""
 
 import hashlib
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,19 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.datasets.pairs import MASK_THRESHOLD, view_image, view_pair
-from qlumen.datasets.splits import (
-    NEGATIVES,
-    TRAINING,
-    VALIDATION,
-    negative_files,
-    pair_of,
-    split_names,
-    spread,
-)
+from qlumen.datasets.splits import pair_of, split_names, spread
+from qlumen.realtime.endoscope.field import crop, find_field
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.training.settings import TrainSettings
 
 CACHED_SIZE_PX = 416
 """Side of the images in memory: larger than a training crop, so that zoomed crops stay sharp."""
+SCENE_SEED = 100_000
+FRAMES_PER_SEED = 30
+SCENE_STEP = 40
+"""Frames of the scene from one image to the next: 1.6 s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,50 +70,69 @@ def training_data(
     Raises:
         DatasetError: a list or an image is missing or unreadable
     """
-    train, val = (load_split(root, split, limit=limit) for split in (TRAINING, VALIDATION))
-    free = load_lesion_free(root, limit=limit).repeat(settings.lesion_free)
-    if settings.train_on == "all":
-        return train.join(val).join(free), None
-    return train.join(free), val
+    train = _join(load_split(root, name, limit=limit) for name in settings.train_lists)
+    if settings.lesion_free:
+        for name in settings.lesion_free_lists:
+            free = load_split(root, name, limit=limit, lesion_free=True)
+            train = train.join(free.repeat(settings.lesion_free))
+    if settings.scene_images:
+        train = train.join(render_scene(min(settings.scene_images, limit or sys.maxsize)))
+    if not settings.val_lists:
+        return train, None
+    return train, _join(load_split(root, name, limit=limit) for name in settings.val_lists)
 
 
 def load_split(
-    root: Path, split: str, size: int = CACHED_SIZE_PX, limit: int | None = None
+    root: Path,
+    split: str,
+    size: int = CACHED_SIZE_PX,
+    limit: int | None = None,
+    *,
+    lesion_free: bool = False,
 ) -> Dataset:
     """Read the images listed in `root/splits/SPLIT.txt`, one `folder/stem` a line.
 
     Args:
         limit: largest number of images, evenly spread over the list
+        lesion_free: the images have no masks, because they show no lesion
 
     Raises:
         DatasetError: the list or one of its files is missing or unreadable
     """
     names = spread(split_names(root, split), limit)
     images = np.empty((len(names), size, size, 3), np.uint8)
-    masks = np.empty((len(names), size, size), np.uint8)
+    masks = np.zeros((len(names), size, size), np.uint8)
     for row, name in enumerate(names):
         pair = pair_of(root, name)
+        if lesion_free:
+            images[row] = _shrink(view_image(pair.image), size)
+            continue
         image, mask = view_pair(pair)
         images[row] = _shrink(image, size)
         masks[row] = _shrink(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
 
 
-def load_lesion_free(root: Path, size: int = CACHED_SIZE_PX, limit: int | None = None) -> Dataset:
-    """Read the training images without lesion, named `negatives/stem`.
+def render_scene(count: int, size: int = CACHED_SIZE_PX) -> Dataset:
+    """Render frames of the scene as the network sees them, two of three without a polyp.
 
-    Args:
-        limit: largest number of images, evenly spread over the list
-
-    Raises:
-        DatasetError: a file is unreadable
+    Every `FRAMES_PER_SEED` frames come from another colon, from `SCENE_SEED` upwards. Scenes that
+    are scored have seeds below it.
     """
-    files = spread(negative_files(root / NEGATIVES, training=True), limit)
-    images = np.empty((len(files), size, size, 3), np.uint8)
-    for row, file in enumerate(files):
-        images[row] = _shrink(view_image(file), size)
-    names = tuple(f"{NEGATIVES}/{file.stem}" for file in files)
-    return Dataset(names, images, np.zeros((len(files), size, size), np.uint8))
+    images = np.empty((count, size, size, 3), np.uint8)
+    masks = np.zeros((count, size, size), np.uint8)
+    for start in range(0, count, FRAMES_PER_SEED):
+        seed = SCENE_SEED + start // FRAMES_PER_SEED
+        bare, full = (SceneSource(SceneSettings(seed=seed, polyps=p)) for p in (False, True))
+        for row in range(start, min(count, start + FRAMES_PER_SEED)):
+            source = full if row % 3 == 0 else bare
+            frame = source.frame((row - start) * SCENE_STEP)
+            assert frame.truth is not None
+            image = frame.image
+            box = find_field(image).box
+            images[row] = _shrink(crop(image, box), size)
+            masks[row] = _shrink(crop(frame.truth, box) * np.uint8(255), size) >= MASK_THRESHOLD
+    return Dataset(tuple(f"scene/{row:05}" for row in range(count)), images, masks)
 
 
 def resize_pairs(
@@ -129,3 +148,10 @@ def resize_pairs(
 def _shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def _join(parts: Iterable[Dataset]) -> Dataset:
+    first, *others = parts
+    for other in others:
+        first = first.join(other)
+    return first

@@ -10,6 +10,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from qlumen.errors import TrainingError
+from qlumen.networks.unet import UNet
 from qlumen.training.settings import TrainSettings
 
 
@@ -35,6 +36,13 @@ class Devices:
                 f"use a multiple of {self.processes}"
             )
 
+    def place(self, network: UNet) -> UNet:
+        """Move a network to the device, with channels last, which convolutions read faster."""
+        for weight in (*network.parameters(), *network.buffers()):
+            layout = torch.channels_last if weight.dim() == 4 else torch.preserve_format
+            weight.data = weight.data.to(self.device, memory_format=layout)
+        return network
+
     def wrap(self, network: nn.Module) -> nn.Module:
         """Prepare the network for training passes; gradients are means over processes."""
         wrapped: nn.Module = self._accelerator.prepare_model(network)
@@ -43,7 +51,8 @@ class Devices:
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
         """Compute logits in the precision of the settings; return them in single precision."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half):
-            logits: Tensor = network(images.to(self.device)).float()
+            images = images.to(self.device, memory_format=torch.channels_last)
+            logits: Tensor = network(images).float()
         return logits
 
     def agree(self, value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
-from qlumen.datasets.splits import NEGATIVES, VALIDATION, negative_files, split_pairs
+from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION, lesion_free_files, split_pairs
 from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
 from qlumen.evaluation.model_card import was_trained_on_validation, write_records
 from qlumen.networks.bundle import Bundle, Thresholds, check_replaceable, read_bundle
@@ -59,7 +59,7 @@ def finish_bundle(
         with closing(Segmenter.open(bundle, Settings())) as segmenter:
             if thresholds is None:
                 pairs = split_pairs(data, VALIDATION)
-                free = negative_files(data / NEGATIVES, training=True)
+                free = lesion_free_files(data, NEGATIVES_TRAIN)
                 choice = choose_thresholds(pairs, segmenter, MIN_AREA_FRACTION, free)
                 thresholds = choice.thresholds
             chosen = replace(segmenter, postprocess=Postprocessor(**thresholds.model_dump()))

@@ -48,7 +48,7 @@ class Trainer:
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.loss = LOSSES[settings.loss]
         self.devices = Devices(settings)
-        self.network = build_network(settings).to(self.devices.device)
+        self.network = self.devices.place(build_network(settings))
         self.started_from: dict[str, Any] | None = None
         if settings.start:
             origin = read_network(settings.start, settings)

@@ -14,6 +14,9 @@ PIECE_SCALE = (0.3, 1.1)
 FEATHER_PX = 4.0
 PLACING_TRIES = 8
 MIN_PIECE_PX = 60
+LIT = 40
+"""Brightness, 0 to 255, that nine of ten pixels of a piece reach."""
+AMPLITUDE_BAND = (0.002, 0.008)
 
 
 def mix(
@@ -25,10 +28,15 @@ def mix(
     does not show a lesion.
     """
     image, mask = data.images[row], data.masks[row]
+    if ranges.erase_share and mask.any() and rng.random() < ranges.erase_share:
+        image, mask = _erase_lesions(image, mask, rng)
     if ranges.paste_share and rng.random() < ranges.paste_share:
         image, mask = _paste_piece(data, image, mask, rng)
     if ranges.colour_exchange_share and rng.random() < ranges.colour_exchange_share:
         image = exchange_colours(image, data.images[rng.integers(len(data))])
+    if ranges.amplitude_exchange_share and rng.random() < ranges.amplitude_exchange_share:
+        other = data.images[rng.integers(len(data))]
+        image = exchange_amplitudes(image, other, rng.uniform(*AMPLITUDE_BAND))
     return image, mask
 
 
@@ -47,6 +55,26 @@ def exchange_colours(image: Bytes, other: Bytes) -> Bytes:
     weight = np.clip(lab[..., :1] / DARK_L - 1, 0, 1)
     bgr = cv2.cvtColor((lab + weight * (moved - lab)).astype(np.float32), cv2.COLOR_LAB2BGR)
     return np.clip(np.rint(bgr * 255), 0, 255).astype(np.uint8)
+
+
+def exchange_amplitudes(image: Bytes, other: Bytes, band: float) -> Bytes:
+    """Give an image the low-frequency amplitudes of another, and keep its phases.
+
+    This is Fourier domain adaptation (Yang and Soatto 2020, FDA).
+
+    Args:
+        other: image of the same size
+        band: half side of the exchanged square of frequencies, as a share of the side
+    """
+    size = image.shape[1::-1]
+    own = np.fft.rfft2(image, axes=(0, 1))
+    foreign = np.fft.rfft2(other, axes=(0, 1))
+    reach = max(1, round(band * min(size)))
+    amplitude = np.abs(own)
+    for rows in (slice(0, reach), slice(-reach + 1 or len(own), None)):
+        amplitude[rows, :reach] = np.abs(foreign[rows, :reach])
+    mixed = np.fft.irfft2(amplitude * np.exp(1j * np.angle(own)), size[::-1], axes=(0, 1))
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
 def paste(
@@ -93,11 +121,35 @@ def _paste_piece(
     return image, mask
 
 
+def _erase_lesions(image: Bytes, mask: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
+    """Cover all lesions with mucosa from elsewhere in the image; unchanged if none fits.
+
+    The result is a whole frame without a lesion, with the same folds and light.
+    """
+    side = mask.shape[0]
+    reach = 2 * max(2, round(0.025 * side)) + 1
+    shape = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    rows, columns = np.nonzero(shape)
+    centre = np.array([columns.mean(), rows.mean()])
+    for _ in range(PLACING_TRIES):
+        angle = rng.uniform(-np.pi, np.pi)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        source = rng.uniform(0.1, 0.9, 2) * side
+        matrix = np.column_stack([turn, centre - turn @ source])
+        back = cv2.invertAffineTransform(matrix)
+        piece = cv2.warpAffine(shape, back, mask.shape, flags=cv2.INTER_NEAREST).astype(np.uint8)
+        taken = piece.astype(bool)
+        whole = taken.sum() > 0.95 * shape.sum()
+        if whole and not shape[taken].any() and np.percentile(image[taken].max(1), 10) > LIT:
+            return paste(image, image, piece, matrix, 0.8)[0], np.zeros_like(mask)
+    return image, mask
+
+
 def _fits(image: Bytes, mask: Bytes, place: NDArray[np.bool_]) -> bool:
     """Check whether a place is lit, free of lesions and large enough."""
     if place.sum() < MIN_PIECE_PX or mask[place].any():
         return False
-    return bool(np.percentile(image[place].max(axis=1), 10) > 40)
+    return bool(np.percentile(image[place].max(axis=1), 10) > LIT)
 
 
 def _placement(shape: Bytes, rng: np.random.Generator) -> NDArray[np.float64]:

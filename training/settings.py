@@ -17,8 +17,14 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(24, ge=1, description="passes over the training images")
-    train_on: Literal["train", "all"] = Field(
-        "train", description="all adds the validation images and keeps the last epoch"
+    train_lists: tuple[str, ...] = Field(
+        ("train",), min_length=1, description="lists of images with masks that are trained on"
+    )
+    val_lists: tuple[str, ...] = Field(
+        ("val",), description="lists to validate on; empty: the last epoch is kept"
+    )
+    lesion_free_lists: tuple[str, ...] = Field(
+        ("negatives_train",), description="lists of images without a lesion that are trained on"
     )
     patience: int = Field(
         0, ge=0, description="epochs without a better validation Dice that end a run; 0: no limit"
@@ -41,11 +47,16 @@ class TrainSettings(BaseModel):
     loss: Literal["bce_dice", "structure", "tversky"] = Field(
         "bce_dice", description="structure weighs pixels near a border, tversky missed pixels more"
     )
-    augmentation: Literal["plain", "endoscopic"] = Field(
-        "plain", description="endoscopic adds highlights, bubbles, combs, surrounds, mixed scenes"
+    augmentation: Literal["plain", "endoscopic", "tower"] = Field(
+        "plain",
+        description="endoscopic adds highlights, bubbles, combs, surrounds, mixed scenes; "
+        "tower also fringes, dye, narrow-band light, caps, smear, H.264, erased lesions",
     )
     lesion_free: int = Field(
         0, ge=0, description="times that an epoch shows each image without lesion"
+    )
+    scene_images: int = Field(
+        0, ge=0, description="rendered frames of the scene, two of three without a polyp"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the forward pass; bf16 is faster on GPUs and CPUs with avx512_bf16"
@@ -71,8 +82,8 @@ class TrainSettings(BaseModel):
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> Self:
-        if self.patience and self.train_on == "all":
-            raise ValueError("train_on=all leaves no image to validate on; leave out patience")
+        if self.patience and not self.val_lists:
+            raise ValueError("no list is left to validate on; leave out patience")
         return self
 
     @field_validator("bottleneck")

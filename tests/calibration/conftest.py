@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qlumen.datasets.splits import is_training_negative, split_pairs
+from qlumen.datasets.splits import split_pairs
 from qlumen.evaluation.run import evaluate
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Bundle, Thresholds
@@ -30,9 +30,9 @@ SPREAD = 2.0
 @pytest.fixture(scope="session")
 def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write frames in the layout of the real data: 4 for training, 3 for validation, and 2
-    lesion-free images on each side."""
+    lesion-free images in each of two lists."""
     root = tmp_path_factory.mktemp("scene-data")
-    for part in ("scene/images", "scene/masks", "splits", "negatives"):
+    for part in ("scene/images", "scene/masks", "splits", "negatives/images"):
         (root / part).mkdir(parents=True)
     source = SceneSource(SceneSettings(width=96, height=80, frame_count=240))
     names = []
@@ -45,10 +45,12 @@ def scene_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "splits/train.txt").write_text("\n".join(names[:4]))
     (root / "splits/val.txt").write_text("\n".join(names[4:]))
     free = SceneSource(SceneSettings(width=96, height=80, frame_count=240, polyps=False))
-    for side in (True, False):
-        stems = [f"n{i}" for i in range(20) if is_training_negative(f"n{i}") is side]
-        for number, stem in enumerate(stems[:2]):
-            cv2.imwrite(str(root / f"negatives/{stem}.jpg"), free.frame(40 * number).image)
+    for side in ("train", "score"):
+        names = [f"negatives/{side}{number}" for number in range(2)]
+        (root / f"splits/negatives_{side}.txt").write_text("\n".join(names))
+        for number in range(2):
+            path = root / f"negatives/images/{side}{number}.jpg"
+            cv2.imwrite(str(path), free.frame(40 * number).image)
     return root
 
 

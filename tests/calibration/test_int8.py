@@ -99,7 +99,7 @@ def test_images_are_of_the_training_side(
     """No image is for validation or held out, and both kinds take part."""
     held_back = {pair.image.name for pair in split_pairs(scene_data, "val")}
     assert not held_back & set(calibration_set.names)
-    free = [name for name in calibration_set.names if name.startswith("n")]
+    free = [name for name in calibration_set.names if name.startswith("train")]
     assert (len(calibration_set.names), len(free)) == (6, 2)
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from qlumen.calibration.command import command
 from qlumen.calibration.threshold import choose_best, collect, operating_points
-from qlumen.datasets.splits import negative_files, split_pairs
+from qlumen.datasets.splits import lesion_free_files, split_pairs
 from qlumen.errors import BundleError, DatasetError, MissingExtraError, UsageError
 from qlumen.evaluation.run import evaluate, means
 from qlumen.networks.bundle import CARD, MANIFEST, Bundle, read_bundle
@@ -47,7 +47,7 @@ def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path
     dice = means(evaluate(split_pairs(scene_data, "val"), analysis))["dice"]
     samples = collect(
         split_pairs(scene_data, "val"),
-        negative_files(scene_data / "negatives", training=True),
+        lesion_free_files(scene_data, "negatives_train"),
         segmenter,
     )
     segmenter.close()

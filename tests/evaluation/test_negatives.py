@@ -1,4 +1,3 @@
-import hashlib
 import json
 from pathlib import Path
 
@@ -6,19 +5,10 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
-from qlumen.datasets.splits import find_negatives, is_training_negative, negative_files
+from qlumen.datasets.splits import find_images, lesion_free_files
 from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.command import command
-
-
-@given(st.text(min_size=1))
-def test_sides_follow_the_stated_rule(stem: str) -> None:
-    """The last bit of the first byte of the stem's SHA-256 decides the side."""
-    even = int(hashlib.sha256(stem.encode()).hexdigest()[1], 16) % 2 == 0
-    assert is_training_negative(stem) == even
 
 
 @pytest.fixture
@@ -32,14 +22,19 @@ def images(tmp_path: Path) -> Path:
     return base
 
 
-def test_each_image_is_on_one_side(images: Path) -> None:
-    """Both sides have files, and together they have all files."""
-    train, score = (set(negative_files(images, training=side)) for side in (True, False))
-    assert train
-    assert score
-    assert not train & score
-    assert train | score == set(negative_files(images)) == set(images.rglob("*.png"))
-    assert set(find_negatives(images, held_out=True)) == score
+def test_images_of_inner_folders_are_found(images: Path) -> None:
+    """All images of the folder and its inner folders are scored, by path."""
+    assert find_images(images) == sorted(images.rglob("*.png"))
+
+
+def test_a_list_names_images_without_masks(images: Path) -> None:
+    """A list of images without a lesion needs no masks; without the list there are no images."""
+    root = images.parent
+    (root / "splits").mkdir()
+    (root / "splits" / "negatives_score.txt").write_text("negatives/b\nnegatives/a\n")
+    files = [root / "negatives" / "images" / f"{stem}.jpg" for stem in "ba"]
+    assert lesion_free_files(root, "negatives_score") == files
+    assert lesion_free_files(root, "negatives_train") == []
 
 
 def test_shares_follow_from_the_rows(images: Path, tmp_path: Path) -> None:
@@ -64,10 +59,9 @@ def test_shares_follow_from_the_rows(images: Path, tmp_path: Path) -> None:
 def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
     """A missing folder and a folder without images raise errors, and no share of 0 appears."""
     with pytest.raises(UsageError, match="no folder"):
-        find_negatives(tmp_path / "absent", held_out=False)
+        find_images(tmp_path / "absent")
     with pytest.raises(DatasetError, match="no image"):
-        find_negatives(tmp_path, held_out=False)
-    assert negative_files(tmp_path / "absent") == []
+        find_images(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +72,6 @@ def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
         (["--clip", "x"], "--clip with --boxes"),
         (["--images", "x", "--clip", "c", "--boxes", "b"], "--clip with --boxes"),
         (["--images", "x", "--negatives", "--list", "l"], "--list and --save-masks need"),
-        (["--images", "x", "--masks", "y", "--held-out"], "--held-out needs --negatives"),
     ],
 )
 def test_options_that_do_not_go_together(arguments: list[str], message: str) -> None:

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from qlumen.datasets.splits import split_names, splits_to_score
+from qlumen.datasets.splits import (
+    negatives_to_score,
+    split_names,
+    splits_to_score,
+    splits_to_train,
+)
 from qlumen.errors import DatasetError
 
 
@@ -20,6 +25,8 @@ def test_lists_that_are_trained_on_are_not_scored(tmp_path: Path) -> None:
     others = ["train", "polypgen_train", "negatives_train", "negatives_score"]
     make_lists(tmp_path, *scored, *others)
     assert splits_to_score(tmp_path) == scored
+    assert splits_to_train(tmp_path) == ["polypgen_train", "train"]
+    assert negatives_to_score(tmp_path) == ["negatives_score"]
 
 
 def test_only_lists_for_training_are_an_error(tmp_path: Path) -> None:

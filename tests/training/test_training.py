@@ -1,5 +1,4 @@
 import csv
-import hashlib
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from qlumen.datasets.splits import negative_files
+from qlumen.datasets.splits import split_names
 from qlumen.errors import (
     CircuitError,
     DatasetError,
@@ -25,11 +24,19 @@ from qlumen.errors import (
 )
 from qlumen.evaluation.model_card import COLUMNS, render_card
 from qlumen.networks.bundle import WEIGHTS, read_bundle
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.training.augment import AugmentRanges, augment
 from qlumen.training.batches import training_batches
 from qlumen.training.build import build_network, mix_networks
 from qlumen.training.command import command
-from qlumen.training.data import Dataset, load_lesion_free, load_split
+from qlumen.training.data import (
+    SCENE_SEED,
+    SCENE_STEP,
+    Dataset,
+    load_split,
+    render_scene,
+    training_data,
+)
 from qlumen.training.log import FOLDER, LOG, EpochReport, append
 from qlumen.training.loop import CHECKPOINT, Trainer
 from qlumen.training.settings import TrainSettings
@@ -270,23 +277,20 @@ def run_train(*arguments: object) -> None:
 
 
 def test_lesion_free_images_join_the_training(tmp_path: Path, scene_data: Path) -> None:
-    """The training files of `negatives` have empty masks, and the log holds their share with
+    """Images of `negatives_train` have empty masks and repeat, and the log holds their share with
     findings."""
     root = tmp_path / "data"
     shutil.copytree(scene_data, root)
-    (root / "negatives" / "plain").mkdir(parents=True)
-    for name in range(6):
-        image = np.full((40, 50, 3), 40 * name, np.uint8)
-        cv2.imwrite(str(root / "negatives" / "plain" / f"{name}.jpg"), image)
-    free = load_lesion_free(root, size=32)
-    train = load_split(root, "train", size=32).join(free)
-    assert free.names == tuple(
-        f"negatives/{n}" for n in range(6) if hashlib.sha256(b"%d" % n).digest()[0] % 2 == 0
-    )
-    assert len(free) > 0
-    assert not free.masks.any()
+    (root / "negatives/images").mkdir(parents=True)
+    for name in "ab":
+        cv2.imwrite(str(root / f"negatives/images/{name}.jpg"), np.full((40, 50, 3), 90, np.uint8))
+    (root / "splits/negatives_train.txt").write_text("negatives/a\nnegatives/b\n")
+    train, val = training_data(root, TrainSettings(lesion_free=2))
+    free = ("negatives/a", "negatives/b")
+    assert train.names == load_split(root, "train").names + free * 2
+    assert not train.masks[-4:].any()
     one = SMALL.model_copy(update={"epochs": 1, "input_size": 32})
-    trainer = Trainer(one, tmp_path / "run", train, load_split(root, "val", size=32))
+    trainer = Trainer(one, tmp_path / "run", train, val)
     trainer.run()
     with (tmp_path / "run" / LOG).open() as file:
         rows = list(csv.DictReader(file))
@@ -332,25 +336,34 @@ def test_mixture_is_the_weighted_mean() -> None:
 
 
 @pytest.mark.data
-def test_no_crop_is_on_both_sides(data_dir: Path) -> None:
-    """No scoring crop has the fine structure of a training crop. Whole frames share the surround
-    of their device, so a person compared them by eye."""
-    sides = [negative_files(data_dir / "negatives", training=side) for side in (True, False)]
-    assert [len(side) for side in sides] == [156, 156]
-    fine = [
-        np.stack([fine_structure(file) for file in side if "crops" in file.parent.name])
-        for side in sides
-    ]
-    assert np.max(fine[0] @ fine[1].T) < 0.3
+def test_no_group_is_on_both_sides(data_dir: Path) -> None:
+    """No procedure or video is both trained on and scored, in lists with and without lesions."""
+    for train, score in (("polypgen_train", "polypgen_c5"), ("negatives_train", "negatives_score")):
+        sides = [
+            {groups_of(data_dir)[name] for name in split_names(data_dir, split)}
+            for split in (train, score)
+        ]
+        assert all(len(side) > 10 for side in sides)
+        assert not sides[0] & sides[1]
 
 
-def fine_structure(file: Path) -> np.ndarray:
-    """Return the grey 64x64 image without its coarse part, with mean 0 and length 1."""
-    grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-    small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
-    fine = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
-    fine -= fine.mean()
-    return fine / np.linalg.norm(fine)
+def groups_of(data_dir: Path) -> dict[str, str]:
+    groups = {}
+    for folder in ("polypgen", "negatives_full"):
+        with (data_dir / folder / "index.csv").open(encoding="utf-8") as file:
+            groups |= {f"{folder}/{row['stem']}": row["group"] for row in csv.DictReader(file)}
+    return groups
+
+
+def test_scene_images_have_true_masks() -> None:
+    """One of three rendered images may show polyps, the others have empty masks; seeds differ."""
+    scene = render_scene(6, size=48)
+    assert scene.names == tuple(f"scene/{row:05}" for row in range(6))
+    assert scene.images.std(axis=(1, 2, 3)).min() > 5
+    assert not scene.masks[[1, 2, 4, 5]].any()
+    full = SceneSource(SceneSettings(seed=SCENE_SEED)).frame(3 * SCENE_STEP)
+    assert full.truth is not None
+    assert full.truth.any() == scene.masks[3].any()
 
 
 def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path) -> None:
@@ -358,7 +371,7 @@ def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path
     or those of `start`. It writes no figures for images that it trained on."""
     common = ["--data", scene_data, "--size", 64, "--epochs", 2, "--bottleneck", "identity"]
     common += ["--set", "batch_size=4", "--set", "input_size=64", "--set", "pretrained=false"]
-    common += ["--set", "threads=1", "--set", "train_on=all"]
+    common += ["--set", "threads=1", "--set", "train_lists=[train, val]", "--set", "val_lists=[]"]
     one, two = (["--output", tmp_path / name, "--run", tmp_path / f"{name}-run"] for name in "ab")
     with pytest.raises(UsageError, match="give --thresholds LOW HIGH"):
         run_train(*common, *one)
@@ -374,7 +387,7 @@ def test_run_on_all_images_keeps_the_last_epoch(tmp_path: Path, scene_data: Path
     row = dict.fromkeys(COLUMNS, 0.5) | {"images": 3}
     measured = first.model_copy(update={"metrics": {"val": row}})
     assert "images of `val` were trained on" in render_card(measured)
-    recipe = {**first.provenance["settings"], "train_on": "train"}
+    recipe = {**first.provenance["settings"], "train_lists": ["train"]}
     record = {**first.provenance, "settings": recipe}
     separate = measured.model_copy(update={"provenance": record})
     assert "were trained on" not in render_card(separate)
@@ -399,4 +412,4 @@ def test_run_ends_when_validation_stalls(
 def test_patience_without_validation_is_refused() -> None:
     """Settings with patience but without validation images raise an error."""
     with pytest.raises(ValueError, match="leave out patience"):
-        TrainSettings(train_on="all", patience=3)
+        TrainSettings(val_lists=(), patience=3)
