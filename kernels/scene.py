@@ -18,7 +18,10 @@ u and v count widths of the texture. Redness is 0 for plain and 1 for inflamed m
 multiplies the light on the place. Detail is the strength of vessels (up to 1) or, when
 negative, of the pits of a polyp."""
 SURFACE_FIELDS = 10
-"""Fields of a pixel: distance, normal in camera axes (3), u, v, redness, light, detail, polyp."""
+"""Fields of a pixel: distance, normal in camera axes (3), u, v, redness, light, detail, owner.
+
+The owner is the number of a polyp from 1, 0 for the colon, and -k for matter of kind k, see
+`scene_obstacles.shade_matter`."""
 FAR_MM = 1e9
 """Distance of a pixel on which nothing was drawn."""
 EDGE = 1e-3
@@ -81,7 +84,7 @@ def _turn(vertex, pose, on_screen):
 
 
 @fast_kernel
-def draw(screen, first, last, polyp, surface):
+def draw(screen, first, last, owner, surface):
     """Draw the cells between rows `first` and `last` of a projected grid; the nearest wins.
 
     Triangles that run the other way round on the screen show their back and are left out.
@@ -89,19 +92,19 @@ def draw(screen, first, last, polyp, surface):
 
     Args:
         screen: grid of `project`.
-        polyp: 1.0 for a polyp's grid, 0.0 for the colon's.
+        owner: what the grid belongs to, see `SURFACE_FIELDS`.
         surface: in and out, `(h, w, SURFACE_FIELDS) float32`.
     """
     for row in range(first, last - 1):
         below = row + 1
         for column in range(screen.shape[1] - 1):
             right = column + 1
-            _draw_triangle(screen, row, column, row, right, below, column, polyp, surface)
-            _draw_triangle(screen, below, column, row, right, below, right, polyp, surface)
+            _draw_triangle(screen, row, column, row, right, below, column, owner, surface)
+            _draw_triangle(screen, below, column, row, right, below, right, owner, surface)
 
 
 @fast_kernel
-def _draw_triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
+def _draw_triangle(screen, ra, ca, rb, cb, rc, cc, owner, surface):
     """Draw the triangle between three vertices, given by row and column of the grid."""
     ax, ay, bx, by = screen[ra, ca, 0], screen[ra, ca, 1], screen[rb, cb, 0], screen[rb, cb, 1]
     cx, cy = screen[rc, cc, 0], screen[rc, cc, 1]
@@ -135,7 +138,7 @@ def _draw_triangle(screen, ra, ca, rb, cb, rc, cc, polyp, surface):
                         + of_b * screen[rb, cb, field]
                         + of_c * screen[rc, cc, field]
                     )
-                surface[y, x, 9] = polyp
+                surface[y, x, 9] = owner
 
 
 @fast_kernel

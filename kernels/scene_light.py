@@ -56,14 +56,14 @@ def exposure(surface, rays, spans):
         for column in range(spans[row, 0], spans[row, 1], EXPOSURE_STEP_PX):
             count += 1
             if surface[row, column, 0] < FAR_MM:
-                facing = _facing(surface, rays, row, column)
-                total += math.sqrt(min(_lamps(surface, rays, row, column, facing), 1 / 121))
+                facing = facing_at(surface, rays, row, column)
+                total += math.sqrt(min(lamps_on(surface, rays, row, column, facing), 1 / 121))
     mean = total / max(count, 1)
     return TARGET / USUAL * (USUAL / max(mean * mean, 1e-5)) ** EXPOSURE_POWER
 
 
 @fast_kernel
-def _facing(surface, rays, row, column):
+def facing_at(surface, rays, row, column):
     """Return the cosine of the surface's normal and the way back to the lens, at least 0."""
     x, y, z = surface[row, column, 1], surface[row, column, 2], surface[row, column, 3]
     along = x * rays[row, column, 0] + y * rays[row, column, 1] + z * rays[row, column, 2]
@@ -71,7 +71,7 @@ def _facing(surface, rays, row, column):
 
 
 @fast_kernel
-def _lamps(surface, rays, row, column, facing):
+def lamps_on(surface, rays, row, column, facing):
     share = rays[row, column, 3] * (WRAP + (1 - WRAP) * facing)
     return share * lamps_at(surface[row, column, 0])
 
@@ -94,24 +94,27 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
         gain, focal: gain of `exposure`, and focal length in pixels.
         palette: `(5, 3) float32`, linear red, green, blue: mucosa, inflamed mucosa, share
             left over a vessel, share left in a pit, film of bubbles.
-        image: out, `(h, w, 3) uint8`, blue, green, red, filled inside the spans.
+        image: out, `(h, w, 3) uint8`, blue, green, red, filled inside the spans but for matter,
+            see `scene_obstacles.shade_matter`.
         cover: out, `(h, w) uint8`, 255 on polyps, filled inside the spans.
     """
     texels = tiles.shape[1] / (focal * TILE_MM)
     for row in range(surface.shape[0]):
         for column in range(spans[row, 0], spans[row, 1]):
             cover[row, column] = 255 if surface[row, column, 9] > 0.5 else 0
+            if surface[row, column, 9] < -0.5:
+                continue
             far = surface[row, column, 0]
             if far >= FAR_MM:
                 for channel in range(3):
-                    image[row, column, channel] = _encode(0.0)
+                    image[row, column, channel] = encode_light(0.0)
                 continue
-            facing = _facing(surface, rays, row, column)
-            level = _level(far * texels / math.sqrt(max(facing, 0.15)))
+            facing = facing_at(surface, rays, row, column)
+            level = tile_level(far * texels / math.sqrt(max(facing, 0.15)))
             even, odd = sample_tile(tiles, level, surface[row, column, 4], surface[row, column, 5])
-            lamps = gain * _lamps(surface, rays, row, column, facing)
+            lamps = gain * lamps_on(surface, rays, row, column, facing)
             bounced = gain * BOUNCED_PER_MM / (far + BOUNCE_REACH_MM)
-            glint = _glint(surface, rays, row, column, even, odd) + BUBBLE_SHINE * tile_field(
+            glint = glint_at(surface, rays, row, column, even, odd) + BUBBLE_SHINE * tile_field(
                 odd, 3
             )
             glint *= min(lamps, 1.1)
@@ -129,11 +132,11 @@ def shade(surface, rays, spans, tiles, gain, focal, palette, image, cover):
                 albedo *= (1 - pit * (1 - palette[3, channel])) * mottle
                 albedo += FILM * tile_field(even, 3) * (palette[4, channel] * light - albedo)
                 value = albedo * (lamps + bounced * albedo) + glint
-                image[row, column, 2 - channel] = _encode(value)
+                image[row, column, 2 - channel] = encode_light(value)
 
 
 @fast_kernel
-def _encode(value):
+def encode_light(value):
     """Apply the sensor's toe and shoulder, then gamma 2.0 (close enough to 2.2, and fast)."""
     value *= value / (value + TOE)
     shown = FLARE + value * (1 + 0.16 * value) / (1 + 0.55 * value)
@@ -141,7 +144,7 @@ def _encode(value):
 
 
 @fast_kernel
-def _level(texels):
+def tile_level(texels):
     """Return the level at which a pixel covers about one texel; `texels` counts the finest."""
     level = 0
     while texels > 1.4 and level < TILE_LEVELS - 1:
@@ -182,7 +185,7 @@ def tile_field(word, place):
 
 
 @fast_kernel
-def _glint(surface, rays, row, column, even, odd):
+def glint_at(surface, rays, row, column, even, odd):
     """Mirror the two lamps in the wet, uneven surface: cosine to the 512th power."""
     x = surface[row, column, 1] + 2 * ROUGHNESS * (tile_field(odd, 1) - 0.5)
     y = surface[row, column, 2] + 2 * ROUGHNESS * (tile_field(even, 2) - 0.5)

@@ -123,7 +123,9 @@ def render_scene(count: int, size: int = CACHED_SIZE_PX) -> Dataset:
     masks = np.zeros((count, size, size), np.uint8)
     for start in range(0, count, FRAMES_PER_SEED):
         seed = SCENE_SEED + start // FRAMES_PER_SEED
-        bare, full = (SceneSource(SceneSettings(seed=seed, polyps=p)) for p in (False, True))
+        bare, full = (
+            SceneSource(SceneSettings(seed=seed, polyps=p, obstacles=True)) for p in (False, True)
+        )
         for row in range(start, min(count, start + FRAMES_PER_SEED)):
             source = full if row % 3 == 0 else bare
             frame = source.frame((row - start) * SCENE_STEP)

@@ -102,6 +102,13 @@ class FrameAnalysis:
         """Judge frames in their order. The network works on some while others are read."""
         return self.finish_all(self._start_all(frames))
 
+    def map_all(
+        self, frames: Iterable[Frame]
+    ) -> Iterator[tuple[Frame, Observation, Probability | None]]:
+        """Observe frames in their order and run the network, without a judgement of the maps."""
+        for frame, one in self._start_all(frames):
+            yield frame, one.seen, self._wait(one)
+
     def finish_all(self, started: Iterable[tuple[T, Started]]) -> Iterator[tuple[T, Judgement]]:
         """Finish frames in their order, with `analysis.look_ahead` each a moment later."""
         waited = ((item, one.seen, self._wait(one), one.clock.lap) for item, one in started)

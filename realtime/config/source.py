@@ -33,6 +33,7 @@ class SceneSection(Section):
     frames: int = Field(250, ge=1)
     seed: int = Field(0, ge=0)
     polyps: bool = True
+    obstacles: bool = False
 
 
 class PatternSection(Section):

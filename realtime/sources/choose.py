@@ -104,6 +104,7 @@ def _scene(section: SceneSection, frames: int | None) -> Source:
             frame_count=frames,
             seed=section.seed,
             polyps=section.polyps,
+            obstacles=section.obstacles,
         )
     )
 

@@ -1,9 +1,11 @@
-"""Defines the endoscope's visible field: its place in a frame and its rendered size."""
+"""Defines the endoscope's lens and its visible field: its place in a frame, and rendered size."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qlumen.kernels.scene import ray_table
 
 Spans = NDArray[np.int32]
 
@@ -15,6 +17,8 @@ RENDERED_ROWS = (360, 540)
 """Frames taller than the first value are rendered at half their size, with at most the second
 value of rows: endoscopes are not sharper, and a frame may take 40 ms."""
 MARGIN_PX = 2
+FOCAL_PER_HEIGHT = 0.51
+"""Focal length per height of the visible field: about 130 degrees from corner to corner."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,29 @@ def make_field(width: int, height: int) -> VisibleField:
     inner = _octagon(*small)
     drawn = np.clip(inner + np.array([-MARGIN_PX, MARGIN_PX]), 0, small[0]).astype(np.int32)
     return VisibleField(left, top, columns, rows, spans, small, inner, drawn)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Optics:
+    """Describes the lens at the rendered size.
+
+    Attributes:
+        focal: focal length in pixels.
+        middle: x and y of the optical axis in pixels, `(2,)`.
+        rays: table of `kernels.scene.ray_table`.
+    """
+
+    field: VisibleField
+    focal: float
+    middle: NDArray[np.float64]
+    rays: NDArray[np.float32]
+
+
+def make_optics(field: VisibleField) -> Optics:
+    columns, rows = field.rendered
+    focal = FOCAL_PER_HEIGHT * rows
+    middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    return Optics(field, focal, middle, ray_table(rows, columns, focal, middle))
 
 
 def _octagon(width: int, height: int) -> Spans:

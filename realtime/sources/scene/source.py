@@ -8,8 +8,10 @@ from fractions import Fraction
 
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels.arrays import Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.scene.obstacles import Obstacles
 from qlumen.realtime.sources.scene.render import Renderer
 from qlumen.realtime.sources.scene.world import make_world
 
@@ -22,6 +24,8 @@ class SceneSettings:
         frame_count: number of frames; None for no end.
         seed: number that chooses the colon and the examination.
         polyps: False for the same colon and examination without any polyp.
+        obstacles: True for the same with things in the way: stool, foam, washes, instruments, a
+            cap, and changes of light.
     """
 
     width: int = 1280
@@ -30,6 +34,7 @@ class SceneSettings:
     frame_count: int | None = 250
     seed: int = 0
     polyps: bool = True
+    obstacles: bool = False
 
 
 class SceneSource(Source):
@@ -49,7 +54,10 @@ class SceneSource(Source):
         )
         self.drops: Counter[str] = Counter()
         world = make_world(settings.seed)
-        self._renderer = Renderer(world, settings.width, settings.height, settings.polyps)
+        obstacles = Obstacles(settings.seed, world.tube) if settings.obstacles else None
+        self._renderer = Renderer(
+            world, settings.width, settings.height, settings.polyps, obstacles
+        )
         self.frame(0)  # compiles the kernels at the first use, so that no frame is late
 
     def frames(self) -> Iterator[Frame]:
@@ -66,6 +74,17 @@ class SceneSource(Source):
         return Frame(
             index, index, 1 / self.settings.fps, BgrImage(image), time.monotonic_ns(), truth=truth
         )
+
+    def labels(self, index: int) -> Mask:
+        """Return which polyp is visible where in frame `index`.
+
+        This takes about as long as the frame.
+
+        Returns:
+            `(H, W) uint8`: 0 for none, else the number of the polyp, from 1 in the order along
+            the colon. It is above 0 exactly where the frame's `truth` is 1.
+        """
+        return self._renderer.render_labels(float(index / self.settings.fps))
 
 
 def _check(settings: SceneSettings) -> None:

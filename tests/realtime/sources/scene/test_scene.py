@@ -8,8 +8,8 @@ import pytest
 
 from qlumen.errors import ConfigError
 from qlumen.realtime.pixels.arrays import Mask
-from qlumen.realtime.sources.scene.field import make_field
-from qlumen.realtime.sources.scene.render import AHEAD_MM, BEHIND_MM, FOCAL_PER_HEIGHT, Renderer
+from qlumen.realtime.sources.scene.field import FOCAL_PER_HEIGHT, make_field
+from qlumen.realtime.sources.scene.render import AHEAD_MM, BEHIND_MM, Renderer
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.sources.scene.world import World, make_world
 
