@@ -118,6 +118,7 @@ setup(
     packages=sorted(PACKAGE_DIR),
     package_data={
         "qlumen.configs": ["*.yaml"],
+        "qlumen.evaluation.atlas": ["templates/*"],
         "qlumen.models": ["LICENSE.md", "*/*"],
         "qlumen.realtime.profiling": ["templates/*"],
         "qlumen.realtime.report": ["templates/*"],

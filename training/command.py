@@ -1,5 +1,7 @@
 """Runs `qlumen train`, which trains a network on the splits and writes a bundle."""
 
+import math
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,6 +36,8 @@ SHOWN = ("dice", "iou", "with_findings")
               metavar="BUNDLE SHARE", help="Mix in this share of other weights.")  # fmt: skip
 @click.option("--bottleneck", type=click.Choice(BOTTLENECKS), default="vqc", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=math.inf,
+              help="End after the last epoch that fits into this time.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Largest number of images of each kind.")
 @click.option("--thresholds", type=(float, float), metavar="LOW HIGH",
               help="Use these; do not choose them on the validation images.")  # fmt: skip
@@ -50,6 +54,7 @@ def command(
     mix_with: tuple[tuple[Path, float], ...],
     bottleneck: str,
     epochs: int | None,
+    seconds: float,
     limit: int | None,
     thresholds: tuple[float, float] | None,
     size: int,
@@ -60,7 +65,11 @@ def command(
 
     With `--set train_on=all` it also trains on the validation images. It then keeps the last
     epoch and takes the thresholds of `start`, or those that you give.
+
+    `--seconds` counts from the start of the command, without the writing of the bundle, and
+    allows one epoch at least. `--resume` goes on after it.
     """
+    deadline = time.monotonic() + seconds
     if size % 32:
         raise ConfigError(f"--size {size} is not a multiple of 32; use {round(size / 32) * 32}")
     values = {"bottleneck": bottleneck, **read_overrides(overrides)}
@@ -88,10 +97,15 @@ def command(
             if log:
                 log.add(report)
 
-        network = trainer.finish(finish) if finish else trainer.run(show, on_epoch)
+        network = trainer.finish(finish) if finish else trainer.run(show, on_epoch, deadline)
     trainer.devices.close()
     if not trainer.devices.is_main:
         return
+    if trainer.out_of_time:
+        console.print(
+            f"ended after epoch {trainer.epoch} of {settings.epochs}: another one may take longer "
+            f"than --seconds {seconds:g}; --resume goes on", highlight=False,
+        )  # fmt: skip
     provenance = trainer.provenance()
     provenance["epoch_written"] = finish or BEST
     provenance["thresholds_from"] = "given" if thresholds else "start" if fixed else VALIDATION

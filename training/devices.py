@@ -10,6 +10,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from qlumen.errors import TrainingError
+from qlumen.networks.encoder import MEAN, STD
 from qlumen.networks.unet import UNet
 from qlumen.training.settings import TrainSettings
 
@@ -19,6 +20,7 @@ class Devices:
 
     Attributes:
         is_main: whether this process writes checkpoints and logs; only one process does
+        is_gpu: whether the device is a GPU, which reads pinned memory without a stop
         processes: number of processes
         rank: index of this process, from 0
     """
@@ -28,6 +30,7 @@ class Devices:
         self._half = settings.precision == "bf16"
         self.device: torch.device = self._accelerator.device
         self.is_main: bool = self._accelerator.is_main_process
+        self.is_gpu: bool = self.device.type == "cuda"
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
         if settings.batch_size % self.processes:
@@ -49,11 +52,22 @@ class Devices:
         return wrapped
 
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Compute logits in the precision of the settings; return them in single precision."""
+        """Normalise images on the device and compute their logits.
+
+        Args:
+            images: `(N, 3, S, S) uint8`, RGB
+
+        Returns:
+            logits in single precision, computed in the precision of the settings
+        """
+        pixels = self.move(images).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half):
-            images = images.to(self.device, memory_format=torch.channels_last)
-            logits: Tensor = network(images).float()
+            logits: Tensor = network((pixels - MEAN) / STD).float()
         return logits
+
+    def move(self, values: Tensor) -> Tensor:
+        """Copy bytes to the device and return them in single precision."""
+        return values.to(self.device, non_blocking=True).float()
 
     def agree(self, value: float | None) -> float | None:
         """Return the main process's value in all processes, because all must decide the same."""

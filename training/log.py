@@ -21,7 +21,8 @@ class EpochReport:
         best: best `dice` of all epochs so far
         false_share: share of the training images without lesion in which the averaged weights
             find something; None without such images
-        cpu_seconds: CPU time of all threads; steadier than `seconds` on a shared machine
+        cpu_seconds: CPU time of all threads, without workers; steadier than `seconds` on a
+            shared machine
     """
 
     epoch: int

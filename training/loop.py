@@ -1,33 +1,40 @@
 """Trains a network over epochs, with validation, checkpoints and exact resume."""
 
 import math
-import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qlumen.errors import TrainingError
 from qlumen.networks.unet import UNet
-from qlumen.system.files import replacing
 from qlumen.training.augment import RANGES
-from qlumen.training.batches import Batch, to_batch, training_batches
+from qlumen.training.batches import Batch, count_steps, explain_dead_workers, training_batches
 from qlumen.training.build import build_network, read_network
-from qlumen.training.data import Dataset, resize_pairs
+from qlumen.training.checkpoint import (
+    CHECKPOINT,
+    check_folder,
+    read_checkpoint,
+    write_best,
+    write_checkpoint,
+)
+from qlumen.training.data import Dataset
 from qlumen.training.devices import Devices
 from qlumen.training.log import LOG, EpochReport, append
-from qlumen.training.losses import LOSSES, dice_per_image, finds_something
-from qlumen.training.settings import TrainSettings
+from qlumen.training.losses import LOSSES
+from qlumen.training.settings import MACHINE_SETTINGS, TrainSettings
+from qlumen.training.validation import false_share, mean_dice
 
-CHECKPOINT = "checkpoint.pt"
 BEST, LAST = EPOCHS = ("best", "last")
 MAX_GRADIENT_NORM = 5.0
+LOSS_STEPS = 20
+"""Steps between two looks at the losses. A GPU stops at each look."""
 
 
 class Trainer:
@@ -41,7 +48,7 @@ class Trainer:
     def __init__(
         self, settings: TrainSettings, folder: Path, train: Dataset, val: Dataset | None
     ) -> None:
-        _check_folder(folder)
+        check_folder(folder)
         torch.manual_seed(settings.seed)
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -57,7 +64,7 @@ class Trainer:
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = _optimizer(self.network, settings)
-        self.steps_per_epoch = max(1, len(train) // settings.batch_size)
+        self.steps_per_epoch = count_steps(train, settings.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=[settings.encoder_rate, settings.rate],
@@ -69,30 +76,31 @@ class Trainer:
         self.best: float | None = None
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
+        self.out_of_time = False
 
     def run(
         self,
         on_step: Callable[[int], None] = lambda steps_done: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
+        deadline: float = math.inf,
     ) -> UNet:
-        """Train to the last epoch or until validation stalls; return the best network."""
-        while self.epoch < self.settings.epochs and not self._has_stalled():
-            started, worked = time.monotonic(), time.process_time()
-            loss = self._train_epoch(on_step)
-            dice = self.devices.agree(self.validate() if self.devices.is_main else None)
-            self.epoch += 1
-            if dice is None or self.best is None or dice > self.best:
-                self.best, self.best_epoch = dice, self.epoch
-                weights = self.averaged.module.state_dict()
-                self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
-            if self.devices.is_main:
-                false_share = self.false_share()
-                seconds, cpu = time.monotonic() - started, time.process_time() - worked
-                report = EpochReport(self.epoch, loss, dice, self.best, seconds, false_share, cpu)
-                self._save()
-                append(self.folder / LOG, report)
-                on_epoch(report)
-            self.devices.wait()
+        """Train to the last epoch or until validation stalls; return the best network.
+
+        Args:
+            deadline: `time.monotonic()`, in seconds, that ends the run earlier: after one epoch
+                or more, if another one as slow as the slowest would end later. `out_of_time` is
+                then True.
+        """
+        slowest = 0.0
+        with explain_dead_workers(), closing(self._batches()) as batches:
+            while not self._is_complete():
+                started = time.monotonic()
+                self._run_epoch(batches, on_step, on_epoch)
+                slowest = max(slowest, time.monotonic() - started)
+                is_late = time.monotonic() + slowest > deadline
+                if self.devices.agree(is_late) and not self._is_complete():
+                    self.out_of_time = True
+                    break
         return self.finish()
 
     def finish(self, epoch: str = BEST) -> UNet:
@@ -114,7 +122,7 @@ class Trainer:
     def provenance(self) -> dict[str, Any]:
         """Describe the run for a bundle's manifest."""
         return {
-            "settings": self.settings.model_dump(mode="json", exclude={"start", "threads"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}),
             "started_from": self.started_from,
             "train_images": len(self.train),
             "lesion_free_images": int((~self.train.masks.any(axis=(1, 2))).sum()),
@@ -130,95 +138,97 @@ class Trainer:
         Raises:
             TrainingError: it is missing or damaged, or has other settings or images
         """
-        path = self.folder / CHECKPOINT
-        if not self.has_checkpoint():
-            raise TrainingError(f"there is no {path} to resume; train without --resume first")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{path} is damaged; start a new run: {error}") from None
-        given = TrainSettings.model_validate(state["settings"]).model_dump(mode="json")
-        here = self.settings.model_dump(mode="json")
-        differing = sorted(key for key in here if given[key] != here[key] and key != "threads")
-        if differing:
-            raise TrainingError(f"{path} was made with other settings: {', '.join(differing)}")
-        if state["images"] != self.train.names_sha256():
-            raise TrainingError(f"{path} has other images; give the same --data and --limit")
+        state = read_checkpoint(self.folder, self.settings, self.train.names_sha256())
         for name in ("network", "averaged", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.epoch = state["epoch"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_weights = state["best_weights"]
 
-    def validate(self) -> float | None:
-        """Return the mean validation Dice of the averaged weights; None without images."""
-        if self.val is None:
-            return None
-        scores = [
-            dice_per_image(*pair) for pair in self._predictions(self.val, np.arange(len(self.val)))
-        ]
-        return float(torch.cat(scores).mean())
-
-    def false_share(self) -> float | None:
-        """Return the share of the training images without lesion that have a finding."""
-        rows = np.flatnonzero(~self.train.masks.any(axis=(1, 2)))
-        if not rows.size:
-            return None
-        found = [finds_something(logits) for logits, _ in self._predictions(self.train, rows)]
-        return float(torch.cat(found).float().mean())
-
-    @torch.no_grad()
-    def _predictions(
-        self, data: Dataset, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield logits of the averaged weights with the masks, a batch at a time."""
-        self.averaged.eval()
-        side, count = self.settings.input_size, self.settings.batch_size
-        for start in range(0, len(rows), count):
-            part = rows[start : start + count]
-            images, masks = resize_pairs(data.images[part], data.masks[part], side)
-            batch = to_batch(tuple(data.names[row] for row in part), images, masks)
-            yield self.devices.forward(self.averaged, batch.images).cpu(), batch.masks
-
-    def _has_stalled(self) -> bool:
+    def _is_complete(self) -> bool:
         patience = self.settings.patience
-        return bool(patience) and self.epoch - self.best_epoch >= patience
+        has_stalled = bool(patience) and self.epoch - self.best_epoch >= patience
+        return has_stalled or self.epoch >= self.settings.epochs
 
-    def _train_epoch(self, on_step: Callable[[int], None]) -> float:
+    def _batches(self) -> Generator[Batch, None, None]:
         settings = self.settings
-        self.wrapped.train()
-        batches = training_batches(
+        return training_batches(
             self.train,
-            self.epoch,
+            range(self.epoch, settings.epochs),
             batch_size=settings.batch_size,
             sizes=settings.sides or (settings.input_size,),
             seed=settings.seed,
             ranges=RANGES[settings.augmentation],
             rank=self.devices.rank,
             processes=self.devices.processes,
+            workers=settings.workers,
+            pin=self.devices.is_gpu,
         )
-        losses = []
-        for batch in batches:
-            losses.append(self._step(batch))
-            on_step(self.epoch * self.steps_per_epoch + len(losses))
+
+    def _run_epoch(
+        self,
+        batches: Iterator[Batch],
+        on_step: Callable[[int], None],
+        on_epoch: Callable[[EpochReport], None],
+    ) -> None:
+        """Train an epoch, validate, and keep the result."""
+        started, worked = time.monotonic(), time.process_time()
+        loss = self._train_epoch(batches, on_step)
+        dice = self.devices.agree(self._validate() if self.devices.is_main else None)
+        self.epoch += 1
+        is_best = dice is None or self.best is None or dice > self.best
+        if is_best:
+            self.best, self.best_epoch = dice, self.epoch
+            weights = self.averaged.module.state_dict()
+            self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
+        if self.devices.is_main:
+            free = false_share(self.averaged, self.train, self.devices, self.settings)
+            seconds, cpu = time.monotonic() - started, time.process_time() - worked
+            report = EpochReport(self.epoch, loss, dice, self.best, seconds, free, cpu)
+            self._save()
+            if is_best:
+                write_best(self.folder, self.best_weights, self.epoch)
+            append(self.folder / LOG, report)
+            on_epoch(report)
+        self.devices.wait()
+
+    def _validate(self) -> float | None:
+        return mean_dice(self.averaged, self.val, self.devices, self.settings)
+
+    def _train_epoch(self, batches: Iterator[Batch], on_step: Callable[[int], None]) -> float:
+        """Train on the batches of an epoch; return the mean loss of its steps."""
+        self.wrapped.train()
+        losses: list[float] = []
+        waiting: list[tuple[tuple[str, ...], Tensor]] = []
+        for step, batch in enumerate(islice(batches, self.steps_per_epoch), 1):
+            waiting.append((batch.names, self._step(batch)))
+            if len(waiting) == LOSS_STEPS or step == self.steps_per_epoch:
+                losses += self._read_losses(waiting)
+                waiting.clear()
+            on_step(self.epoch * self.steps_per_epoch + step)
         return sum(losses) / len(losses)
 
-    def _step(self, batch: Batch) -> float:
+    def _read_losses(self, waiting: Sequence[tuple[tuple[str, ...], Tensor]]) -> list[float]:
+        """Return the losses of steps; raise TrainingError at the first that is not finite."""
+        values: list[float] = torch.stack([loss for _, loss in waiting]).tolist()
+        for (names, _), value in zip(waiting, values, strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"loss is {value} in epoch {self.epoch + 1} on {', '.join(names)}; "
+                    "start another run with a lower rate"
+                )
+        return values
+
+    def _step(self, batch: Batch) -> Tensor:
         logits = self.devices.forward(self.wrapped, batch.images)
-        loss = self.loss(logits, batch.masks.to(logits.device))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"loss is {value} in epoch {self.epoch + 1} on {', '.join(batch.names)}; "
-                "start another run with a lower rate"
-            )
+        loss = self.loss(logits, self.devices.move(batch.masks))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.network)
-        return value
+        return loss.detach()
 
     def _save(self) -> None:
         state = {
@@ -233,20 +243,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        # torch gets a file: with a path it reports a full disk as a RuntimeError.
-        with replacing(self.folder / CHECKPOINT) as part, part.open("wb") as file:
-            torch.save(state, file)
-
-
-def _check_folder(folder: Path) -> None:
-    """Make the run's folder and write to it, so that hours of training are not lost."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{CHECKPOINT}.part"
-        probe.touch()
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot write to run folder {folder}: {error.strerror}") from None
+        write_checkpoint(self.folder, state)
 
 
 def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:

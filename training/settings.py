@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from qlumen.errors import ConfigError
 from qlumen.networks.bottlenecks import BOTTLENECKS
 
+MACHINE_SETTINGS = {"threads", "workers"}
+"""Settings that suit the computer: a resumed run may have others."""
+
 
 class TrainSettings(BaseModel):
     """Holds the settings of a run; its checkpoint and its bundle's provenance keep them."""
@@ -72,6 +75,9 @@ class TrainSettings(BaseModel):
     start: Path | None = Field(None, description="bundle with the start weights of all parts")
     device: Literal["auto", "cpu"] = Field("auto", description="auto uses a GPU if there is one")
     threads: int = Field(0, ge=0, description="threads of torch; 0 lets torch choose")
+    workers: int = Field(
+        0, ge=0, description="processes that make batches ahead; 0: a thread makes one ahead"
+    )
 
     @field_validator("sides")
     @classmethod

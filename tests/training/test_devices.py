@@ -58,7 +58,7 @@ def test_processes_share_a_batch(scene_data: Path) -> None:
     data = load_split(scene_data, "train", size=64)
 
     def batches(**share: int) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-        result = training_batches(data, 0, batch_size=4, sizes=(32, 64), seed=1, **share)
+        result = training_batches(data, [0], batch_size=4, sizes=(32, 64), seed=1, **share)
         return [(batch.names, batch.images) for batch in result]
 
     whole = batches()
