@@ -135,7 +135,10 @@ def parameters(network: UNet) -> dict[str, int]:
 
 def _identity(settings: TrainSettings, limit: int | None) -> dict[str, Any]:
     """Return what a result and the plan must agree in; a later setting has its default."""
-    return {**settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}), "limit": limit}
+    return {
+        **settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}),
+        "limit": limit,
+    }
 
 
 def _cost(log: Path) -> dict[str, float]:

@@ -43,7 +43,12 @@ def splits_to_train(root: Path) -> list[str]:
 def negatives_to_score(root: Path) -> list[str]:
     """Return the sorted names of the splits without lesions that are not for training."""
     names = _list_splits(root)
-    return [n for n in names if n.startswith(NEGATIVES) and not n.endswith(TRAINING)]
+    return [n for n in names if is_lesion_free(n) and not n.endswith(TRAINING)]
+
+
+def is_lesion_free(split: str) -> bool:
+    """Check by its name whether a split lists images without a lesion."""
+    return split.startswith(NEGATIVES)
 
 
 def split_pairs(root: Path, split: str) -> list[Pair]:
@@ -103,7 +108,7 @@ def spread(items: Sequence[T], count: int | None) -> list[T]:
 
 
 def _pair_splits(root: Path) -> list[str]:
-    return [name for name in _list_splits(root) if not name.startswith(NEGATIVES)]
+    return [name for name in _list_splits(root) if not is_lesion_free(name)]
 
 
 def _list_splits(root: Path) -> list[str]:

@@ -3,6 +3,8 @@
 Severity 1 is common. Severity 3 is barely acceptable for a doctor. The scale was set by eye and is
 qlumen's own. The idea is from ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261).
 Lengths are shares of an image's shorter side, so the effect is equal on small and large images.
+`resolution`, `contrast` and `gamma` hold the shifts of an audit of SAM (arXiv 2604.25685): half and
+a quarter of the size, factors and powers of 0.8 and 1.2.
 """
 
 import hashlib
@@ -50,6 +52,10 @@ BLACK_WIDTH = 1 / 24
 """Smallest width of such an area, as a share of the side."""
 LINES_LEFT = (160, 104, 64)
 """Lines of the shorter side. An image without more lines does not change."""
+RESOLUTION_LEFT = (0.5, 0.35, 0.25)
+"""Share of the image's own lines and columns."""
+CONTRAST_FACTORS = ((0.8, 1.2), (0.6, 1.4), (0.4, 1.6))
+GAMMAS = ((0.8, 1.2), (0.65, 1.5), (0.5, 2.0))
 
 
 def degrade(image: Image, name: str, *, kind: str, severity: int) -> Image:
@@ -132,12 +138,29 @@ def low_resolution(image: Image, severity: int, rng: Rng) -> Image:
     return _resize_like(image, _set_lines(image, lines))
 
 
+def resolution(image: Image, severity: int, rng: Rng) -> Image:
+    """Reduce the image to a share of its own size and enlarge: large images keep more lines."""
+    lines = max(1, round(RESOLUTION_LEFT[severity - 1] * _side(image)))
+    return _resize_like(image, _set_lines(image, lines))
+
+
+def contrast(image: Image, severity: int, rng: Rng) -> Image:
+    """Multiply the distance of all levels from black, down or up; the levels are clipped."""
+    return _to_image(image * np.float32(rng.choice(CONTRAST_FACTORS[severity - 1])))
+
+
+def gamma(image: Image, severity: int, rng: Rng) -> Image:
+    """Raise the levels, 0 to 1, to a power below or above 1; black and white stay."""
+    levels = 255 * (image / 255) ** rng.choice(GAMMAS[severity - 1])
+    return _to_image(levels.astype(np.float32))
+
+
 KINDS: Mapping[str, Callable[[Image, int, Rng], Image]] = MappingProxyType(
     {
         kind.__name__: kind
         for kind in (
             defocus, motion, noise, compression, underexposure, overexposure, colour_cast, haze,
-            low_resolution,
+            low_resolution, resolution, contrast, gamma,
         )
     }
 )  # fmt: skip

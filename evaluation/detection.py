@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.bootstrap import Clusters, cluster_interval, interval, take_clusters
 from qlumen.realtime.pixels.arrays import Box, Mask
 
 MIN_LESION_SHARE = 0.0005
@@ -26,17 +27,26 @@ class Hits:
 
 
 def hits(found: Sequence[Box], true: Sequence[Box]) -> Hits:
-    """Pair findings and lesions one to one, the best overlap first, at an IoU of 0.3 or more."""
+    """Count lesions and findings after pairing them as `find_unpaired` does."""
+    alone, unseen = find_unpaired(found, true)
+    return Hits(len(true), len(true) - len(unseen), len(alone))
+
+
+def find_unpaired(found: Sequence[Box], true: Sequence[Box]) -> tuple[list[int], list[int]]:
+    """Pair findings and lesions one to one, the best overlap first, at an IoU of 0.3 or more.
+
+    Returns:
+        places of the findings and of the lesions that are left over
+    """
     overlaps = [
-        (iou(one, other), i, j) for i, one in enumerate(found) for j, other in enumerate(true)
+        (-iou(one, other), i, j) for i, one in enumerate(found) for j, other in enumerate(true)
     ]
-    used: set[int] = set()
-    reached: set[int] = set()
-    for overlap, i, j in sorted(overlaps, key=lambda row: (-row[0], row[1], row[2])):
-        if overlap >= MIN_IOU and i not in used and j not in reached:
-            used.add(i)
-            reached.add(j)
-    return Hits(len(true), len(reached), len(found) - len(used))
+    alone, unseen = set(range(len(found))), set(range(len(true)))
+    for negative, i, j in sorted(overlaps):
+        if -negative >= MIN_IOU and i in alone and j in unseen:
+            alone.remove(i)
+            unseen.remove(j)
+    return sorted(alone), sorted(unseen)
 
 
 def iou(one: Box, other: Box) -> float:
@@ -73,12 +83,24 @@ def summary(rows: Iterable[Hits]) -> dict[str, float | int | None]:
     }
 
 
-def summary_intervals(rows: Sequence[Hits]) -> dict[str, list[float] | None]:
-    """Return 95% bootstrap intervals over frames for the two figures of `summary` per frame."""
-    found = [float(row.hit > 0) for row in rows if row.lesions]
+def summary_intervals(rows: Sequence[Hits], clusters: Clusters = None) -> dict[str, Any]:
+    """Return 95% bootstrap intervals for the two figures of `summary` per frame.
+
+    `detection_95` holds those over frames, `detection_95_by_cluster` those over clusters.
+    """
+    ill = [place for place, row in enumerate(rows) if row.lesions]
+    found = [float(rows[place].hit > 0) for place in ill]
+    false = [float(row.false_findings) for row in rows]
+    own = take_clusters(clusters, ill)
     return {
-        "frame_sensitivity": list(interval(found)) if found else None,
-        "false_findings_per_frame": list(interval([float(row.false_findings) for row in rows])),
+        "detection_95": {
+            "frame_sensitivity": list(interval(found)) if found else None,
+            "false_findings_per_frame": list(interval(false)),
+        },
+        "detection_95_by_cluster": {
+            "frame_sensitivity": cluster_interval(found, own) if found else None,
+            "false_findings_per_frame": cluster_interval(false, clusters),
+        },
     }
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from qlumen.datasets.pairs import Pair
-from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.bootstrap import Clusters, cluster_interval, count_clusters, interval
 from qlumen.evaluation.degradations import KINDS, SEVERITIES, degrade
 from qlumen.evaluation.run import evaluate
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
@@ -23,10 +23,12 @@ def robustness(
     pairs: Sequence[Pair],
     analysis: FrameAnalysis,
     on_image: Callable[[int], None] = lambda done: None,
+    clusters: Clusters = None,
 ) -> dict[str, Any]:
     """Score every pair unchanged and once for each kind and severity; return the `report`.
 
     Args:
+        clusters: cluster of each pair
         on_image: gets the number of scored images, in the end `ROUNDS` for each pair
 
     Raises:
@@ -39,23 +41,29 @@ def robustness(
         show = count_on(on_image, done * len(pairs))
         rows = evaluate(pairs, analysis, change=change, on_image=show)
         worse[kind].append([row.scores.dice for row in rows])
-    return report([row.name for row in clean], [row.scores.dice for row in clean], worse)
+    names, dice = [row.name for row in clean], [row.scores.dice for row in clean]
+    return report(names, dice, worse, clusters)
 
 
 def report(
-    names: Sequence[str], clean: Sequence[float], worse: Mapping[str, Sequence[Sequence[float]]]
+    names: Sequence[str],
+    clean: Sequence[float],
+    worse: Mapping[str, Sequence[Sequence[float]]],
+    clusters: Clusters = None,
 ) -> dict[str, Any]:
     """Report means, lost and kept Dice, and the Dice of each image.
 
     `loss` is clean minus worse, and `loss_95` its bootstrap interval over the images' differences.
+    Intervals whose key ends in `by_cluster` are None where no clusters are known.
     `kept` is the share of the clean mean Dice, averaged over severities and, for the total, over
     kinds. It is None if nothing was found in the clean images.
 
     Args:
         clean: Dice by image
         worse: Dice by kind, severity and image
+        clusters: cluster of each image
     """
-    kinds = {kind: _kind_report(clean, rows) for kind, rows in worse.items()}
+    kinds = {kind: _kind_report(clean, rows, clusters) for kind, rows in worse.items()}
     shares = [row["kept"] for row in kinds.values()]
     each = [
         {"name": name, "clean": dice, **{kind: [row[i] for row in worse[kind]] for kind in worse}}
@@ -63,14 +71,21 @@ def report(
     ]
     return {
         "count": len(clean),
-        "clean": {"dice": fmean(clean), "dice_95": list(interval(clean))},
+        "clusters": count_clusters(clusters),
+        "clean": {
+            "dice": fmean(clean),
+            "dice_95": list(interval(clean)),
+            "dice_95_by_cluster": cluster_interval(clean, clusters),
+        },
         "kept": None if None in shares else fmean(shares),
         "kinds": kinds,
         "images": each,
     }
 
 
-def _kind_report(clean: Sequence[float], worse: Sequence[Sequence[float]]) -> dict[str, Any]:
+def _kind_report(
+    clean: Sequence[float], worse: Sequence[Sequence[float]], clusters: Clusters
+) -> dict[str, Any]:
     rows = []
     for severity, dice in zip(SEVERITIES, worse, strict=True):
         losses = [before - after for before, after in zip(clean, dice, strict=True)]
@@ -80,6 +95,7 @@ def _kind_report(clean: Sequence[float], worse: Sequence[Sequence[float]]) -> di
                 "dice": fmean(dice),
                 "loss": fmean(losses),
                 "loss_95": list(interval(losses)),
+                "loss_95_by_cluster": cluster_interval(losses, clusters),
             }
         )
     whole = fmean(clean)

@@ -11,8 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.datasets.groups import Origin, known_clusters, places_by_source
 from qlumen.datasets.pairs import Pair, read_pair
-from qlumen.evaluation.bootstrap import interval
+from qlumen.evaluation.bootstrap import (
+    Clusters,
+    cluster_interval,
+    count_clusters,
+    interval,
+    take_clusters,
+)
 from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
@@ -27,6 +34,7 @@ from qlumen.realtime.sinks.images import MaskWriter
 Change = Callable[[Image, str], Image]
 """Function from an image and its file's name to an image of the same size."""
 METRICS = ("dice", "iou", "precision", "recall", "mae", "hd95_px")
+METRICS_WITH_INTERVAL = ("dice", "iou")
 SMALL_BELOW = 0.02
 LARGE_FROM = 0.10
 """Bounds of the lesions' share of the frame. 5% of the training images are below the first bound.
@@ -113,41 +121,43 @@ def means(rows: Sequence[ImageScores]) -> dict[str, float | None]:
     return result
 
 
-def intervals(rows: Sequence[ImageScores]) -> dict[str, list[float]]:
-    """Return the 95% bootstrap intervals of the mean Dice and IoU."""
-    return {
-        metric: list(interval([getattr(row.scores, metric) for row in rows]))
-        for metric in ("dice", "iou")
-    }
-
-
 def report(
-    rows: Sequence[ImageScores], about: dict[str, Any], figures: MapFigures | None = None
+    rows: Sequence[ImageScores],
+    about: dict[str, Any],
+    figures: MapFigures | None = None,
+    origins: Sequence[Origin] | None = None,
 ) -> dict[str, Any]:
     """Return the content of `--json`.
 
-    With `figures` it includes scores by threshold and the calibration of the lesion regions.
+    With `figures` it includes scores by threshold and the calibration of the lesion regions. With
+    `origins`, one for each row, it includes intervals by cluster and the figures of each source.
     """
-    images = [
-        {
-            "name": row.name,
-            "findings": row.findings,
-            **asdict(row.scores),
-            **asdict(row.hits),
-            "area_share": row.area_share,
-        }
-        for row in rows
-    ]
+    clusters = known_clusters(origins) if origins else None
+    dice = [row.scores.dice for row in rows]
     return {
         **about,
-        "count": len(rows),
-        "mean": means(rows),
-        "interval_95": intervals(rows),
-        "by_size": by_size([r.area_share for r in rows], [r.scores.dice for r in rows]),
-        "detection": summary(row.hits for row in rows),
-        "detection_95": summary_intervals([row.hits for row in rows]),
+        **summarise(rows, clusters),
+        "by_size": by_size([row.area_share for row in rows], dice, clusters),
         **(figures.report() if figures else {}),
-        "images": images,
+        **({"sources": _sources(rows, origins)} if origins else {}),
+        "images": [_image(row, origins[i] if origins else None) for i, row in enumerate(rows)],
+    }
+
+
+def summarise(rows: Sequence[ImageScores], clusters: Clusters) -> dict[str, Any]:
+    """Return number of images, of clusters, means, and detection, with their 95% intervals.
+
+    Intervals by cluster are None where the clusters are not known, or where there is only one.
+    """
+    values = {m: [getattr(row.scores, m) for row in rows] for m in METRICS_WITH_INTERVAL}
+    return {
+        "count": len(rows),
+        "clusters": count_clusters(clusters),
+        "mean": means(rows),
+        "interval_95": {m: list(interval(values[m])) for m in values},
+        "interval_95_by_cluster": {m: cluster_interval(values[m], clusters) for m in values},
+        "detection": summary(row.hits for row in rows),
+        **summary_intervals([row.hits for row in rows], clusters),
     }
 
 
@@ -160,19 +170,42 @@ def stratum(area_share: float) -> str:
     return "large" if area_share >= LARGE_FROM else "medium"
 
 
-def by_size(area_shares: Sequence[float], dice: Sequence[float]) -> dict[str, dict[str, Any]]:
-    """Return number of images, mean Dice and its 95% interval in each stratum that occurs."""
-    groups: dict[str, list[float]] = {name: [] for name in STRATA}
-    for share, value in zip(area_shares, dice, strict=True):
-        groups[stratum(share)].append(value)
+def by_size(
+    area_shares: Sequence[float], dice: Sequence[float], clusters: Clusters = None
+) -> dict[str, dict[str, Any]]:
+    """Return number of images, mean Dice and its 95% intervals in each stratum that occurs."""
+    groups: dict[str, list[int]] = {name: [] for name in STRATA}
+    for place, share in enumerate(area_shares):
+        groups[stratum(share)].append(place)
+    result = {}
+    for name, places in groups.items():
+        if places:
+            values = [dice[place] for place in places]
+            result[name] = {
+                "images": len(values),
+                "dice": sum(values) / len(values),
+                "dice_95": list(interval(values)),
+                "dice_95_by_cluster": cluster_interval(values, take_clusters(clusters, places)),
+            }
+    return result
+
+
+def _sources(rows: Sequence[ImageScores], origins: Sequence[Origin]) -> dict[str, Any]:
+    found = {}
+    for source, places in places_by_source(origins).items():
+        clusters = known_clusters([origins[place] for place in places])
+        found[source] = summarise([rows[place] for place in places], clusters)
+    return found
+
+
+def _image(row: ImageScores, origin: Origin | None) -> dict[str, Any]:
     return {
-        name: {
-            "images": len(values),
-            "dice": sum(values) / len(values),
-            "dice_95": list(interval(values)),
-        }
-        for name, values in groups.items()
-        if values
+        "name": row.name,
+        **({"cluster": origin.cluster, "source": origin.source} if origin else {}),
+        "findings": row.findings,
+        **asdict(row.scores),
+        **asdict(row.hits),
+        "area_share": row.area_share,
     }
 
 

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
 
-from qlumen.datasets.splits import NEGATIVES_SCORE, lesion_free_files
-from qlumen.errors import DatasetError
 from qlumen.evaluation.bootstrap import COVERAGE, RESAMPLES, SEED
 from qlumen.evaluation.video.alarms import IN_TIME_S, LesionScores, VideoScores, score_video
-from qlumen.evaluation.video.videos import Video, pan_videos, scene_videos
+from qlumen.evaluation.video.videos import Video
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.analysis.interpret import Interpreter
 from qlumen.realtime.config.settings import Settings
@@ -39,30 +36,6 @@ def operating_points(own: Mapping[str, float]) -> list[Point]:
     low, high = own["low"], own["high"]
     others = [Point(min(low, one), one) for one in HIGHS if one != high]
     return [Point(low, high, own=True), *others]
-
-
-def rows_of_videos(
-    data: Path | None, groups: Callable[[Path], str], minutes: float | None
-) -> dict[str, list[Video]]:
-    """Return the videos of each row. Without a data folder there are no panned images.
-
-    Args:
-        groups: function that gives the cluster of an image's file
-        minutes: longest length of a row
-
-    Raises:
-        DatasetError: the data folder has no list `negatives_score`
-    """
-    length = {row: min(most, minutes or most) for row, most in MINUTES.items()}
-    rows = {"scene": scene_videos(length["scene"], polyps=False)}
-    if data:
-        files = lesion_free_files(data, NEGATIVES_SCORE)
-        if not files:
-            raise DatasetError(f"{data} has no list splits/{NEGATIVES_SCORE}.txt of images to pan")
-        clusters = [groups(file) for file in files]
-        rows["panned"] = pan_videos(files, clusters, length["panned"])
-    rows["polyps"] = scene_videos(length["polyps"], polyps=True)
-    return rows
 
 
 def score_rows(

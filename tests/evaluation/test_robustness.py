@@ -32,7 +32,7 @@ from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
 from support.strategies import sizes
 
-CHANCE = ("motion", "noise", "colour_cast", "haze")
+CHANCE = ("motion", "noise", "colour_cast", "haze", "contrast", "gamma")
 kinds = pytest.mark.parametrize("kind", KINDS)
 severities = pytest.mark.parametrize("severity", SEVERITIES)
 
@@ -86,12 +86,12 @@ def test_each_severity_is_farther_from_the_image(kind: str, image: Image, name: 
 @kinds
 def test_a_name_always_gives_the_same_pixels(kind: str, image: Image) -> None:
     """Another name gives other pixels only in the kinds that use random numbers."""
-    one, same, other = (degrade_one(image, kind, 2, name) for name in ("a.jpg", "a.jpg", "b.jpg"))
+    one, same, *others = (degrade_one(image, kind, 2, f"{name}.jpg") for name in "aabcdefgh")
     np.testing.assert_array_equal(one, same)
-    assert (one != other).any() == (kind in CHANCE)
+    assert any((one != other).any() for other in others) == (kind in CHANCE)
 
 
-@kinds
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "resolution"])
 @severities
 def test_small_and_large_images_change_equally(kind: str, severity: int, image: Image) -> None:
     """An image and the same image three times as large change equally, compared at one size."""
@@ -102,7 +102,7 @@ def test_small_and_large_images_change_equally(kind: str, severity: int, image: 
     assert 0.6 < far[1] / far[0] < 1.6
 
 
-@pytest.mark.parametrize("kind", ["defocus", "motion", "low_resolution"])
+@pytest.mark.parametrize("kind", ["defocus", "motion", "low_resolution", "resolution"])
 @severities
 def test_a_flat_image_has_nothing_to_blur(kind: str, severity: int) -> None:
     """Every pixel keeps its level, also at the border."""
@@ -230,6 +230,43 @@ def test_low_resolution_is_a_mean_of_pixels_enlarged() -> None:
     np.testing.assert_array_equal(degrade_one(small, "low_resolution", 3), small)
 
 
+def test_resolution_is_a_share_of_the_images_own_size() -> None:
+    """From 240 lines 60 remain at the third severity, as means of 4x4, enlarged as SciPy does, up
+    to two roundings."""
+    image = random_image(240, 320)
+    means = image.reshape(60, 4, 80, 4, 3).mean(axis=(1, 3))
+    enlarged = ndimage.zoom(means, (4, 4, 1), order=1, mode="nearest", grid_mode=True)
+    assert np.abs(degrade_one(image, "resolution", 3) - enlarged).max() <= 1.25
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "values"),
+    [
+        ("contrast", 1, (0.8, 1.2)),
+        ("contrast", 3, (0.4, 1.6)),
+        ("gamma", 1, (0.8, 1.2)),
+        ("gamma", 3, (0.5, 2.0)),
+    ],
+)
+def test_contrast_and_gamma_go_both_ways(
+    kind: str, severity: int, values: tuple[float, float]
+) -> None:
+    """Each name gives one of two curves over all grey levels, and both occur. The direction of a
+    name is the same for all severities."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    levels = np.arange(256)[None, :, None] / 255
+    curves = [np.minimum(levels * v, 1) if kind == "contrast" else levels**v for v in values]
+    seen = set()
+    for name in "abcdefgh":
+        changed = degrade_one(greys, kind, severity, name)
+        fits = [np.abs(changed - 255 * curve).max() < 0.51 for curve in curves]
+        assert sum(fits) == 1
+        seen.add(fits.index(True))
+        ways = {degrade_one(greys, kind, s, name).mean() > greys.mean() for s in SEVERITIES}
+        assert len(ways) == 1
+    assert seen == {0, 1}
+
+
 def test_report_of_two_images_by_hand() -> None:
     """A clean mean of 0.75 and noisy means of 0.75, 0.5 and 0.25 keep two thirds."""
     noise = [[1.0, 0.5], [0.5, 0.5], [0.0, 0.5]]
@@ -255,6 +292,19 @@ def test_intervals_are_of_the_paired_loss() -> None:
         assert row["loss_95"] == pytest.approx([0.1, 0.1])
     low, high = content["clean"]["dice_95"]
     assert high - low > 0.1
+
+
+def test_loss_by_cluster_is_that_of_whole_clusters() -> None:
+    """Two clusters whose Dice fall by 0 and by 0.2 have an interval from 0 to 0.2; without
+    clusters there is none."""
+    clean, worse, clusters = [0.9] * 6, [0.9, 0.9, 0.9, 0.7, 0.7, 0.7], list("aaabbb")
+    content = report(["a"] * 6, clean, {"noise": [worse] * 3}, clusters)
+    row = content["kinds"]["noise"]["severities"][0]
+    assert row["loss_95_by_cluster"] == pytest.approx([0, 0.2])
+    assert row["loss_95_by_cluster"] != pytest.approx(row["loss_95"])
+    assert content["clusters"] == 2
+    plain = report(["a"] * 6, clean, {"noise": [worse] * 3})
+    assert plain["kinds"]["noise"]["severities"][0]["loss_95_by_cluster"] is None
 
 
 def test_nothing_is_kept_of_nothing() -> None:
@@ -322,6 +372,7 @@ def test_scores_are_those_of_saved_degraded_images(scene_data: Path, tmp_path: P
         (["--data", "d", "--negatives"], "give --images with --masks"),
         (["--data", "d", "--clip", "c", "--boxes", "b"], "give --images with --masks"),
         (["--data", "d", "--plots", "p"], "--robustness draws nothing"),
+        (["--data", "d", "--split", "negatives_score"], "lists images without a lesion"),
         (["--data", "d", "--worst", "w.png"], "--robustness draws nothing"),
         (["--images", "x", "--masks", "y", "--save-masks", "s"], "--robustness draws nothing"),
     ],

@@ -1,17 +1,23 @@
 """Scores of alarms on video: worked cases, and the shipped network on short scenes."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
+from qlumen.errors import DatasetError, UsageError
+from qlumen.evaluation.command import command
 from qlumen.evaluation.video.alarms import LesionScores, VideoScores, is_hit, score_video
 from qlumen.evaluation.video.froc import operating_points, rate_interval, summarise
 from qlumen.evaluation.video.videos import Sights, Video, pan, scene_videos, sights
@@ -193,3 +199,50 @@ def test_alarms_are_those_of_live() -> None:
             expected.add(frame, judgement, sights(frame.truth))  # type: ignore[arg-type]
     assert scores == expected
     assert scores.seconds == pytest.approx(1.6)
+
+
+def test_command_scores_all_rows(tmp_path: Path) -> None:
+    """The JSON has the three rows at the same points; images of one group are one cluster."""
+    folder = tmp_path / "frames"
+    (folder / "images").mkdir(parents=True)
+    (tmp_path / "splits").mkdir()
+    for number, stem in enumerate("ab"):
+        image = SceneSource(SceneSettings(width=200, height=160, polyps=False)).frame(9 * number)
+        cv2.imwrite(str(folder / "images" / f"{stem}.jpg"), image.image)
+    (folder / "index.csv").write_text("stem,source,group\na,here,g\nb,here,g\n")
+    (tmp_path / "splits" / "negatives_score.txt").write_text("frames/a\nframes/b\n")
+    file = tmp_path / "r.json"
+    result = run("--video", "--data", tmp_path, "--minutes", 0.005, "--json", file)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(file.read_text())["rows"]
+    assert list(rows) == ["scene", "panned", "polyps"]
+    highs = [[(point["high"], point["own"]) for point in row] for row in rows.values()]
+    assert highs[0] == highs[1] == highs[2]
+    assert [video["cluster"] for video in rows["panned"][0]["videos"]] == ["frames/g"] * 2
+    assert rows["scene"][0]["minutes"] == pytest.approx(0.005, abs=0.001)
+    assert "threshold" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--minutes", "3"], "--minutes needs --video"),
+        (["--video", "--data", "d", "--split", "val"], "give only --data and --minutes"),
+        (["--video", "--images", "d"], "give --images with"),
+    ],
+)
+def test_options_of_video(arguments: list[str], message: str) -> None:
+    """Options that --video does not take raise an error."""
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+
+
+def test_missing_list_is_named_before_any_frame(tmp_path: Path) -> None:
+    """A data folder without lesion-free images raises an error."""
+    with pytest.raises(DatasetError, match="negatives_score"):
+        run("--video", "--data", tmp_path)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
