@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from qlumen.datasets.pairs import read_bgr
+from qlumen.datasets.splits import spread
 from qlumen.evaluation.detection import MIN_LESION_SHARE
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.frames import Frame
@@ -66,16 +67,16 @@ def scene_videos(minutes: float, *, polyps: bool) -> list[Video]:
 
 
 def pan_videos(files: Sequence[Path], clusters: Sequence[str], minutes: float) -> list[Video]:
-    """Return a video of four seconds or less for each still image, with a moving view.
+    """Return a video of four seconds for each still image, with a moving view.
 
     Args:
-        minutes: length of all videos together, if that is less than four seconds an image.
+        minutes: longest length of all videos together; it takes fewer images, evenly spread.
     """
-    seconds = min(PAN_S, 60 * minutes / max(1, len(files)))
-    count = max(1, round(seconds * FPS))
+    images = spread(list(zip(files, clusters, strict=True)), max(1, int(60 * minutes / PAN_S)))
+    count = round(PAN_S * FPS)
     return [
         Video(file.stem, cluster, count, partial(_play_pan, file, count))
-        for file, cluster in zip(files, clusters, strict=True)
+        for file, cluster in images
     ]
 
 
