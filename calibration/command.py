@@ -12,6 +12,8 @@ from qlumen.calibration.circuit_tables import calibrate, check_writable, write_c
 from qlumen.calibration.int8 import make_int8
 from qlumen.calibration.operating_point import fit, write_point
 from qlumen.calibration.results import plot, print_int8, print_metrics, print_point, print_ranges
+from qlumen.calibration.threshold import MOST_FINDINGS
+from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION
 from qlumen.evaluation.drawing import check_matplotlib
 from qlumen.networks.bundle import QuantisedRecord, check_replaceable, find_bundle, read_bundle
 from qlumen.quantum.devices import DEVICES, Device
@@ -58,7 +60,7 @@ def quantum(
               show_default=True, help="Engine that will run the result.")  # fmt: skip
 @click.option("--image-count", type=click.IntRange(min=1), default=IMAGE_COUNT, show_default=True,
               help="Number of training-side images for the ranges.")  # fmt: skip
-@click.option("--test-sets", is_flag=True, help="Also report on the test splits.")
+@click.option("--test-sets", is_flag=True, help="Also report on the other lists not for training.")
 @click.option("--force", is_flag=True, help="Write the bundle even if it loses too much.")
 @click.option("--json", "json_file", type=PATH, help="File for the report.")
 def int8(
@@ -104,16 +106,28 @@ def int8(
 @command.command("threshold")
 @click.option("--bundle", "folder", type=PATH, help="Bundle folder; default: the shipped one.")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
+@click.option("--split", default=VALIDATION, show_default=True, help="List to fit on.")
+@click.option("--negatives", default=NEGATIVES_TRAIN, show_default=True,
+              help="List of images without a lesion to fit on.")  # fmt: skip
+@click.option("--most-findings", type=click.FloatRange(0, 1), default=MOST_FINDINGS,
+              show_default=True, help="Share of these that may have a finding.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Write temperature and thresholds to the bundle.")
 @click.option("--plot", "plot_file", type=PATH, help="PNG file for a plot of both.")
 @click.option("--json", "json_file", type=PATH, help="File for all figures.")
 def threshold(
-    folder: Path | None, data: Path, write: bool, plot_file: Path | None, json_file: Path | None
+    folder: Path | None,
+    data: Path,
+    split: str,
+    negatives: str,
+    most_findings: float,
+    write: bool,
+    plot_file: Path | None,
+    json_file: Path | None,
 ) -> None:
-    """Fit the temperature of the probabilities and the operating point on validation.
+    """Fit the temperature of the probabilities and the operating point.
 
-    The fit also uses lesion-free images of the training side. Held-out images and test splits are
-    only reported.
+    The fit uses one list of images with masks and one without lesions. The other lists that are
+    not for training are only reported.
     """
     folder = folder or find_bundle()
     check_outputs([folder], Outputs(json=json_file))
@@ -125,8 +139,8 @@ def threshold(
         check_writable(bundle)
         check_replaceable(folder)
     console = Console()
-    with console.status("running the network on the validation images"):
-        result = fit(bundle, data)
+    with console.status("running the network on the images"):
+        result = fit(bundle, data, split=split, negatives=negatives, most_findings=most_findings)
     print_point(result, console)
     if json_file:
         write_json(json_file, result.report())

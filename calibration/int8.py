@@ -20,9 +20,8 @@ from qlumen.calibration.quantise import (
 )
 from qlumen.calibration.range_search import check_modelopt
 from qlumen.calibration.ranges import RESTORED, Say, compare_in_torch, quantise_with_ranges
-from qlumen.datasets.splits import VALIDATION, spread
+from qlumen.datasets.splits import VALIDATION, splits_to_score, spread
 from qlumen.errors import BundleError, UsageError
-from qlumen.evaluation.measure import TEST_SPLITS
 from qlumen.evaluation.model_card import write_records
 from qlumen.networks.bundle import (
     MODEL,
@@ -66,7 +65,7 @@ def make_int8(
     Args:
         image_count: number of images for the ranges
         engine: engine that will run the result
-        test_splits: also report on the test splits; they decide nothing
+        test_splits: also report on the other splits that are not for training; they decide nothing
         force: write the bundle even if it loses too much
 
     Raises:
@@ -81,7 +80,8 @@ def make_int8(
     spec = source.manifest.input
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
     calibration_set = read_calibration_images(data, preprocess, image_count)
-    splits = (VALIDATION, *(TEST_SPLITS if test_splits else ()))
+    others = splits_to_score(data) if test_splits else ()
+    splits = tuple(dict.fromkeys((VALIDATION, *others)))
     with replacing(output) as part:
         if engine == "tensorrt":
             bundle = quantise_with_ranges(source, part, data, calibration_set, say)

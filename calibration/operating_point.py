@@ -8,16 +8,24 @@ from typing import Any
 
 from qlumen.calibration.temperature import fit_temperature, temper, write_temperature
 from qlumen.calibration.threshold import (
-    RULE,
+    MOST_FINDINGS,
     Choice,
     Sample,
     choose_best,
     collect,
+    describe_rule,
     operating_points,
 )
-from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION, lesion_free_files, split_pairs
-from qlumen.evaluation.measure import MEASURED_SPLITS, measure
-from qlumen.evaluation.model_card import write_records
+from qlumen.datasets.splits import (
+    NEGATIVES_TRAIN,
+    VALIDATION,
+    lesion_free_files,
+    split_pairs,
+    splits_to_score,
+)
+from qlumen.errors import DatasetError
+from qlumen.evaluation.measure import measure
+from qlumen.evaluation.model_card import splits_to_measure, write_records
 from qlumen.evaluation.reliability import Reliability, reliability, truth_at
 from qlumen.networks.bundle import Bundle, read_bundle, write_manifest
 from qlumen.realtime.config.settings import Settings
@@ -35,12 +43,16 @@ class OperatingPoint:
 
     Attributes:
         temperature: divisor of the head; 1 if the fit does not lower the calibration error
-        before: reliability of each split; the temperature was fitted only on `val`
+        fitted_on: list that temperature and thresholds were fitted on
+        rule: how the thresholds were chosen
+        before: reliability of each split
         after: the same with the temperature
         points: every pair of thresholds at that temperature
     """
 
     temperature: float
+    fitted_on: str
+    rule: str
     before: dict[str, Reliability]
     after: dict[str, Reliability]
     points: list[Choice]
@@ -55,7 +67,8 @@ class OperatingPoint:
         return {
             "temperature": self.temperature,
             "ece": ece,
-            "rule": RULE,
+            "fitted_on": self.fitted_on,
+            "rule": self.rule,
             "chosen": asdict(self.choice) | {"thresholds": self.choice.thresholds.model_dump()},
         }
 
@@ -69,34 +82,49 @@ class OperatingPoint:
         return {**self.summary(), "points": points, "reliability": diagrams}
 
 
-def fit(bundle: Bundle, data: Path) -> OperatingPoint:
-    """Fit on `val` and the training-side lesion-free images; only report test splits.
+def fit(
+    bundle: Bundle,
+    data: Path,
+    *,
+    split: str = VALIDATION,
+    negatives: str = NEGATIVES_TRAIN,
+    most_findings: float = MOST_FINDINGS,
+) -> OperatingPoint:
+    """Fit on a list of pairs and one of lesion-free images; only report the other splits.
+
+    Args:
+        most_findings: share of the lesion-free images that may have a finding
 
     Raises:
-        DatasetError: the split's list or a file is missing or unreadable
+        DatasetError: a list or a file is missing or unreadable
     """
+    pairs = {split: split_pairs(data, split)}
+    for other in splits_to_score(data):
+        pairs.setdefault(other, split_pairs(data, other))
+    files = lesion_free_files(data, negatives)
+    if not files and negatives != NEGATIVES_TRAIN:
+        raise DatasetError(f"no list {negatives} of images without a lesion in {data}")
     with closing(Segmenter.open(bundle, Settings())) as segmenter:
-        splits = [s for s in MEASURED_SPLITS if (data / "splits" / f"{s}.txt").is_file()]
-        if VALIDATION not in splits:
-            splits.insert(0, VALIDATION)  # so that the read names the missing file
-        samples = {s: collect(split_pairs(data, s), [], segmenter) for s in splits}
-        free = collect([], lesion_free_files(data, NEGATIVES_TRAIN), segmenter)
+        samples = {name: collect(part, [], segmenter) for name, part in pairs.items()}
+        free = collect([], files, segmenter)
     fit_ = segmenter.preprocess.fit
     maps = {split: [_resize_truth(s, fit_) for s in rows] for split, rows in samples.items()}
-    before = {split: reliability(rows) for split, rows in maps.items()}
-    temperature = fit_temperature(maps[VALIDATION])
+    before = {name: reliability(rows) for name, rows in maps.items()}
+    temperature = fit_temperature(maps[split])
     after = {
-        split: reliability((temper(p, temperature), truth) for p, truth in rows)
-        for split, rows in maps.items()
+        name: reliability((temper(p, temperature), truth) for p, truth in rows)
+        for name, rows in maps.items()
     }
-    if after[VALIDATION].error >= before[VALIDATION].error:
+    if after[split].error >= before[split].error:
         temperature, after = 1.0, before
     rows = [
         replace(sample, probability=temper(sample.probability, temperature))
-        for sample in (*samples[VALIDATION], *free)
+        for sample in (*samples[split], *free)
     ]
     points = operating_points(rows, fit_, bundle.manifest.thresholds.min_area_fraction)
-    return OperatingPoint(temperature, before, after, points, choose_best(points))
+    rule = describe_rule(split, negatives, most_findings)
+    choice = choose_best(points, most_findings)
+    return OperatingPoint(temperature, split, rule, before, after, points, choice)
 
 
 def write_point(bundle: Bundle, result: OperatingPoint, data: Path) -> Bundle:
@@ -112,7 +140,7 @@ def write_point(bundle: Bundle, result: OperatingPoint, data: Path) -> Bundle:
             update={"thresholds": result.choice.thresholds, "calibration": calibration}
         )
         with closing(Segmenter.open(write_manifest(part, manifest), Settings())) as segmenter:
-            metrics = measure(segmenter, data)
+            metrics = measure(segmenter, data, splits_to_measure(data, manifest.provenance))
         write_records(part, manifest.model_copy(update={"metrics": metrics}))
     return read_bundle(folder)
 

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from qlumen.calibration.operating_point import OperatingPoint
-from qlumen.datasets.splits import VALIDATION
 from qlumen.networks.bundle import QuantisedRecord, RangesRecord
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def plot(result: OperatingPoint, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _diagram(left, result)
     _points(right, result)
-    figure.suptitle("qlumen calibration on val - a research tool, not a medical device")
+    figure.suptitle(f"qlumen calibration on {result.fitted_on} - research tool, no medical device")
     figure.savefig(path, dpi=DPI, format="png")
 
 
@@ -101,7 +100,7 @@ def _diagram(axes: "Axes", result: OperatingPoint) -> None:
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="true probability")
     rows = (("before", "tab:gray", result.before), ("after", "tab:blue", result.after))
     for name, colour, diagrams in rows:
-        diagram = diagrams[VALIDATION]
+        diagram = diagrams[result.fitted_on]
         filled = diagram.weight > 0
         probability, lesion = diagram.probability[filled], diagram.lesion[filled]
         size = 12 + 400 * np.sqrt(diagram.weight[filled]) * 0.5

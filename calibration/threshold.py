@@ -29,14 +29,18 @@ DICE_FOR_FEWER_ALARMS = 0.002
 """Largest loss of mean Dice for a higher `high`, which gives fewer false findings."""
 DICE_FOR_NEGATIVES = 0.005
 """Largest loss of mean Dice for fewer findings in lesion-free images."""
-NEGATIVES_WITH_FINDINGS = 0.05
-"""Target for the share of lesion-free images with a finding."""
-RULE = (
-    "the pair with the highest sensitivity per lesion on validation, among the pairs within 0.005 "
-    "of the best validation Dice and with findings in at most 5% of the training-side lesion-free "
-    "images (if no pair has so few: among those with the fewest). Equal pairs: the fewest false "
-    "findings per frame, then the best Dice."
-)
+MOST_FINDINGS = 0.05
+"""Default limit of the share of lesion-free images with a finding."""
+
+
+def describe_rule(pairs: str, negatives: str, most_findings: float) -> str:
+    """Describe how `choose_best` chooses, for cards and reports; the names are those of lists."""
+    return (
+        f"the pair with the highest sensitivity per lesion on `{pairs}`, among the pairs within "
+        f"{DICE_FOR_NEGATIVES} of the best Dice there and with findings in at most "
+        f"{most_findings:.0%} of the images of `{negatives}` (if no pair has so few: among those "
+        "with the fewest). Equal pairs: the fewest false findings per frame, then the best Dice."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,8 @@ def operating_points(samples: Sequence[Sample], fit: Fit, min_area_fraction: flo
     ]
 
 
-def choose_best(choices: Sequence[Choice]) -> Choice:
-    """Choose by `RULE` if there are lesion-free images.
+def choose_best(choices: Sequence[Choice], most_findings: float = MOST_FINDINGS) -> Choice:
+    """Choose by the rule of `describe_rule` if there are lesion-free images.
 
     Otherwise take the highest `high` among the choices within 0.002 of the best mean Dice. Among
     equal ones take the best Dice.
@@ -110,7 +114,7 @@ def choose_best(choices: Sequence[Choice]) -> Choice:
         good = [choice for choice in choices if choice.dice >= best - DICE_FOR_FEWER_ALARMS]
         return max(good, key=lambda choice: (choice.thresholds.high, choice.dice))
     good = [choice for choice in choices if choice.dice >= best - DICE_FOR_NEGATIVES]
-    bound = max(NEGATIVES_WITH_FINDINGS, min(_share(choice) for choice in good))
+    bound = max(most_findings, min(_share(choice) for choice in good))
     quiet = [choice for choice in good if _share(choice) <= bound]
     return max(quiet, key=lambda c: (c.sensitivity, -c.false_findings, c.dice))
 

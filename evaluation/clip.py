@@ -1,4 +1,4 @@
-"""Scores findings on a clip against true boxes of some frames."""
+"""Scores findings on a clip: its alarms, and hits of true boxes where some frames have them."""
 
 import json
 from collections.abc import Callable
@@ -21,11 +21,13 @@ class ClipScores:
 
     Attributes:
         boxed: hits of the frames with true boxes, by index from 0
+        alarms: time in seconds and box of each new alarm
     """
 
     frames: int
     with_findings: int
     boxed: dict[int, Hits]
+    alarms: list[tuple[float, Box]]
 
 
 def read_boxes(path: Path) -> Boxes:
@@ -59,16 +61,18 @@ def evaluate_clip(
     """
     frames = with_findings = 0
     boxed = {}
-    for _, judgement in analysis.judge_all(source.frames()):
+    alarms = []
+    for frame, judgement in analysis.judge_all(source.frames()):
         segmentation = judgement.segmentation
         with_findings += bool(segmentation.findings)
         if true := boxes.get(frames):
             boxed[frames] = hits([finding.box for finding in segmentation.findings], true)
+        alarms += [(frame.time_s, one.finding.box) for one in judgement.tracks if one.new]
         frames += 1
         on_frame(frames)
     if beyond := sorted(index for index in boxes if not 0 <= index < frames):
         raise DatasetError(f"boxes belong to frames {beyond}, but the clip has {frames} frames")
-    return ClipScores(frames, with_findings, boxed)
+    return ClipScores(frames, with_findings, boxed, alarms)
 
 
 def clip_report(scores: ClipScores) -> dict[str, Any]:
@@ -77,6 +81,7 @@ def clip_report(scores: ClipScores) -> dict[str, Any]:
     return {
         "frames": scores.frames,
         "frames_with_findings": scores.with_findings,
+        "alarms": [{"time_s": time_s, "box": box} for time_s, box in scores.alarms],
         "boxed": summary(scores.boxed.values()) if rows else None,
         "boxed_frames": rows,
     }

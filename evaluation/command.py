@@ -41,7 +41,7 @@ from qlumen.system.output_paths import PATH
 )
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
               help="With --video: longest length of each row.")  # fmt: skip
-@click.option("--clip", type=PATH, help="Video file, with --boxes.")
+@click.option("--clip", type=PATH, help="Video file: its alarms and, with --boxes, hits.")
 @click.option("--boxes", type=PATH, help='JSON: {"boxes": {"FRAME": [[x0, y0, x1, y1], ...]}}.')
 @click.option("--json", "json_file", type=PATH, help="File for means and scores of each image.")
 @click.option("--save-masks", type=PATH, help="Folder for the masks, PNG, 0 and 255.")
@@ -54,10 +54,11 @@ def command(
 ) -> None:
     """Score the network on images with masks, or on other material.
 
-    --data scores all sets of a data folder, --negatives images without lesions, and --clip with
-    --boxes a clip with true boxes of some frames. --robustness scores images with masks unchanged
-    and in twelve kinds and three severities of degradation. --compare scores two bundles on the
-    same images of --data, and tests their differences. Masks are compared at their own size.
+    --data scores all sets of a data folder, --negatives images without lesions, and --clip a
+    video file, with --boxes against true boxes of some frames. --robustness scores images with
+    masks unchanged and in twelve kinds and three severities of degradation. --compare scores two
+    bundles on the same images of --data, and tests their differences. Masks are compared at their
+    own size.
     --video plays an hour of video as live and counts its alarms at several thresholds.
 
     Each image is judged as in replay. The frames of a clip are judged together.
@@ -83,11 +84,10 @@ def _score(given: Options, settings: Settings, console: Console) -> dict[str, An
             return _score_images(images, masks, given, settings, console)
         case Options(data=None, images=Path() as images, masks=None, negatives=True, clip=None):
             return _score_negatives(images, settings, console)
-        case Options(data=None, images=None, clip=Path() as clip, boxes=Path() as boxes):
-            return _score_clip(clip, boxes, settings, console)
+        case Options(data=None, images=None, clip=Path() as clip):
+            return _score_clip(clip, given.boxes, settings, console)
     raise UsageError(
-        "give --images with --masks, --data, --images with --negatives, --clip with --boxes, or "
-        "--video"
+        "give --images with --masks, --data, --images with --negatives, --clip or --video"
     )
 
 
@@ -117,8 +117,10 @@ def _score_negatives(images: Path, settings: Settings, console: Console) -> dict
     return content
 
 
-def _score_clip(clip: Path, boxes: Path, settings: Settings, console: Console) -> dict[str, Any]:
-    true = read_boxes(boxes)
+def _score_clip(
+    clip: Path, boxes: Path | None, settings: Settings, console: Console
+) -> dict[str, Any]:
+    true = read_boxes(boxes) if boxes else {}
     with open_source(str(clip), settings) as source:
         total = source.info.frame_count
         with open_run(settings, total, "frames", related=source.info.sequence) as run:

@@ -18,14 +18,13 @@ from qlumen.realtime.segmentation.segmenter import Segmenter
 
 TEST_SPLITS = ("test_kvasir", "test_clinicdb")
 MEASURED_SPLITS = (VALIDATION, *TEST_SPLITS)
+"""Lists that an ablation compares on."""
 TIMED_SEED = 0
 ROUNDS = 10
 RUNS_PER_ROUND = 5
 
 
-def measure(
-    segmenter: Segmenter, data: Path, splits: Sequence[str] = MEASURED_SPLITS
-) -> dict[str, dict[str, Any]]:
+def measure(segmenter: Segmenter, data: Path, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return a manifest's `metrics`: mean scores on splits, and findings in lesion-free images.
 
     Splits without a list are left out. The lesion-free images are those of `negatives_score`.

@@ -1,10 +1,10 @@
 """Writes the card of a bundle: its network, training, scores and limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qlumen.datasets.splits import NEGATIVES_SCORE, VALIDATION
+from qlumen.datasets.splits import NEGATIVES_SCORE, TRAINING, VALIDATION, splits_to_score
 from qlumen.networks.bundle import (
     CARD,
     RESIZED_FROM,
@@ -56,17 +56,29 @@ def write_records(folder: Path, manifest: Manifest) -> Bundle:
     return write_manifest(folder, manifest)
 
 
-def was_trained_on_validation(provenance: Mapping[str, Any]) -> bool:
-    """Check whether the run used validation, or a run that it started from or was mixed with."""
-    before = [provenance.get("started_from"), *provenance.get("mixed_with", ())]
-    return _used_validation(provenance.get("settings", {})) or any(
-        was_trained_on_validation(run) for run in before if run
-    )
+def trained_lists(provenance: Mapping[str, Any]) -> set[str]:
+    """Return the lists that the run used, or a run that it started from or was mixed with."""
+    lists = set(_own_lists(provenance.get("settings", {})))
+    for run in (provenance.get("started_from"), *provenance.get("mixed_with", ())):
+        if run:
+            lists |= trained_lists(run)
+    return lists
 
 
-def _used_validation(settings: Mapping[str, Any]) -> bool:
-    """Check the lists of a run; runs of releases before these lists have `train_on`."""
-    return VALIDATION in settings.get("train_lists", ()) or settings.get("train_on") == "all"
+def splits_to_measure(data: Path, provenance: Mapping[str, Any]) -> list[str]:
+    """Return the splits of a data folder that a training of this provenance did not use.
+
+    Raises:
+        DatasetError: the folder has no split to score.
+    """
+    used = trained_lists(provenance)
+    return [split for split in splits_to_score(data) if split not in used]
+
+
+def _own_lists(settings: Mapping[str, Any]) -> Sequence[str]:
+    """Return the lists of a run; runs of releases before these lists have `train_on`."""
+    lists: Sequence[str] = settings.get("train_lists", (TRAINING,))
+    return (*lists, VALIDATION) if settings.get("train_on") == "all" else lists
 
 
 def _network(manifest: Manifest) -> str:
@@ -137,7 +149,7 @@ def _describe_choice(provenance: dict[str, Any]) -> str:
 def _images(provenance: dict[str, Any]) -> str:
     settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
     lesions = provenance["train_images"] - free
-    lists = ", ".join(f"`{name}`" for name in settings.get("train_lists", ["train"]))
+    lists = ", ".join(f"`{name}`" for name in _own_lists(settings))
     text = f"{lesions} images with lesions ({lists}; "
     text += f"{provenance['val_images']} other images to validate)"
     return f"{text} and {free} without, repetitions counted" if free else text
@@ -156,7 +168,7 @@ def _scores(manifest: Manifest) -> str:
         f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
         "row is optimistic."
     )
-    if VALIDATION in manifest.metrics and was_trained_on_validation(manifest.provenance):
+    if VALIDATION in manifest.metrics and VALIDATION in trained_lists(manifest.provenance):
         note += (
             f" The images of `{VALIDATION}` were trained on, so its row does not measure accuracy."
         )
@@ -259,10 +271,11 @@ def _before_and_after(report: dict[str, Any]) -> str:
 
 
 def _describe_calibration(calibration: dict[str, Any]) -> str:
-    ece = calibration["ece"]["val"]
+    split = calibration.get("fitted_on", VALIDATION)
+    ece = calibration["ece"][split]
     return (
         "## Calibration\n\n"
         f"The head is divided by the temperature {calibration['temperature']:.4g}, fitted on "
-        f"`val`. The calibration error in the lesion region is {ece['after']:.4f}; before it was "
-        f"{ece['before']:.4f}. Thresholds: {calibration['rule']}"
+        f"`{split}`. The calibration error in the lesion region is {ece['after']:.4f}; before it "
+        f"was {ece['before']:.4f}. Thresholds: {calibration['rule']}"
     )

@@ -48,6 +48,8 @@ def check_options(given: Options) -> None:
         raise UsageError("--split needs --data")
     if given.robustness and not (given.masks or given.data):
         raise UsageError("--robustness needs --images with --masks, or --data")
+    if given.boxes and not given.clip:
+        raise UsageError("--boxes needs --clip")
     if given.minutes and not given.video:
         raise UsageError("--minutes needs --video")
     if given.video and (given.split or given.robustness or given.compare or draws):

@@ -89,14 +89,16 @@ def print_negatives(content: Mapping[str, Any], console: Console) -> None:
 
 
 def print_clip(content: Mapping[str, Any], console: Console) -> None:
-    """Print the hits on the frames with true boxes."""
-    hit = sum(row["hit"] > 0 for row in content["boxed_frames"])
-    say(
-        console,
-        f"findings on {content['frames_with_findings']} of {content['frames']} frames; hits on "
-        f"{hit} of the {len(content['boxed_frames'])} frames with true boxes (IoU 0.3), each "
-        "frame alone",
-    )
+    """Print the alarms, and the hits on the frames with true boxes."""
+    count = f"{content['frames_with_findings']} of {content['frames']} frames"
+    times = ", ".join(f"{alarm['time_s']:.2f}" for alarm in content["alarms"])
+    say(console, f"findings on {count}; alarms at {times or 'no time'} s")
+    if rows := content["boxed_frames"]:
+        hit = sum(row["hit"] > 0 for row in rows)
+        say(
+            console,
+            f"hits on {hit} of the {len(rows)} frames with true boxes (IoU 0.3), each frame alone",
+        )
 
 
 def say(console: Console, line: str) -> None:

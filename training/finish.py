@@ -8,8 +8,8 @@ from typing import Any
 
 from qlumen.calibration.threshold import choose_thresholds
 from qlumen.datasets.splits import NEGATIVES_TRAIN, VALIDATION, lesion_free_files, split_pairs
-from qlumen.evaluation.measure import MEASURED_SPLITS, TEST_SPLITS, measure
-from qlumen.evaluation.model_card import was_trained_on_validation, write_records
+from qlumen.evaluation.measure import measure
+from qlumen.evaluation.model_card import splits_to_measure, write_records
 from qlumen.networks.bundle import Bundle, Thresholds, check_replaceable, read_bundle
 from qlumen.networks.export import write_bundle
 from qlumen.networks.unet import UNet
@@ -45,7 +45,7 @@ def finish_bundle(
     """
     check_replaceable(folder)
     start = Thresholds(low=0.5, high=0.5, min_area_fraction=MIN_AREA_FRACTION)
-    splits = TEST_SPLITS if was_trained_on_validation(provenance) else MEASURED_SPLITS
+    splits = splits_to_measure(data, provenance)
     with replacing(folder) as part:
         bundle = write_bundle(
             part,

@@ -3,32 +3,33 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+
+from qlumen.evaluation.printing import narrow_table, say
 
 TITLES = {
-    "scene": "rendered colons without polyps, with stool, bubbles, instruments and caps",
+    "scene": "rendered colons without polyps",
     "panned": "views that move over images without a lesion",
-    "polyps": "rendered colons with polyps; false alarms while none is in view",
+    "polyps": "rendered colons with polyps",
 }
+LESION_HEADS = ("in 3 s", "at all", "delay s", "each", "boxed", "beside")
 
 
 def print_video(rows: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) -> None:
     """Print a table for each row of videos, one line for each threshold, rising."""
     for name, points in rows.items():
         has_lesions = any("lesions" in point for point in points)
-        heads = ["threshold", "false alarms/min", "95% by cluster"]
-        if has_lesions:
-            heads += ["in 3 s", "at all", "delay s", "alarms each", "frames boxed", "beside"]
-        title = f"{name}, {points[0]['free_minutes']:.1f} min: {TITLES[name]}"
-        if has_lesions:
-            title += f"; {points[0]['lesions']} lesions"
-        table = Table(*heads, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title)
+        heads = ("threshold", "false/min", "95%", *(LESION_HEADS if has_lesions else ()))
+        lesions = f", {points[0]['lesions']} lesions" if has_lesions else ""
+        say(console, f"{name}: {TITLES[name]}; {points[0]['free_minutes']:.1f} min{lesions}")
+        table = narrow_table(heads)
         for point in sorted(points, key=lambda one: float(one["high"])):
             table.add_row(*_cells(point, has_lesions), style="bold" if point["own"] else "")
         console.print(table)
-    console.print("bold: the thresholds in use", highlight=False)
+    say(console, "false/min: false alarms a minute without a lesion in view; 95% by cluster")
+    say(console, "in 3 s, at all: lesions with an alarm; each: alarms of a found lesion")
+    say(console, "boxed: frames in view that are hit; beside: other alarms in these frames")
+    say(console, "bold: the thresholds in use")
 
 
 def _cells(point: Mapping[str, Any], has_lesions: bool) -> list[str]:
@@ -36,7 +37,7 @@ def _cells(point: Mapping[str, Any], has_lesions: bool) -> list[str]:
     cells = [
         f"{point['high']:g}",
         _text(point["false_per_minute"], 2),
-        f"{span[0]:.2f} to {span[1]:.2f}" if span else "-",
+        f"{span[0]:.2f}-{span[1]:.2f}" if span else "-",
     ]
     if has_lesions:
         cells += [

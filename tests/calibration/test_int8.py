@@ -239,7 +239,7 @@ def test_int8_cannot_be_quantised_again(
 
 def test_missing_data_and_damage_are_named(tiny: Bundle, tmp_path: Path) -> None:
     """The error names a missing list of a split, and a file with a flipped bit."""
-    with pytest.raises(DatasetError, match=r"no split .*train\.txt"):
+    with pytest.raises(DatasetError, match=r"no split in .*splits"):
         run(tiny, tmp_path / "int8", tmp_path)
     damaged = Path(shutil.copytree(tiny.folder, tmp_path / "damaged"))
     data = bytearray((damaged / "network.bin").read_bytes())

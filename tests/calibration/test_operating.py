@@ -59,6 +59,21 @@ def test_command_writes_what_it_found(bundle: Bundle, scene_data: Path, tmp_path
     assert cv2.imread(str(plot)).std() > 10
 
 
+def test_lists_to_fit_on_can_be_named(bundle: Bundle, scene_data: Path, tmp_path: Path) -> None:
+    """The fit takes the named lists, says so, and keeps the limit on findings; a list that is
+    missing raises an error."""
+    file = tmp_path / "r.json"
+    lists = ["--split", "train", "--negatives", "negatives_score", "--most-findings", "0.5"]
+    assert run(bundle, scene_data, *lists, "--json", file).exit_code == 0
+    report = json.loads(file.read_text())
+    assert report["fitted_on"] == "train"
+    assert "at most 50% of the images of `negatives_score`" in report["rule"]
+    shares = [point["with_findings"] for point in report["points"]]
+    assert report["chosen"]["with_findings"] <= max(0.5, min(shares))
+    with pytest.raises(DatasetError, match="no list negatives_absent"):
+        run(bundle, scene_data, "--negatives", "negatives_absent")
+
+
 def test_without_write_nothing_changes(bundle: Bundle, scene_data: Path) -> None:
     """Without --write the command does not change the bundle."""
     assert run(bundle, scene_data).exit_code == 0

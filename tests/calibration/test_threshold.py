@@ -12,7 +12,7 @@ from qlumen.calibration.threshold import (
     DICE_FOR_NEGATIVES,
     HIGH_CANDIDATES,
     LOW_CANDIDATES,
-    NEGATIVES_WITH_FINDINGS,
+    MOST_FINDINGS,
     Choice,
     choose_best,
     choose_thresholds,
@@ -83,13 +83,13 @@ def test_rule_for_lesion_free_images(choices: list[Choice]) -> None:
     allowed = [choice for choice in choices if choice.dice >= floor]
     shares = [choice.with_findings for choice in allowed if choice.with_findings is not None]
     assert got.with_findings is not None
-    if min(shares) > NEGATIVES_WITH_FINDINGS:
+    if min(shares) > MOST_FINDINGS:
         assert got.with_findings == min(shares)
     else:
-        assert got.with_findings <= NEGATIVES_WITH_FINDINGS
+        assert got.with_findings <= MOST_FINDINGS
     for other in allowed:
         assert other.with_findings is not None
-        if other.with_findings > max(NEGATIVES_WITH_FINDINGS, min(shares)):
+        if other.with_findings > max(MOST_FINDINGS, min(shares)):
             continue
         assert other.sensitivity <= got.sensitivity
         if other.sensitivity == got.sensitivity:

@@ -1,6 +1,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,12 @@ from qlumen.evaluation.command import command
 from qlumen.networks.bundle import find_bundle, read_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sources.choose import open_source
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
+
+from support.media import write_video
 
 FRAMES = 12
 SCENE = SceneSettings(width=160, height=120, frame_count=FRAMES, seed=3)
@@ -45,6 +51,34 @@ def test_own_findings_as_boxes_are_all_hit(analysis: FrameAnalysis) -> None:
     assert set(same.boxed) == set(true)
     assert all(row.hit == 1 for row in same.boxed.values())
     assert all(row.hit == 0 and row.false_findings > 0 for row in other.boxed.values())
+
+
+def test_alarms_of_a_clip_are_those_of_its_tracks(tmp_path: Path) -> None:
+    """Without boxes the command tells when alarms begin: those of an analysis of the same file."""
+    clip, file = tmp_path / "clip.mp4", tmp_path / "r.json"
+    images = [frame.image for frame in SceneSource(replace(SCENE, frame_count=40)).frames()]
+    write_video(clip, images, rate=Fraction(25))
+    changes = ["temporal.hold_s=0.08", "postprocess.high=0.8"]
+    arguments = ["--clip", str(clip), "--json", str(file)]
+    for change in changes:
+        arguments += ["--set", change]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    settings = load_settings(None, changes)
+    bundle = read_bundle(bundle_folder(settings))
+    with (
+        closing(Segmenter.open(bundle, settings)) as segmenter,
+        open_source(str(clip), settings) as source,
+    ):
+        analysis = FrameAnalysis(segmenter, settings, related=True)
+        alarms = [
+            {"time_s": frame.time_s, "box": list(one.finding.box)}
+            for frame, judgement in analysis.judge_all(source.frames())
+            for one in judgement.tracks
+            if one.new
+        ]
+    assert alarms
+    assert json.loads(file.read_text())["alarms"] == alarms
+    assert f"alarms at {alarms[0]['time_s']:.2f}" in result.output
 
 
 def test_boxes_beyond_the_end_are_named(analysis: FrameAnalysis) -> None:

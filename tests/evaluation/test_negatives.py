@@ -69,8 +69,8 @@ def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
     [
         (["--images", "x"], "give --images with --masks"),
         (["--images", "x", "--masks", "y", "--negatives"], "give --images with --masks"),
-        (["--clip", "x"], "--clip with --boxes"),
-        (["--images", "x", "--clip", "c", "--boxes", "b"], "--clip with --boxes"),
+        (["--images", "x", "--boxes", "b"], "--boxes needs --clip"),
+        (["--images", "x", "--clip", "c", "--boxes", "b"], "--clip or --video"),
         (["--images", "x", "--negatives", "--list", "l"], "--list and --save-masks need"),
     ],
 )
