@@ -1,5 +1,6 @@
 """Makes the batches of a run from seed and epoch only, ahead in a thread or in processes."""
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -135,19 +136,22 @@ def _make_in_processes(
 
     A process that starts afresh would need 4 s, 150 MiB and a copy of the images.
     """
-    loader = DataLoader(
-        _BatchesByKey(make),
-        batch_size=None,
-        sampler=keys,
-        num_workers=workers,
-        pin_memory=pin,
-        multiprocessing_context="fork",
-        # A forked process lacks OpenCV's threads; any other number than 0 would wait for them.
-        worker_init_fn=lambda worker: cv2.setNumThreads(0),
-        # Without a generator of its own, it would draw from the one of the training.
-        generator=torch.Generator(),
-    )
-    batches = iter(loader)
+    with warnings.catch_warnings():
+        # More workers than cores are the caller's choice.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        loader = DataLoader(
+            _BatchesByKey(make),
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            pin_memory=pin,
+            multiprocessing_context="fork",
+            # A forked process lacks OpenCV's threads; any other number than 0 would wait for them.
+            worker_init_fn=lambda worker: cv2.setNumThreads(0),
+            # Without a generator of its own, it would draw from the one of the training.
+            generator=torch.Generator(),
+        )
+        batches = iter(loader)
     try:
         yield from batches
     finally:
