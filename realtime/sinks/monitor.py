@@ -60,13 +60,12 @@ class Monitor(Sink):
     ) -> None:
         self._title, self._on_action, self._width_px = title, on_action, width_px
         self._full_screen = False
+        self._starts_full_screen = full_screen
         self._sized = False
         self._open = False
         check_display()
         cv2.namedWindow(title, WINDOW)
         self._open = True
-        if full_screen:
-            self._switch_full_screen()
 
     def write(self, result: FrameResult) -> None:
         """Show the frame and act on keys."""
@@ -77,6 +76,10 @@ class Monitor(Sink):
         width, height = cv2.getWindowImageRect(self._title)[2:]
         cv2.imshow(self._title, fit_image(image, width, height))
         self._pump()
+        if self._starts_full_screen:
+            # A window that has not drawn yet can stay black in full screen.
+            self._starts_full_screen = False
+            self._switch_full_screen()
 
     def idle(self) -> None:
         """Act on keys while no frame comes; without this the window stops responding."""
