@@ -50,9 +50,9 @@ class LesionScores:
 
     @property
     def delay_s(self) -> float | None:
-        """Return the time from the appearance to the first alarm from then on; None without one.
+        """Return the time from the appearance to the first alarm; None without one.
 
-        An alarm shortly before a lasting appearance counts with a delay of 0.
+        An alarm before the lasting appearance counts with a delay of 0: the lesion is found.
         """
         if self.appeared_s is None or not self.alarms_s:
             return None

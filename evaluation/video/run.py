@@ -7,7 +7,7 @@ from rich.console import Console
 
 from qlumen.datasets.groups import read_origins
 from qlumen.datasets.splits import NEGATIVES_SCORE, lesion_free_files, split_names
-from qlumen.errors import DatasetError
+from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.open_run import open_run
 from qlumen.evaluation.video.froc import MINUTES, score_rows
 from qlumen.evaluation.video.printing import print_video
@@ -24,8 +24,13 @@ def score_alarms(
     """Score the alarms of all rows of videos, print tables, and return the content of `--json`.
 
     Raises:
+        UsageError: the settings turn tracks off
         DatasetError: the data folder has no list `negatives_score`, or cannot be read
     """
+    if not settings.analysis.temporal:
+        raise UsageError(
+            "--video counts alarms, and analysis.temporal=false has none; leave it out"
+        )
     rows = rows_of_videos(data, minutes)
     own = thresholds(read_bundle(bundle_folder(settings)), settings)
     total = sum(video.frame_count for videos in rows.values() for video in videos)
@@ -52,6 +57,9 @@ def rows_of_videos(data: Path | None, minutes: float | None) -> dict[str, list[V
         files = lesion_free_files(data, NEGATIVES_SCORE)
         if not files:
             raise DatasetError(f"{data} has no list splits/{NEGATIVES_SCORE}.txt of images to move")
+        for file in files:
+            if not file.is_file():
+                raise DatasetError(f"splits/{NEGATIVES_SCORE}.txt names {file}, which is missing")
         origins = read_origins(data, split_names(data, NEGATIVES_SCORE))
         clusters = [origin.cluster for origin in origins]
         rows["panned"] = pan_videos(files, clusters, length["panned"])

@@ -54,7 +54,7 @@ class Video:
 
 def scene_videos(minutes: float, *, polyps: bool) -> list[Video]:
     """Return scenes of two minutes with obstacles, each of another colon, of these minutes."""
-    whole = round(minutes * 60 * FPS)
+    whole = max(1, round(minutes * 60 * FPS))
     step = round(SCENE_S * FPS)
     return [
         Video(

@@ -229,6 +229,7 @@ def test_command_scores_all_rows(tmp_path: Path) -> None:
         (["--minutes", "3"], "--minutes needs --video"),
         (["--video", "--data", "d", "--split", "val"], "give only --data and --minutes"),
         (["--video", "--images", "d"], "give --images with"),
+        (["--video", "--set", "analysis.temporal=false"], "counts alarms"),
     ],
 )
 def test_options_of_video(arguments: list[str], message: str) -> None:
@@ -242,6 +243,15 @@ def test_missing_list_is_named_before_any_frame(tmp_path: Path) -> None:
     """A data folder without lesion-free images raises an error."""
     with pytest.raises(DatasetError, match="negatives_score"):
         run("--video", "--data", tmp_path)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "negatives_score.txt").write_text("folder/absent\n")
+    with pytest.raises(DatasetError, match=r"absent\.jpg, which is missing"):
+        run("--video", "--data", tmp_path)
+
+
+def test_the_shortest_scene_has_a_frame() -> None:
+    """A length below a frame is one frame."""
+    assert [video.frame_count for video in scene_videos(1e-9, polyps=True)] == [1]
 
 
 def run(*arguments: object) -> Result:
