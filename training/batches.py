@@ -1,5 +1,6 @@
 """Makes the batches of a run from seed and epoch only, ahead in a thread or in processes."""
 
+import signal
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,12 +152,26 @@ def _make_in_processes(
             # Without a generator of its own, it would draw from the one of the training.
             generator=torch.Generator(),
         )
-        batches = iter(loader)
+        with _block_interrupts():
+            batches = iter(loader)
     try:
         yield from batches
     finally:
         # Else the traceback of an error would keep the workers.
         batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _block_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back, from processes that are forked meanwhile for good.
+
+    The terminal sends it to them too; they are told to end by this process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _BatchesByKey(torch.utils.data.Dataset[Batch]):

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -97,6 +98,17 @@ def test_killed_worker_ends_the_run(tmp_path: Path, train_set: Dataset) -> None:
 def kill_worker() -> None:
     worker = multiprocessing.active_children()[0]
     os.kill(worker.pid or 0, signal.SIGKILL)
+
+
+def test_workers_leave_interrupts_to_the_run(train_set: Dataset) -> None:
+    """Ctrl-C reaches the workers too; one that stopped by itself could print a traceback."""
+    batches = training_batches(train_set, range(99), batch_size=2, sizes=(32,), seed=5, workers=1)
+    next(batches)
+    worker = psutil.Process(multiprocessing.active_children()[0].pid)
+    worker.send_signal(signal.SIGINT)
+    assert len(list(islice(batches, 20))) == 20
+    assert worker.is_running()
+    batches.close()
 
 
 def test_batches_that_are_left_end_the_workers(train_set: Dataset) -> None:
