@@ -38,7 +38,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # ALONE measures speed and runs alone. TIMED follows the clock and runs without busy tests.
 ALONE := tests/realtime/profiling
-TIMED := $(addprefix tests/realtime/,live sources/network view)
+TIMED := $(addprefix tests/realtime/,live sources/network view) \
+  $(addprefix tests/field/test_,live_sources.py page.py)
 
 check: lint
 	mkdir -p $(LINES)

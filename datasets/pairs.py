@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from qlumen.datasets.masks import UNREADABLE, read_mask
 from qlumen.errors import DatasetError, UsageError
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.sources.images import IMAGE_SUFFIXES, image_files, read_image
-
-MASK_THRESHOLD = 128
-"""Half of white, because masks may be stored as JPEG or have grey borders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +47,14 @@ def read_pair(pair: Pair) -> tuple[Image, Mask]:
     """Read a pair as `(H, W, 3) uint8` BGR and `(H, W) uint8` of 0 and 1.
 
     Raises:
-        DatasetError: a file is not an image, or the two sizes differ.
+        DatasetError: a file is not an image, the two sizes differ, or see `read_mask`.
     """
     image = read_bgr(pair.image)
-    mask = read_bgr(pair.mask).max(axis=2)
+    mask = read_mask(pair.mask)
     if image.shape[:2] != mask.shape:
         (h, w), (mask_h, mask_w) = image.shape[:2], mask.shape
         raise DatasetError(f"{pair.mask} is {mask_w}x{mask_h}, its image {w}x{h}")
-    return image, (mask >= MASK_THRESHOLD).astype(np.uint8)
+    return image, mask
 
 
 def view_pair(pair: Pair) -> tuple[Image, Mask]:
@@ -86,7 +82,7 @@ def read_bgr(path: Path) -> Image:
     """Read an image as `(H, W, 3) uint8` BGR; raise DatasetError if it is missing or no image."""
     image = read_image(path)
     if image is None:
-        raise DatasetError(f"{path} is missing or not a readable image")
+        raise DatasetError(f"{path} {UNREADABLE}")
     return image
 
 
@@ -102,11 +98,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def read_names(listing: Path) -> list[str]:
-    """Return the lines of a list that are not empty; raise DatasetError if it is not UTF-8."""
+    """Return the lines of a list that are not empty, without a byte order mark.
+
+    Raises DatasetError if the list is not UTF-8.
+    """
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DatasetError(f"{listing} is not a list of names in UTF-8") from None
+        raise DatasetError(f"{listing} is not a list of names in UTF-8; save it as UTF-8") from None
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -9,6 +9,7 @@ a quarter of the size, factors and powers of 0.8 and 1.2.
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -68,7 +69,7 @@ def degrade(image: Image, name: str, *, kind: str, severity: int) -> Image:
         kind: key of `KINDS`
         severity: 1 to 3
     """
-    seed = hashlib.sha256(f"{kind}/{name}".encode()).digest()
+    seed = hashlib.sha256(os.fsencode(f"{kind}/{name}")).digest()
     return KINDS[kind](image, severity, np.random.default_rng(list(seed)))
 
 

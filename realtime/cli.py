@@ -4,7 +4,10 @@ A command is imported when it is called, so `qlumen --help` needs only click. Th
 modules as text because `realtime` must not import what is built upon it.
 """
 
+import errno
 import importlib
+import io
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +16,7 @@ import click
 
 from qlumen.errors import MissingExtraError, QlumenError, UsageError
 from qlumen.system.exits import INTERRUPTED
+from qlumen.system.locations import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ COMMANDS = {
     "verify": Entry("qlumen.realtime.commands.verify", "Check that an events file is whole."),
     "view": Entry("qlumen.realtime.commands.view", "Show live video and recordings in a browser."),
 }
+SHOWN_LETTERS = 40
+"""Length to which a name that is too long is cut in a message."""
 POSIX_MODULES = ("fcntl", "grp", "pwd", "resource", "termios")
 """Modules of the standard library that exist on POSIX systems only."""
 
@@ -84,6 +90,13 @@ def _explain(error: ModuleNotFoundError) -> Exception:
     )
 
 
+def _explain_system(error: OSError) -> str:
+    name = printable(os.fsdecode(error.filename or "input or output"))
+    if error.errno == errno.ENAMETOOLONG:
+        return f"the name {name[:SHOWN_LETTERS]}... is too long ({len(name)} letters); shorten it"
+    return f"{name}: {error.strerror}"
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="qlumen", prog_name="qlumen")
 def commands() -> None:
@@ -92,6 +105,8 @@ def commands() -> None:
 
 def main() -> None:
     """Run a command; a QlumenError becomes one line and an exit code (1, or 2 for usage)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
     try:
         sys.exit(commands.main(standalone_mode=False) or 0)
     except QlumenError as error:
@@ -101,7 +116,7 @@ def main() -> None:
         click.echo(f"qlumen: {error.format_message()} (see qlumen --help)", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        click.echo(f"qlumen: {error.filename or 'input or output'}: {error.strerror}", err=True)
+        click.echo(f"qlumen: {_explain_system(error)}", err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo("qlumen: interrupted", err=True)

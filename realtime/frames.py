@@ -33,6 +33,8 @@ class Frame:
         grabbed_ns: monotonic time at which the image was complete in memory.
         name: file of a single image; empty in a video.
         truth: `(H, W) uint8`, 1 on polyps, where the source knows it (the scene).
+        held_ns: time before `grabbed_ns` for which the source is known to have had the image, such
+            as that of decoding and of frames that must come first.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Frame:
     grabbed_ns: int
     name: str = ""
     truth: Mask | None = None
+    held_ns: int = 0
 
     @property
     def image(self) -> Image:
@@ -211,6 +214,7 @@ class LiveState:
         recording: True while a recording is written.
         signal: False while the source delivers no frame; the last frame is then shown.
         overlay: False while the findings are hidden on request.
+        held_ms: `Frame.held_ns` of the frame on display, in milliseconds.
     """
 
     ai: AiState
@@ -221,6 +225,7 @@ class LiveState:
     recording: bool
     signal: bool
     overlay: bool = True
+    held_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,9 @@
 """Writes a file or a folder whole or not at all."""
 
+import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from qlumen.errors import QlumenError, SinkError
+from qlumen.system.locations import SURROGATE, printable
+
+MAX_NAME_BYTES = 255
+"""Limit of a file name on Linux, macOS and Windows."""
 
 
 @contextmanager
@@ -26,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield path
             return
         target = path.resolve()
-        part = target.with_name(f".{target.name}.part")
+        part = part_path(target)
         try:
             _remove(part)
             yield part
@@ -42,9 +49,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def part_path(path: Path) -> Path:
+    """Return `.NAME.part` beside `path`; a hash takes the place of a name that is too long."""
+    name = os.fsencode(path.name)
+    if len(name) + len(b"..part") > MAX_NAME_BYTES:
+        return path.with_name(f".{hashlib.sha256(name).hexdigest()[:32]}.part")
+    return path.with_name(f".{path.name}.part")
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` as an indented JSON document; raise SinkError if that fails."""
-    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Write `content` to `path` as an indented JSON document; raise SinkError if that fails.
+
+    Bytes of a file name that are not UTF-8 become text as in `printable`.
+    """
+    text = json.dumps(content, indent=2)
+    if "\\ud" in text:
+        text = SURROGATE.sub(_escape, json.dumps(content, indent=2, ensure_ascii=False))
+    write_bytes(path, f"{text}\n".encode())
+
+
+def _escape(surrogate: re.Match[str]) -> str:
+    return json.dumps(printable(surrogate[0]))[1:-1]
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

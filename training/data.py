@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qlumen.datasets.pairs import MASK_THRESHOLD, view_image, view_pair
+from qlumen.datasets.masks import MASK_THRESHOLD
+from qlumen.datasets.pairs import view_image, view_pair
 from qlumen.datasets.splits import pair_of, split_names, spread
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from qlumen.errors import ConfigError
 from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.realtime.config.strict_yaml import read_override
 
 MACHINE_SETTINGS = {"threads", "workers"}
 """Settings that suit the computer: a resumed run may have others."""
@@ -107,10 +107,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override!r} is not key=value")
-        try:
-            values[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+        values[key] = read_override(key, text)
     return values
 
 

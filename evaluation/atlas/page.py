@@ -65,7 +65,7 @@ def write_atlas(
     with replacing(folder) as part:
         part.mkdir()
         write_json(part / NUMBERS, content)
-        write_bytes(part / PAGE, page.encode())
+        write_bytes(part / PAGE, page.encode(errors="backslashreplace"))
 
 
 def count_sources(images: Sequence[AuditImage], errors: Errors) -> dict[str, dict[str, int]]:

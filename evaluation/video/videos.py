@@ -1,5 +1,6 @@
 """Provides the videos on which alarms are scored: rendered scenes and panned images."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -106,7 +107,7 @@ def _play_pan(file: Path, count: int) -> Iterator[tuple[Frame, Sights]]:
     scale = min(1.0, LONGEST_PX / max(image.shape[:2]))
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    seed = int.from_bytes(file.stem.encode()[-8:], "big")
+    seed = int.from_bytes(os.fsencode(file.stem)[-8:], "big")
     for index, view in enumerate(pan(image, count, np.random.default_rng(seed))):
         yield Frame(index, index, 1 / FPS, BgrImage(view), 0), {}
 

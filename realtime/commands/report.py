@@ -16,6 +16,7 @@ from qlumen.realtime.review.findings import find
 from qlumen.realtime.review.process import process
 from qlumen.realtime.review.review import Review, is_review
 from qlumen.realtime.sources.choose import input_files
+from qlumen.system.locations import show_location
 from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
 
@@ -56,7 +57,7 @@ def command(
     settings = load_settings(config, overrides)
     outputs = ReportOutputs(**wanted)
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
-    outputs.check(inputs, kept)
+    outputs.check(inputs, kept, patient)
     if settings.report.person_fields:
         patient, operator = patient or "", operator or ""
     console = Console(stderr=True)
@@ -73,7 +74,9 @@ def command(
                 tell=lambda done, expected: show(done),
             )
         error = review.manifest.summary.get("error")
-    click.echo(f"{source}: {len(findings.frames)} frames, {len(findings.tracks)} lesions")
+    click.echo(
+        f"{show_location(source)}: {len(findings.frames)} frames, {len(findings.tracks)} lesions"
+    )
     if error:
         click.echo(f"qlumen: {error}", err=True)
     return 1 if error else 0
@@ -91,7 +94,9 @@ def _review(
 ) -> Iterator[Review]:
     if is_review(Path(source)):
         if kept:
-            raise UsageError(f"--review {kept}: {source} is already a review; leave --review out")
+            raise UsageError(
+                f"--review {kept}: {show_location(source)} is already a review; leave --review out"
+            )
         with Review(Path(source)) as review:
             yield review
         return
@@ -99,5 +104,5 @@ def _review(
         folder = kept or Path(scratch) / "review"
         with progress_bar("review", None, "frames", console) as show:
             process(source, folder, settings, on_frame=lambda done, expected: show(done))
-        with Review(folder) as review:
+        with Review(folder, source) as review:
             yield review

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from qlumen.realtime.config.base import Channel, Preset, Section
 
@@ -59,6 +59,7 @@ class ViewSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(7860, ge=0, le=65535)
+    root_path: str = Field("", pattern=r"^(/[\w.~-]+)*$")
     password_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -72,6 +73,15 @@ class ViewSettings(Section):
     upload_mib: int = Field(500, ge=1, le=100_000)
     upload_minutes: float = Field(60.0, gt=0, le=1440)
     upload_megapixels: float = Field(40.0, gt=0, le=1000)
+
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _begin_with_a_slash(cls, path: object) -> object:
+        """Write `endo`, `/endo` and `/endo/` in one way; `/` is no path."""
+        if not isinstance(path, str):
+            return path
+        inner = path.strip("/")
+        return f"/{inner}" if inner else ""
 
 
 class MetricsSettings(Section):

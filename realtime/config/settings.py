@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from qlumen.errors import ConfigError
@@ -44,6 +43,8 @@ from qlumen.realtime.config.source import (
     SceneSection,
     SourceSettings,
 )
+from qlumen.realtime.config.strict_yaml import read_override, read_yaml
+from qlumen.system.locations import HIDDEN, without_secrets
 
 
 class Settings(Section):
@@ -96,13 +97,7 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Se
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{file} is not valid YAML: {problem}") from None
+    values = read_yaml(file)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -114,14 +109,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and section and key):
-        raise ConfigError(f"--set {override!r} does not have the form section.key=value")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+        shown = without_secrets(path)
+        raise ConfigError(f"--set {shown!r} does not have the form section.key=value")
+    value = read_override(path, text)
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
-        raise ConfigError(f"--set {override!r}: {section} is not a section in the file")
+        raise ConfigError(f"--set {path}: {section} is not a section in the file")
     inner[key] = value
 
 
@@ -132,7 +125,8 @@ def _explain(error: ValidationError) -> str:
         close = difflib.get_close_matches(key, list(_list_keys()), n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(_list_keys())}"
         return f"unknown configuration key {key!r}{hint}"
-    return f"configuration key {key}: {first['msg']}, got {first['input']!r}"
+    got = HIDDEN if key.startswith("source.options") else without_secrets(repr(first["input"]))
+    return f"configuration key {key}: {first['msg']}, got {got}"
 
 
 def _list_keys() -> Iterator[str]:

@@ -1,13 +1,27 @@
 """Holds the settings of sources."""
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
 
 from qlumen.realtime.config.base import Section
+
+
+def _name_switch(value: object) -> object:
+    """Return the word for what YAML makes of a bare `on` and `off`."""
+    if isinstance(value, bool):
+        return "always" if value else "never"
+    return value
+
+
+Deinterlace = Annotated[Literal["auto", "always", "never"], BeforeValidator(_name_switch)]
 
 
 class SourceSettings(Section):
     hardware: str | None = None
     threads: int = Field(0, ge=0, le=64)
+    stream: int | None = Field(None, ge=0)
+    deinterlace: Deinterlace = "auto"
     sequence: bool = False
     fps: float = Field(25.0, ge=0.01, le=1000)
     loop: bool = False

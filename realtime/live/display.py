@@ -152,6 +152,7 @@ class Display(Closing):
             self._facts.recording,
             signal,
             self._control.overlay_visible,
+            frame.held_ns / NS_PER_MS,
         )
 
     def _copy_and_move(

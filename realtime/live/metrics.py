@@ -124,7 +124,10 @@ def _source_causes(location: str) -> tuple[str, ...]:
     """Return the causes by which a source can lose frames; scene and pattern lose no frame."""
     if location in (SCENE, PATTERN):
         return ()
-    return ("unreadable_image",) if Path(location).is_dir() else ("decode_error",)
+    path = Path(location)
+    if path.is_dir():
+        return ("unreadable_image",)
+    return ("decode_error",) if path.is_file() else ("decode_error", "decode_late", "out_of_order")
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], kept: DurationHistogram) -> None:

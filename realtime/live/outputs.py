@@ -179,7 +179,12 @@ def open_live_sinks(
         stack.callback(masks[0].close, settings.live.sink_close_s)
     monitor = None
     if outputs.monitor:
-        window = Monitor(TITLE, on_action=on_action, **settings.monitor.model_dump())
+        window = Monitor(
+            TITLE,
+            on_action=on_action,
+            pixel_aspect=float(info.pixel_aspect),
+            **settings.monitor.model_dump(),
+        )
         stack.callback(window.close)
         monitor = MonitorRunner(window, latency, log)
     return LiveSinks(

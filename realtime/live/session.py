@@ -55,6 +55,7 @@ class LiveSession(Closing):
         control: settings that may change while it runs.
         latency: durations by stage.
         status: reader of the status, safe in any thread.
+        pixel_aspect: shape of the source's pixels, see `SourceInfo`.
 
     Raises:
         QlumenError: source, bundle, settings or an output cannot be used.
@@ -147,6 +148,7 @@ class LiveSession(Closing):
     ) -> None:
         source = stack.enter_context(open_live_source(location, settings))
         info = source.info
+        self.pixel_aspect = info.pixel_aspect
         self._frame_size = (info.width or ASSUMED_SIZE[0], info.height or ASSUMED_SIZE[1])
         events = EventsWriter(outputs.events, append=True) if outputs.events else None
         self._note = note = stack.enter_context(EventLog(events, console))

@@ -79,9 +79,10 @@ def _ai_text(state: LiveState) -> str:
         return "AI OFF"
     if not state.overlay:
         return "AI HIDDEN"
-    age_ms = state.annotation_age_ms
     late = " LATE" if state.ai is AiState.LATE else ""
-    return f"AI{late}" if age_ms is None else f"AI{late} {min(age_ms, 9999):.0f} ms"
+    if state.annotation_age_ms is None:
+        return f"AI{late}"
+    return f"AI{late} {min(state.annotation_age_ms + state.held_ms, 9999):.0f} ms"
 
 
 def _size(plate: _Plate, capital: int) -> tuple[int, int]:

@@ -5,12 +5,14 @@ and A.51). All instances belong to one study. They name nobody unless `patient` 
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from qlumen.errors import MissingExtraError, SinkError
+from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.frames import Finding, FrameResult
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.report.facts import RESEARCH
@@ -19,9 +21,11 @@ from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.tracking.findings import fill_findings
 from qlumen.system.files import replacing
+from qlumen.system.locations import printable
 
 try:
     import highdicom
+    import pydicom
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
 except ModuleNotFoundError as error:
@@ -35,7 +39,39 @@ IMAGES, MASKS = 1, 2
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 POLYP = Code("41329004", "SCT", "Polyp")
 LABEL_CHARACTERS = 64
-"""Limit of DICOM's value representation LO."""
+"""Limit of DICOM's value representation LO, and of a group of PN."""
+NAME_GROUPS, NAME_PARTS = 3, 5
+"""Limits of PN: groups between `=`, and parts of a group between `^` (PS3.5, 6.2.1)."""
+UTF_8 = "ISO_IR 192"
+
+
+def check_patient(name: str) -> None:
+    """Raise UsageError for a name that a DICOM file would not give back unchanged (PS3.5, 6.2)."""
+    groups = name.split("=")
+    if "\\" in name:
+        problem = "has a backslash, which separates values in DICOM; leave it out"
+    elif printable(name) != name:
+        problem = "has a line break, a control character or bytes that are not UTF-8; leave it out"
+    elif len(groups) > NAME_GROUPS:
+        problem = f"has {len(groups) - 1} times =, and DICOM has {NAME_GROUPS} groups at most"
+    elif (most := max(map(len, groups))) > LABEL_CHARACTERS:
+        problem = f"has {most} letters, and DICOM has {LABEL_CHARACTERS} at most; shorten it"
+    elif (most := max(group.count("^") for group in groups)) >= NAME_PARTS:
+        problem = f"has {most} times ^, and DICOM has {NAME_PARTS} parts of a name at most"
+    elif (read := _read_back(name)) != name:
+        problem = f"would be read back as '{read}'; write it so"
+    else:
+        return
+    raise UsageError(f"the patient's name '{printable(name)}' {problem}")
+
+
+def _read_back(name: str) -> str:
+    """Return the name as it is read from a DICOM file that holds it."""
+    stored, file = pydicom.Dataset(), BytesIO()
+    stored.SpecificCharacterSet, stored.PatientName = UTF_8, name
+    pydicom.dcmwrite(file, stored, implicit_vr=False, little_endian=True)
+    file.seek(0)
+    return str(pydicom.dcmread(file, force=True).PatientName)
 
 
 class DicomFolder(Sink):
@@ -50,6 +86,7 @@ class DicomFolder(Sink):
         patient: name of the patient; empty for no name.
 
     Raises:
+        UsageError: see `check_patient`.
         SinkError: the folder cannot be created or written to.
     """
 
@@ -60,6 +97,7 @@ class DicomFolder(Sink):
         best: Mapping[int, Sequence[tuple[int, Finding]]],
         patient: str = "",
     ) -> None:
+        check_patient(patient)
         self._folder, self._patient = folder, patient
         self._manifest, self._frames = review.manifest, review.frames
         self._best, self._place = best, -1
@@ -78,6 +116,9 @@ class DicomFolder(Sink):
             image = self._image(record, result.frame.image)
             masks = self._segmentation(image, record.size, lesions)
             for dataset, kind in ((image, "image"), (masks, "masks")):
+                # Not before: highdicom warns of names without `^`, which a patient may have.
+                dataset.SpecificCharacterSet = UTF_8
+                dataset.PatientName = self._patient or None
                 with replacing(self._folder / f"frame_{record.index:06d}_{kind}.dcm") as part:
                     dataset.save_as(part)
 
@@ -97,10 +138,12 @@ class DicomFolder(Sink):
             sop_instance_uid=highdicom.UID(),
             instance_number=self._stored,
             manufacturer=MANUFACTURER,
-            patient_name=self._patient or None,
         )
         # An endoscope image has no orientation. The standard needs the attribute; it may be empty.
         image.PatientOrientation = None
+        aspect = Fraction(self._manifest.source.pixel_aspect)
+        if aspect != 1:
+            image.PixelAspectRatio = [aspect.denominator, aspect.numerator]  # height, width
         image.ImageComments = (
             f"{self._manifest.source.name}, frame {record.index} at "
             f"{record.time_s:.3f} s. {RESEARCH}"
@@ -144,7 +187,7 @@ class DicomFolder(Sink):
             segmented_property_type=POLYP,
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-                name=model.name[:LABEL_CHARACTERS],
+                name=printable(model.name).replace("\\", "/")[:LABEL_CHARACTERS],
                 family=codes.DCM.ArtificialIntelligence,
                 version=f"{model.version}, bundle {model.sha256[:12]}"[:LABEL_CHARACTERS],
             ),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from qlumen.realtime.frames import Condition
+from qlumen.system.locations import printable
 
 Row = tuple[str, str]
 
@@ -123,7 +124,7 @@ class Facts:
     def with_persons(self, patient: str | None, operator: str | None) -> "Facts":
         """Return the facts with persons; None leaves one out, an empty text is a line to fill."""
         named = (("Patient", patient), ("Operator", operator))
-        rows = tuple((label, value) for label, value in named if value is not None)
+        rows = tuple((label, printable(value)) for label, value in named if value is not None)
         return replace(self, persons=rows)
 
 

@@ -47,15 +47,19 @@ class ReportOutputs:
     snapshots: Path | None = None
     dicom: Path | None = None
 
-    def check(self, inputs: list[Path], review: Path | None = None) -> None:
+    def check(
+        self, inputs: list[Path], review: Path | None = None, patient: str | None = None
+    ) -> None:
         """Raise an error for outputs that cannot be written.
 
         Args:
             inputs: files that are read.
             review: folder that is also written.
+            patient: name for the DICOM files.
 
         Raises:
-            UsageError: there is no output, or one cannot be written or would destroy an input.
+            UsageError: there is no output, or one cannot be written or would destroy an input;
+                or DICOM cannot hold the name.
             MissingExtraError: the libraries for DICOM are missing.
         """
         named = {name: path for name, path in asdict(self).items() if path}
@@ -68,7 +72,9 @@ class ReportOutputs:
         if self.video and self.video.suffix.lower() not in VIDEO_SUFFIXES:
             raise UsageError(f"--video {self.video} is an MP4 file; give it the ending .mp4")
         if self.dicom:
-            from qlumen.realtime.report import dicom  # noqa: F401 - raises without its libraries
+            from qlumen.realtime.report.dicom import check_patient
+
+            check_patient(patient or "")
 
     @property
     def needs_recording(self) -> bool:
@@ -95,6 +101,10 @@ def write_all(
         QlumenError: the review is damaged, the recording has changed, or an output cannot be
             written. Outputs that were written before are complete.
     """
+    if outputs.dicom:
+        from qlumen.realtime.report.dicom import check_patient
+
+        check_patient(patient or "")
     if outputs.needs_recording:
         check_recording(review)
     if outputs.csv:
@@ -136,7 +146,10 @@ def _open_drawn_sinks(
         encoding = settings.model_dump(include={"crf", "preset", "threads"})
         source = review.manifest.source
         rate = Fraction(source.fps) if source.fps else None
-        info = SourceInfo(source.name, None, None, rate, len(review.frames), source.sequence)
+        info = SourceInfo(
+            source.name, None, None, rate, len(review.frames), source.sequence,
+            pixel_aspect=Fraction(source.pixel_aspect),
+        )  # fmt: skip
         yield Recorder(outputs.video, info, **encoding)
     if outputs.snapshots:
         yield BestFrames(outputs.snapshots, best_frames(findings))

@@ -13,6 +13,7 @@ from qlumen.realtime.review.review import Review
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.images import PngFolder
 from qlumen.realtime.tracking.findings import segment_findings
+from qlumen.system.locations import HIDDEN, show_location
 
 Best = dict[int, list[tuple[int, Finding]]]
 """Number and finding of the lesions, by the place of their best frame in the review."""
@@ -43,7 +44,7 @@ def draw_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
     """
     check_recording(review)
     overlay = Overlay(**review.settings.overlay.model_dump())
-    with open_recording(review.manifest.source.location, review.settings) as source:
+    with open_recording(review.location, review.settings) as source:
         reviewed = zip(review.frames, findings.frames, strict=True)
         for (stored, found), frame in zip(reviewed, source.frames(), strict=False):
             if frame.size != stored.size or frame.pts != stored.pts:
@@ -57,16 +58,22 @@ def draw_results(review: Review, findings: Findings) -> Iterator[FrameResult]:
 
 def check_recording(review: Review) -> None:
     """Raise ReviewError if the recording is gone or has changed."""
-    source = review.manifest.source
-    if source.sha256 is None:
+    location, sha256 = review.location, review.manifest.source.sha256
+    shown = show_location(location)
+    if sha256 is None:
+        if HIDDEN in location:
+            raise ReviewError(
+                f"the review does not keep the whole address {shown}; review the recording again, "
+                "with all outputs"
+            )
         return
-    if not Path(source.location.removeprefix("file://")).exists():
+    if not Path(location.removeprefix("file://")).exists():
         raise ReviewError(
-            f"the recording {source.location} is gone; put it back for video, snapshots and DICOM"
+            f"the recording {shown} is gone; put it back for video, snapshots and DICOM"
         )
-    if hash_recording(source.location)[1] != source.sha256:
+    if hash_recording(location)[1] != sha256:
         raise ReviewError(
-            f"the recording {source.location} has changed since it was reviewed; review it again"
+            f"the recording {shown} has changed since it was reviewed; review it again"
         )
 
 

@@ -18,11 +18,12 @@ from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.review.intake.limits import BoundedSource, Limits
-from qlumen.realtime.review.recording import hash_recording, open_recording
+from qlumen.realtime.review.recording import hash_recording, open_recording, stored_location
 from qlumen.realtime.review.records import FORMAT, Manifest, ModelRecord, SourceRecord
 from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
+from qlumen.system.locations import printable, show_location
 
 Progress = Callable[[int, int | None], None]
 
@@ -67,7 +68,7 @@ def process(
         analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)
         overlay = Overlay(**settings.overlay.model_dump())
         warm_up(analysis, overlay, source.info)
-        writer = ReviewWriter(folder, settings)
+        writer = ReviewWriter(folder, settings, source.info.pixel_aspect)
         stack.callback(writer.close)
         expected = source.info.frame_count
         pipeline = Pipeline(
@@ -77,7 +78,9 @@ def process(
         )  # fmt: skip
         outcome = pipeline.run()
         if not outcome.frames:
-            raise outcome.error or NoFramesError(f"{location} has no frame; use another recording")
+            raise outcome.error or NoFramesError(
+                f"{show_location(location)} has no frame; use another recording"
+            )
         summary = summarise(
             source, expected, outcome, latency,
             engine=segmenter.engine, bundle=bundle, settings=settings,
@@ -104,7 +107,7 @@ def _manifest(
         thresholds=Thresholds(**thresholds(bundle, settings)),
         fit=bundle.manifest.input.fit,
         map_size=segmenter.engine.output_size,
-        settings=settings.model_dump(mode="json"),
+        settings=_without_locations(settings).model_dump(mode="json"),
         config_sha256=settings.sha256(),
         summary=asdict(summary),
         cores=os.cpu_count() or 1,
@@ -115,15 +118,23 @@ def _describe_source(location: str, name: str | None, source: Source) -> SourceR
     size, sha256 = hash_recording(location)
     info = source.info
     return SourceRecord(
-        name=name or Path(info.name).name or info.name,
-        location=str(Path(location).absolute()) if Path(location).exists() else location,
+        name=printable(name or (info.name if "://" in info.name else Path(info.name).name)),
+        location=stored_location(location),
         bytes=size,
         sha256=sha256,
         fps=info.fps and f"{info.fps.numerator}/{info.fps.denominator}",
         frames_expected=info.frame_count,
         sequence=info.sequence,
-        notes=info.notes,
+        notes=tuple(map(printable, info.notes)),
+        pixel_aspect="{}/{}".format(*info.pixel_aspect.as_integer_ratio()),
     )
+
+
+def _without_locations(settings: Settings) -> Settings:
+    """Return settings without addresses and options of sources, which may hold passwords."""
+    view = settings.view.model_copy(update={"sources": ()})
+    source = settings.source.model_copy(update={"options": {}})
+    return settings.model_copy(update={"view": view, "source": source})
 
 
 def _describe_model(bundle: Bundle) -> ModelRecord:

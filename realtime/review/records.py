@@ -75,10 +75,11 @@ class SourceRecord(_Record):
 
     Attributes:
         name: name of the file, folder or scene, without its path.
-        location: location at which the recording can be opened again.
+        location: result of `recording.stored_location`.
         bytes, sha256: result of `hash_recording`; None for the scene.
         fps: mean rate, as in `25/1`; None when unknown.
         frames_expected: number of frames that the source announced, or None.
+        pixel_aspect: width of a pixel over its height, as in `64/45`.
     """
 
     name: str
@@ -89,6 +90,7 @@ class SourceRecord(_Record):
     frames_expected: Count | None
     sequence: bool
     notes: tuple[str, ...]
+    pixel_aspect: Annotated[str, Field(pattern=r"^[1-9]\d{0,18}/[1-9]\d{0,18}$")] = "1/1"
 
 
 class ModelRecord(_Record):
@@ -108,7 +110,8 @@ class Manifest(_Record):
     Attributes:
         created: time in ISO 8601, UTC.
         map_size: columns and rows of the stored maps.
-        settings: all settings of the review; `config_sha256` is their hash.
+        settings: all settings of the review but options and addresses of sources;
+            `config_sha256` is the hash of all.
         summary: summary of the run, see `ReplaySummary`.
     """
 

@@ -16,6 +16,7 @@ from qlumen.realtime.endoscope.field import whole_field
 from qlumen.realtime.frames import Field, Observation
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.review.blobs import BlobFile
+from qlumen.realtime.review.recording import read_location
 from qlumen.realtime.review.records import (
     FLOWS,
     FORMAT,
@@ -32,13 +33,18 @@ from qlumen.system.closing import Closing
 class Review(Closing):
     """Reads maps, motion and images of frames by their place from 0, in one thread at a time.
 
+    Args:
+        folder: folder of the review.
+        location: location of the recording, where the review does not keep it.
+
     Raises:
         ReviewError: there is no review, it has another format, or it is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, location: str | None = None) -> None:
         self.folder = folder
         self.manifest = _read_manifest(folder / MANIFEST)
+        self.location = location or read_location(self.manifest.source.location)
         self.frames = _read_frames(folder / FRAMES)
         self._maps = BlobFile(folder / MAPS)
         self._flows = BlobFile(folder / FLOWS)

@@ -13,16 +13,20 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from qlumen.errors import QlumenError
+from qlumen.errors import QlumenError, describe
 from qlumen.system.threads import start
 
 NICENESS = 10
 """Live video in the parent has priority."""
 REPORT_S = 0.1
+CPU_ROOM_S = 5
+"""At the limit of processor time comes SIGXCPU; at the end of this room SIGKILL, which may also
+mean that the machine ran out of memory."""
 TASKS = {
     "review": "qlumen.realtime.review.review_job",
     "exports": "qlumen.realtime.report.export_job",
@@ -67,10 +71,17 @@ def main() -> None:
     except MemoryError:
         limit = f"{job.memory_bytes >> 20} MiB of memory"
         _send(out, {"error": f"the recording needs more than {limit}; scale it down or cut it"})
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent has to know the reason
+        traceback.print_exc()
+        _send(out, {"error": f"the recording's worker failed: {_one_line(error)}"})
     else:
         _send(out, {"result": result})
     # Threads that hang in a decoder, or wait for one, would delay a normal exit.
     os._exit(0)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(describe(error).split())
 
 
 def _reserve_output() -> IO[str]:
@@ -87,15 +98,17 @@ def _end_with_parent() -> None:
 
 def _limit(job: Job) -> None:
     os.nice(NICENESS)
-    for kind, most in (
-        (resource.RLIMIT_DATA, job.memory_bytes),
-        (resource.RLIMIT_CPU, job.cpu_s),
-        (resource.RLIMIT_FSIZE, job.file_bytes),
-        (resource.RLIMIT_CORE, 0),
+    for kind, most, room in (
+        (resource.RLIMIT_DATA, job.memory_bytes, 0),
+        (resource.RLIMIT_CPU, job.cpu_s, CPU_ROOM_S),
+        (resource.RLIMIT_FSIZE, job.file_bytes, 0),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
         _, hard = resource.getrlimit(kind)
-        lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (lower, lower))
+        limits = (most, most + room)
+        if hard != resource.RLIM_INFINITY:
+            limits = (min(most, hard), min(most + room, hard))
+        resource.setrlimit(kind, limits)
 
 
 def _make_reporter(out: IO[str]) -> OnProgress:

@@ -17,6 +17,8 @@ from qlumen.system.threads import start
 
 START = "from qlumen.realtime.review.worker import main; main()"
 POLL_S = 0.2
+EXIT_S = 2.0
+"""Longest time from the end of a worker's output to its exit."""
 MAX_FILE_BYTES = 64 << 30
 """Limit of a file that a worker writes; maps and images of hours fit."""
 
@@ -109,6 +111,9 @@ class WorkerProcess:
             else:
                 self._report = report
                 break
+        if not self._report:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_S)  # a signal of ours would hide what ended it
         self._kill()
         self._process.wait()
 
@@ -133,12 +138,15 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _explain(self, code: int) -> str:
-        if code in (-signal.SIGXCPU, -signal.SIGKILL) and self._limits.cpu_s:
+        if code == -signal.SIGXCPU:
             return (
-                "the recording's worker was killed: it took more than its "
-                f"{self._limits.cpu_s} s of processor time, or the machine ran out of memory"
+                f"the recording needs more than {self._limits.cpu_s} s of processor time; cut it, "
+                "or raise review.cpu_s"
             )
+        if code == -signal.SIGKILL:
+            return "the recording's worker was killed; the machine may have run out of memory"
+        end = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         return (
-            f"the recording's worker ended with code {code}; the file is damaged, or needs more "
+            f"the recording's worker was ended {end}; the file is damaged, or needs more "
             f"than {self._limits.memory_bytes >> 20} MiB of memory"
         )

@@ -1,5 +1,6 @@
 """Stores a review frame by frame while the pipeline runs."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from qlumen.realtime.review.records import (
 )
 from qlumen.realtime.sinks.base import Sink
 from qlumen.system.files import write_bytes
+from qlumen.system.locations import printable
 
 
 class ReviewWriter(Sink):
@@ -32,13 +34,16 @@ class ReviewWriter(Sink):
 
     Args:
         folder: new or empty folder.
+        pixel_aspect: see `SourceInfo`; the images are stored with square pixels.
 
     Raises:
         SinkError: the folder cannot be created or written to, or is not empty.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder, self._settings = folder, settings
+    def __init__(
+        self, folder: Path, settings: Settings, pixel_aspect: Fraction = Fraction(1)
+    ) -> None:
+        self._folder, self._settings, self._pixel_aspect = folder, settings, pixel_aspect
         _claim(folder)
         self._maps = BlobWriter(folder / MAPS)
         self._flows = BlobWriter(folder / FLOWS)
@@ -61,7 +66,7 @@ class ReviewWriter(Sink):
             time_base=f"{frame.time_base.numerator}/{frame.time_base.denominator}",
             width=frame.size[0],
             height=frame.size[1],
-            name=frame.name,
+            name=printable(frame.name),
             condition=seen.condition,
             field_px=self._field_px,
             field_box=seen.field.box,
@@ -71,7 +76,7 @@ class ReviewWriter(Sink):
             flow=None if flow is None else self._flows.add(pack_flow(flow)),
             flow_size=None if flow is None else (flow.shape[1], flow.shape[0]),
             elapsed_s=seen.elapsed_s,
-            picture=self._images.add(_reduce(frame.image, self._settings.review.picture_px)),
+            picture=self._images.add(self._picture(frame.image)),
         )
         self._frames.add(record.model_dump_json().encode() + b"\n")
 
@@ -82,6 +87,12 @@ class ReviewWriter(Sink):
     def finish(self, manifest: Manifest) -> None:
         """Complete the review after `close`."""
         write_bytes(self._folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+
+    def _picture(self, image: Image) -> bytes:
+        height, width = image.shape[:2]
+        aspect = self._pixel_aspect
+        square = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        return _reduce(image, display_size(square, self._settings.review.picture_px))
 
     def _keep_field(self, field: Field) -> None:
         """Store a field; most frames share the field of the frame before."""
@@ -109,9 +120,7 @@ def _claim(folder: Path) -> None:
         raise SinkError(f"{folder} holds {found.name}; name a new or empty folder for the review")
 
 
-def _reduce(image: Image, longest_px: int) -> bytes:
-    height, width = image.shape[:2]
-    size = display_size((width, height), longest_px)
-    if size != (width, height):
+def _reduce(image: Image, size: tuple[int, int]) -> bytes:
+    if size != image.shape[1::-1]:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return jpeg_bytes(image, JPEG_QUALITY)

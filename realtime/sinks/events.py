@@ -16,6 +16,7 @@ from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import Finding, FrameRecord, LiveState, Recordable, Track
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.hash_chain import START, Account, Damage, check_chain, hash_of, link
+from qlumen.system.locations import printable
 
 fcntl: ModuleType | None
 try:
@@ -159,7 +160,7 @@ def event(record: FrameRecord) -> dict[str, object]:
         "time_s": _round(record.time_s, TIME_DIGITS),
     }
     if record.name:
-        line["name"] = record.name
+        line["name"] = printable(record.name)
     line["findings"] = [_finding(finding) for finding in record.findings]
     line["stages_ms"] = {stage: _round(ms, STAGE_DIGITS) for stage, ms in record.stages_ms.items()}
     if record.condition is not None:
@@ -214,11 +215,13 @@ def _plain(value: object) -> object:
         return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return str(value)
+    return printable(str(value))
 
 
 def _round(figure: float, digits: int) -> float | None:

@@ -159,6 +159,7 @@ class H264Writer:
         size: width and height of all frames in pixels.
         time_base: seconds per unit of `pts`.
         rate: mean frames per second, for the encoder's rate control.
+        pixel_aspect: see `SourceInfo`; players stretch the frames so.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class H264Writer:
         size: tuple[int, int],
         time_base: Fraction,
         rate: Fraction,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self._time_base = time_base
         options = {"flush_packets": "1", **muxing.options}
@@ -180,6 +182,7 @@ class H264Writer:
         self._stream.pix_fmt = "yuv420p"
         codec = self._stream.codec_context
         codec.time_base = time_base
+        self._stream.sample_aspect_ratio = codec.sample_aspect_ratio = pixel_aspect
         codec.thread_count = encoding.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
         codec.colorspace, codec.color_range = SPC_BT709, RANGE_LIMITED
         codec.color_primaries, codec.color_trc = PRI_BT709, TRC_BT709
@@ -208,10 +211,12 @@ class EncodedVideo(Sink):
     """Encodes what it gets; the first frame sets the size and the time base.
 
     Args:
-        info: description of the source; its mean rate guides the encoder's rate control.
+        info: description of the source; its mean rate guides the encoder's rate control, and the
+            video has the shape of its pixels.
     """
 
     def __init__(self, info: SourceInfo, encoding: Encoding) -> None:
+        self._pixel_aspect = info.pixel_aspect
         self.notes: list[str] = []
         self._rate = (info.fps or ASSUMED_RATE).limit_denominator(MAX_RATE_DENOMINATOR)
         self._encoding = encoding
@@ -237,5 +242,7 @@ class EncodedVideo(Sink):
         if self._input is None or self._writer is None:
             self._input = given = EncoderInput(result.frame, self.notes)
             muxing, base = self._muxing(given.time_base), given.time_base
-            self._writer = H264Writer(file, muxing, self._encoding, given.size, base, self._rate)
+            self._writer = H264Writer(
+                file, muxing, self._encoding, given.size, base, self._rate, self._pixel_aspect
+            )
         self._writer.write(self._input.make_frame(result), self._input.pts(result.frame))

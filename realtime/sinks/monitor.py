@@ -43,6 +43,7 @@ class Monitor(Sink):
         full_screen: whether the window starts in full screen.
         on_action: function that gets the action of a key, from `write` and `idle`.
         width_px: width of the window at first, in pixels, unless the frames are smaller.
+        pixel_aspect: width of a frame's pixel over its height; frames are stretched so.
 
     Raises:
         SinkError: no window can be opened here, or it was closed.
@@ -57,7 +58,9 @@ class Monitor(Sink):
         full_screen: bool,
         on_action: Callable[[Action], None],
         width_px: int = FIRST_WIDTH_PX,
+        pixel_aspect: float = 1.0,
     ) -> None:
+        self._pixel_aspect = pixel_aspect
         self._title, self._on_action, self._width_px = title, on_action, width_px
         self._full_screen = False
         self._starts_full_screen = full_screen
@@ -74,7 +77,7 @@ class Monitor(Sink):
         if not self._sized and not self._full_screen:
             self._size_for(image)
         width, height = cv2.getWindowImageRect(self._title)[2:]
-        cv2.imshow(self._title, fit_image(image, width, height))
+        cv2.imshow(self._title, fit_image(image, width, height, self._pixel_aspect))
         self._pump()
         if self._starts_full_screen:
             # A window that has not drawn yet can stay black in full screen.
@@ -121,21 +124,25 @@ class Monitor(Sink):
 
     def _size_for(self, image: Image) -> None:
         height, width = image.shape[:2]
-        shown = min(width, self._width_px)
-        cv2.resizeWindow(self._title, shown, max(1, round(shown * height / width)))
+        stretched = width * self._pixel_aspect
+        shown = min(round(stretched), self._width_px)
+        cv2.resizeWindow(self._title, shown, max(1, round(shown * height / stretched)))
         self._sized = True
 
 
-def fit_image(image: Image, width: int, height: int) -> Image:
+def fit_image(image: Image, width: int, height: int, pixel_aspect: float = 1.0) -> Image:
     """Return the image scaled to fit into `width` by `height`, centred between black bars.
+
+    Its pixels, `pixel_aspect` times as wide as high, become square.
 
     OpenCV's own bars are light, which blinds in a dark room, and its scaling takes longer.
     """
     rows, columns = image.shape[:2]
-    scale = min(width / columns, height / rows)
+    stretched = columns * pixel_aspect
+    scale = min(width / stretched, height / rows)
     if scale <= 0:
         return image
-    inner = max(1, round(columns * scale)), max(1, round(rows * scale))
+    inner = max(1, round(stretched * scale)), max(1, round(rows * scale))
     if inner != (columns, rows):
         image = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
     across, down = width - inner[0], height - inner[1]

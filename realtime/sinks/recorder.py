@@ -14,6 +14,7 @@ from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.h264 import EncodedVideo, Encoding, Muxing
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.files import part_path
 
 FRAGMENT_S = 0.5
 
@@ -108,7 +109,7 @@ class Recorder(VideoFile):
     ) -> None:
         path = Path(path).resolve()
         # Not `system.files.replacing`: it removes the part, but a recording's part can be played.
-        part = path.with_name(f".{path.name}.part")
+        part = part_path(path)
         super().__init__(path, part, info, Encoding(crf, preset, threads))
 
     def _claim(self) -> BinaryIO:

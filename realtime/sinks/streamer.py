@@ -19,7 +19,7 @@ from qlumen.errors import MissingExtraError, SinkError, UsageError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.h264 import EncodedVideo, Encoding, Muxing
 from qlumen.realtime.sources.base import SourceInfo
-from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
+from qlumen.system.locations import show_location, without_secrets
 
 UDP_PAYLOAD_BYTES = 1316  # seven packets of MPEG-TS, below the usual Ethernet limit
 PROGRESS_BYTES = 65536
@@ -86,7 +86,7 @@ class Streamer(EncodedVideo):
             crf, preset, threads, low_latency=True, max_kbps=max_kbps, keyframe_seconds=keyframe_s
         )
         super().__init__(info, encoding)
-        self._name = without_secrets(url)
+        self._url = url
         self._relay = _Relay(_command(url, timeout_s), timeout_s)
 
     def write(self, result: FrameResult) -> None:
@@ -116,7 +116,9 @@ class Streamer(EncodedVideo):
             with suppress(OSError, av.error.FFmpegError):
                 self._writer.abandon()
         reason = self._relay.last_error or error.strerror or str(error)
-        return SinkError(f"stream to {self._name} ended: {reason}")
+        return SinkError(
+            f"stream to {show_location(self._url)} ended: {without_secrets(reason, self._url)}"
+        )
 
 
 class _Relay:
@@ -191,7 +193,7 @@ def _command(url: str, timeout_s: float) -> list[str]:
     protocol = PROTOCOLS.get(scheme)
     if protocol is None:
         known = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise UsageError(f"cannot stream to {without_secrets(url)}; give one of {known}")
+        raise UsageError(f"cannot stream to {show_location(url)}; give one of {known}")
     if protocol.external:
         return _external(scheme, protocol, url)
     options = [f"{name}={value}" for name, value in protocol.options.items()]

@@ -23,6 +23,7 @@ class SourceInfo:
         frame_count: frames to come; None when unknown (streams, some containers).
         sequence: False for unrelated stills, where no state passes from frame to frame.
         notes: lines on what was left out or changed, such as dropped audio.
+        pixel_aspect: width of an upright frame's pixel over its height; players stretch frames so.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SourceInfo:
     frame_count: int | None
     sequence: bool = True
     notes: tuple[str, ...] = ()
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class Source(Closing, ABC):

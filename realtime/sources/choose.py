@@ -10,7 +10,8 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.config.source import SceneSection
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import LiveSource, Source
-from qlumen.realtime.sources.ffmpeg.addresses import is_live
+from qlumen.realtime.sources.ffmpeg.addresses import WEB_SCHEMES, address, is_live, scheme
+from qlumen.realtime.sources.pages import PagesSource, has_pages
 from qlumen.realtime.sources.pattern import PatternSource
 from qlumen.realtime.sources.playback import PacedSource
 
@@ -38,10 +39,19 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
 
         rate = _rate(settings.source.fps)
         return FolderSource(location, sequence=settings.source.sequence, fps=rate)
+    if has_pages(Path(location)):
+        rate = _rate(settings.source.fps)
+        return PagesSource(Path(location), sequence=settings.source.sequence, fps=rate)
     from qlumen.realtime.sources.ffmpeg.container import ContainerSource
 
+    chosen = settings.source
     return ContainerSource(
-        location, hardware=settings.source.hardware, threads=settings.source.threads, pool=pool
+        location,
+        hardware=chosen.hardware,
+        threads=chosen.threads,
+        stream=chosen.stream,
+        deinterlace=chosen.deinterlace,
+        pool=pool,
     )
 
 
@@ -50,7 +60,7 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
 
     `scene`, `pattern`, a folder's sequence of images and video files are played. With
     `source.loop` a file, a folder and the scene have no end. Cameras and streams, as
-    `addresses.Address` names them, are received live.
+    `addresses.Address` names them, are received live, as are URLs of the web without an end.
 
     Raises:
         UsageError: the name is empty, or a folder's images are no sequence.
@@ -70,12 +80,15 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
             f"{location} is a folder of single images; if they follow each other in time, "
             "set source.sequence=true"
         )
-    if path.is_dir() or path.is_file() or not is_live(location):
-        reopen = partial(open_source, location, settings, FramePool())
-        return PacedSource(reopen, loop=settings.source.loop)
-    from qlumen.realtime.sources.network.source import ReceivedSource
+    if not path.is_dir() and not path.is_file():
+        if is_live(location):
+            from qlumen.realtime.sources.network.source import ReceivedSource
 
-    return ReceivedSource(location, settings.source, settings.reconnect)
+            return ReceivedSource(location, settings.source, settings.reconnect)
+        if scheme(location) in WEB_SCHEMES and (camera := _open_web_camera(location, settings)):
+            return camera
+    reopen = partial(open_source, location, settings, FramePool())
+    return PacedSource(reopen, loop=settings.source.loop)
 
 
 def input_files(location: str, bundle: Path | None) -> list[Path]:
@@ -86,6 +99,22 @@ def input_files(location: str, bundle: Path | None) -> list[Path]:
     elif location != SCENE and "://" not in location:
         paths.append(Path(location))
     return paths
+
+
+def _open_web_camera(location: str, settings: Settings) -> LiveSource | None:
+    """Open a URL of the web as a live source; None if it is a file or a playlist."""
+    from qlumen.realtime.sources.ffmpeg.opening import is_endless, open_address
+    from qlumen.realtime.sources.network.source import ReceivedSource
+
+    source, reconnect = settings.source, settings.reconnect
+    container = open_address(
+        address(location, source), source.hardware, reconnect.open_s, reconnect.stall_s
+    )
+    if is_endless(container):
+        # Some cameras serve one client only, so it is not opened a second time.
+        return ReceivedSource(location, source, reconnect, container)
+    container.close()
+    return None
 
 
 def _check_named(location: str) -> None:

@@ -26,16 +26,21 @@ class SessionClock:
         """Forget the source's time: it was opened again and its new time is unrelated."""
         self._tied = False
 
-    def stamp(self, source_s: float, arrived_ns: int) -> int:
+    def stamp(self, source_s: float | None, arrived_ns: int) -> int:
         """Return the microseconds of the next frame, at least `MIN_STEP_US` after the last.
 
         Args:
-            source_s: the source's own time stamp, in seconds from any start.
+            source_s: the source's own time stamp, in seconds from any start; None: it has none,
+                and the arrival counts.
             arrived_ns: monotonic time of arrival.
         """
         if self._first_ns is None:
             self._first_ns = arrived_ns
         arrived_us = (arrived_ns - self._first_ns) // NS_PER_US
+        if source_s is None:
+            self._tied = False
+            self._last_us = max(arrived_us, self._last_us + MIN_STEP_US)
+            return self._last_us
         source_us = round(source_s * US_PER_S)
         if not (self._tied and self._is_plausible(source_us, arrived_us)):
             self._tied = True

@@ -17,10 +17,11 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sources.base import Source, SourceInfo
+from qlumen.realtime.sources.pages import has_pages, reduce_depth
+from qlumen.system.locations import printable, show_location
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 DEFAULT_RATE = Fraction(25)
-SIXTEEN_TO_EIGHT_BITS = 1 / 257  # 65535 -> 255
 
 
 class FolderSource(Source):
@@ -48,13 +49,15 @@ class FolderSource(Source):
         self.drops = Counter()
         self._time_base = 1 / Fraction(fps)
         files = _list_images(folder)
-        self.info = SourceInfo(folder, None, None, Fraction(fps), len(files), sequence)
+        self.info = SourceInfo(
+            show_location(folder), None, None, Fraction(fps), len(files), sequence
+        )
         self._rest = self._read(files)
         first = next(self._rest, None)
         if first is None:
             raise NoFramesError(
-                f"none of the {len(files)} images in {folder} can be read "
-                f"({files[0].name} is the first); export them again"
+                f"none of the {len(files)} images in {self.info.name} can be read "
+                f"({printable(files[0].name)} is the first); export them again"
             )
         self._frames = chain([first], self._rest)
         if sequence:
@@ -69,9 +72,12 @@ class FolderSource(Source):
             image = read_image(file)
             if image is None:
                 self.drops["unreadable_image"] += 1
-                note = f"{file.name} cannot be read and was skipped"
+                note = f"{printable(file.name)} cannot be read and was skipped"
                 self.info = replace(self.info, notes=(*self.info.notes, note))
                 continue
+            if has_pages(file):
+                note = f"{printable(file.name)} holds several images, the first is read"
+                self.info = replace(self.info, notes=(*self.info.notes, note))
             now_ns = time.monotonic_ns()
             yield Frame(index, index, self._time_base, BgrImage(image), now_ns, name=file.name)
             index += 1
@@ -91,9 +97,7 @@ def read_image(file: Path) -> Image | None:
         image = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except (OSError, cv2.error):
         return None
-    if image is not None and image.dtype == np.uint16:
-        return cv2.convertScaleAbs(image, alpha=SIXTEEN_TO_EIGHT_BITS)
-    return image if image is not None and image.dtype == np.uint8 else None
+    return None if image is None else reduce_depth(image)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -123,9 +127,13 @@ class StillSource(Source):
     def __init__(self, file: Path) -> None:
         image = read_image(file)
         if image is None:
-            raise NoFramesError(f"{file.name} is not an image that can be read; export it again")
+            raise NoFramesError(
+                f"{printable(file.name)} is not an image that can be read; export it again"
+            )
         self.drops = Counter()
-        self.info = SourceInfo(str(file), image.shape[1], image.shape[0], None, 1, sequence=False)
+        self.info = SourceInfo(
+            show_location(str(file)), image.shape[1], image.shape[0], None, 1, sequence=False
+        )
         self._frame = Frame(0, 0, Fraction(1), BgrImage(image), time.monotonic_ns(), name=file.name)
 
     def frames(self) -> Iterator[Frame]:

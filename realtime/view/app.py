@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qlumen.realtime.view.security.login import LOGOUT, login_routes
 from qlumen.realtime.view.security.middleware import Gate
@@ -19,6 +19,9 @@ NOTICE = "A research tool, not a medical device."
 BYTES_PER_MIB = 1 << 20
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
+MANIFEST = b'<link rel="manifest" href="/manifest.json" />'
+ICON = b'<link rel="icon" href="favicon.ico" />'.ljust(len(MANIFEST))
+"""Texts of the same length, as `Content-Length` says."""
 BACKGROUND, DARK = "#0b0e11", "_dark"
 
 
@@ -41,21 +44,41 @@ def make_page(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.exception_handler(RequestValidationError)(_refuse_invalid)
     gate = Gate(
-        app,
+        _with_own_icon(app),
         prefixes=(*(tab.prefix for tab in tabs if tab.prefix), *((LOGOUT,) if password else ())),
         sessions=sessions,
         cookie=f"qlumen_{port}",
         secure=secure,
         password=password is not None,
         upload_bytes=settings.upload_mib * BYTES_PER_MIB,
+        root_path=settings.root_path,
     )
     if password:
-        app.include_router(login_routes(password, sessions, gate.set_cookie))
+        app.include_router(login_routes(password, sessions, gate.set_cookie, settings.root_path))
     for tab in tabs:
         if tab.routes:
             app.include_router(tab.routes)
     _mount_gradio(app, tabs, context)
     return gate
+
+
+def _with_own_icon(app: ASGIApp) -> ASGIApp:
+    """Name the icon in Gradio's page instead of a manifest, whose address begins at the host."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_changed(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                body = message.get("body", b"").replace(MANIFEST, ICON)
+                message = {**message, "body": body}
+            await send(message)
+
+        if scope["type"] != "http" or scope["path"] != "/":
+            await app(scope, receive, send)
+            return
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await app({**scope, "headers": headers}, receive, send_changed)
+
+    return answer
 
 
 async def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -78,6 +101,7 @@ def _mount_gradio(app: FastAPI, tabs: Sequence[Tab], context: PageContext) -> No
         app,
         blocks,
         "/",
+        root_path=context.settings.view.root_path or None,
         theme=_dark_theme(),
         head="\n".join(tab.head for tab in tabs),
         show_error=False,

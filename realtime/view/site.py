@@ -59,6 +59,7 @@ class Site(Closing):
             self._closing = stack.pop_all()
         host = f"[{access.host}]" if ":" in access.host else access.host
         self.url = f"{'https' if access.secure else 'http'}://{host}:{port}"
+        self.url += settings.view.root_path
 
     def close(self) -> None:
         self._closing.close()

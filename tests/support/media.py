@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Finding, Frame, FrameResult, Segmentation
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.sources.base import SourceInfo
+from qlumen.realtime.sources.choose import open_source
 
 RATE = Fraction(25)
 INTERLACED_DCT, INTERLACED_ME = 1 << 18, 1 << 29  # AV_CODEC_FLAG_*
@@ -147,6 +150,12 @@ def read_video(path: Path) -> tuple[list[Fraction], list[Image]]:
         frames = list(container.decode(video=0))
         seconds = [frame.pts * frame.time_base for frame in frames]
         return seconds, [frame.to_ndarray(format="bgr24") for frame in frames]
+
+
+def read_source(path: Path, *settings: str) -> tuple[list[Frame], SourceInfo]:
+    """Read all frames, and the description after the last one."""
+    with open_source(str(path), load_settings(None, settings)) as source:
+        return list(source.frames()), source.info
 
 
 def write_image(path: Path, image: NDArray[Any]) -> Path:

@@ -1,6 +1,5 @@
 """Names cameras and streams, and sets FFmpeg's options for the least delay."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import av
 
 from qlumen.errors import ConfigError, SourceNotFoundError, UsageError
 from qlumen.realtime.config.source import SourceSettings
+from qlumen.system.locations import show_location
 
 CAMERA_SETTINGS = ("camera_size", "camera_fps", "camera_format")
 CAMERA_OPTIONS = {
@@ -20,8 +20,15 @@ CAMERA_OPTIONS = {
 """FFmpeg's input devices, and the name of each of `CAMERA_SETTINGS` there. `lavfi` makes frames
 from a description: `lavfi:testsrc2=size=640x480:rate=25,realtime`. `x11grab` is missing: it crashes
 the process if OpenCV was imported before PyAV, because their wheels bring different X libraries."""
-SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+SCHEMES = frozenset(
+    {
+        "mmsh", "mmst", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "rtp", "rtsp",
+        "rtsps", "srt", "tcp", "tls", "udp", "udplite",
+    }
+)  # fmt: skip
 """Schemes of URLs that are received live; other URLs are files to FFmpeg."""
+WEB_SCHEMES = frozenset({"http", "https"})
+"""Schemes of URLs of both files and cameras; see `opening.is_endless`."""
 PROBE = {"probesize": "500000", "analyzeduration": "500000"}
 """Limits in bytes and microseconds; FFmpeg's own 5 MB and 5 s would delay the first frame."""
 SCHEME_OPTIONS = {
@@ -30,13 +37,6 @@ SCHEME_OPTIONS = {
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000", "buffer_size": "4194304"},
 }
 """`fifo_size` is in packets of 188 bytes, `buffer_size` (of the socket) in bytes."""
-
-URL = re.compile(
-    r"(?P<scheme>\b(?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/?#]*@)?(?P<host>[^\s/?#@]*?)"
-    r"(?:(?P<mark>[/?#])\S*?)?(?=[:;,.)'\"]*(?:\s|$))",
-    re.IGNORECASE,
-)
-"""Matches a URL in a text, without the punctuation behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Address:
     @property
     def shown(self) -> str:
         """Return the location without a password, for messages and files."""
-        return without_secrets(self.location)
+        return show_location(self.location)
 
 
 def is_live(location: str) -> bool:
@@ -68,7 +68,7 @@ def is_live(location: str) -> bool:
 
 
 def address(location: str, settings: SourceSettings) -> Address:
-    """Return how to open a camera or a stream, as `is_live` finds it.
+    """Return how to open a camera or a stream, as `is_live` finds it, or any other URL.
 
     Raises:
         UsageError: this FFmpeg has no such kind of camera, or a name is missing.
@@ -80,23 +80,11 @@ def address(location: str, settings: SourceSettings) -> Address:
         return _camera(camera, location, settings)
     for key in CAMERA_SETTINGS:
         if getattr(settings, key) is not None:
-            raise ConfigError(f"{location} is a stream; source.{key} is for cameras: remove it")
+            raise ConfigError(
+                f"{show_location(location)} is a stream; source.{key} is for cameras: remove it"
+            )
     own = {**PROBE, **SCHEME_OPTIONS.get(scheme(location), {})}
     return Address(location, location, None, own | _further(settings))
-
-
-def without_secrets(text: str) -> str:
-    """Return the text with only scheme and host of each URL in it.
-
-    Users, paths and queries often hold a password or a stream's key, so a path or a query becomes
-    `***`. File URLs stay as they are.
-    """
-    return URL.sub(_show, text)
-
-
-def _show(url: re.Match[str]) -> str:
-    hidden = f"{url['mark']}***" if url["mark"] else ""
-    return url["scheme"] + url["host"] + hidden
 
 
 def scheme(location: str) -> str:
@@ -116,7 +104,8 @@ def _camera(format_: str, location: str, settings: SourceSettings) -> Address:
     known = {name for names in av.formats_available for name in names.split(",")}
     if format_ not in known:
         here = ", ".join(sorted(CAMERA_OPTIONS.keys() & known)) or "none"
-        raise UsageError(f"{location}: this FFmpeg cannot read {format_} devices; it knows {here}")
+        shown = show_location(location)
+        raise UsageError(f"{shown}: this FFmpeg cannot read {format_} devices; it knows {here}")
     name = location.removeprefix(f"{format_}:")
     if not name:
         raise UsageError(f"{location} names no device; write {format_}:NAME")

@@ -65,12 +65,18 @@ def frame_count(
 def mean_rate(stream: av.video.stream.VideoStream) -> Fraction | None:
     """Return the mean frames per second; None when unknown.
 
-    Elementary streams have no time stamps; FFmpeg's mean is then a placeholder of 25.
+    FFmpeg's mean may be a placeholder: 25 for elementary streams, which have no time stamps, and
+    one frame in each unit of time for raw DV and others.
     """
-    if stream.start_time is None and stream.guessed_rate:
-        return Fraction(stream.guessed_rate)
-    rate = stream.average_rate or stream.guessed_rate
+    mean, guess = stream.average_rate, stream.guessed_rate
+    if mean and guess and (stream.start_time is None or (_is_unit(mean, stream) and guess < mean)):
+        return Fraction(guess)
+    rate = mean or guess
     return Fraction(rate) if rate else None
+
+
+def _is_unit(rate: Fraction, stream: av.video.stream.VideoStream) -> bool:
+    return stream.time_base is not None and rate * stream.time_base == 1
 
 
 def _is_mp4(container: av.container.InputContainer) -> bool:

@@ -9,21 +9,25 @@ from itertools import chain
 import av
 
 from qlumen.errors import NoFramesError, TruncatedError
+from qlumen.realtime.config.source import Deinterlace
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import Source, SourceInfo
-from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
+from qlumen.realtime.sources.ffmpeg.aspect import pixel_aspect
 from qlumen.realtime.sources.ffmpeg.completeness import PacketCount, frame_count, mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
-from qlumen.realtime.sources.ffmpeg.opening import open_location, video_stream
+from qlumen.realtime.sources.ffmpeg.opening import open_location, other_streams_note, video_stream
+from qlumen.realtime.sources.ffmpeg.timestamps import time_line
+from qlumen.system.locations import show_location
 
 
 class ContainerSource(Source):
     """Reads a video file, a stream's URL or a camera's device node.
 
-    Time stamps are the source's own, absolute, and uneven if the source's are. Frames are
-    upright and progressive with 8 bits, at their stored size (pixels that are not square stay
-    so). The size may change in mid-stream. Audio is left out.
+    Time stamps are the source's own, absolute, and uneven if the source's are. Where they begin
+    anew, as in joined files, the parts follow each other on one time line. Frames are
+    upright and progressive with 8 bits, at their stored size (`info.pixel_aspect` says what shape
+    their pixels have). The size may change in mid-stream. Audio is left out.
 
     `drops["decode_error"]` counts packets that could not be decoded. `info.notes` grows while
     frames are read, and reports damaged frames and fewer frames than announced.
@@ -35,6 +39,8 @@ class ContainerSource(Source):
             no frame that can be decoded. From 2 on, frames are decoded side by side. This is
             faster for 4K, but as many more frames are in memory, and those around a damaged
             end are lost.
+        stream: number of the video stream; see `opening.video_stream`.
+        deinterlace: frames to deinterlace; see `Deinterlacer`.
         pool: pool for the arrays of converted frames. Rounds of a loop share one, so that the
             arrays are not allocated again.
 
@@ -42,7 +48,7 @@ class ContainerSource(Source):
         SourceNotFoundError: there is no such file.
         NotAVideoError: a folder, or nothing in it that FFmpeg can decode as video.
         NoFramesError: the video has no frame that can be decoded.
-        ConfigError: `hardware` is not a known type.
+        ConfigError: `hardware` is not a known type, or there is no such stream.
         SourceError: no permission, no connection, or no such hardware in this machine.
     """
 
@@ -52,13 +58,15 @@ class ContainerSource(Source):
         *,
         hardware: str | None = None,
         threads: int = 0,
+        stream: int | None = None,
+        deinterlace: Deinterlace = "auto",
         pool: FramePool | None = None,
     ) -> None:
-        self.drops, self._pool = Counter(), pool
-        self._location = without_secrets(location)
+        self.drops, self._pool, self._deinterlace = Counter(), pool, deinterlace
+        self._location = show_location(location)
         self._container = open_location(location, hardware)
         try:
-            self._stream = video_stream(self._container, self._location)
+            self._stream = video_stream(self._container, self._location, stream)
             self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
             self._stream.codec_context.thread_count = threads
             count = frame_count(self._container, self._stream)
@@ -81,6 +89,7 @@ class ContainerSource(Source):
     def _start(self) -> None:
         """Decode the first frame, so that a video without any frame is an error here."""
         self._reading = PacketCount(self._container, self._stream)
+        self._time_line = time_line(self._container, self.info.fps)
         self._stopped_by: av.error.FFmpegError | None = None
         self._decode_error: av.error.FFmpegError | None = None
         self._rest = self._frames()
@@ -89,11 +98,15 @@ class ContainerSource(Source):
         except (StopIteration, TruncatedError) as error:
             raise NoFramesError(self._no_frames()) from error
         self._all = chain([first], self._rest)
-        self.info = replace(self.info, width=first.size[0], height=first.size[1])
+        (width, height), aspect = first.size, pixel_aspect(self._stream, first.size)
+        self.info = replace(self.info, width=width, height=height, pixel_aspect=aspect)
 
     def _frames(self) -> Generator[Frame]:
         delivered = 0
-        decoding = Decoding(self._stream, self.info.fps, self._note, self._note_failure, self._pool)
+        decoding = Decoding(
+            self._stream, self.info.fps, self._note, self._note_failure, self._pool,
+            deinterlace=self._deinterlace,
+        )  # fmt: skip
         for frame, pixels in decoding.frames(self._packets()):
             yield Frame(delivered, frame.pts, frame.time_base, pixels, time.monotonic_ns())
             delivered += 1
@@ -110,6 +123,9 @@ class ContainerSource(Source):
             for packet in self._container.demux():
                 self._reading.count(packet)
                 if packet.stream_index == self._stream.index and packet.size:
+                    self._time_line.place(packet)
+                    if self._time_line.joints:
+                        self._note("time stamps begin anew: the parts were put one after the other")
                     yield packet
         except av.error.FFmpegError as error:
             self._stopped_by = error
@@ -148,8 +164,8 @@ def _notes(
 ) -> Iterator[str]:
     if audio := len(container.streams.audio):
         yield f"{audio} audio stream{'s' * (audio > 1)} dropped"
-    if others := len(container.streams.video) - 1:
-        yield f"{others} other video stream{'s' * (others > 1)} left out"
+    if others := other_streams_note(container, stream):
+        yield others
     shape = stream.codec_context.sample_aspect_ratio
     if shape not in (None, 0, 1):
         yield f"pixels are not square ({shape.numerator}:{shape.denominator}), kept as stored"

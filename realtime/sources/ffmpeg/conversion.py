@@ -1,12 +1,12 @@
 """Converts a decoded FFmpeg frame to an upright image."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
 
 from qlumen.kernels.yuv420 import yuv420_to_bgr
 from qlumen.realtime.pixels.arrays import Image
@@ -16,6 +16,9 @@ from qlumen.realtime.pixels.colour import MATRICES, decoding
 from qlumen.realtime.pixels.planes import Planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.pixels.yuv import frame_lines
+from qlumen.realtime.sources.ffmpeg.hdr import is_hdr, map_to_sdr
+
+T = TypeVar("T", np.uint8, np.uint16)
 
 SPC_RGB = 0  # ITU-T H.273, MatrixCoefficients
 HD_WIDTH_PX = 1280
@@ -48,16 +51,18 @@ def to_bgr(frame: av.VideoFrame, pool: FramePool) -> Image:
     or higher than 576 pixels and BT.601 for smaller ones, as in video players. More than 8 bits
     are reduced to 8. 8-bit 4:2:0, planar or `nv12`, is exact except for rounding. swscale
     converts other formats, mostly within 3 levels; samples of no valid colour may become another.
+    High dynamic range is mapped to that of ordinary video; see `hdr`.
     """
     image = pool.take((frame.height, frame.width, 3))
-    if _is_420(frame):
+    if is_hdr(frame):
+        deep = frame.reformat(format="bgr48le", src_colorspace=_matrix(frame), threads=1)
+        map_to_sdr(_packed(deep, np.uint16), frame, image)
+    elif _is_420(frame):
         mapping = decoding(MATRICES[_matrix(frame)], full=_is_full(frame))
         yuv420_to_bgr(*frame_lines(frame), 0, 0, mapping, image)
     else:
         packed = frame.reformat(format="bgr24", src_colorspace=_matrix(frame), threads=1)
-        plane = packed.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(packed.height, plane.line_size)
-        np.copyto(image, rows[:, : 3 * packed.width].reshape(image.shape))
+        np.copyto(image, _packed(packed, np.uint8))
     return image
 
 
@@ -77,36 +82,10 @@ def turn_upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Imag
     return _mirror(image, across=a < 0, down=d < 0)
 
 
-class Orientation:
-    """Reads how to turn the frames of a recording, again only when that changes.
-
-    PyAV's `frame.side_data` makes a reference cycle that keeps the frame until the garbage
-    collector runs. If every frame were read, hundreds of frames would stay in memory.
-    """
-
-    def __init__(self) -> None:
-        self._rotation: int | None = None
-        self._matrix: tuple[int, int, int, int] | None = None
-
-    def matrix(self, frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-        """Return a, b, c, d of the frame's display matrix; None for the identity."""
-        if frame.rotation != self._rotation:
-            self._rotation = frame.rotation
-            self._matrix = _display_matrix(frame.reformat(8, 8, "gray"))  # the cycle keeps this one
-        return self._matrix
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
-        return None
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-    return None if (b, c) == (0, 0) and a > 0 and d > 0 else (a, b, c, d)
-
-
 def _is_recordable(frame: av.VideoFrame) -> bool:
     return (
         frame.format.name == "yuv420p"
+        and not is_hdr(frame)
         and _is_420(frame)
         and _matrix(frame) == Colorspace.ITU709
         and not _is_full(frame)
@@ -132,6 +111,13 @@ def _matrix(frame: av.VideoFrame) -> int:
         return int(frame.colorspace)
     hd = frame.width >= HD_WIDTH_PX or frame.height > SD_HEIGHT_PX
     return Colorspace.ITU709 if hd else Colorspace.ITU601
+
+
+def _packed(frame: av.VideoFrame, samples: type[T]) -> NDArray[T]:
+    """Return the samples of a packed BGR frame, `(H, W, 3)`."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, samples).reshape(frame.height, -1)
+    return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _mirror(image: Image, *, across: bool, down: bool) -> Image:

@@ -9,10 +9,15 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.stream import Disposition
 
 from qlumen.errors import ConfigError, NotAVideoError, SourceError, SourceNotFoundError
-from qlumen.realtime.sources.ffmpeg.addresses import Address, without_secrets
+from qlumen.realtime.sources.ffmpeg.addresses import Address
+from qlumen.realtime.sources.ffmpeg.suggestions import suggest
 from qlumen.realtime.sources.network.srt_reader import Relay
+from qlumen.system.locations import show_location, without_secrets
 
 NETWORK_TIMEOUT_SECONDS = 10.0
+PATIENCE_S = 0.2
+"""Time by which FFmpeg notices a silence later than the thread that waits for frames. FFmpeg then
+still gives out a frame that it held back, and the silence would seem shorter."""
 TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})  # FFmpeg also plays text files
 
 
@@ -49,7 +54,8 @@ def open_address(
     Args:
         hardware: see `open_location`.
         open_s: seconds to wait for a connection, and again for its content.
-        read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`.
+        read_s: seconds without a packet after which reading raises FFmpeg's `ExitError`, and
+            `PATIENCE_S` more.
         relay: relay to read instead of the address.
 
     Raises:
@@ -62,26 +68,31 @@ def open_address(
             relay or address.name,
             format=address.format,
             options=dict(address.options),
-            timeout=(open_s, read_s),
+            timeout=(open_s, read_s + PATIENCE_S),
             hwaccel=HWAccel(hardware, allow_software_fallback=False) if hardware else None,
         )
     except av.error.FFmpegError as error:
         if relay is not None and (reason := relay.reason()):
             raise SourceError(
-                f"{address.shown} cannot be opened: {without_secrets(reason)}"
+                f"{address.shown} cannot be opened: {without_secrets(reason, address.location)}"
             ) from error
-        raise _explain(address.shown, None, error, open_s) from error
+        raise _explain(address.location, None, error, open_s) from error
     except RuntimeError as error:
-        raise _not_on(hardware, address.shown, error) from error
+        raise _not_on(hardware, address.location, error) from error
 
 
 def video_stream(
-    container: av.container.InputContainer, location: str
+    container: av.container.InputContainer, location: str, number: int | None = None
 ) -> av.video.stream.VideoStream:
-    """Return the stream to show: FFmpeg's choice among the video streams that can be decoded.
+    """Return the stream to show.
+
+    Args:
+        number: number among the container's video streams, from 0, as in FFmpeg's `v:0`; None:
+            the largest frames that can be decoded; of equal ones FFmpeg's choice.
 
     Raises:
         NotAVideoError: there is none, or only the cover image of a sound file.
+        ConfigError: there is no stream of this number that can be decoded.
     """
     streams = [s for s in container.streams.video if _is_decodable(s)]
     if not streams:
@@ -89,8 +100,35 @@ def video_stream(
         raise NotAVideoError(
             f"{location} holds no video that can be decoded, only {found}; give a video file"
         )
-    best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    if number is None:
+        best = container.streams.best("video")
+        return max(streams, key=lambda s: (s.width * s.height, s is best))
+    chosen = container.streams.video[number : number + 1]
+    if not chosen or chosen[0] not in streams:
+        known = ", ".join(_number_and_size(s) for s in streams)
+        raise ConfigError(f"{location} has no video stream {number}; source.stream may be {known}")
+    return chosen[0]
+
+
+def other_streams_note(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> str:
+    """Return a line that names the stream and those left out; empty where it is the only one."""
+    others = [s for s in container.streams.video if s is not stream and not _is_cover(s)]
+    if not others:
+        return ""
+    left_out = ", ".join(_number_and_size(s) for s in others)
+    shown = _number_and_size(stream)
+    return f"video stream {shown} shown, left out: {left_out}; source.stream chooses"
+
+
+def is_endless(container: av.container.InputContainer) -> bool:
+    """Check whether what was opened is a transmission: nobody knows its length or size.
+
+    HTTP cameras are (`multipart/x-mixed-replace`), and endless transport streams. Files on a web
+    server have a length. Playlists (HLS) come in pieces, which must be played at their own rate.
+    """
+    return container.duration is None and container.size <= 0 and container.format.name != "hls"
 
 
 def no_answer(location: str, seconds: float) -> SourceError:
@@ -109,12 +147,13 @@ def _check_hardware(hardware: str) -> None:
 
 def _check_file(location: str) -> Path:
     path = Path(location)
+    shown = show_location(location)
     if not path.exists():
-        raise SourceNotFoundError(f"no such file: {location}; check the path")
+        raise SourceNotFoundError(f"no such file: {shown}; {suggest(location)}")
     if path.is_dir():
-        raise NotAVideoError(f"{location} is a folder; give a video file")
+        raise NotAVideoError(f"{shown} is a folder; give a video file")
     if path.is_file() and path.stat().st_size == 0:
-        raise NotAVideoError(f"{location} is empty (0 bytes); copy or export it again")
+        raise NotAVideoError(f"{shown} is empty (0 bytes); copy or export it again")
     return path
 
 
@@ -131,8 +170,9 @@ def _open(
 
 
 def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:
+    reason = without_secrets(str(error), location)
     return SourceError(
-        f"{location} cannot be decoded on {hardware} here ({error}); "
+        f"{show_location(location)} cannot be decoded on {hardware} here ({reason}); "
         "remove the hardware setting to decode on the processor"
     )
 
@@ -143,12 +183,12 @@ def _explain(
     error: av.error.FFmpegError,
     timeout_s: float = NETWORK_TIMEOUT_SECONDS,
 ) -> SourceError:
-    location = without_secrets(location)
+    location = show_location(location)
     if isinstance(error, av.error.ExitError):
         return no_answer(location, timeout_s)
     if path is None or error.errno in errno.errorcode:
         return SourceError(f"{location} cannot be opened: {error.strerror}")
-    reason = _read_log(path) or error.strerror
+    reason = without_secrets(_read_log(path), location) or error.strerror
     return NotAVideoError(
         f"{location} is not a video that FFmpeg can read ({reason}); if it is one, it was cut "
         "short or damaged: copy or export it again"
@@ -172,12 +212,20 @@ def _read_log(path: Path) -> str:
 
 def _is_decodable(stream: av.stream.Stream) -> bool:
     codec = stream.codec_context
-    is_cover = bool(stream.disposition & Disposition.attached_pic)
-    return codec is not None and codec.name not in TEXT_CODECS and not is_cover
+    return codec is not None and codec.name not in TEXT_CODECS and not _is_cover(stream)
+
+
+def _is_cover(stream: av.stream.Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _number_and_size(stream: av.video.stream.VideoStream) -> str:
+    number = stream.container.streams.video.index(stream)
+    return f"{number} ({stream.width}x{stream.height})"
 
 
 def _describe(stream: av.stream.Stream) -> str:
-    if stream.disposition & Disposition.attached_pic:
+    if _is_cover(stream):
         return "a cover image"
     codec = stream.codec_context
     return f"{stream.type} ({codec.name if codec is not None else 'unknown codec'})"

@@ -1,4 +1,4 @@
-"""Runs one connection to a camera or a stream: opens, reads and decodes in its own thread.
+"""Runs one connection to a camera or a stream: opens and decodes in one thread, reads in another.
 
 FFmpeg cannot be interrupted while it connects or waits for data. The thread that waits for frames
 can be interrupted and goes on immediately. The connection's thread ends after FFmpeg's time-out.
@@ -6,25 +6,46 @@ can be interrupted and goes on immediately. The connection's thread ends after F
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 import av
+from av.codec.codec import Properties
 from av.codec.context import Flags
+from av.format import Flags as FormatFlags
 
 from qlumen.errors import SourceError
+from qlumen.realtime.config.source import Deinterlace
 from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.ffmpeg.addresses import Address
+from qlumen.realtime.sources.ffmpeg.aspect import pixel_aspect
 from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
-from qlumen.realtime.sources.ffmpeg.opening import no_answer, open_address, video_stream
+from qlumen.realtime.sources.ffmpeg.opening import (
+    no_answer,
+    open_address,
+    other_streams_note,
+    video_stream,
+)
+from qlumen.realtime.sources.ffmpeg.timestamps import time_line
+from qlumen.realtime.sources.network.packet_queue import PacketQueue
 from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
 from qlumen.system.threads import start
 
 WAITING_FRAMES = 2
-"""Decoded frames that nobody has taken yet; further ones wait in the network's buffers."""
+"""Decoded frames that nobody has taken yet; further packets wait in a `PacketQueue`."""
+KEPT_TIMES = 1024
+"""Packets whose time of arrival is known until their frame is decoded."""
+DECODE_ERROR, DECODE_LATE, OUT_OF_ORDER = "decode_error", "decode_late", "out_of_order"
+"""Causes of drops: packets that could not be decoded, or not soon enough, and frames that stepped
+back in time."""
+
+
+class _SilenceError(Exception):
+    """Says that FFmpeg has waited too long for data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +55,16 @@ class ReadOptions:
     Attributes:
         hardware: FFmpeg device type that decodes; None for the processor.
         threads: number of decoder threads for the slices of each frame; 0 for all cores.
+        stream: number of the video stream; see `opening.video_stream`.
+        deinterlace: frames to deinterlace; see `Deinterlacer`.
         open_s: longest time from opening to the first frame, in seconds.
         stall_s: longest time without a frame, in seconds.
     """
 
     hardware: str | None
     threads: int
+    stream: int | None
+    deinterlace: Deinterlace
     open_s: float
     stall_s: float
 
@@ -50,15 +75,17 @@ class ReceivedFrame:
 
     Attributes:
         pixels: pixels from the decoder, with their BGR converted.
-        source_s: the source's own time stamp in seconds.
+        source_s: the source's own time stamp in seconds; None when it sends none.
         arrived_ns: monotonic time when `pixels` and their BGR were complete.
         damaged: whether some of its data was missing or wrong.
+        held_ns: time from the arrival of its last data to `arrived_ns`; 0 where it is unknown.
     """
 
     pixels: Pixels
-    source_s: float
+    source_s: float | None
     arrived_ns: int
     damaged: bool
+    held_ns: int
 
 
 class Reception:
@@ -66,10 +93,11 @@ class Reception:
 
     Attributes:
         info: description, set before the first post; its notes grow.
-        decode_errors: number of packets so far that could not be decoded.
+        drops: packets and frames so far that were not posted, by cause.
 
     Args:
         post: function that takes this reception and its item, in the reception's thread.
+        opened: container of the address that is open already; None to open it.
     """
 
     def __init__(
@@ -77,10 +105,13 @@ class Reception:
         address: Address,
         options: ReadOptions,
         post: Callable[["Reception", ReceivedFrame | BaseException], None],
+        opened: av.container.InputContainer | None = None,
     ) -> None:
         self.info = SourceInfo(address.shown, None, None, None, None)
-        self.decode_errors = 0
+        self.drops: Counter[str] = Counter()
         self._address, self._options, self._post = address, options, post
+        self._opened = opened
+        self._read_ns: dict[int, int] = {}
         self._room = threading.Semaphore(WAITING_FRAMES)
         self._abandoned = self._posted = False
         self._relay: Relay | None = None
@@ -109,23 +140,44 @@ class Reception:
             with ExitStack() as stack:
                 self._receive(stack)
             raise SourceError(f"{self._address.shown} has ended")
+        except _SilenceError:
+            return  # the thread that waits for frames measures it from the last frame
         except BaseException as error:  # noqa: BLE001 - passed to the reading thread
             if not self._abandoned:
                 self._post(self, error)
 
     def _receive(self, stack: ExitStack) -> None:
         container = stack.enter_context(self._open(stack))
-        stream = video_stream(container, self._address.shown)
+        stream = video_stream(container, self._address.shown, self._options.stream)
+        if others := other_streams_note(container, stream):
+            self._note(others)
         # Threads that decode whole frames side by side would each hold one back.
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = self._options.threads
-        stream.codec_context.flags |= Flags.low_delay
-        self.info = replace(self.info, fps=mean_rate(stream))
-        decoding = Decoding(stream, self.info.fps, self._note, self._note_failure)
-        for frame, pixels in decoding.frames(self._packets(container, stream)):
+        kinds = stream.codec_context.codec.properties
+        if not kinds & Properties.REORDER.value:
+            # Where frames are reordered, some decoders would return them in order of decoding.
+            stream.codec_context.flags |= Flags.low_delay
+        timed = not container.format.flags & FormatFlags.no_timestamps.value
+        context = stream.codec_context
+        self.info = replace(
+            self.info,
+            fps=mean_rate(stream) if timed else None,
+            pixel_aspect=pixel_aspect(stream, (context.width, context.height)),
+        )
+        queue = PacketQueue(whole=bool(kinds & Properties.INTRA_ONLY.value))
+        # Closed before the container is, also after an error.
+        packets = stack.enter_context(closing(self._read(self._packets(container, stream), queue)))
+        decoding = Decoding(
+            stream, self.info.fps, self._note, self._note_failure,
+            deinterlace=self._options.deinterlace, refused=self._note_refusal,
+        )  # fmt: skip
+        for frame, pixels in decoding.frames(packets):
             pixels.bgr()  # convert here, so that the display never waits
-            source_s, now_ns = float(frame.pts * frame.time_base), time.monotonic_ns()
-            received = ReceivedFrame(pixels, source_s, now_ns, frame.is_corrupt)
+            source_s = float(frame.pts * frame.time_base) if timed else None
+            now_ns = time.monotonic_ns()
+            held_ns = now_ns - self._read_ns.pop(frame.pts, now_ns)
+            received = ReceivedFrame(pixels, source_s, now_ns, frame.is_corrupt, held_ns)
             self._room.acquire()
             if self._abandoned:
                 return
@@ -137,6 +189,8 @@ class Reception:
         relay = None
         if needs_relay(self._address):
             self._relay = relay = stack.enter_context(Relay(self._address, options.open_s))
+        if self._opened is not None:
+            return self._opened
         if self._abandoned:
             raise SourceError(f"{self._address.shown} is no longer wanted")
         return open_address(self._address, options.hardware, options.open_s, options.stall_s, relay)
@@ -146,22 +200,63 @@ class Reception:
     ) -> Iterator[av.Packet | None]:
         """Yield the stream's packets, and None at the end to flush the decoder."""
         error: av.error.FFmpegError | None = None
+        line = time_line(container, self.info.fps)
         try:
             for packet in container.demux(stream):
                 if self._abandoned:
                     return
                 if packet.size:
+                    line.place(packet)
+                    self._keep_time(packet)
                     yield packet
         except av.error.FFmpegError as caught:
             error = caught
         yield None
         if isinstance(error, av.error.ExitError):
-            raise self._stall_error() from error
+            raise _SilenceError if self._posted else self._stall_error() from error
         if error is not None:
             raise SourceError(f"{self._address.shown} was cut off: {error.strerror}") from error
 
+    def _read(
+        self, packets: Iterator[av.Packet | None], queue: PacketQueue
+    ) -> Generator[av.Packet | None]:
+        """Yield the packets that another thread reads, without those that come too late."""
+        ended = threading.Event()
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                for packet in packets:
+                    self.drops[DECODE_LATE] += queue.put(packet)
+                    if ended.is_set():
+                        return
+            finally:
+                queue.close()
+
+        reader = start("read", read, on_error=errors.append)
+        try:
+            while (packet := queue.get()) is not None:
+                yield packet
+            yield None
+        finally:
+            ended.set()
+            reader.join()
+        if errors:
+            raise errors[0]
+
+    def _keep_time(self, packet: av.Packet) -> None:
+        """Keep the time at which the packet was read, for the frame of the same time stamp."""
+        if packet.pts is not None:
+            self._read_ns[packet.pts] = time.monotonic_ns()
+            if len(self._read_ns) > 2 * KEPT_TIMES:  # of packets without a frame
+                for pts in list(self._read_ns)[:KEPT_TIMES]:
+                    self._read_ns.pop(pts, None)
+
     def _note_failure(self, error: av.error.FFmpegError) -> None:
-        self.decode_errors += 1
+        self.drops[DECODE_ERROR] += 1
+
+    def _note_refusal(self) -> None:
+        self.drops[OUT_OF_ORDER] += 1
 
     def _note(self, text: str) -> None:
         if text not in self.info.notes:

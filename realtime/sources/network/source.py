@@ -7,9 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
+import av
+
 from qlumen.errors import QlumenError
 from qlumen.realtime.config.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.frames import Frame
+from qlumen.realtime.pixels import planes
 from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
@@ -31,6 +34,9 @@ class ReceivedSource(LiveSource):
     then after twice as long each time, up to `reconnect.max_s`. Of the frames that come before
     `arrivals` is first read, only the newest is delivered.
 
+    Args:
+        opened: container of the location that is open already; it is closed with the source.
+
     Raises:
         UsageError, ConfigError: see `addresses.address`; no such hardware decoder.
         MissingExtraError: SRT needs a command that is missing.
@@ -38,13 +44,20 @@ class ReceivedSource(LiveSource):
         SourceError: no such address or device, no answer, no frame in `reconnect.open_s`.
     """
 
-    def __init__(self, location: str, source: SourceSettings, reconnect: ReconnectSettings) -> None:
-        self.drops = Counter()
+    def __init__(
+        self,
+        location: str,
+        source: SourceSettings,
+        reconnect: ReconnectSettings,
+        opened: av.container.InputContainer | None = None,
+    ) -> None:
+        self.drops, self._opened = Counter(), opened
         self._address = address(location, source)
         self.info = SourceInfo(self._address.shown, None, None, None, None)
         self._options = ReadOptions(
-            source.hardware, source.threads, reconnect.open_s, reconnect.stall_s
-        )
+            source.hardware, source.threads, source.stream, source.deinterlace,
+            reconnect.open_s, reconnect.stall_s,
+        )  # fmt: skip
         self._pauses = Backoff(reconnect.first_s, reconnect.max_s, JITTER)
         self._inbox: SimpleQueue[tuple[Reception, ReceivedFrame | BaseException] | None] = (
             SimpleQueue()
@@ -54,6 +67,7 @@ class ReceivedSource(LiveSource):
         self._asked = False
         self._clock = SessionClock()
         self._index = 0
+        planes.warm_up()  # before the camera sends, so that its first frames do not wait for it
         self._begin()
         try:
             first = self._next(self._options.open_s)
@@ -89,8 +103,9 @@ class ReceivedSource(LiveSource):
         self._reception.abandon(CLOSING_S)
 
     def _begin(self) -> None:
-        self._errors_counted = 0
-        self._reception = Reception(self._address, self._options, self._post)
+        self._counted: Counter[str] = Counter()
+        opened, self._opened = self._opened, None
+        self._reception = Reception(self._address, self._options, self._post, opened)
 
     def _post(self, reception: Reception, item: ReceivedFrame | BaseException) -> None:
         """Pass on an item. Before `arrivals` is first read, keep only the newest frame, so that no
@@ -144,13 +159,14 @@ class ReceivedSource(LiveSource):
         pts = self._clock.stamp(received.source_s, received.arrived_ns)
         index = self._index
         self._index += 1
-        return Frame(index, pts, MICROSECOND, received.pixels, received.arrived_ns)
+        return Frame(
+            index, pts, MICROSECOND, received.pixels, received.arrived_ns, held_ns=received.held_ns
+        )
 
     def _collect_notes(self, reception: Reception) -> None:
-        errors = reception.decode_errors
-        if errors > self._errors_counted:
-            self.drops["decode_error"] += errors - self._errors_counted
-            self._errors_counted = errors
+        drops = reception.drops.copy()  # its thread may add causes
+        self.drops.update(drops - self._counted)
+        self._counted = drops
         notes = dict.fromkeys((*self.info.notes, *reception.info.notes))
         if len(notes) > len(self.info.notes):
             self.info = replace(self.info, notes=tuple(notes))

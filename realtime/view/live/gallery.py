@@ -49,9 +49,11 @@ class Gallery:
     def __init__(self) -> None:
         self._shown: OrderedDict[int, Thumbnail] = OrderedDict()
         self._lock = threading.Lock()
+        self._pixel_aspect = 1.0
 
-    def begin(self) -> None:
-        """Forget all tracks, for a new session."""
+    def begin(self, pixel_aspect: float = 1.0) -> None:
+        """Forget all tracks, for a new session whose pixels have this width over height."""
+        self._pixel_aspect = pixel_aspect
         with self._lock:
             self._shown = OrderedDict()
 
@@ -81,7 +83,8 @@ class Gallery:
         if known and not (rested and score > known.score):
             new = replace(known, last_s=time_s)
         else:
-            jpeg = jpeg_bytes(_cut(result.frame.image, track.finding.box), JPEG_QUALITY)
+            cut = _cut(result.frame.image, track.finding.box, self._pixel_aspect)
+            jpeg = jpeg_bytes(cut, JPEG_QUALITY)
             version = known.version + 1 if known else 1
             new = Thumbnail(track.number, track.since_s, time_s, score, version, jpeg, now_ns)
         with self._lock:
@@ -90,13 +93,14 @@ class Gallery:
                 self._shown.popitem(last=False)
 
 
-def _cut(image: Image, box: Box) -> Image:
-    """Cut a square around the box, within the image, `SIDE_PX` at its longer side."""
+def _cut(image: Image, box: Box, pixel_aspect: float) -> Image:
+    """Cut a square of pixels around the box, within the image, `SIDE_PX` at its longer side."""
     x0, y0, x1, y1 = box
     half = max(1, round(max(x1 - x0, y1 - y0) * (0.5 + MARGIN)))
     x, y = (x0 + x1) // 2, (y0 + y1) // 2
     cut = image[max(0, y - half) : y + half, max(0, x - half) : x + half]
     height, width = cut.shape[:2]
-    scale = SIDE_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    stretched = width * pixel_aspect
+    scale = SIDE_PX / max(height, stretched)
+    size = max(1, round(stretched * scale)), max(1, round(height * scale))
     return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)

@@ -55,7 +55,7 @@ class LivePanel:
     def show(self, session: LiveSession) -> None:
         """Begin to show a session."""
         self.figures.begin()
-        self.gallery.begin()
+        self.gallery.begin(float(session.pixel_aspect))
         self.session, self.message = session, ""
 
     def clear(self, message: str) -> None:
@@ -114,6 +114,7 @@ class LivePanel:
         return {
             "running": True,
             "source": status.source,
+            "pixel_aspect": float(session.pixel_aspect),
             "overlay": session.control.overlay_visible,
             "fill": settings.overlay.fill_alpha > 0,
             "threshold": session.control.threshold(),

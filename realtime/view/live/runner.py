@@ -11,10 +11,10 @@ from qlumen.errors import QlumenError
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.view.live.messages import Request, Start, Stop
 from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.system.closing import Closing
+from qlumen.system.locations import show_location, without_secrets
 from qlumen.system.threads import start
 
 ENDED = "The session is over. Choose a source and press Start."
@@ -40,7 +40,7 @@ class SessionRunner(Closing):
     ) -> None:
         self._panel, self._sources, self._outputs = panel, tuple(sources), outputs
         self._settings, self._console = settings, console
-        shown = [without_secrets(source) for source in sources]
+        shown = [show_location(source) for source in sources]
         alike = {name for name in shown if shown.count(name) > 1}
         self._shown = [
             f"{name} ({number})" if name in alike else name for number, name in enumerate(shown, 1)
@@ -88,7 +88,7 @@ class SessionRunner(Closing):
                 self._show(self._sources[index])
 
     def _show(self, source: str) -> None:
-        self._panel.clear(f"Starting {without_secrets(source)} ...")
+        self._panel.clear(f"Starting {show_location(source)} ...")
         try:
             with LiveSession(
                 source,
@@ -105,7 +105,7 @@ class SessionRunner(Closing):
                 summary = session.run()
             self._panel.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
-            self._panel.clear(without_secrets(str(error)))
+            self._panel.clear(without_secrets(str(error), source))
         except Exception as error:  # noqa: BLE001 - the page must go on and say that it failed
             self._console.print_exception()
             self._panel.clear(f"The session failed ({type(error).__name__}). See the terminal.")

@@ -26,8 +26,7 @@ from qlumen.realtime.view.security.sessions import Session
 from qlumen.realtime.view.tabs import PageContext, Tab, add_files, build_html
 
 HEAD = (
-    '<link rel="stylesheet" href="/live/live.css">'
-    '<script type="module" src="/live/live.js"></script>'
+    '<link rel="stylesheet" href="live/live.css"><script type="module" src="live/live.js"></script>'
 )
 KINDS = {"live.js": "text/javascript", "plot.js": "text/javascript", "live.css": "text/css"}
 IMAGE_HEAD = struct.Struct("<QQ")

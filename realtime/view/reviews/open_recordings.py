@@ -15,6 +15,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.view.reviews.job import Recording, Slots
 from qlumen.realtime.view.security.sessions import Session, Sessions
 from qlumen.system.closing import Closing
+from qlumen.system.locations import printable
 from qlumen.system.threads import start
 
 NETWORKS_AT_ONCE, EXPORTS_AT_ONCE = 1, 2
@@ -58,7 +59,7 @@ class OpenRecordings(Closing):
             others = len(self._open.keys() - {session.id})
         if others >= MAX_OPEN:
             raise RefusedError(f"{others} recordings are open already; try again later")
-        recording = Recording(file, printable_name(name), folder, self._settings, self._slots)
+        recording = Recording(file, name, folder, self._settings, self._slots)
         with self._lock:
             before = self._open.pop(session.id, None)
             self._open[session.id] = session, recording
@@ -120,16 +121,20 @@ MAX_LISTED = 500
 def list_files(folder: Path) -> list[str]:
     """List at most `MAX_LISTED` files in and below the folder by relative name, in natural order.
 
-    Hidden files, and links that lead out of the folder, are left out.
+    Names are as in `printable`. Hidden files, and links that lead out of the folder, are left out.
     """
     names = (_relative_name(folder, path) for path in folder.rglob("*"))
-    return natsorted(islice((name for name in names if name), MAX_LISTED))
+    return natsorted(islice((printable(name) for name in names if name), MAX_LISTED))
 
 
 def pick_file(folder: Path, name: str) -> Path:
     """Return the file of this name; raise RefusedError unless `list_files` may list it."""
     if "\0" not in name and name and _relative_name(folder, folder / name) == name:
         return (folder / name).resolve()
+    for path in folder.rglob("*"):
+        own = _relative_name(folder, path)
+        if own and printable(own) == name:
+            return path.resolve()
     raise RefusedError("the folder has no such recording; choose one from the list")
 
 

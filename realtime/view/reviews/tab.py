@@ -31,8 +31,8 @@ from qlumen.realtime.view.tabs import PageContext, Tab, add_files, build_html
 T = TypeVar("T")
 PREFIX = "/recordings/"
 HEAD = (
-    '<link rel="stylesheet" href="/recordings/static/recordings.css">'
-    '<script type="module" src="/recordings/static/recordings.js"></script>'
+    '<link rel="stylesheet" href="recordings/static/recordings.css">'
+    '<script type="module" src="recordings/static/recordings.js"></script>'
 )
 KINDS = {
     "recordings.js": "text/javascript",
@@ -54,7 +54,7 @@ class Find(BaseModel, extra="forbid"):
     high: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
 
 
-class Export(BaseModel, extra="forbid"):
+class Export(BaseModel, extra="forbid", str_strip_whitespace=True):
     """Asks for this kind of file; a person's field is left out where it is null."""
 
     kind: str
@@ -112,7 +112,8 @@ def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRoute
             await _receive(request.stream(), own / "upload", limits)
             kind = await run_in_threadpool(sniff, own / "upload")
             file = (own / "upload").rename(own / f"upload{kind.suffix}")
-            await run_in_threadpool(recordings.open, session, file, name, own)
+            shown = printable_name(name)
+            await run_in_threadpool(recordings.open, session, file, shown, own)
             kept = True
         except RefusedError as error:
             raise HTTPException(400, str(error)) from None
@@ -121,7 +122,7 @@ def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRoute
         finally:
             if not kept:
                 await run_in_threadpool(shutil.rmtree, own, ignore_errors=True)
-        return {"opened": printable_name(name)}
+        return {"opened": shown}
 
     @routes.post("/pick")
     def pick(asked: Pick, session: Mine) -> dict[str, Any]:
@@ -129,7 +130,8 @@ def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRoute
             raise HTTPException(400, "there is no folder to choose from; set view.folder")
         try:
             file = pick_file(folder, asked.name)
-            recordings.open(session, file, asked.name, recordings.new_folder())
+            name = asked.name.rpartition("/")[2]
+            recordings.open(session, file, name, recordings.new_folder())
         except RefusedError as error:
             raise HTTPException(400, str(error)) from None
         return {"opened": asked.name}

@@ -82,9 +82,17 @@ MAX_FORM_BYTES = 16384
 
 
 def login_routes(
-    password: Password, sessions: Sessions, set_cookie: Callable[[str], str]
+    password: Password,
+    sessions: Sessions,
+    set_cookie: Callable[[str], str],
+    root_path: str = "",
 ) -> APIRouter:
-    """Make the routes `/login` and `/logout`; `set_cookie` makes a token's header value."""
+    """Make the routes `/login` and `/logout`.
+
+    Args:
+        set_cookie: function that makes a token's header value.
+        root_path: see `Gate`.
+    """
     routes = APIRouter()
     throttle = Throttle()
     # Fifty tries at the same time must count as fifty and use the memory of one.
@@ -109,12 +117,12 @@ def login_routes(
                 return _page("Wrong password.", 401)
             throttle.forget_failures(address)
         token, _ = sessions.begin()
-        return RedirectResponse("/", 303, {"Set-Cookie": set_cookie(token)})
+        return RedirectResponse(f"{root_path}/", 303, {"Set-Cookie": set_cookie(token)})
 
     @routes.post(LOGOUT)
     async def log_out(request: Request) -> Response:
         sessions.end(request.scope[SESSION_KEY])
-        return RedirectResponse(LOGIN, 303, {"Set-Cookie": set_cookie("")})
+        return RedirectResponse(root_path + LOGIN, 303, {"Set-Cookie": set_cookie("")})
 
     return routes
 

@@ -5,7 +5,7 @@ are plain text. They show nothing of an error.
 """
 
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -61,6 +61,8 @@ class Gate:
             session, and only loopback names are answered. Another name that leads here is an
             attack (DNS rebinding).
         upload_bytes: largest upload in bytes.
+        root_path: path at which a proxy shows the page, such as `/endo`. The proxy may pass it on
+            or leave it out.
     """
 
     def __init__(
@@ -73,15 +75,21 @@ class Gate:
         secure: bool,
         password: bool,
         upload_bytes: int,
+        root_path: str = "",
     ) -> None:
         self._app, self._sessions, self._cookie = app, sessions, cookie
         self._prefixes = (*prefixes, *GRADIO_PATHS)
         self._secure, self._password, self._upload_bytes = secure, password, upload_bytes
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["path"] == self._root_path != "":
+            await RedirectResponse(f"{self._root_path}/", 308)(scope, receive, send)
+            return
+        scope = self._without_root(scope)
         headers = Headers(scope=scope)
         session = self._session(headers)
         token = None
@@ -103,8 +111,17 @@ class Gate:
         seconds = self._sessions.seconds if token else 0
         secure = "; Secure" if self._secure else ""
         return (
-            f"{self._cookie}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+            f"{self._cookie}={token}; Path={self._root_path}/; Max-Age={seconds}; HttpOnly; "
+            f"SameSite=Strict{secure}"
         )
+
+    def _without_root(self, scope: Scope) -> Scope:
+        """Return a scope with the path that the page itself knows."""
+        path: str = scope["path"]
+        if not self._root_path or not path.startswith(f"{self._root_path}/"):
+            return scope
+        inner = path.removeprefix(self._root_path)
+        return {**scope, "path": inner, "raw_path": quote(inner).encode()}
 
     def _session(self, headers: Headers) -> Session | None:
         cookies: SimpleCookie = SimpleCookie()
@@ -128,7 +145,7 @@ class Gate:
             return _refuse(socket, 403, "the request comes from another page")
         if session is None and not public:
             if path == "/" and not socket:
-                return RedirectResponse(LOGIN, 303)
+                return RedirectResponse(self._root_path + LOGIN, 303)
             return _refuse(socket, 401, "log in first")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limit(path):

@@ -1,6 +1,8 @@
 // Draws live frames, reports when they are drawn, and sends what the controls ask.
 
-import { drawPlot } from "/live/plot.js";
+import { drawPlot } from "./plot.js";
+
+const ROOT = new URL("..", import.meta.url).href;  // of the page, also below a path of a proxy
 
 const HEAD_BYTES = 16, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10000, LOGGED_OUT = 4401, TOO_MANY = 1013;
 const PLOT_SECONDS = 60;
@@ -23,8 +25,7 @@ class Live {
   }
 
   connect() {
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/live/stream`);
+    this.socket = new WebSocket(`${ROOT.replace(/^http/, "ws")}live/stream`);
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => { this.retryMs = FIRST_RETRY_MS; };
     this.socket.onmessage = ({ data }) => {
@@ -36,7 +37,7 @@ class Live {
 
   retry({ code, reason }) {
     if (!this.root.isConnected) return;
-    if (code === LOGGED_OUT) { location.assign("/login"); return; }
+    if (code === LOGGED_OUT) { location.assign(`${ROOT}login`); return; }
     this.setMessage(code === TOO_MANY ? reason : "No connection. Trying again ...");
     setTimeout(() => this.connect(), this.retryMs);
     this.retryMs = Math.min(LAST_RETRY_MS, 2 * this.retryMs);
@@ -58,9 +59,10 @@ class Live {
     requestAnimationFrame(() => {
       if (number > this.newest) {
         this.newest = number;
-        if (this.canvas.width !== image.width || this.canvas.height !== image.height)
-          [this.canvas.width, this.canvas.height] = [image.width, image.height];
-        this.paint.drawImage(image, 0, 0);
+        const width = Math.round(image.width * (this.state.pixel_aspect || 1)), height = image.height;
+        if (this.canvas.width !== width || this.canvas.height !== height)
+          [this.canvas.width, this.canvas.height] = [width, height];
+        this.paint.drawImage(image, 0, 0, width, height);
         this.root.dataset.drawn = ++this.drawn;
         this.root.dataset.frame = frame;
       }
@@ -235,7 +237,7 @@ function trackItem(number) {
 }
 
 function fillTrack(item, { number, since_s, last_s, score, picture, now }) {
-  const image = item.querySelector("img"), address = `/live/track/${number}?${picture}`;
+  const image = item.querySelector("img"), address = `${ROOT}live/track/${number}?${picture}`;
   if (image.getAttribute("src") !== address) image.src = address;
   item.querySelector("span").textContent = `Lesion ${number}${now ? ", in view" : ""}`;
   item.querySelector("small").textContent =

@@ -1,6 +1,8 @@
 // Runs the tab Recordings: open one, follow its progress, look at its findings, export them.
 
-import { Timeline } from "/recordings/static/timeline.js";
+import { Timeline } from "./timeline.js";
+
+const ROOT = new URL("../..", import.meta.url).href;  // of the page, also below a path of a proxy
 
 const POLL_MS = 400, IDLE_POLL_MS = 4000, ASK_AFTER_MS = 250, PLAY_MS = 40;
 const EXPORTS = { html: "Report, HTML", pdf: "Report, PDF", video: "Video with overlay, MP4",
@@ -25,8 +27,8 @@ class Recordings {
   async ask(path, content) {
     const options = content === undefined ? {} : { method: "POST", body: JSON.stringify(content),
       headers: { "Content-Type": "application/json" } };
-    const answer = await fetch(`/recordings/${path}`, options);
-    if (answer.status === 401) { location.assign("/login"); }
+    const answer = await fetch(`${ROOT}recordings/${path}`, options);
+    if (answer.status === 401) { location.assign(`${ROOT}login`); }
     const result = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(typeof result.detail === "string" ? result.detail : "the request was refused");
     return result;
@@ -124,7 +126,7 @@ class Recordings {
       const image = document.createElement("img"), text = document.createElement("small");
       button.type = "button";
       image.loading = "lazy";
-      image.src = `/recordings/track/${track.number}?v=${version}&r=${this.opened}`;
+      image.src = `${ROOT}recordings/track/${track.number}?v=${version}&r=${this.opened}`;
       image.alt = `Best frame of ${what} ${track.number}`;
       text.textContent = `${track.number}: ${sequence ? `${track.time}, ` : ""}score ${track.score.toFixed(2)}, ` +
         `${(100 * track.share_of_field).toFixed(1)}% of the field`;
@@ -154,7 +156,7 @@ class Recordings {
     do {
       this.again = false;
       const query = `${this.place}?v=${this.version}&r=${this.opened}`;
-      const sides = { before: `/recordings/frame/${query}`, after: `/recordings/frame/${query}&overlay=true` };
+      const sides = { before: `${ROOT}recordings/frame/${query}`, after: `${ROOT}recordings/frame/${query}&overlay=true` };
       const there = await Promise.all(Object.values(sides).map(loaded));
       if (there.every(Boolean))
         for (const [side, address] of Object.entries(sides)) this.one(`[data-${side}]`).src = address;
@@ -193,7 +195,7 @@ class Recordings {
     const share = made?.expected ? ` ${Math.round(100 * made.done / made.expected)}%` : "";
     button.textContent = working ? `Creating${share} ...` : "Create";
     link.hidden = made?.state !== "ready";
-    link.href = `/recordings/file/${kind}`;
+    link.href = `${ROOT}recordings/file/${kind}`;
     note.hidden = !made?.message;
     note.textContent = made?.message ?? "";
   }
@@ -214,7 +216,7 @@ class Recordings {
     this.forget();
     this.setMessage("");
     const request = new XMLHttpRequest();
-    request.open("POST", `/recordings/upload?name=${encodeURIComponent(file.name)}`);
+    request.open("POST", `${ROOT}recordings/upload?name=${encodeURIComponent(file.name)}`);
     request.upload.onprogress = ({ loaded, total }) => {
       this.one(".rec-progress").hidden = false;
       Object.assign(this.one("[data-progress]"), { max: total, value: loaded });

@@ -7,7 +7,8 @@ import pytest
 from qlumen.errors import ConfigError, SourceNotFoundError, UsageError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.config.source import SourceSettings
-from qlumen.realtime.sources.ffmpeg.addresses import address, is_live, without_secrets
+from qlumen.realtime.sources.ffmpeg.addresses import address, is_live
+from qlumen.system.locations import without_secrets
 
 
 def source(*overrides: str) -> SourceSettings:

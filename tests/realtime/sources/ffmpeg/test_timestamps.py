@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qlumen.realtime.sources.ffmpeg.decoding import Timestamps
+from qlumen.realtime.sources.ffmpeg.timestamps import Timestamps
 
 INCREASING = st.lists(st.integers(0, 10**9), min_size=1, unique=True).map(sorted)
 STEPS = st.fractions(min_value=1, max_value=1000, max_denominator=1001)
@@ -44,9 +44,8 @@ def test_a_hole_is_filled_one_step_on() -> None:
     assert timestamps.estimated == 3
 
 
-def test_a_recording_that_goes_back_is_left_as_it_is() -> None:
-    """In two joined recordings the decoding times also jump back, so the times are kept."""
-    timestamps = Timestamps(Fraction(1))
-    joined = [5, 6, 7, 0, 1, 2]
-    assert [timestamps.stamp(stamp, stamp) for stamp in joined] == joined
-    assert timestamps.estimated == 0
+def test_times_never_go_back() -> None:
+    """A frame whose time and decoding time are not later comes one step after the last."""
+    timestamps = Timestamps(Fraction(2))
+    assert [timestamps.stamp(stamp, stamp) for stamp in [5, 6, 3, 6, 20]] == [5, 6, 8, 10, 20]
+    assert timestamps.estimated == 2

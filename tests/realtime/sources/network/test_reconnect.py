@@ -9,8 +9,8 @@ import pytest
 
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.sources.base import LiveSource
-from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.sources.pattern import read_number
+from qlumen.system.locations import without_secrets
 
 from support.receiving import (
     CLIP_FRAMES,

@@ -11,8 +11,8 @@ import pytest
 from qlumen.errors import MissingExtraError, SourceError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.sources.choose import open_live_source
-from qlumen.realtime.sources.ffmpeg.addresses import without_secrets
 from qlumen.realtime.sources.pattern import read_number
+from qlumen.system.locations import without_secrets
 
 from support.media import start_python
 from support.receiving import (
