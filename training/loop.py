@@ -27,7 +27,7 @@ from qlumen.training.checkpoint import (
 from qlumen.training.data import Dataset
 from qlumen.training.devices import Devices
 from qlumen.training.log import LOG, EpochReport, append
-from qlumen.training.losses import LOSSES
+from qlumen.training.losses import LOSSES, presence_loss
 from qlumen.training.settings import MACHINE_SETTINGS, TrainSettings
 from qlumen.training.validation import false_share, mean_dice
 
@@ -221,7 +221,10 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Tensor:
         logits = self.devices.forward(self.wrapped, batch.images)
-        loss = self.loss(logits, self.devices.move(batch.masks))
+        masks = self.devices.move(batch.masks)
+        loss = self.loss(logits, masks)
+        if self.settings.presence:
+            loss = loss + self.settings.presence * presence_loss(logits, masks)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)

@@ -50,6 +50,9 @@ class TrainSettings(BaseModel):
     loss: Literal["bce_dice", "structure", "tversky"] = Field(
         "bce_dice", description="structure weighs pixels near a border, tversky missed pixels more"
     )
+    presence: float = Field(
+        0.0, ge=0, description="weight of the strongest pixels of background and lesions; 0: none"
+    )
     augmentation: Literal["plain", "endoscopic", "tower"] = Field(
         "plain",
         description="endoscopic adds highlights, bubbles, combs, surrounds, mixed scenes; "

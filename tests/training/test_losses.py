@@ -13,6 +13,7 @@ from qlumen.training.losses import (
     border_weights,
     dice_per_image,
     finds_something,
+    presence_loss,
     soft_dice_loss,
     structure,
     tversky,
@@ -49,6 +50,36 @@ def test_structure_weighs_pixel_by_pixel(seed: int) -> None:
     dice = float(structure(logits, masks)) - float(each.mean())
     assert dice == pytest.approx(float(soft_dice_loss(logits, masks)), abs=1e-4)
     assert np.abs(each - entropy.mean((1, 2, 3))).max() > 1e-5
+
+
+@given(st.integers(0, 1000), st.booleans())
+@settings(max_examples=15)
+def test_presence_takes_the_strongest_pixels_of_each_region(seed: int, free: bool) -> None:
+    """The loss equals that of numpy's largest logits, with SciPy's dilation as the border."""
+    logits, masks = random_case(seed, side=96)
+    masks[:, :, :50] = 0
+    masks[0] *= not free
+    lesion, background = [], []
+    for x, y in zip(logits[:, 0].numpy().astype(float), masks[:, 0].numpy(), strict=True):
+        far = ~ndimage.binary_dilation(y > 0, np.ones((31, 31)))
+        background.append(np.logaddexp(0, np.sort(x[far])[-9:]).mean())  # 0.1% of 96x96
+        if y.any():
+            lesion.append(np.logaddexp(0, -np.sort(x[y > 0])[-9:]).mean())
+    wanted = np.mean(background) + (np.mean(lesion) if lesion else 0)
+    assert float(presence_loss(logits, masks)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_presence_without_a_region() -> None:
+    """A lesion without background, and one smaller than 0.1%, have finite losses and gradients."""
+    for masks in (torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)):
+        masks[0, 0, 3, 3] = 1
+        logits = torch.zeros(1, 1, 64, 64, requires_grad=True)
+        loss = presence_loss(logits, masks)
+        loss.backward()
+        assert loss.isfinite()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+        assert logits.grad[0, 0, 3, 3] <= 0
 
 
 @given(st.integers(0, 1000))
