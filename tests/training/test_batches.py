@@ -28,7 +28,7 @@ def test_batches_in_processes() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run([*command, str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\b6 passed", done.stdout), done.stdout
+    assert re.search(r"\b7 passed", done.stdout), done.stdout
 
 
 def test_images_reach_the_network_normalised() -> None:
