@@ -16,7 +16,8 @@ MASK_THRESHOLD = 128
 HALF_OF_16_BITS = 1 << 15
 WHITE = 255
 SHOWN_VALUES = 4
-LOSSY = (".jpeg", ".jpg")
+LOSSY, NOISE = (".jpeg", ".jpg"), 16
+"""JPEG changes levels, by less than this near white."""
 UNREADABLE = "is missing or not a readable image"
 
 Levels = NDArray[Any]
@@ -27,21 +28,22 @@ def read_mask(path: Path) -> Mask:
 
     A pixel's level is the largest of its colours, or its opacity in an image that is black
     otherwise. Of two levels, the one that is not 0 is the lesion: label maps of 0 and 1, dark
-    palettes, 8 or 16 bits. Of more levels, those from half of white on are.
+    palettes, 8 or 16 bits, but not in JPEG, which changes levels. Of more levels, those from half
+    of white on are.
 
     Raises:
         DatasetError: the file is not an image, or its levels do not say what is lesion: they are
             all dark, all bright, or labels beside white. The message names them.
     """
     levels = _read_levels(path)
-    values = _values(levels)
-    if values[0] == 0 and len(values) <= 2:
+    values, lossy = _values(levels), path.suffix.lower() in LOSSY
+    if values[0] == 0 and len(values) <= (1 if lossy else 2):
         return (levels > 0).astype(np.uint8)
     half = _half(levels, values[-1])
     below, above = values[values < half], values[values >= half]
     if not above.size:
         problem = f"nothing above {_below(half)}"
-    elif below.size == 0 and above.size > 1:
+    elif below.size == 0 and above.size > 1 and not (lossy and above[0] > WHITE - NOISE):
         problem = f"nothing below {half:g}"
     elif _are_labels(below) and above.tolist() == [WHITE]:
         problem = "labels beside white"

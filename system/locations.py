@@ -12,8 +12,10 @@ from urllib.parse import unquote
 HIDDEN = "***"
 SCHEME = re.compile(r"[a-z][a-z0-9+.:-]*", re.IGNORECASE)
 HOST = re.compile(r"([\w.-]*|\[[\w:.%]+\])(:\d{1,5})?")
+NO_URL = re.compile(r"(avfoundation|decklink|dshow|lavfi|v4l2):|[a-z]:\\", re.IGNORECASE)
+"""Matches the names of FFmpeg's devices, and paths of Windows."""
 PERHAPS_A_URL = re.compile(r":.*@|[?&].*=|=.*&", re.DOTALL)
-"""Matches what a URL without its `://` would hold, and no device of FFmpeg."""
+"""Matches what a URL without its `://` would hold."""
 URL = re.compile(r"(?<!\w)(?!file:)[a-z][a-z0-9+.-]*://\S*?(?=[:;,.)'\"]*(?:\s|$))", re.IGNORECASE)
 """Matches a URL in a text, without the punctuation behind it."""
 BETWEEN_PARTS = re.compile(r"[:/@?#&=,;\s]+")
@@ -34,7 +36,8 @@ def show_location(location: str) -> str:
     """
     scheme, found, rest = location.partition("://")
     if not found:
-        is_url = PERHAPS_A_URL.search(location) and not os.path.exists(location)  # noqa: PTH110
+        is_url = PERHAPS_A_URL.search(location) and not NO_URL.match(location)
+        is_url = is_url and not os.path.exists(location)  # noqa: PTH110
         return HIDDEN if is_url else printable(location)
     if scheme.lower() == "file":
         return printable(location)

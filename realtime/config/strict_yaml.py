@@ -1,5 +1,6 @@
 """Reads YAML that people write, and refuses a key that stands twice."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,12 @@ def _load(text: bytes | str) -> Any:
 
 def _explain(error: Exception) -> str:
     """Return place and problem, without the text itself: it may hold a password."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f": {error.reason}"
     if not isinstance(error, yaml.MarkedYAMLError):
         return f": {error}"
     mark = error.problem_mark or error.context_mark
     place = f", line {mark.line + 1}" if mark else ""
     hint = "; indent with spaces" if "\\t" in (error.problem or "") else ""
-    return f"{place}: {error.problem or error.context}{hint}"
+    problem = re.split("['\"]", error.problem or error.context or "", maxsplit=1)[0].strip()
+    return f"{place}: {problem}{hint}"

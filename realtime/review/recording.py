@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -12,9 +11,8 @@ from qlumen.realtime.sources.base import Source
 from qlumen.realtime.sources.choose import open_source
 from qlumen.realtime.sources.images import StillSource, image_files, is_still
 from qlumen.realtime.sources.pages import has_pages
-from qlumen.system.locations import HIDDEN, printable, show_location
+from qlumen.system.locations import printable, show_location
 
-MARKS_OF_SECRETS = re.compile("[@?#&=]")
 BYTES = "bytes:"
 """Marks a path that is not UTF-8, or has control characters; `%` stands before its bytes."""
 
@@ -33,9 +31,7 @@ def stored_location(location: str) -> str:
     if os.path.exists(location):  # noqa: PTH110 - no error for a name that is too long
         path = str(Path(location).absolute())
         return path if printable(path) == path else BYTES + quote_from_bytes(os.fsencode(path))
-    shown = show_location(location)
-    hides = MARKS_OF_SECRETS.search(location) or shown.endswith(f"://{HIDDEN}")
-    return shown if hides else location
+    return show_location(location)
 
 
 def read_location(stored: str) -> str:

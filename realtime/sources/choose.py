@@ -8,6 +8,7 @@ from pathlib import Path
 from qlumen.errors import UsageError
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.config.source import SceneSection
+from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import LiveSource, Source
 from qlumen.realtime.sources.ffmpeg.addresses import WEB_SCHEMES, address, is_live, scheme
@@ -107,6 +108,7 @@ def _open_web_camera(location: str, settings: Settings) -> LiveSource | None:
     from qlumen.realtime.sources.network.source import ReceivedSource
 
     source, reconnect = settings.source, settings.reconnect
+    planes.warm_up()  # before the camera sends, as in `ReceivedSource`
     container = open_address(
         address(location, source), source.hardware, reconnect.open_s, reconnect.stall_s
     )

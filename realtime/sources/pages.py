@@ -29,8 +29,11 @@ ANIMATED = ("PNG", "WEBP")
 MILLISECOND = Fraction(1, 1000)
 ASSUMED_MS = 40
 """Length of a frame of an animation that gives it none."""
-DAMAGES = (OSError, SyntaxError, ValueError, OverflowError, KeyError, TypeError, struct.error)
-"""Errors of Pillow on damaged files."""
+DAMAGES = (
+    OSError, SyntaxError, ValueError, OverflowError, KeyError, TypeError, struct.error,
+    Pillow.DecompressionBombError,
+)  # fmt: skip
+"""Errors of Pillow on damaged files, and on images that it holds for too large."""
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".webp"})
 SIXTEEN_TO_EIGHT_BITS = 1 / 257  # 65535 -> 255
 SUBFILE_TYPE, IS_REDUCED = 254, 1
@@ -127,7 +130,7 @@ class PagesSource(Source):
                     image = _bgr(page)
                     now_ns = time.monotonic_ns()
                     yield Frame(index, pts, MILLISECOND, BgrImage(image), now_ns)
-                    pts += round(page.info.get("duration") or ASSUMED_MS)
+                    pts += max(1, round(page.info.get("duration") or ASSUMED_MS))
         except DAMAGES as error:
             self._note(f"the rest of {printable(self._file.name)} cannot be read ({error})")
 

@@ -77,6 +77,14 @@ def test_other_texts_stay(text: str) -> None:
     assert without_secrets(text) == text
 
 
+@pytest.mark.parametrize(
+    "name", ["dshow:video=@device_pnp_x", "dshow:video=Cam & Co", "C:\\x@y.mp4", "v4l2:/dev/a@b"]
+)
+def test_devices_and_paths_are_shown(name: str) -> None:
+    """Names of cameras and paths of Windows are no addresses."""
+    assert show_location(name) == name
+
+
 @pytest.mark.parametrize("url", CAMERAS)
 def test_errors_of_sources_show_no_secret(url: str) -> None:
     """A camera that does not answer is named without its password, live and in a replay."""
@@ -110,6 +118,8 @@ def test_the_command_ffmpeg_shows_no_secret() -> None:
         "source.options={passphrase: S3cret",
         "source.options=S3cret",
         "source.camera_fps=rtsp://me:S3cret/x@a",
+        "source.options.passphrase=!S3cret",
+        "source.options={passphrase: *S3cret}",
     ],
 )
 def test_errors_of_settings_show_no_secret(override: str) -> None:

@@ -99,6 +99,17 @@ def test_what_is_not_certain_is_refused(tmp_path: Path, levels: list[int], messa
         read_mask(file)
 
 
+def test_jpeg_changes_levels(tmp_path: Path) -> None:
+    """A frame that is all lesion has levels near white; a label map in JPEG is refused."""
+    file = tmp_path / "mask.jpg"
+    places = np.arange(48 * 64).reshape(48, 64) % 2
+    Image.fromarray((254 + places).astype("u1")).save(file, quality=100)
+    assert read_mask(file).all()
+    Image.fromarray((4 * places).astype("u1")).save(file, quality=100)
+    with pytest.raises(DatasetError, match="holds nothing above 127"):
+        read_mask(file)
+
+
 def test_grey_borders_are_cut_at_half_of_white(tmp_path: Path) -> None:
     """A smooth border is lesion from 128 of 255 on, and from 32768 of 65535 on."""
     ramp = np.tile(np.arange(256), (4, 1))

@@ -144,6 +144,48 @@ def test_any_parts_go_on_by_one_step(parts: list[tuple[int, int]]) -> None:
         assert after[0] - before[-1] == (own if slightly else 1)
 
 
+@pytest.mark.parametrize(
+    ("codec", "rate", "options"),
+    [
+        ("libx264", 30, {"bf": "3", "b-pyramid": "normal", "b_strategy": "0"}),
+        ("libx264", 1, {"bf": "3", "b-pyramid": "normal", "b_strategy": "0"}),
+        ("libx265", 25, {"x265-params": "log-level=none"}),
+    ],
+)
+def test_a_pyramid_of_b_frames_is_one_part(
+    codec: str, rate: int, options: dict[str, str], tmp_path: Path
+) -> None:
+    """Matroska gives the first packets no decoding time, and presentation times go back there:
+    the frames stay evenly spaced (what x264 and x265 write by default).
+    """
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in make_images(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    frames, info = read_source(path)
+    times = [frame.pts * frame.time_base for frame in frames]
+    assert all(abs(b - a - Fraction(1, rate)) <= Fraction(2, 1000) for a, b in pairwise(times))
+    assert (len(frames), info.notes) == (40, ())
+
+
+def test_joined_matroska_is_one_time_line() -> None:
+    """A part whose first packets have no decoding time follows the part before it."""
+    line = TimeLine(STEP, jumps=True)
+    shown = [0, *(pts for pair in range(2, 61, 2) for pts in (pair, pair - 1))]
+    part = [(pts, place - 2 if place >= 2 else None) for place, pts in enumerate(shown)]
+    placed = []
+    for pts, dts in [*part, *part]:
+        packet = av.Packet(b"-")
+        packet.time_base, packet.pts, packet.dts, packet.duration = STEP, pts, dts, 1
+        line.place(packet)
+        placed.append(packet.pts)
+    assert placed == [*shown, *(pts + len(part) for pts in shown)]
+    assert line.joints == 1
+
+
 def test_raw_dv_has_its_rate(tmp_path: Path) -> None:
     """Raw DV of decks and converters has 25 frames/s and no note on missing frames
     (kylemcdonald/ofxBlackmagic #9, bavc/qctools #141).

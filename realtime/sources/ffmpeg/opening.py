@@ -125,10 +125,14 @@ def other_streams_note(
 def is_endless(container: av.container.InputContainer) -> bool:
     """Check whether what was opened is a transmission: nobody knows its length or size.
 
-    HTTP cameras are (`multipart/x-mixed-replace`), and endless transport streams. Files on a web
+    HTTP cameras are (`multipart/x-mixed-replace`, whatever length some of them announce), and
+    endless transport streams. Files on a web
     server have a length. Playlists (HLS) come in pieces, which must be played at their own rate.
     """
-    return container.duration is None and container.size <= 0 and container.format.name != "hls"
+    name = container.format.name
+    return name == "mpjpeg" or (
+        container.duration is None and container.size <= 0 and name != "hls"
+    )
 
 
 def no_answer(location: str, seconds: float) -> SourceError:

@@ -1,6 +1,7 @@
 """Suggests what to type for a location that is no file."""
 
 import re
+import sys
 from pathlib import Path
 
 from qlumen.system.locations import printable
@@ -20,6 +21,10 @@ def suggest(location: str) -> str:
     if location == "-":
         return "to read from a pipe, give /dev/stdin"
     if CAMERA.fullmatch(location) or location.startswith("/dev/video"):
+        if not DEVICES.is_dir():
+            return "a camera is named like dshow:video=NAME"
+        if sys.platform == "darwin":
+            return "a camera is named like avfoundation:0"
         cameras = sorted(str(path) for path in DEVICES.glob("video*"))
         if cameras:
             return f"cameras here: {', '.join(cameras)}"

@@ -9,8 +9,9 @@ ASSUMED_RATE = Fraction(25)
 """Rate of frames without time stamps in a stream without a rate."""
 BACK_S = Fraction(1, 10)
 """Decoding times that go back by more than this begin anew, as in the `ffmpeg` command."""
-REORDERED_S = Fraction(1)
-"""The same for presentation times, which also go back where frames are reordered."""
+REORDERED_S, REORDERED_FRAMES = Fraction(1), 8
+"""The same for presentation times, which also go back where frames are reordered: by more than
+the longer of the two."""
 JUMP_S = Fraction(10)
 """Times that go on by more than this begin anew, in formats whose times may."""
 
@@ -20,7 +21,8 @@ class TimeLine:
 
     Such recordings are joined files, chapters of a DVD, and streams of a sender that starts
     again. A part then begins one step after the end of the part before it, as in the `ffmpeg`
-    command.
+    command. Decoding times are compared with decoding times only: Matroska gives the first packets
+    none.
 
     Args:
         step_s: mean seconds from one frame to the next, for packets without a duration.
@@ -35,29 +37,34 @@ class TimeLine:
         self.joints = 0
         self._step_s, self._jumps = step_s, jumps
         self._offset = 0
-        self._last: int | None = None
-        self._end = 0  # of the packet that is shown last
+        self._last_dts: int | None = None
+        self._last_pts: int | None = None
+        self._end: int | None = None  # of the packet that is shown last
 
     def place(self, packet: av.Packet) -> None:
         """Move the packet's time stamps to the time line; take packets in order of decoding."""
         pts, dts, step = packet.pts, packet.dts, self._step(packet)
-        decoded, shown = pts if dts is None else dts, dts if pts is None else pts
-        if decoded is None or shown is None:
+        shown = dts if pts is None else pts
+        if shown is None:
             return
-        if self._last is None:
+        if self._end is None:
             self._end = shown
-        elif self._begins_anew(packet, decoded):
-            self._offset = max(self._last + step - decoded, self._end - shown)
+        now, last = (pts, self._last_pts) if dts is None else (dts, self._last_dts)
+        if now is not None and last is not None and self._begins_anew(packet, now, last):
+            self._offset = max(last + step - now, self._end - shown)
+            self._last_dts = None
             self.joints += 1
-        self._last = decoded + self._offset
+        if dts is not None:
+            self._last_dts = dts + self._offset
+        self._last_pts = shown + self._offset
         self._end = max(self._end, shown + self._offset + step)
         packet.pts = None if pts is None else pts + self._offset
         packet.dts = None if dts is None else dts + self._offset
 
-    def _begins_anew(self, packet: av.Packet, decoded: int) -> bool:
-        assert self._last is not None
-        passed_s = (decoded + self._offset - self._last) * packet.time_base
-        back_s = REORDERED_S if packet.dts is None else BACK_S
+    def _begins_anew(self, packet: av.Packet, now: int, last: int) -> bool:
+        passed_s = (now + self._offset - last) * packet.time_base
+        frames_s = REORDERED_FRAMES * self._step(packet) * packet.time_base
+        back_s = max(REORDERED_S, frames_s) if packet.dts is None else BACK_S
         return passed_s < -back_s or (self._jumps and passed_s > JUMP_S)
 
     def _step(self, packet: av.Packet) -> int:

@@ -39,6 +39,8 @@ WAITING_FRAMES = 2
 """Decoded frames that nobody has taken yet; further packets wait in a `PacketQueue`."""
 KEPT_TIMES = 1024
 """Packets whose time of arrival is known until their frame is decoded."""
+WRAPPED = "wrapped_avframe"
+"""Codec of FFmpeg's devices that give frames and no stream, as `lavfi`."""
 DECODE_ERROR, DECODE_LATE, OUT_OF_ORDER = "decode_error", "decode_late", "out_of_order"
 """Causes of drops: packets that could not be decoded, or not soon enough, and frames that stepped
 back in time."""
@@ -165,7 +167,8 @@ class Reception:
             fps=mean_rate(stream) if timed else None,
             pixel_aspect=pixel_aspect(stream, (context.width, context.height)),
         )
-        queue = PacketQueue(whole=bool(kinds & Properties.INTRA_ONLY.value))
+        whole = kinds & Properties.INTRA_ONLY.value or context.codec.name == WRAPPED
+        queue = PacketQueue(whole=bool(whole))
         # Closed before the container is, also after an error.
         packets = stack.enter_context(closing(self._read(self._packets(container, stream), queue)))
         decoding = Decoding(
@@ -227,7 +230,9 @@ class Reception:
         def read() -> None:
             try:
                 for packet in packets:
-                    self.drops[DECODE_LATE] += queue.put(packet)
+                    dropped = queue.put(packet)
+                    if self._posted:  # what waits at the start is no sign of a slow decoder
+                        self.drops[DECODE_LATE] += dropped
                     if ended.is_set():
                         return
             finally:

@@ -105,7 +105,7 @@ class SessionRunner(Closing):
                 summary = session.run()
             self._panel.clear(f"{ENDED} ({summary.error})" if summary.error else ENDED)
         except QlumenError as error:
-            self._panel.clear(without_secrets(str(error), source))
+            self._panel.clear(without_secrets(str(error)))
         except Exception as error:  # noqa: BLE001 - the page must go on and say that it failed
             self._console.print_exception()
             self._panel.clear(f"The session failed ({type(error).__name__}). See the terminal.")
