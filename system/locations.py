@@ -12,8 +12,8 @@ from urllib.parse import unquote
 HIDDEN = "***"
 SCHEME = re.compile(r"[a-z][a-z0-9+.:-]*", re.IGNORECASE)
 HOST = re.compile(r"([\w.-]*|\[[\w:.%]+\])(:\d{1,5})?")
-NO_URL = re.compile(r"(avfoundation|decklink|dshow|lavfi|v4l2):|[a-z]:\\", re.IGNORECASE)
-"""Matches the names of FFmpeg's devices, and paths of Windows."""
+NO_URL = re.compile(r"(avfoundation|decklink|dshow|v4l2):|[a-z]:\\", re.IGNORECASE)
+"""Matches the names of cameras and cards, and paths of Windows. `lavfi:` may hold an address."""
 PERHAPS_A_URL = re.compile(r":.*@|[?&].*=|=.*&", re.DOTALL)
 """Matches what a URL without its `://` would hold."""
 URL = re.compile(r"(?<!\w)(?!file:)[a-z][a-z0-9+.-]*://\S*?(?=[:;,.)'\"]*(?:\s|$))", re.IGNORECASE)

@@ -41,6 +41,7 @@ CAMERAS = [
     "admin:S3cretPass@127.0.0.1/stream",
     "rtsp:/admin:S3cretPass@127.0.0.1/stream",
     "127.0.0.1/cam?password=S3cretPass",
+    "lavfi:movie=rtsp:admin:S3cretPass@127.0.0.1/s",
 ]
 SHAPE = re.compile(r"rtsp://(cam\.lan:554([/?#]\*\*\*)?|\*\*\*)")
 """All that may be shown of an address with the host `cam.lan:554`."""
