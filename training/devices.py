@@ -4,6 +4,8 @@
 process on the CPU gives the same result as without Accelerate.
 """
 
+from types import MethodType
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -44,6 +46,10 @@ class Devices:
         for weight in (*network.parameters(), *network.buffers()):
             layout = torch.channels_last if weight.dim() == 4 else torch.preserve_format
             weight.data = weight.data.to(self.device, memory_format=layout)
+        if self._half and self.device.type == "cpu":
+            for layer in network.modules():
+                if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+                    layer.forward = MethodType(_convolve_in_single, layer)  # type: ignore
         return network
 
     def wrap(self, network: nn.Module) -> nn.Module:
@@ -84,3 +90,13 @@ class Devices:
         """Leave the group of processes, if there are several."""
         if self.processes > 1:
             self._accelerator.end_training()
+
+
+def _convolve_in_single(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """Run a depthwise convolution in single precision.
+
+    On a CPU its backward pass is three to five times as slow in bf16.
+    """
+    with torch.autocast("cpu", enabled=False):
+        wide: Tensor = nn.Conv2d.forward(layer, images.float())
+    return wide.to(images.dtype)

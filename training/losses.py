@@ -100,7 +100,7 @@ def presence_loss(logits: Tensor, masks: Tensor) -> Tensor:
     is what lies 15 px and more from a lesion. Shapes are those of `bce_dice`.
     """
     logits = _resize(logits, masks)
-    near = F.max_pool2d(masks, BORDER_WINDOW_PX, stride=1, padding=BORDER_WINDOW_PX // 2)
+    near = _along_both(F.max_pool2d, masks)
     return _strongest(logits, near == 0, 0.0) + _strongest(logits, masks > 0, 1.0)
 
 
@@ -121,7 +121,7 @@ def _strongest(logits: Tensor, where: Tensor, truth: float) -> Tensor:
 
 def border_weights(masks: Tensor) -> Tensor:
     """Return the weights of `structure`, 1 to 6; pixels outside the image are no lesion."""
-    near = F.avg_pool2d(masks, BORDER_WINDOW_PX, stride=1, padding=BORDER_WINDOW_PX // 2)
+    near = _along_both(F.avg_pool2d, masks)
     return 1 + BORDER_WEIGHT * (near - masks).abs()
 
 
@@ -137,6 +137,13 @@ def dice_per_image(logits: Tensor, masks: Tensor) -> Tensor:
 def finds_something(logits: Tensor) -> Tensor:
     """Return `(N,)` bool: True where {probability >= 0.5} covers at least 0.05% of the image."""
     return (logits >= 0).flatten(1).float().mean(1) >= MIN_FOUND_SHARE
+
+
+def _along_both(pool: Callable[..., Tensor], masks: Tensor) -> Tensor:
+    """Pool over the border window, rows first and then columns: 31 + 31 reads, not 31 x 31."""
+    side, edge = BORDER_WINDOW_PX, BORDER_WINDOW_PX // 2
+    rows = pool(masks, (1, side), stride=1, padding=(0, edge))
+    return pool(rows, (side, 1), stride=1, padding=(edge, 0))
 
 
 def _resize(logits: Tensor, masks: Tensor) -> Tensor:

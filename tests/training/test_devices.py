@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from qlumen.errors import TrainingError
 from qlumen.training import devices
 from qlumen.training.batches import training_batches
+from qlumen.training.build import build_network
 from qlumen.training.data import Dataset, load_split
 from qlumen.training.devices import Devices
 from qlumen.training.log import LOG
@@ -86,6 +88,30 @@ def test_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(devices, "Accelerator", ThreeProcesses)
     with pytest.raises(TrainingError, match="use a multiple of 3"):
         Devices(SMALL)
+
+
+def test_depthwise_layers_run_in_single_precision_on_a_cpu() -> None:
+    """In bf16 a depthwise layer's gradients are those of single precision on rounded inputs, and
+    its output stays bf16. Other layers and other precisions do not change."""
+    rng = np.random.default_rng(0)
+    half = Devices(SMALL.model_copy(update={"precision": "bf16", "device": "cpu"}))
+    plain = Devices(SMALL.model_copy(update={"device": "cpu"}))
+    network, single = half.place(build_network(SMALL)), plain.place(build_network(SMALL))
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    layer = layers[0]
+    images = torch.from_numpy(rng.standard_normal((2, layer.in_channels, 9, 9)).astype(np.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(images.bfloat16())
+    assert output.dtype == torch.bfloat16
+    output.float().square().sum().backward()
+    wanted = nn.functional.conv2d(
+        images.bfloat16().float(), layer.weight, None, layer.stride, layer.padding, 1, layer.groups
+    )
+    (gradient,) = torch.autograd.grad(wanted.bfloat16().float().square().sum(), layer.weight)
+    torch.testing.assert_close(layer.weight.grad, gradient, rtol=1e-2, atol=1e-2)
+    changed = [m for m in network.modules() if "forward" in vars(m)]
+    assert changed == layers
+    assert not [m for m in single.modules() if "forward" in vars(m)]
 
 
 @pytest.mark.gpu
