@@ -4,6 +4,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ SCENE_STEP = 40
 """Frames of the scene from one image to the next: 1.6 s."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Holds images with their masks.
 
@@ -41,6 +42,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def has_lesion(self) -> NDArray[np.bool_]:
+        """Say of each image whether its mask has a lesion: `(N,) bool`."""
+        return np.asarray(self.masks.any(axis=(1, 2)))
 
     def join(self, other: "Dataset") -> "Dataset":
         """Append the images of `other`."""

@@ -125,7 +125,7 @@ class Trainer:
             "settings": self.settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}),
             "started_from": self.started_from,
             "train_images": len(self.train),
-            "lesion_free_images": int((~self.train.masks.any(axis=(1, 2))).sum()),
+            "lesion_free_images": int((~self.train.has_lesion).sum()),
             "val_images": len(self.val) if self.val else 0,
             "epochs_done": self.epoch,
             "best_epoch": self.best_epoch,

@@ -105,11 +105,11 @@ def paste(
 def _paste_piece(
     data: Dataset, image: Bytes, mask: Bytes, rng: np.random.Generator
 ) -> tuple[Bytes, Bytes]:
-    lesions = np.flatnonzero(data.masks.any(axis=(1, 2)))
+    lesions = np.flatnonzero(data.has_lesion)
     if not lesions.size:
         return image, mask
     donor = int(rng.choice(lesions))
-    free = np.flatnonzero(~data.masks.any(axis=(1, 2)))
+    free = np.flatnonzero(~data.has_lesion)
     is_lesion = not free.size or rng.random() < 0.5
     piece = data.images[donor if is_lesion else int(rng.choice(free))]
     for _ in range(PLACING_TRIES):

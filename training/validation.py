@@ -30,7 +30,7 @@ def false_share(
 ) -> float | None:
     """Return the share of the images without lesion in which a network finds something; None
     without such images."""
-    rows = np.flatnonzero(~data.masks.any(axis=(1, 2)))
+    rows = np.flatnonzero(~data.has_lesion)
     if not rows.size:
         return None
     predictions = _predict(network, data, rows, devices, settings)
