@@ -6,6 +6,7 @@ from typing import Literal
 import click
 from rich.console import Console
 
+from qlumen.calibration.alarms_command import alarms
 from qlumen.calibration.budget_command import budget
 from qlumen.calibration.calibration_images import IMAGE_COUNT
 from qlumen.calibration.circuit_tables import calibrate, check_writable, write_calibration
@@ -154,3 +155,4 @@ def threshold(
 
 
 command.add_command(budget)
+command.add_command(alarms)

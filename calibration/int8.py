@@ -168,7 +168,8 @@ def _with_report(manifest: Manifest, report: dict[str, Any]) -> Manifest:
         return manifest.model_copy(update={"ranges": ranges})
     assert manifest.quantised is not None
     record = manifest.quantised.model_copy(update={"report": report})
-    return manifest.model_copy(update={"quantised": record, "metrics": report["after"]})
+    changed = {"quantised": record, "metrics": report["after"], "alarms": {}}
+    return manifest.model_copy(update=changed)
 
 
 def _score(bundle: Bundle, data: Path) -> tuple[float, float]:

@@ -59,7 +59,7 @@ def command(
     masks unchanged and in twelve kinds and three severities of degradation. --compare scores two
     bundles on the same images of --data, and tests their differences. Masks are compared at their
     own size.
-    --video plays an hour of video as live and counts its alarms at several thresholds.
+    --video plays an hour of video as live and counts its alarms at five thresholds.
 
     Each image is judged as in replay. The frames of a clip are judged together.
     """

@@ -134,6 +134,20 @@ class RangesRecord(_Record):
     report: dict[str, Any]
 
 
+class AlarmRecord(_Record):
+    """Holds the alarms on test videos at one position of `postprocess.sensitivity`.
+
+    Attributes:
+        high: threshold of that position.
+        false_per_minute: false alarms a minute without a lesion, by kind of video.
+        found_in_3_s: share of lesions with an alarm within 3 s.
+    """
+
+    high: float
+    false_per_minute: dict[str, float]
+    found_in_3_s: float
+
+
 class Manifest(_Record):
     """Holds the content of `bundle.json`.
 
@@ -141,6 +155,7 @@ class Manifest(_Record):
         quantised: record of an INT8 bundle.
         ranges: record of a bundle that TensorRT runs in INT8.
         calibration: values that `qlumen calibrate threshold` fitted, the method and figures.
+        alarms: alarms that `qlumen calibrate alarms` measured, by the position of the dial.
     """
 
     format: int
@@ -157,6 +172,7 @@ class Manifest(_Record):
     quantised: QuantisedRecord | None = None
     ranges: RangesRecord | None = None
     calibration: dict[str, Any] = {}
+    alarms: dict[int, AlarmRecord] = {}
 
 
 @dataclass(frozen=True, slots=True)

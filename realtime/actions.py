@@ -5,8 +5,8 @@ from enum import StrEnum
 
 class Action(StrEnum):
     TOGGLE_OVERLAY = "toggle_overlay"
-    THRESHOLD_UP = "threshold_up"
-    THRESHOLD_DOWN = "threshold_down"
+    MORE_SENSITIVE = "more_sensitive"
+    QUIETER = "quieter"
     SNAPSHOT = "snapshot"
     MARK = "mark"
     RESTART_AI = "restart_ai"

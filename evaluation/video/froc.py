@@ -11,55 +11,56 @@ from scipy.stats import chi2
 from qlumen.evaluation.bootstrap import COVERAGE, RESAMPLES, SEED
 from qlumen.evaluation.video.alarms import IN_TIME_S, LesionScores, VideoScores, score_video
 from qlumen.evaluation.video.videos import Video
+from qlumen.networks.bundle import Bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.analysis.interpret import Interpreter
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.postprocess import Postprocessor
-from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.segmentation.segmenter import POSITIONS, Segmenter, thresholds
 
 MINUTES: Mapping[str, float] = {"scene": 30.0, "panned": 10.0, "polyps": 20.0}
 """Length of the rows: scenes without polyps, panned images, scenes with polyps."""
-HIGHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Holds one operating point: its thresholds, and whether it is that of the settings."""
+    """Holds one operating point.
 
-    low: float
-    high: float
+    Attributes:
+        position: position of `postprocess.sensitivity`; 0 for thresholds of the settings.
+        own: whether it is that of the settings.
+    """
+
+    position: int
+    thresholds: Mapping[str, float]
     own: bool = False
 
 
-def operating_points(own: Mapping[str, float]) -> list[Point]:
-    """Return the thresholds in use first, then other values of `high`, rising."""
-    low, high = own["low"], own["high"]
-    others = [Point(min(low, one), one) for one in HIGHS if one != high]
-    return [Point(low, high, own=True), *others]
+def operating_points(bundle: Bundle, settings: Settings) -> list[Point]:
+    """Return the five positions of the dial, and the thresholds in use if they are no position."""
+    section, own = settings.postprocess, thresholds(bundle, settings)
+    points = []
+    for position in POSITIONS:
+        update = {"sensitivity": position, "high": None, "low": None}
+        at = settings.model_copy(update={"postprocess": section.model_copy(update=update)})
+        chosen = thresholds(bundle, at)
+        points.append(Point(position, chosen, own=chosen == own))
+    return points if any(one.own for one in points) else [*points, Point(0, own, own=True)]
 
 
 def score_rows(
     rows: Mapping[str, Sequence[Video]],
     segmenter: Segmenter,
-    own: Mapping[str, float],
+    points: Sequence[Point],
     settings: Settings,
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Score all videos at all operating points; return the content of `--json`.
-
-    Args:
-        own: thresholds in use, from `qlumen.realtime.segmentation.segmenter.thresholds`
-    """
-    points = operating_points(own)
+    """Score all videos at all operating points; return the content of `--json`."""
 
     def make_interpreters() -> Sequence[Interpreter]:
         fit = segmenter.preprocess.fit
         return [
-            Interpreter(
-                Postprocessor(**{**own, "low": point.low, "high": point.high}),
-                fit,
-                settings.temporal,
-            )
+            Interpreter(Postprocessor(**point.thresholds), fit, settings.temporal)
             for point in points
         ]
 
@@ -71,7 +72,7 @@ def score_rows(
     table = {row: list(zip(*score_all(videos), strict=True)) for row, videos in rows.items()}
     return {
         row: [
-            {"low": p.low, "high": p.high, "own": p.own, **summarise(scores)}
+            {"position": p.position, **p.thresholds, "own": p.own, **summarise(scores)}
             for p, scores in zip(points, columns, strict=True)
         ]
         for row, columns in table.items()

@@ -16,25 +16,26 @@ LESION_HEADS = ("in 3 s", "at all", "delay s", "each", "boxed", "beside")
 
 
 def print_video(rows: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) -> None:
-    """Print a table for each row of videos, one line for each threshold, rising."""
+    """Print a table for each row of videos, one line for each operating point."""
     for name, points in rows.items():
         has_lesions = any("lesions" in point for point in points)
-        heads = ("threshold", "false/min", "95%", *(LESION_HEADS if has_lesions else ()))
+        heads = ("dial", "threshold", "false/min", "95%", *(LESION_HEADS if has_lesions else ()))
         lesions = f", {points[0]['lesions']} lesions" if has_lesions else ""
         say(console, f"{name}: {TITLES[name]}; {points[0]['free_minutes']:.1f} min{lesions}")
         table = narrow_table(heads)
-        for point in sorted(points, key=lambda one: float(one["high"])):
+        for point in points:
             table.add_row(*_cells(point, has_lesions), style="bold" if point["own"] else "")
         console.print(table)
     say(console, "false/min: false alarms a minute without a lesion in view; 95% by cluster")
     say(console, "in 3 s, at all: lesions with an alarm; each: alarms of a found lesion")
     say(console, "boxed: frames in view that are hit; beside: other alarms in these frames")
-    say(console, "bold: the thresholds in use")
+    say(console, "dial: postprocess.sensitivity; bold: the thresholds in use")
 
 
 def _cells(point: Mapping[str, Any], has_lesions: bool) -> list[str]:
     span = point["false_per_minute_95"]
     cells = [
+        str(point["position"] or "-"),
         f"{point['high']:g}",
         _text(point["false_per_minute"], 2),
         f"{span[0]:.2f}-{span[1]:.2f}" if span else "-",

@@ -9,13 +9,12 @@ from qlumen.datasets.groups import read_origins
 from qlumen.datasets.splits import NEGATIVES_SCORE, lesion_free_files, split_names
 from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.open_run import open_run
-from qlumen.evaluation.video.froc import MINUTES, score_rows
+from qlumen.evaluation.video.froc import MINUTES, operating_points, score_rows
 from qlumen.evaluation.video.printing import print_video
 from qlumen.evaluation.video.videos import Video, pan_videos, scene_videos
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.segmentation.segmenter import thresholds
 
 
 def score_alarms(
@@ -32,12 +31,12 @@ def score_alarms(
             "--video counts alarms, and analysis.temporal=false has none; leave it out"
         )
     rows = rows_of_videos(data, minutes)
-    own = thresholds(read_bundle(bundle_folder(settings)), settings)
+    points = operating_points(read_bundle(bundle_folder(settings)), settings)
     total = sum(video.frame_count for videos in rows.values() for video in videos)
     with open_run(settings, total, "frames", related=True) as run:
         done = iter(range(1, total + 1))
         segmenter = run.analysis.segmenter
-        table = score_rows(rows, segmenter, own, settings, lambda: run.show(next(done)))
+        table = score_rows(rows, segmenter, points, settings, lambda: run.show(next(done)))
     print_video(table, console)
     return {**run.about, "rows": table}
 

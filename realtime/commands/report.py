@@ -83,8 +83,11 @@ def command(
 
 
 def merge_thresholds(review: Review, settings: Settings) -> Thresholds:
-    """Return the settings' thresholds, or the review's own where the settings leave them out."""
-    given = settings.postprocess.model_dump(exclude_none=True)
+    """Return the settings' thresholds, or the review's own where the settings leave them out.
+
+    A review keeps the sensitivity that it was made with.
+    """
+    given = settings.postprocess.model_dump(exclude_none=True, exclude={"sensitivity"})
     return review.manifest.thresholds.model_copy(update=given)
 
 

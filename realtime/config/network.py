@@ -41,6 +41,7 @@ class QuantumSettings(Section):
 class PostprocessSettings(Section):
     """Limits what counts as a finding; null takes the bundle's own value."""
 
+    sensitivity: int = Field(3, ge=1, le=5)
     low: float | None = Field(None, gt=0, lt=1)
     high: float | None = Field(None, gt=0, lt=1)
     min_area_fraction: float | None = Field(None, ge=0, lt=1)

@@ -7,11 +7,9 @@ from qlumen.errors import ConfigError
 from qlumen.networks.bundle import Bundle
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.postprocess import Postprocessor
-from qlumen.realtime.segmentation.segmenter import thresholds
+from qlumen.realtime.segmentation.segmenter import POSITIONS, thresholds
 from qlumen.realtime.sinks.events import Note
 
-THRESHOLD_STEP = 0.05
-THRESHOLD_BOUNDS = (0.05, 0.99)
 LIVE_SECTIONS = ("overlay", "postprocess", "temporal", "live", "alarm")
 """Settings that take effect immediately. The others need a restart."""
 FIXED_KEYS = frozenset({"live.sink_frames"})
@@ -44,28 +42,33 @@ class Control:
         with self._changing:
             self._reload(read)
 
-    def threshold(self) -> float:
-        """Return the probability that a finding must reach at one pixel or more."""
-        return thresholds(self._bundle, self._settings)["high"]
-
-    def step_threshold(self, steps: int) -> None:
-        """Move the threshold by `steps` times `THRESHOLD_STEP`, up or down."""
+    def step_sensitivity(self, steps: int) -> None:
+        """Move the dial by positions, up to be more sensitive; it stops at its ends."""
         with self._changing:
-            self.set_threshold(self.threshold() + steps * THRESHOLD_STEP)
+            position = self._settings.postprocess.sensitivity + steps
+            self.set_sensitivity(min(POSITIONS[-1], max(POSITIONS[0], position)))
 
-    def set_threshold(self, high: float) -> None:
-        """Set the probability that a finding must reach. The lower threshold stays at or below it.
-
-        Args:
-            high: new value, limited to `THRESHOLD_BOUNDS`.
-        """
-        least, most = THRESHOLD_BOUNDS
-        high = round(min(most, max(least, high)), 2)
+    def set_sensitivity(self, position: int) -> None:
+        """Set the dial, one of `POSITIONS`. It replaces thresholds of the settings."""
         with self._changing:
-            low = min(thresholds(self._bundle, self._settings)["low"], high)
-            section = self._settings.postprocess.model_copy(update={"high": high, "low": low})
+            update = {"sensitivity": position, "high": None, "low": None}
+            section = self._settings.postprocess.model_copy(update=update)
             self._settings = self._settings.model_copy(update={"postprocess": section})
-        self._note("action", action="threshold", high=high, low=low)
+            now = thresholds(self._bundle, self._settings)
+        self._note("action", action="sensitivity", position=position, high=now["high"],
+                   low=now["low"])  # fmt: skip
+
+    def describe_alarms(self) -> str:
+        """Tell how often the network alarmed on test videos at this position; "" if not known."""
+        settings = self._settings
+        record = self._bundle.manifest.alarms.get(settings.postprocess.sensitivity)
+        if record is None or record.high != thresholds(self._bundle, settings)["high"]:
+            return ""
+        rates = sorted(record.false_per_minute.values())
+        return (
+            f"On test videos: {rates[0]:.1f} to {rates[-1]:.1f} false alarms a minute, "
+            f"{record.found_in_3_s:.0%} of the polyps in 3 s."
+        )
 
     def _reload(self, read: Callable[[], Settings]) -> None:
         try:

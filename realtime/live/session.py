@@ -92,10 +92,10 @@ class LiveSession(Closing):
         match action:
             case Action.TOGGLE_OVERLAY:
                 self.control.toggle_overlay()
-            case Action.THRESHOLD_UP:
-                self.control.step_threshold(1)
-            case Action.THRESHOLD_DOWN:
-                self.control.step_threshold(-1)
+            case Action.MORE_SENSITIVE:
+                self.control.step_sensitivity(1)
+            case Action.QUIETER:
+                self.control.step_sensitivity(-1)
             case _:
                 self._note("action", action=action.value)
         if action is Action.SNAPSHOT:

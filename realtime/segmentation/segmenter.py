@@ -1,5 +1,6 @@
 """Joins preprocessing, engine and post-processing to one step from a frame to findings."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,12 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.preprocess import Preprocessor
+
+POSITIONS = range(1, 6)
+"""Positions of the dial from quiet to sensitive. Each has measured alarms."""
+OWN_POSITION = 3
+ODDS_STEP = 1.0
+"""Log-odds between the thresholds of two positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,14 @@ class Segmenter:
 
 
 def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:
-    """Return `low`, `high` and `min_area_fraction`: the bundle's own if settings omit them."""
+    """Return `low`, `high` and `min_area_fraction`: the bundle's own if settings omit them.
+
+    `postprocess.sensitivity` moves the bundle's own `high` by `ODDS_STEP` for each position.
+    """
     own: dict[str, float] = bundle.manifest.thresholds.model_dump()
-    return own | settings.postprocess.model_dump(exclude_none=True)
+    given = settings.postprocess.model_dump(exclude_none=True)
+    if steps := OWN_POSITION - given.pop("sensitivity"):
+        odds = math.log(own["high"] / (1 - own["high"])) + steps * ODDS_STEP
+        own["high"] = round(1 / (1 + math.exp(-odds)), 5)
+        own["low"] = min(own["low"], own["high"])
+    return own | given

@@ -16,9 +16,9 @@ ESCAPE = 27
 FULL_SCREEN_KEY = ord("f")
 ACTIONS = {
     ord(" "): Action.TOGGLE_OVERLAY,
-    ord("+"): Action.THRESHOLD_UP,
-    ord("="): Action.THRESHOLD_UP,  # the same key without shift on many keyboards
-    ord("-"): Action.THRESHOLD_DOWN,
+    ord("+"): Action.MORE_SENSITIVE,
+    ord("="): Action.MORE_SENSITIVE,  # the same key without shift on many keyboards
+    ord("-"): Action.QUIETER,
     ord("s"): Action.SNAPSHOT,
     ord("m"): Action.MARK,
     ord("r"): Action.RESTART_AI,
@@ -34,9 +34,9 @@ PROBE_TIMEOUT_S = 10
 class Monitor(Sink):
     """Shows frames in an OpenCV window that can be resized, with black bars around them.
 
-    Only the process's main thread may call the methods. Keys: space switches the overlay, + and
-    - move the threshold, s takes a snapshot, m marks the moment, r restarts the AI, f switches
-    full screen, q and Esc quit.
+    Only the process's main thread may call the methods. Keys: space switches the overlay, + is
+    more sensitive, - is quieter, s takes a snapshot, m marks the moment, r restarts the AI, f
+    switches full screen, q and Esc quit.
 
     Args:
         title: title of the window; each title has one window.

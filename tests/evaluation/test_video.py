@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
+from qlumen.calibration.alarms_command import record_alarms
 from qlumen.errors import DatasetError, UsageError
 from qlumen.evaluation.command import command
 from qlumen.evaluation.video.alarms import LesionScores, VideoScores, is_hit, score_video
@@ -29,7 +30,7 @@ from qlumen.realtime.engines.choose import bundle_folder
 from qlumen.realtime.frames import Finding, Frame, Judgement, Observation, Track
 from qlumen.realtime.pixels.arrays import Box
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
+from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.realtime.tracking.findings import segment_findings
 
@@ -171,7 +172,7 @@ def test_scenes_have_seeds_of_their_own() -> None:
 
 def test_alarms_are_those_of_live() -> None:
     """Each operating point has the tracks and findings of an analysis with its thresholds that
-    does not look ahead; the first point is that of the settings."""
+    does not look ahead."""
     settings = load_settings(None, ["analysis.look_ahead=false", "temporal.hold_s=0.08"])
     bundle = read_bundle(bundle_folder(settings))
     source = SceneSource(SceneSettings(width=320, height=240, frame_count=40, seed=2))
@@ -181,10 +182,6 @@ def test_alarms_are_those_of_live() -> None:
             yield frame, sights(frame.truth)  # type: ignore[arg-type]
 
     video = Video("scene", "scene", 40, play)
-    own = thresholds(bundle, settings)
-    points = operating_points(own)
-    assert [point.own for point in points] == [True] + [False] * (len(points) - 1)
-    assert (points[0].low, points[0].high) == (own["low"], own["high"])
     with closing(Segmenter.open(bundle, settings)) as segmenter:
         analysis = FrameAnalysis(segmenter, settings, related=True)
 
@@ -199,6 +196,22 @@ def test_alarms_are_those_of_live() -> None:
             expected.add(frame, judgement, sights(frame.truth))  # type: ignore[arg-type]
     assert scores == expected
     assert scores.seconds == pytest.approx(1.6)
+
+
+def test_points_are_the_positions_of_the_dial() -> None:
+    """They get more sensitive, one log-odd each; a threshold of the settings is one more point."""
+    settings = load_settings(None, ["postprocess.sensitivity=4"])
+    bundle = read_bundle(bundle_folder(settings))
+    points = operating_points(bundle, settings)
+    assert [point.position for point in points] == [1, 2, 3, 4, 5]
+    assert [point.own for point in points] == [False, False, False, True, False]
+    assert points[2].thresholds == bundle.manifest.thresholds.model_dump()
+    highs = np.array([point.thresholds["high"] for point in points])
+    odds = np.log(highs / (1 - highs))
+    np.testing.assert_allclose(np.diff(odds), -1, atol=0.01)
+    assert all(point.thresholds["low"] <= point.thresholds["high"] for point in points)
+    own = operating_points(bundle, load_settings(None, ["postprocess.high=0.77"]))[-1]
+    assert (own.position, own.own, own.thresholds["high"]) == (0, True, 0.77)
 
 
 def test_command_scores_all_rows(tmp_path: Path) -> None:
@@ -221,6 +234,9 @@ def test_command_scores_all_rows(tmp_path: Path) -> None:
     assert [video["cluster"] for video in rows["panned"][0]["videos"]] == ["frames/g"]
     assert rows["scene"][0]["minutes"] == pytest.approx(0.005, abs=0.001)
     assert "threshold" in result.output
+    records = record_alarms(json.loads(file.read_text())["rows"])
+    assert list(records) == [1, 2, 3, 4, 5]
+    assert set(records[1].false_per_minute) >= {"scene", "panned"}
 
 
 @pytest.mark.parametrize(

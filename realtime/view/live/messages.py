@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from qlumen.realtime.live.control import THRESHOLD_BOUNDS
+from qlumen.realtime.segmentation.segmenter import POSITIONS
 
 MAX_HOLD_S = 10.0
 MAX_SOURCES = 1000
@@ -32,15 +32,15 @@ class Toggle(_Message):
 
 
 class Step(_Message):
-    """Moves the threshold up or down by one step, like a key of the monitor."""
+    """Moves the dial by one position, up to be more sensitive, like a key of the monitor."""
 
     do: Literal["step"]
     up: bool
 
 
-class Threshold(_Message):
-    do: Literal["threshold"]
-    value: float = Field(ge=THRESHOLD_BOUNDS[0], le=THRESHOLD_BOUNDS[1])
+class Sensitivity(_Message):
+    do: Literal["sensitivity"]
+    position: int = Field(ge=POSITIONS[0], le=POSITIONS[-1])
 
 
 class Hold(_Message):
@@ -67,7 +67,7 @@ class Stop(_Message):
     do: Literal["stop"]
 
 
-Request = Toggle | Step | Threshold | Hold | Act | Start | Stop
+Request = Toggle | Step | Sensitivity | Hold | Act | Start | Stop
 message: TypeAdapter[Drawn | Request] = TypeAdapter(
     Annotated[Drawn | Request, Field(discriminator="do")]
 )

@@ -7,7 +7,6 @@ from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import Condition, FrameResult, LiveState
 from qlumen.realtime.latency import LatencyRecorder
-from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.overlay.findings import FILL_ALPHA
@@ -15,7 +14,7 @@ from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import Gallery
-from qlumen.realtime.view.live.messages import Act, Hold, Request, Step, Threshold, Toggle
+from qlumen.realtime.view.live.messages import Act, Hold, Request, Sensitivity, Step, Toggle
 from qlumen.system.threads import MODEL_NICENESS
 
 
@@ -75,7 +74,6 @@ class LivePanel:
         idle: dict[str, Any] = {
             "message": self.message,
             "viewers": self.feed.viewers,
-            "threshold_bounds": THRESHOLD_BOUNDS,
             "running": False,
         }
         session = self.session
@@ -92,9 +90,9 @@ class LivePanel:
             case Toggle(what="recording"):
                 session.toggle_recording()
             case Step(up=up):
-                control.step_threshold(1 if up else -1)
-            case Threshold(value=value):
-                control.set_threshold(value)
+                control.step_sensitivity(1 if up else -1)
+            case Sensitivity(position=position):
+                control.set_sensitivity(position)
             case Hold(seconds=seconds):
                 self._change(session, "temporal", hold_s=seconds)
             case Act(do=name):
@@ -117,7 +115,8 @@ class LivePanel:
             "pixel_aspect": float(session.pixel_aspect),
             "overlay": session.control.overlay_visible,
             "fill": settings.overlay.fill_alpha > 0,
-            "threshold": session.control.threshold(),
+            "sensitivity": settings.postprocess.sensitivity,
+            "alarms": session.control.describe_alarms(),
             "hold_s": settings.temporal.hold_s,
             "max_age_ms": settings.live.max_age_ms,
             "recording": status.recording,

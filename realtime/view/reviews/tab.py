@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 
 from qlumen.errors import RefusedError
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.live.control import THRESHOLD_BOUNDS
 from qlumen.realtime.review.intake.limits import MIB, Limits
 from qlumen.realtime.review.intake.sniff import sniff
 from qlumen.realtime.view.reviews.exports import FILES
@@ -40,6 +39,7 @@ KINDS = {
     "recordings.css": "text/css",
 }
 MAX_FIELD_CHARACTERS = 200
+THRESHOLD_BOUNDS = (0.05, 0.99)
 
 
 class Pick(BaseModel, extra="forbid"):

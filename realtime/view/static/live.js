@@ -97,7 +97,8 @@ class Live {
     }
     for (const button of this.root.querySelectorAll("[data-do]"))
       this.enable(button, state.running, button.dataset.do !== "snapshot" || state.can_snapshot, "snapshots");
-    this.showRange("threshold", state.threshold, (value) => value.toFixed(2));
+    this.showRange("sensitivity", state.sensitivity, String);
+    this.find('[data-range="sensitivity"]').title = `1 shows least, 5 most (+ and -). ${state.alarms || ""}`;
     this.showRange("hold", state.hold_s, (value) => `${value.toFixed(2)} s`);
   }
 
@@ -178,7 +179,7 @@ class Live {
       button.addEventListener("click", () => this.toggle(button.dataset.toggle));
     for (const button of this.root.querySelectorAll("[data-do]"))
       button.addEventListener("click", () => this.send({ do: button.dataset.do }));
-    this.find('[data-range="threshold"]').addEventListener("change", ({ target }) => this.threshold(Number(target.value)));
+    this.find('[data-range="sensitivity"]').addEventListener("change", ({ target }) => this.send({ do: "sensitivity", position: Number(target.value) }));
     this.find('[data-range="hold"]').addEventListener("change", ({ target }) => this.send({ do: "hold", seconds: Number(target.value) }));
     this.find("[data-screen]").addEventListener("click", () => this.screen());
     const form = this.find("[data-source]");
@@ -212,11 +213,6 @@ class Live {
   toggle(name) {
     const can = name === "recording" ? this.state.can_record : this.state.running;
     if (can) this.send({ do: "toggle", what: name });
-  }
-
-  threshold(value) {
-    const [least, most] = this.state.threshold_bounds;
-    this.send({ do: "threshold", value: Math.min(most, Math.max(least, value)) });
   }
 
   screen() {

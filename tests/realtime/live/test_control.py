@@ -1,11 +1,12 @@
 """Tests that settings change immediately while video runs, and that every change is logged."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
+from qlumen.networks.bundle import AlarmRecord, Bundle, find_bundle, read_bundle
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.segmentation.segmenter import thresholds
@@ -35,22 +36,46 @@ def test_the_overlay_is_switched_off_and_on(bundle: Bundle) -> None:
     assert [fields["overlay"] for _, fields in log.lines] == [False, True]
 
 
-def test_the_threshold_moves_in_steps_and_stays_in_bounds(bundle: Bundle) -> None:
-    """Each key moves the threshold by 0.05, within 0.05 and 0.99, and low is never above high."""
+def test_the_dial_moves_by_positions_and_stops_at_its_ends(bundle: Bundle) -> None:
+    """Each key moves it by one; more sensitive means a lower threshold, never below low."""
     log = Log()
     control = Control(bundle, Settings(), log)
-    own = thresholds(bundle, Settings())["high"]
-    control.step_threshold(-1)
-    assert thresholds(bundle, control.settings())["high"] == pytest.approx(own - 0.05)
-    for _ in range(40):
-        control.step_threshold(-1)
-    at_end = thresholds(bundle, control.settings())
-    assert at_end["high"] == pytest.approx(0.05)
-    assert at_end["low"] <= at_end["high"]
-    for _ in range(40):
-        control.step_threshold(1)
-    assert thresholds(bundle, control.settings())["high"] == pytest.approx(0.99)
-    assert log.lines[-1][1]["high"] == 0.99
+    highs = [thresholds(bundle, control.settings())["high"]]
+    for _ in range(4):
+        control.step_sensitivity(1)
+        now = thresholds(bundle, control.settings())
+        assert now["low"] <= now["high"]
+        highs.append(now["high"])
+    assert highs[0] > highs[1] > highs[2] == highs[3] == highs[4]
+    assert [fields["position"] for _, fields in log.lines] == [4, 5, 5, 5]
+    for _ in range(9):
+        control.step_sensitivity(-1)
+    assert control.settings().postprocess.sensitivity == 1
+    assert log.lines[-1][1]["high"] == thresholds(bundle, control.settings())["high"] > highs[0]
+
+
+def test_the_dial_replaces_a_threshold_of_the_settings(bundle: Bundle) -> None:
+    """At position 3 the bundle's own threshold counts again."""
+    control = Control(bundle, load_settings(None, ["postprocess.high=0.6"]), Log())
+    assert thresholds(bundle, control.settings())["high"] == 0.6
+    control.set_sensitivity(3)
+    assert thresholds(bundle, control.settings()) == bundle.manifest.thresholds.model_dump()
+
+
+def test_measured_alarms_are_told_for_their_threshold_only(bundle: Bundle) -> None:
+    """The text has the lowest and highest rate; another threshold or none measured gives none."""
+    own = bundle.manifest.thresholds.high
+    record = AlarmRecord(
+        high=own, false_per_minute={"scene": 0.31, "panned": 1.24, "polyps": 0.9}, found_in_3_s=0.9
+    )
+    manifest = bundle.manifest.model_copy(update={"alarms": {3: record}})
+    control = Control(replace(bundle, manifest=manifest), Settings(), Log())
+    text = "On test videos: 0.3 to 1.2 false alarms a minute, 90% of the polyps in 3 s."
+    assert control.describe_alarms() == text
+    control.step_sensitivity(1)
+    assert not control.describe_alarms()
+    other = load_settings(None, ["postprocess.high=0.6"])
+    assert not Control(replace(bundle, manifest=manifest), other, Log()).describe_alarms()
 
 
 def test_a_reload_takes_over_what_may_change(bundle: Bundle, tmp_path: Path) -> None:

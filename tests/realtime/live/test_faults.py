@@ -114,7 +114,7 @@ def test_keys_steer_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert process.returncode == 0, errors.decode()
     check_left(tmp_path)
     actions = [event["action"] for event in events(tmp_path, "action")]
-    assert actions == ["toggle_overlay", "threshold", "mark", "snapshot", "quit"]
+    assert actions == ["toggle_overlay", "sensitivity", "mark", "snapshot", "quit"]
 
 
 @needs_ffmpeg

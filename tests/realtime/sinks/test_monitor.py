@@ -89,8 +89,8 @@ def test_keys_become_actions(mode: str, desk: Screen, show: Show) -> None:
     process = show(mode)
     window = desk.window(TITLE)
     pressed = {
-        "space": "toggle_overlay", "plus": "threshold_up", "equal": "threshold_up",
-        "minus": "threshold_down", "KP_Add": "threshold_up", "KP_Subtract": "threshold_down",
+        "space": "toggle_overlay", "plus": "more_sensitive", "equal": "more_sensitive",
+        "minus": "quieter", "KP_Add": "more_sensitive", "KP_Subtract": "quieter",
         "s": "snapshot", "m": "mark", "r": "restart_ai", "x": None, "F5": None, "Up": None,
         "udiaeresis": None, "M": "mark", "q": "quit",
     }  # fmt: skip

@@ -121,7 +121,7 @@ def test_no_request_makes_the_page_reveal_anything(
 @pytest.mark.parametrize(
     "message",
     ["", "x", "{}", "[]", '{"do":"quit"}', '{"do":"start","source":-1}', '{"do":"hold"}',
-     '{"do":"threshold","value":NaN}', '{"do":"drawn","number":1,"more":2}', "{" * 2000,
+     '{"do":"sensitivity","position":NaN}', '{"do":"drawn","number":1,"more":2}', "{" * 2000,
      "x" * 9000],
 )  # fmt: skip
 def test_nonsense_ends_the_connection_and_nothing_else(site: Shown, message: str) -> None:

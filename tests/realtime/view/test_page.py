@@ -114,13 +114,21 @@ def test_switches_act_and_show_the_state(page: webdriver.Chrome, site: Shown) ->
     wait_for(site, lambda state: state["fill"], "the fill does not come back")
 
 
-def test_threshold_and_hold_move(page: webdriver.Chrome, site: Shown) -> None:
+def test_dial_and_hold_move(page: webdriver.Chrome, site: Shown) -> None:
     """Keys and sliders move them, and the figure beside the slider follows."""
-    before = site.panel.state()["threshold"]
     press(page, "-")
-    wait_for(site, lambda state: state["threshold"] < before, "the threshold stays")
+    wait_for(site, lambda state: state["sensitivity"] == 2, "the dial stays")
     press(page, "+")
-    wait_for(site, lambda state: abs(state["threshold"] - before) < 0.02, "it does not come back")
+    wait_for(site, lambda state: state["sensitivity"] == 3, "it does not come back")
+    page.execute_script(
+        "const dial = arguments[0]; dial.value = 5; dial.dispatchEvent(new Event('change'))",
+        control(page, '[data-range="sensitivity"]'),
+    )
+    wait_for(site, lambda state: state["sensitivity"] == 5, "the slider does nothing")
+    figure = control(page, '[data-out="sensitivity"]')
+    wait_until(lambda: figure.text == "5", "the dial's figure stays")
+    press(page, "-")
+    press(page, "-")
     page.execute_script(
         "const hold = arguments[0]; hold.value = 0.48; hold.dispatchEvent(new Event('change'))",
         control(page, '[data-range="hold"]'),
