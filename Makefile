@@ -50,11 +50,11 @@ check: lint
 	$(MEASURE) --merge $(addprefix $(LINES)/,alone.json timed.json rest.json) \
 	  --out $(LINES)/all.json
 
-lint: .links/qlumen
+lint: links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=.links $(BIN)/lint-imports
 
 format:
 	$(BIN)/ruff check --fix .
@@ -72,9 +72,12 @@ $(VENV)/.dev: setup.py pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.base
 
 # Type checkers do not resolve the packages that setup.py maps. They need these links.
-.links/qlumen:
-	mkdir -p $@
-	for folder in $(FOLDERS); do ln -sfn ../../$$folder $@/$$folder; done
+.PHONY: links
+links:
+	rm -rf .links/qlumen
+	mkdir -p .links/qlumen
+	for folder in $(FOLDERS); do ln -s ../../$$folder .links/qlumen/$$folder; done
+	cd .links/qlumen && ln -s ../../api/*.py .
 
 clean:
 	rm -rf build out .links .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,7 +1,7 @@
 """Describes the package qlumen: its name, its requirements and its folders.
 
-The folders stand at the top level and install under one namespace. So site-packages gets no
-module with the name `kernels` or `realtime`.
+The folders stand at the top level and install below the package qlumen, whose own files are in
+`api/`. So site-packages gets no module with the name `kernels` or `realtime`.
 """
 
 from pathlib import Path
@@ -31,7 +31,9 @@ def packages_in(folder: str) -> dict[str, str]:
     return {"qlumen." + path.replace("/", "."): path for path in found}
 
 
-PACKAGE_DIR = {name: path for folder in FOLDERS for name, path in packages_in(folder).items()}
+PACKAGE_DIR = {"qlumen": "api"} | {
+    name: path for folder in FOLDERS for name, path in packages_in(folder).items()
+}
 
 BASE = [
     "av>=18,<20",
@@ -105,6 +107,7 @@ DEV = [
     "types-PyYAML",
 ]
 
+    "supervision>=0.26",
 setup(
     name="qlumen",
     version="0.1.0",

@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/architecture.md"
 PART = re.compile(r"(?<=<!-- rooms -->\n).*(?=<!-- end of rooms -->)", re.DOTALL)
-PACKAGE, SPLIT = "qlumen", "realtime"
+PACKAGE, SPLIT, OWN = "qlumen", "realtime", "api"
+"""`api/` holds the package's own modules."""
 
 Arrows = dict[str, set[str]]
 
@@ -22,11 +23,13 @@ Arrows = dict[str, set[str]]
 def room_of(module: str) -> str | None:
     """Name the room of a module: `realtime/live` for `qlumen.realtime.live.display`.
 
-    Return None for a module in no room: other packages, and the package realtime itself.
+    Return `api` for `qlumen.model`. Return None for a module in no room: other packages, and the package realtime itself.
     """
     package, *names = module.split(".")
     if package != PACKAGE or not names or names == [SPLIT]:
         return None
+    if not (ROOT / names[0]).is_dir():
+        return OWN
     return "/".join(names[: 2 if names[0] == SPLIT else 1])
 
 

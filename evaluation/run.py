@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +23,12 @@ from qlumen.evaluation.curves import MapFigures
 from qlumen.evaluation.detection import Hits, hits, lesion_boxes, summary, summary_intervals
 from qlumen.evaluation.metrics import Scores, score
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
+from qlumen.realtime.analysis.interpret import spread_map
 from qlumen.realtime.endoscope.field import crop
 from qlumen.realtime.frames import Frame, FrameResult, Judgement
 from qlumen.realtime.pixels.arrays import Image, Mask
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation.geometry import Fit, Geometry
+from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.sinks.images import MaskWriter
 
 Change = Callable[[Image, str], Image]
@@ -91,14 +91,16 @@ def evaluate(
     for frame, judgement in analysis.judge_all(read_frames()):
         truth, segmentation = frame.truth, judgement.segmentation
         assert truth is not None
-        probability = _spread(judgement, fit)
+        probability = spread_map(_map(judgement), judgement.seen, fit)
         scores = score(segmentation.mask, truth, probability)
         found = [finding.box for finding in segmentation.findings]
         overlap = hits(found, lesion_boxes(truth))
         rows.append(ImageScores(frame.name, len(found), scores, overlap, float(truth.mean())))
         if figures:
             own, box = _map(judgement), judgement.seen.field.box
-            figures.add(probability, truth, own, crop(truth, box), _geometry(judgement, fit))
+            size = own.shape[1], own.shape[0]
+            geometry = Geometry.of((box[2] - box[0], box[3] - box[1]), size, fit)
+            figures.add(probability, truth, own, crop(truth, box), geometry)
         if writer:
             writer.write(FrameResult(frame, segmentation))
         on_image(len(rows))
@@ -212,20 +214,3 @@ def _image(row: ImageScores, origin: Origin | None) -> dict[str, Any]:
 def _map(judgement: Judgement) -> NDArray[np.float32]:
     assert judgement.probability is not None, "unrelated images are always judged"
     return judgement.probability
-
-
-def _spread(judgement: Judgement, fit: Fit) -> NDArray[np.float32]:
-    """Interpolate the map, without its margins, to the field; 0 on the rest of the frame."""
-    width, height = judgement.seen.size
-    x0, y0, x1, y1 = _geometry(judgement, fit).inner
-    inner = np.ascontiguousarray(_map(judgement)[y0:y1, x0:x1])
-    whole = np.zeros((height, width), np.float32)
-    part = crop(whole, judgement.seen.field.box)
-    part[:] = cv2.resize(inner, part.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return whole
-
-
-def _geometry(judgement: Judgement, fit: Fit) -> Geometry:
-    """Return the position of the field in the map."""
-    (x0, y0, x1, y1), shape = judgement.seen.field.box, _map(judgement).shape
-    return Geometry.of((x1 - x0, y1 - y0), (shape[1], shape[0]), fit)

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TypeVar
 
+import cv2
+import numpy as np
+
 from qlumen.realtime.analysis.observe import Lap, ignore_laps
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.engines.base import Probability
@@ -102,6 +105,20 @@ class Interpreter:
     def _make_tracker(self, temporal: TemporalSettings) -> Tracker:
         limits = temporal.model_dump(exclude={"smoothing"})
         return Tracker(numbers=self._numbers, **limits)
+
+
+def spread_map(probability: Probability, seen: Observation, fit: Fit) -> Probability:
+    """Interpolate the map of a field, without its margins, to its frame: `(H, W) float32`.
+
+    It is 0 outside the field.
+    """
+    (x0, y0, x1, y1), (width, height) = seen.field.box, seen.size
+    map_size = probability.shape[1], probability.shape[0]
+    left, top, right, bottom = Geometry.of((x1 - x0, y1 - y0), map_size, fit).inner
+    inner = np.ascontiguousarray(probability[top:bottom, left:right])
+    whole = np.zeros((height, width), np.float32)
+    whole[y0:y1, x0:x1] = cv2.resize(inner, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    return whole
 
 
 def share_of_frame(seen: Observation) -> Region:

@@ -71,15 +71,7 @@ def coco(review: Review, findings: Findings) -> dict[str, Any]:
         for record in review.frames
     ]
     annotations = [
-        {
-            "id": number,
-            "image_id": record.index,
-            "category_id": CATEGORY["id"],
-            **_shape(finding, record.size),
-            "iscrowd": 0,
-            "score": finding.score,
-            "track_id": lesion,
-        }
+        annotation(finding, record.size, number, record.index, lesion)
         for number, (record, finding, lesion) in enumerate(_rows(review, findings), start=1)
     ]
     return {
@@ -99,11 +91,20 @@ def _rows(review: Review, findings: Findings) -> Iterator[tuple[StoredFrame, Fin
             yield record, finding, lesions.get(id(finding))
 
 
-def _shape(finding: Finding, size: tuple[int, int]) -> dict[str, Any]:
+def annotation(
+    finding: Finding, size: tuple[int, int], number: int, image: int, lesion: int | None
+) -> dict[str, Any]:
+    """Describe a finding on an image of (width, height) as a COCO annotation."""
     x0, y0, x1, y1 = finding.box
     runs = coco_mask.encode(np.asfortranarray(fill_findings([finding], size)))
     return {
+        "id": number,
+        "image_id": image,
+        "category_id": CATEGORY["id"],
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "area": finding.area_px,
         "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+        "iscrowd": 0,
+        "score": finding.score,
+        "track_id": lesion,
     }
