@@ -42,6 +42,7 @@ BASE = [
     "font-source-sans-pro",
     "gradio>=6,<7",
     "hdrhistogram>=0.10",
+    "httpx>=0.27",
     "Jinja2>=3.1",
     "lapx>=0.9",
     "MarkupSafe>=2",
@@ -93,6 +94,7 @@ DEV = [
     "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
+MQTT = ["paho-mqtt>=2.1"]
     "mypy>=1.15",
     "nvidia-modelopt",
     "pypdf>=5",
@@ -134,7 +136,17 @@ setup(
         "onnxruntime": ONNXRUNTIME,
         "dicom": DICOM,
         "tensorboard": TENSORBOARD,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + DEV,
+        "mqtt": MQTT,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + MQTT + DEV,
+    },
+    entry_points={
+        "console_scripts": ["qlumen = qlumen.realtime.cli:main"],
+        "qlumen.sinks": [
+            "http = qlumen.realtime.sinks.webhook:WebhookSender",
+            "https = qlumen.realtime.sinks.webhook:WebhookSender",
+            "mqtt = qlumen.realtime.sinks.mqtt:MqttSender",
+            "mqtts = qlumen.realtime.sinks.mqtt:MqttSender",
+        ],
     },
     entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )

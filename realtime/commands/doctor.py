@@ -12,6 +12,7 @@ from rich.table import Table
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.doctor.machine import Check, gpu_checks, library_checks, machine_checks
 from qlumen.realtime.doctor.model import cache_checks, model_checks
+from qlumen.realtime.doctor.plugins import plugin_checks
 from qlumen.realtime.doctor.video import video_checks
 from qlumen.system.files import write_json
 from qlumen.system.output_paths import PATH, check_paths
@@ -48,6 +49,7 @@ def examine(settings: Settings) -> Report:
         "model": bundle,
         "engines": engines,
         "video": video_checks(),
+        "plugins": plugin_checks(),
         "libraries": library_checks(),
         "caches": cache_checks(),
     }

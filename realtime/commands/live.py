@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 @click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
 @click.option("--record-clean", type=PATH, help="The video without overlay, a new file.")
 @click.option("--stream", metavar="URL", help="Send the overlay to rtmp, srt, udp or rtsp.")
+@click.option("--send", multiple=True, metavar="URL", help="Send lesions and state to mqtt(s):// "
+              "or https://, or to a plugin's scheme; may be repeated.")  # fmt: skip
 @click.option("--recordings", type=PATH, help="Folder for recordings begun on the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--events", type=PATH, help="Findings and events, JSON lines, each with the hash "
@@ -50,6 +52,7 @@ def command(
     record: Path | None,
     record_clean: Path | None,
     stream: str | None,
+    send: tuple[str, ...],
     recordings: Path | None,
     snapshots: Path | None,
     events: Path | None,
@@ -69,7 +72,7 @@ def command(
     overrides += ("source.loop=true",) if loop else ()
     settings = load_settings(config, overrides)
     outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
-                          recordings)  # fmt: skip
+                          recordings, send)  # fmt: skip
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
     check_paths(inputs, list(outputs.files()), list(outputs.folders()))
     steering, console = _Steering(config, overrides), Console(stderr=True)

@@ -28,6 +28,8 @@ LOOK_SECONDS = 1.0
 @click.option("--password-file", type=PATH, help="File that --set-password wrote.")
 @click.option("--set-password", type=PATH, metavar="FILE", help="Ask for a password, write its "
               "hash to a new file, and end.")  # fmt: skip
+@click.option("--send", multiple=True, metavar="URL", help="Send lesions and state of live video "
+              "to mqtt(s):// or https://; may be repeated.")  # fmt: skip
 @click.option("--recordings", type=PATH, help="Folder for recordings begun on the page.")
 @click.option("--snapshots", type=PATH, help="Folder for snapshots, PNG.")
 @click.option("--loop", is_flag=True, help="Play files again and again.")
@@ -39,6 +41,7 @@ def command(
     port: int | None,
     password_file: Path | None,
     set_password: Path | None,
+    send: tuple[str, ...],
     recordings: Path | None,
     snapshots: Path | None,
     loop: bool,
@@ -58,7 +61,7 @@ def command(
     overrides += ("source.loop=true",) if loop else ()
     settings = load_settings(config, overrides)
     access = read_access(settings.view)
-    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots)
+    outputs = LiveOutputs(recordings=recordings, snapshots=snapshots, send=send)
     sources = [*([source] if source else []), *settings.view.sources]
     inputs = [path for name in sources for path in input_files(name, settings.model.bundle)]
     check_paths(inputs, [], list(outputs.folders()))

@@ -1,5 +1,6 @@
 """Describes what a live session writes and shows, and opens it as sinks."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qlumen.errors import UsageError
 from qlumen.realtime.actions import Action
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.endoscope.privacy import Privacy
-from qlumen.realtime.frames import Recordable
+from qlumen.realtime.frames import FrameResult, Recordable
 from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.event_log import EventLog
 from qlumen.realtime.live.privacy_stage import PrivacyStage
@@ -23,6 +25,8 @@ from qlumen.realtime.sinks.recorder import LiveRecorder
 from qlumen.realtime.sinks.recorder_on_request import RecorderOnRequest
 from qlumen.realtime.sinks.streamer import Streamer
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.locations import show_location
+from qlumen.system.plugins import SINKS, find_plugin, find_plugins, load_plugin
 from qlumen.system.threads import MODEL_NICENESS, WRITER_NICENESS
 
 TITLE = "qlumen - research tool, not a medical device"
@@ -37,7 +41,8 @@ OpenRunner = Callable[[LatencyRecorder, Note], SinkRunner[Taken]]
 class LiveOutputs:
     """Names what to write and where; None leaves it out.
 
-    `snapshots` is a folder, and `recordings` is the folder for recordings begun on request.
+    `snapshots` is a folder, and `recordings` is the folder for recordings begun on request. `send`
+    names receivers by URL; plugins of `qlumen.sinks` open them.
     """
 
     record: Path | None = None
@@ -48,6 +53,7 @@ class LiveOutputs:
     json: Path | None = None
     monitor: bool = False
     recordings: Path | None = None
+    send: tuple[str, ...] = ()
 
     def files(self) -> Iterator[tuple[str, Path]]:
         named = (
@@ -168,9 +174,10 @@ def open_live_sinks(
     if outputs.stream:
         opener = partial(Streamer, outputs.stream, info, **settings.stream.model_dump())
         streams = [run(partial(SinkRunner, "stream", opener, frames=frames, reopens=True))]
+    senders = [run(opener) for opener in _sender_openers(outputs.send, info, frames)]
     others = [run(_run_open_sink("snapshots", snapshot, frames))] if snapshot else []
     others += [run(_run_open_sink(ON_REQUEST, recorder, frames))] if recorder else []
-    image_sinks = [*recorders, *streams, *others, *(run(each) for each in runners)]
+    image_sinks = [*recorders, *streams, *senders, *others, *(run(each) for each in runners)]
     masks = []
     privacy = Privacy(**settings.privacy.model_dump())
     if privacy.active and image_sinks:
@@ -204,6 +211,36 @@ def open_live_sinks(
 def _run_open_sink(name: str, sink: Sink[Taken], frames: int) -> OpenRunner[Taken]:
     """Return an opener that runs a sink which is open already."""
     return partial(SinkRunner, name, lambda: sink, frames=frames)
+
+
+def _sender_openers(
+    urls: Sequence[str], info: SourceInfo, frames: int
+) -> Iterator[OpenRunner[FrameResult]]:
+    """Yield an opener for each receiver; sinks of one scheme are numbered."""
+    used: Counter[str] = Counter()
+    for url in urls:
+        point = find_plugin(SINKS, url)
+        if point is None:
+            raise UsageError(
+                f"--send {show_location(url)}: no plugin sends there; give a URL that begins with "
+                f"{', '.join(sorted(find_plugins(SINKS)))}"
+            )
+        used[point.name] += 1
+        name = point.name + (f"_{used[point.name]}" if used[point.name] > 1 else "")
+        yield partial(_run_sender, name, load_plugin(point), url, info, frames)
+
+
+def _run_sender(
+    name: str,
+    make: Callable[[str, SourceInfo, Note], Sink],
+    url: str,
+    info: SourceInfo,
+    frames: int,
+    latency: LatencyRecorder,
+    note: Note,
+) -> SinkRunner:
+    return SinkRunner(name, partial(make, url, info, note), latency, note, frames=frames,
+                      reopens=True)  # fmt: skip
 
 
 def _recorder_opener(info: SourceInfo, settings: Settings) -> partial[LiveRecorder]:

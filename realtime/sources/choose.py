@@ -15,6 +15,7 @@ from qlumen.realtime.sources.ffmpeg.addresses import WEB_SCHEMES, address, is_li
 from qlumen.realtime.sources.pages import PagesSource, has_pages
 from qlumen.realtime.sources.pattern import PatternSource
 from qlumen.realtime.sources.playback import PacedSource
+from qlumen.system.plugins import SOURCES, find_plugin, load_plugin
 
 SCENE = "scene"
 PATTERN = "pattern"
@@ -24,6 +25,8 @@ MAX_RATE_DENOMINATOR = 1001
 
 def open_source(location: str, settings: Settings, pool: FramePool | None = None) -> Source:
     """Open `scene`, a folder of images, or anything FFmpeg reads: file, URL, device.
+
+    A location whose scheme belongs to an installed plugin is opened by it.
 
     Args:
         pool: pool for the frames that FFmpeg reads; see `ContainerSource`.
@@ -35,6 +38,8 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
     _check_named(location)
     if location == SCENE:
         return _scene(settings.scene, settings.scene.frames)
+    if point := find_plugin(SOURCES, location):
+        return load_plugin(point)(location, settings)
     if Path(location).is_dir():
         from qlumen.realtime.sources.images import FolderSource
 
@@ -75,6 +80,11 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
     if location == PATTERN:
         chosen = settings.pattern
         return PacedSource(partial(PatternSource, chosen.width, chosen.height, _rate(chosen.fps)))
+    if point := find_plugin(SOURCES, location):
+        opened = load_plugin(point)(location, settings)
+        if isinstance(opened, LiveSource):
+            return opened
+        opened.close()
     path = Path(location)
     if path.is_dir() and not settings.source.sequence:
         raise UsageError(
@@ -82,11 +92,12 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
             "set source.sequence=true"
         )
     if not path.is_dir() and not path.is_file():
-        if is_live(location):
+        if not point and is_live(location):
             from qlumen.realtime.sources.network.source import ReceivedSource
 
             return ReceivedSource(location, settings.source, settings.reconnect)
-        if scheme(location) in WEB_SCHEMES and (camera := _open_web_camera(location, settings)):
+        is_web = not point and scheme(location) in WEB_SCHEMES
+        if is_web and (camera := _open_web_camera(location, settings)):
             return camera
     reopen = partial(open_source, location, settings, FramePool())
     return PacedSource(reopen, loop=settings.source.loop)

@@ -1,0 +1,73 @@
+"""Shows how a package adds a source and a receiver to qlumen.
+
+pip install ./examples/plugin
+qlumen replay bars:50 --json summary.json
+qlumen live scene --send lines:/tmp/lesions.txt
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from qlumen.errors import SinkError, SourceError
+from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.events import Note
+from qlumen.realtime.sources.base import Source, SourceInfo
+
+SIZE = 320, 240
+RATE = Fraction(25)
+
+
+class BarsSource(Source):
+    """Shows bars that move, `bars:N` for N frames.
+
+    A source is made with its location and the settings. It raises a SourceError before it
+    returns, and delivers frames in order.
+    """
+
+    def __init__(self, location: str, settings: Settings) -> None:
+        text = location.partition(":")[2]
+        if not text.isdecimal():
+            raise SourceError(f"{location}: write bars:N, with N the number of frames")
+        width, height = SIZE
+        self.info = SourceInfo(location, width, height, RATE, int(text))
+        self.drops: Counter[str] = Counter()
+
+    def frames(self) -> Iterator[Frame]:
+        width, height = SIZE
+        for index in range(self.info.frame_count or 0):
+            columns = ((np.arange(width) + 4 * index) // 40 % 2 * 255).astype(np.uint8)
+            image = np.repeat(np.tile(columns, (height, 1))[..., None], 3, axis=2)
+            yield Frame(index, index, 1 / RATE, BgrImage(image), 0)
+
+
+class LineWriter(Sink):
+    """Writes a line for each frame with lesions, `lines:FILE`.
+
+    A receiver is made with its URL, facts about the source, and a function that writes events. It
+    has a thread and a queue of its own, so `write` may take its time: the video goes on, and
+    frames that do not fit are dropped and counted. If `write` raises an error, the receiver is
+    closed and made again after a pause.
+    """
+
+    def __init__(self, url: str, info: SourceInfo, note: Note) -> None:
+        self._path = url.partition(":")[2]
+        try:
+            self._file = open(self._path, "a", buffering=1)  # noqa: PTH123, SIM115
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror}; give another file") from error
+        note("lines_opened", file=self._path)
+
+    def write(self, result: FrameResult) -> None:
+        tracks = result.live.tracks if result.live else ()
+        numbers = [track.number for track in tracks if track.alarm]
+        if numbers:
+            self._file.write(f"{result.frame.index} {numbers}\n")
+
+    def close(self) -> None:
+        self._file.close()
