@@ -1,7 +1,8 @@
 # make demo         set up .venv, replay the built-in scene or CLIP=path, write to out/demo
 # make test         set up .venv with the development tools, then run make check
 # make check        run lint, types and tests; print the lines that no test ran
-# make test-gpu     run the tests that need an NVIDIA GPU and the [gpu] extra
+# make test-gpu     run the tests that need an NVIDIA GPU and the extras [gpu] and [rtx]
+# make gpu-check    measure on an NVIDIA GPU, write out/gpu/gpu.md; CHECK=--short for less
 # make screenshots  make the images of the documentation
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ LINES := out/lines
 FOLDERS := ablation calibration configs datasets errors evaluation kernels models networks quantum \
   realtime system training
 
-.PHONY: demo screenshots test test-gpu check lint format clean
+.PHONY: demo screenshots test test-gpu gpu-check check lint format clean
 
 demo: $(VENV)/.base
 	mkdir -p $(DEMO)
@@ -30,8 +31,11 @@ test: $(VENV)/.dev
 	$(MAKE) check
 
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet -e .[gpu,onnxruntime]
+	$(BIN)/python -m pip install --quiet -c constraints-gpu.txt -e .[gpu,rtx,onnxruntime]
 	$(BIN)/python -m pytest tests/gpu
+
+gpu-check: $(VENV)/.dev
+	$(BIN)/python bench/gpu_check.py $(CHECK)
 
 # Tests start qlumen often. Python must not compile it each time.
 unexport PYTHONDONTWRITEBYTECODE

@@ -83,18 +83,23 @@ ONNXRUNTIME = ["onnxruntime>=1.20"]
 GPU = [
     "nvidia-modelopt",
     "pennylane-lightning-gpu>=0.45",
-    "torch>=2.9",
-    "torch-tensorrt",
+    "torch>=2.14",
+    "torch-tensorrt>=2.14,<2.15",
+]
+RTX = [
+    "tensorrt-rtx-cu13-bindings>=1.7,<1.8",
+    "tensorrt-rtx-cu13-libs>=1.7,<1.8",
 ]
 DICOM = [
     "highdicom>=0.25",
     "pydicom>=3",
 ]
+MQTT = ["paho-mqtt>=2.1"]
+IGTL = ["pyigtl>=0.3.3"]
 DEV = [
     "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
-MQTT = ["paho-mqtt>=2.1"]
     "mypy>=1.15",
     "nvidia-modelopt",
     "pypdf>=5",
@@ -105,11 +110,11 @@ MQTT = ["paho-mqtt>=2.1"]
     "scikit-learn>=1.5",
     "selenium>=4.20",
     "slipcover>=1.1",
+    "supervision>=0.26",
     "types-psutil",
     "types-PyYAML",
 ]
 
-    "supervision>=0.26",
 setup(
     name="qlumen",
     version="0.1.0",
@@ -133,20 +138,22 @@ setup(
     extras_require={
         "train": TRAIN,
         "gpu": GPU,
+        "rtx": RTX,
         "onnxruntime": ONNXRUNTIME,
         "dicom": DICOM,
         "tensorboard": TENSORBOARD,
+        "igtl": IGTL,
         "mqtt": MQTT,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + MQTT + DEV,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + DEV,
     },
     entry_points={
         "console_scripts": ["qlumen = qlumen.realtime.cli:main"],
         "qlumen.sinks": [
             "http = qlumen.realtime.sinks.webhook:WebhookSender",
             "https = qlumen.realtime.sinks.webhook:WebhookSender",
+            "igtl = qlumen.realtime.sinks.openigtlink:OpenIgtLinkServer",
             "mqtt = qlumen.realtime.sinks.mqtt:MqttSender",
             "mqtts = qlumen.realtime.sinks.mqtt:MqttSender",
         ],
     },
-    entry_points={"console_scripts": ["qlumen = qlumen.realtime.cli:main"]},
 )

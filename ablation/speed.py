@@ -14,7 +14,8 @@ from qlumen.ablation.plan import Plan, RunKey
 from qlumen.ablation.runs import BUNDLE
 from qlumen.evaluation.measure import time_engines
 from qlumen.networks.bundle import WEIGHTS, Thresholds, read_bundle
-from qlumen.networks.export import load_network, network_config, write_bundle
+from qlumen.networks.export import write_bundle
+from qlumen.networks.trained import load_network, network_config
 from qlumen.networks.unet import UNet
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.latency import NS_PER_MS

@@ -44,8 +44,11 @@ STRUCTURE = ("placeholder", "get_attr", "output")
 """Nodes of a graph that compute nothing."""
 BUILD_ARGUMENTS = (
     "exported_program", "arg_inputs", "device", "arg_input_binding_names", "output_binding_names",
+    "disable_tf32",
 )  # fmt: skip
-LOAD_ARGUMENTS = ("serialized_engine", "input_binding_names", "output_binding_names")
+LOAD_ARGUMENTS = (
+    "serialized_engine", "input_binding_names", "output_binding_names", "settings",
+)  # fmt: skip
 Program = torch.export.ExportedProgram
 
 

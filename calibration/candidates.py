@@ -119,7 +119,7 @@ def _dice(metrics: dict[str, Any]) -> float | None:
 def _precisions(engine: Name, bundle: Bundle) -> list[Precision]:
     if engine == "openvino":
         return ["f32"] if bundle.precision == "int8" or not cpu_has_bf16() else ["f32", "bf16"]
-    on_gpu = engine in ("torch", "tensorrt") and bool(nvidia_gpus())
+    on_gpu = engine in ("torch", "tensorrt", "tensorrt-rtx") and bool(nvidia_gpus())
     return ["f32", "f16"] if on_gpu else ["f32"]
 
 

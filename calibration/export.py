@@ -18,6 +18,7 @@ from qlumen.networks.identity import origin
 from qlumen.networks.openvino import ov
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.base import Probability
+from qlumen.realtime.engines.cache import pack_engine
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
@@ -28,12 +29,20 @@ from qlumen.realtime.segmentation.segmenter import thresholds
 from qlumen.realtime.sources.choose import open_source
 from qlumen.system.output_paths import PATH, check_paths
 
-Format = Literal["onnx", "openvino", "torch-export"]
+Format = Literal["onnx", "openvino", "torch-export", "tensorrt-rtx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
-REQUIRED = {"onnx": ("torch", "onnx", "onnxscript"), "openvino": (), "torch-export": ("torch",)}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2", "tensorrt-rtx": ".plan"}
+ONNX = ("torch", "onnx", "onnxscript")
+REQUIRED = {
+    "onnx": ONNX,
+    "openvino": (),
+    "torch-export": ("torch",),
+    "tensorrt-rtx": (*ONNX, "tensorrt_rtx_bindings"),
+}
 """Packages that each format needs."""
-MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2}
+EXTRAS = {"tensorrt-rtx": "train,rtx"}
+"""Extras that have them, where it is not `train` alone."""
+MAX_DIFFERING_SHARE = {"f32": 1e-4, "f16": 1e-3, "bf16": 1e-2, "int8": 1e-2}
 """Largest share of pixels whose mask may differ from the bundle's network in FP32."""
 Network = Callable[[Image], Probability]
 """Function from `(H, W, 3) uint8` BGR at the network's size to its map."""
@@ -60,20 +69,22 @@ class Parity:
 
 @click.command("export")
 @click.option("--format", "format_", type=click.Choice(FORMATS), required=True)
-@click.option("--output", type=PATH, required=True, help="New file: .onnx, .xml or .pt2.")
+@click.option("--output", type=PATH, required=True, help="New file: .onnx, .xml, .pt2 or .plan.")
 @click.option("--bundle", "folder", type=PATH, help="Bundle folder; default: the shipped one.")
-@click.option("--precision", type=click.Choice(get_args(Precision)), default="f32",
-              show_default=True, help="Precision in ONNX and torch-export.")  # fmt: skip
+@click.option("--precision", type=click.Choice(get_args(Precision)),
+              help="Precision; default: f32, or f16 for tensorrt-rtx.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(
-    format_: Format, output: Path, folder: Path | None, precision: Precision, force: bool
+    format_: Format, output: Path, folder: Path | None, precision: Precision | None, force: bool
 ) -> None:
     """Write a bundle's network in another format.
 
     The new file first runs on frames of the built-in scene. It must draw the masks of the bundle.
     The file contains the preprocessing except the resize. It does not contain the thresholds.
+    For tensorrt-rtx it is the ONNX from which the plan is compiled, because a plan needs a card.
     """
     folder = folder or find_bundle()
+    precision = precision or ("f16" if format_ == "tensorrt-rtx" else "f32")
     _check(format_, output, folder, precision, force)
     parity = export(read_bundle(folder), format_, output, precision)
     click.echo(
@@ -87,22 +98,31 @@ def export(bundle: Bundle, format_: Format, output: Path, precision: Precision =
     """Write and compare the network, and only then replace a file at `output`.
 
     Raises:
-        EngineError: the written network draws other masks
+        EngineError: the written network draws other masks, or TensorRT-RTX cannot compile it
         BundleError: the bundle holds no torch weights, for another format than openvino
         SinkError: the file cannot be written
     """
     try:
         with TemporaryDirectory(prefix=".export-", dir=output.absolute().parent) as folder:
             written = Path(folder) / output.name
+            if format_ == "tensorrt-rtx":
+                written = written.with_suffix(".onnx")
             _write(bundle, format_, written, precision)
             parity = _compare(bundle, format_, written)
-            limit = MAX_DIFFERING_SHARE[precision]
+            eight_bit = format_ == "tensorrt-rtx" and bundle.ranges is not None
+            limit = MAX_DIFFERING_SHARE["int8" if eight_bit else precision]
             if parity.differing_share > limit:
                 raise EngineError(
                     f"the network as {format_} differs from the bundle's in "
                     f"{parity.differing_share:.1e} of the pixels; at most {limit:.0e} may differ; "
                     f"{output} is not written: use another precision, or report this"
                 )
+            if format_ == "tensorrt-rtx":
+                from qlumen.realtime.engines.tensorrt_rtx import compile_plan, plan_key
+
+                plan = pack_engine(plan_key(bundle, precision), compile_plan(written.read_bytes()))
+                written.unlink()
+                written.with_name(output.name).write_bytes(plan)
             for path in sorted(Path(folder).iterdir()):
                 path.replace(output.with_name(path.name))
     except OSError as error:
@@ -160,6 +180,8 @@ def _check(format_: Format, output: Path, folder: Path, precision: str, force: b
         raise UsageError(f"--output {output} will be {format_}; give it the ending {suffix}")
     if format_ == "openvino" and precision != "f32":
         raise UsageError("--precision is not for openvino; set engine.precision for the run")
+    if format_ == "tensorrt-rtx" and precision == "bf16":
+        raise UsageError("--precision bf16 is not for tensorrt-rtx; use f16 or f32")
     check_paths([folder], [("--output", output)], [])
     files = [output, output.with_suffix(".bin")] if format_ == "openvino" else [output]
     for path in files:
@@ -168,7 +190,8 @@ def _check(format_: Format, output: Path, folder: Path, precision: str, force: b
     missing = [name for name in REQUIRED[format_] if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f"--format {format_} needs {missing[0]}: pip install 'qlumen[train]'"
+            f"--format {format_} needs {missing[0].replace('_', '-')}: "
+            f"pip install 'qlumen[{EXTRAS.get(format_, 'train')}]'"
         )
 
 
@@ -178,8 +201,11 @@ def _write(bundle: Bundle, format_: Format, path: Path, precision: Precision) ->
         return
     from qlumen.networks.torch_formats import write_onnx, write_torch_export
 
-    write = write_onnx if format_ == "onnx" else write_torch_export
-    write(bundle, path, precision)
+    if format_ == "torch-export":
+        write_torch_export(bundle, path, precision)
+    else:
+        eight_bit = format_ == "tensorrt-rtx" and bundle.ranges is not None
+        write_onnx(bundle, path, precision, eight_bit=eight_bit)
 
 
 def _compare(bundle: Bundle, format_: Format, written: Path) -> Parity:
@@ -195,7 +221,7 @@ def _open_network(format_: Format, path: Path) -> Iterator[Network]:
         from qlumen.networks.torch_formats import read_torch_export
 
         yield read_torch_export(path)
-    elif format_ == "onnx" and find_spec("onnxruntime"):
+    elif format_ in ("onnx", "tensorrt-rtx") and find_spec("onnxruntime"):
         from qlumen.realtime.engines.onnxruntime import OnnxRuntimeEngine
 
         with OnnxRuntimeEngine(path) as engine:

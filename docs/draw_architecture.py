@@ -23,7 +23,8 @@ Arrows = dict[str, set[str]]
 def room_of(module: str) -> str | None:
     """Name the room of a module: `realtime/live` for `qlumen.realtime.live.display`.
 
-    Return `api` for `qlumen.model`. Return None for a module in no room: other packages, and the package realtime itself.
+    Return `api` for `qlumen.model`. Return None for a module in no room: other packages, and the
+    package realtime itself.
     """
     package, *names = module.split(".")
     if package != PACKAGE or not names or names == [SPLIT]:

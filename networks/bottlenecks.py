@@ -12,6 +12,7 @@
 
 from dataclasses import dataclass
 from math import pi
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ GATE_START = 0.1
 GRID_SIDE = 4
 READ_OUTS = 2
 """Outputs of each `hqconv` cell: Z and X."""
+Resampling = Literal["pool", "spread"]
+"""To the grid, and back to the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,32 @@ class GridBottleneck(nn.Module):
         self.core = core
         self.back = nn.Conv2d(READ_OUTS, channels, kernel_size=1)
         self.gate = nn.Parameter(torch.tensor(GATE_START))
+        self._fixed: tuple[int, int] | None = None
+
+    def fix_size(self, h: int, w: int) -> None:
+        """Keep the matrices for maps of one size in buffers, which are not among the weights.
+
+        Matrices that each call makes on the CPU cannot be captured in a CUDA graph.
+        """
+        for kind in get_args(Resampling):
+            rows, columns = resampling(kind, h, w)
+            self.register_buffer(f"{kind}_rows", rows, persistent=False)
+            self.register_buffer(f"{kind}_columns", columns, persistent=False)
+        self._fixed = h, w
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, h, w = map(int, x.shape)
-        pooled = _resample(self.project(x), pooling(h, GRID_SIDE), pooling(w, GRID_SIDE))
+        pooled = _resample(self.project(x), *self._matrices("pool", h, w))
         angles = pi * torch.tanh(pooled)
         out = self.core(angles.permute(0, 2, 3, 1).reshape(n, -1))
         grid = out.reshape(n, GRID_SIDE, GRID_SIDE, READ_OUTS).permute(0, 3, 1, 2)
-        back = _resample(grid, interpolation(GRID_SIDE, h), interpolation(GRID_SIDE, w))
+        back = _resample(grid, *self._matrices("spread", h, w))
         return x + self.gate * self.back(back)
+
+    def _matrices(self, kind: Resampling, h: int, w: int) -> tuple[Tensor, Tensor]:
+        if self._fixed == (h, w):
+            return self.get_buffer(f"{kind}_rows"), self.get_buffer(f"{kind}_columns")
+        return resampling(kind, h, w)
 
 
 def make_bottleneck(config: BottleneckConfig, channels: int) -> nn.Module:
@@ -108,6 +128,13 @@ def make_bottleneck(config: BottleneckConfig, channels: int) -> nn.Module:
 def bottleneck_name(config: BottleneckConfig) -> str:
     """Return the name for bundles, such as `vqc4`."""
     return config.name if config.name == "hqconv" else f"{config.name}{config.qubits}"
+
+
+def resampling(kind: Resampling, h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Return the matrices for rows and columns between `(h, w)` maps and the grid."""
+    if kind == "pool":
+        return pooling(h, GRID_SIDE), pooling(w, GRID_SIDE)
+    return interpolation(GRID_SIDE, h), interpolation(GRID_SIDE, w)
 
 
 def pooling(size: int, cells: int) -> Tensor:

@@ -19,8 +19,6 @@ from qlumen.networks.bundle import (
     QuantumRecord,
     write_manifest,
 )
-from qlumen.networks.graph import replace_tables
-from qlumen.networks.openvino import ov
 from qlumen.quantum.circuits import Circuit, make_circuit
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import Surrogate, array_sha256, cache_key
@@ -94,6 +92,9 @@ def renew_tables(bundle: Bundle, surrogate: Surrogate, record: QuantumRecord) ->
     Raises:
         BundleError: the network has no named tables.
     """
+    from qlumen.networks.graph import replace_tables
+    from qlumen.networks.openvino import ov
+
     folder = bundle.folder
     model = ov.Core().read_model(bundle.model)
     replace_tables(model, surrogate.tables)

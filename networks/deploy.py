@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qlumen.errors import BundleError
+from qlumen.networks.bottlenecks import GridBottleneck
 from qlumen.networks.bundle import (
     MODEL,
     RESIZED_FROM,
@@ -23,14 +24,8 @@ from qlumen.networks.bundle import (
     write_manifest,
 )
 from qlumen.networks.circuit import read_circuit
-from qlumen.networks.export import (
-    HALF_ABOVE_ELEMENTS,
-    Deployed,
-    empty,
-    load_network,
-    network_config,
-    write_model,
-)
+from qlumen.networks.encoder import Encoder
+from qlumen.networks.trained import HALF_ABOVE_ELEMENTS, Deployed, load_network, network_config
 from qlumen.networks.unet import UNet, check_input_size
 from qlumen.quantum.devices import Device
 from qlumen.quantum.modules import freeze
@@ -74,6 +69,9 @@ def deploy_network(bundle: Bundle, precision: Precision = "f32") -> nn.Module:
     network = _build_trained(bundle)
     dtype = DTYPES[precision]
     _simplify(network)
+    if isinstance(network.bottleneck, GridBottleneck):
+        spec = bundle.manifest.input
+        network.bottleneck.fix_size(spec.height // Encoder.stride, spec.width // Encoder.stride)
     network.to(dtype)
     if bundle.manifest.quantum is not None:
         core = freeze(read_surrogate(bundle))
@@ -122,6 +120,8 @@ def resize_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
         BundleError: `source` is an INT8 bundle, or `folder` holds something that is no bundle.
         ValueError: `side` is no multiple of the encoder's stride.
     """
+    from qlumen.networks.export import empty, write_model
+
     check_input_size(side, side)
     network = load_network(source.weights, network_config(source.manifest.network))
     empty(folder)
@@ -138,6 +138,7 @@ def resize_bundle(source: Bundle, folder: Path, side: int) -> Bundle:
         "input": manifest.input.model_copy(update={"width": side, "height": side}),
         "provenance": manifest.provenance | {RESIZED_FROM: source.sha256},
         "metrics": {},
+        "alarms": {},
         "ranges": None,
     }
     return write_manifest(folder, manifest.model_copy(update=changed))

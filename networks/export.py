@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import (
     FORMAT,
     MODEL,
@@ -32,37 +31,17 @@ from qlumen.networks.encoder import MEAN, STD
 from qlumen.networks.graph import TABLES as TABLE_NAMES
 from qlumen.networks.graph import name_circuit
 from qlumen.networks.openvino import ops, ov
-from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.networks.trained import HALF_ABOVE_ELEMENTS, Deployed, load_network
+from qlumen.networks.unet import UNet
 from qlumen.quantum.circuits import MAX_QUBITS
 from qlumen.quantum.layer import QuantumLayer
 from qlumen.quantum.modules import freeze
 from qlumen.quantum.surrogate import FloatArray, Surrogate, sample_surrogate
 
-HALF_ABOVE_ELEMENTS = 4096
-"""Larger constants of the compiled form are stored in half precision: the weights of
-convolutions, but not the biases or the circuit's table."""
 LIBRARIES = ("qlumen", "torch", "openvino", "pennylane", "pennylane-lightning", "numpy")
 """Libraries whose versions are in a bundle's provenance."""
 FEW_CHECK_INPUTS = 50
 """Inputs that check the tables of many qubits, where live execution takes long."""
-
-
-class Deployed(nn.Module):
-    """Maps `(1, H, W, 3) uint8` BGR to probabilities `(1, 1, H/2, W/2) float32`.
-
-    Args:
-        precision: dtype of the input and output of `network`.
-    """
-
-    def __init__(self, network: UNet, precision: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.network, self.precision = network, precision
-
-    def forward(self, image: Tensor) -> Tensor:
-        # Convert first: TensorRT accepts bytes as an input and for no other operation.
-        rgb = image.float().permute(0, 3, 1, 2).flip(1)
-        logits = self.network(((rgb - MEAN) / STD).to(self.precision))
-        return torch.sigmoid(logits.float())
 
 
 def write_bundle(
@@ -112,25 +91,6 @@ def write_bundle(
         files={},
     )
     return write_manifest(folder, manifest)
-
-
-def load_network(weights: Path, config: NetworkConfig) -> UNet:
-    """Load the torch network of a bundle in single precision and evaluation mode."""
-    network = UNet(config)
-    single = {
-        name: value.float() if value.dtype == torch.float16 else value
-        for name, value in load_file(weights).items()
-    }
-    network.load_state_dict(single)
-    return network.eval()
-
-
-def network_config(values: Mapping[str, Any]) -> NetworkConfig:
-    """Convert a manifest's `network` record to the configuration that it came from."""
-    return NetworkConfig(
-        decoder_channels=tuple(values["decoder_channels"]),
-        bottleneck=BottleneckConfig(**values["bottleneck"]),
-    )
 
 
 def empty(folder: Path) -> None:

@@ -12,20 +12,28 @@ from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deploy_network, export_program
+from qlumen.networks.eightbit import OnnxQuantiser, quantise, read_ranges
 from qlumen.networks.identity import origin
 
 INPUT, OUTPUT = "image", "map"
 
 
-def write_onnx(bundle: Bundle, path: Path, precision: Precision = "f32") -> None:
+def write_onnx(
+    bundle: Bundle, path: Path, precision: Precision = "f32", *, eight_bit: bool = False
+) -> None:
     """Write one file with weights, from `image (1, H, W, 3) uint8` to `map` as engines give it.
 
+    Args:
+        eight_bit: True for convolutions in 8 bits, by the bundle's ranges.
+
     Raises:
-        BundleError: the bundle holds no torch weights.
+        BundleError: the bundle holds no torch weights, or no ranges.
         ImportError: `onnx` or `onnxscript` is not installed.
         OSError: the file cannot be written.
     """
     network = deploy_network(bundle, precision)
+    if eight_bit:
+        network = quantise(network, read_ranges(bundle), OnnxQuantiser)
     program = export_program(network, _size(bundle))
     with _quiet():
         export = torch.onnx.export(
@@ -33,7 +41,8 @@ def write_onnx(bundle: Bundle, path: Path, precision: Precision = "f32") -> None
         )
     if export is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    export.model.metadata_props.update(origin(bundle, precision))
+    label = f"int8 and {precision}" if eight_bit else precision
+    export.model.metadata_props.update(origin(bundle, label))
     export.save(path)
 
 

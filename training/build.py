@@ -8,7 +8,7 @@ from typing import Any
 from qlumen.errors import TrainingError
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import read_bundle
-from qlumen.networks.export import load_network, network_config
+from qlumen.networks.trained import load_network, network_config
 from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.layer import QuantumLayer
 from qlumen.quantum.surrogate import check_table_size

@@ -16,14 +16,14 @@ class ModelSettings(Section):
 class EngineSettings(Section):
     """Chooses the engine; see `docs/engines.md`. `qlumen doctor` shows what `auto` chooses."""
 
-    name: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt"] = "auto"
+    name: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"] = "auto"
     device: str | None = Field(None, pattern=r"^(cpu|gpu(\.\d+)?|npu|cuda(:\d+)?)$")
     model: Path | None = None
     compile: bool = False
     threads: int = Field(0, ge=0, le=256)
     streams: int = Field(0, ge=0, le=64)
     requests: int = Field(3, ge=1, le=64)
-    precision: Precision = "f32"
+    precision: Precision | None = None
 
 
 class QuantumSettings(Section):

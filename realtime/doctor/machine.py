@@ -10,7 +10,7 @@ from typing import Literal
 
 import psutil
 
-from qlumen.realtime.engines.presence import nvidia_gpus
+from qlumen.realtime.engines.presence import Gpu, nvidia_gpus
 from qlumen.system.machine import cpu_model, cpuinfo
 from qlumen.system.requirements import list_packages, optional_packages
 from qlumen.system.threads import raise_priority, start
@@ -55,7 +55,7 @@ def machine_checks() -> list[Check]:
 def gpu_checks() -> list[Check]:
     """Check NVIDIA's cards by their driver, and list the other devices that OpenVINO knows."""
     cards = [
-        Check(gpu.name, "ok", f"driver {gpu.driver}, {gpu.memory_mib} MiB") for gpu in nvidia_gpus()
+        Check(gpu.name, "ok", f"driver {gpu.driver}, {_memory_of(gpu)}") for gpu in nvidia_gpus()
     ]
     none = Check("NVIDIA GPU", "absent", "no card, or no working driver", "install NVIDIA's driver")
     return [*(cards or [none]), *_openvino_devices()]
@@ -123,6 +123,10 @@ def _realtime() -> Check:
         "not granted; on a busy machine live video waits longer for a core",
         f"echo '{user} - rtprio 1' | sudo tee /etc/security/limits.d/qlumen.conf; log in again",
     )
+
+
+def _memory_of(gpu: Gpu) -> str:
+    return "shared memory" if gpu.memory_mib is None else f"{gpu.memory_mib} MiB"
 
 
 def _openvino_devices() -> list[Check]:

@@ -12,7 +12,7 @@ from qlumen.realtime.engines.choose import best_engine, bundle_folder
 from qlumen.realtime.engines.presence import engines_here
 from qlumen.system.caches import cache_folder
 
-CACHES = ("openvino", "onnx", "tensorrt")
+CACHES = ("openvino", "onnx", "tensorrt", "tensorrt-onnx", "tensorrt-rtx")
 
 
 def model_checks(settings: Settings) -> tuple[list[Check], list[Check]]:

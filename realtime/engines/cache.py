@@ -65,7 +65,7 @@ class EngineCache:
             return None
         try:
             content = path.read_bytes()
-            engine = _verify(content, key)
+            engine = unpack_engine(content, key)
             os.utime(path)
         except (OSError, ValueError) as error:
             log.warning("%s is not used, the engine is built again: %s", path, error)
@@ -77,10 +77,9 @@ class EngineCache:
         path = self._path(key)
         if path is None:
             return
-        header = {"key": json.loads(key.text()), "sha256": hashlib.sha256(engine).hexdigest()}
         part = path.with_name(f".{os.getpid()}-{path.name}")
         try:
-            part.write_bytes(json.dumps(header).encode() + b"\n" + engine)
+            part.write_bytes(pack_engine(key, engine))
             part.replace(path)
             self._prune()
         except OSError as error:
@@ -96,7 +95,13 @@ class EngineCache:
             old.unlink(missing_ok=True)
 
 
-def _verify(content: bytes, key: EngineKey) -> bytes:
+def pack_engine(key: EngineKey, engine: bytes) -> bytes:
+    """Return the content of a file with `engine`."""
+    header = {"key": json.loads(key.text()), "sha256": hashlib.sha256(engine).hexdigest()}
+    return json.dumps(header).encode() + b"\n" + engine
+
+
+def unpack_engine(content: bytes, key: EngineKey) -> bytes:
     """Return the engine in a file's content; raise ValueError if it is damaged or another one."""
     header, newline, engine = content.partition(b"\n")
     if not newline or len(header) > HEADER_BYTES:

@@ -1,11 +1,12 @@
 """Chooses the best engine of this machine and opens the engine that the settings name.
 
-OpenVINO is always installed. The library of another engine is imported when it is opened.
+OpenVINO is always installed. An engine's library is imported when the engine is opened.
 """
 
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.networks.bundle import SHIPPED, SHIPPED_INT8, Bundle, find_bundle
@@ -16,9 +17,10 @@ from qlumen.quantum.executors import SURROGATE, open_executor
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine
-from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine
 from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
-from qlumen.realtime.engines.split import SplitEngine
+
+if TYPE_CHECKING:
+    from qlumen.realtime.engines.openvino import CpuOptions
 
 LIVE_STREAMS, STREAMS = 1, 2
 """Inferences side by side: one finishes a frame's map soonest, two finish more frames a second."""
@@ -27,6 +29,7 @@ REQUIRED: dict[Name, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime",),
     "torch": ("torch",),
     "tensorrt": ("torch", "torch_tensorrt"),
+    "tensorrt-rtx": ("tensorrt_rtx_bindings",),
 }
 """Packages that each engine imports."""
 log = logging.getLogger(__name__)
@@ -106,6 +109,10 @@ def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:
         from qlumen.realtime.engines.torch import open_torch
 
         return open_torch(bundle, chosen)
+    if name == "tensorrt-rtx":
+        from qlumen.realtime.engines.tensorrt_rtx import open_tensorrt_rtx
+
+        return open_tensorrt_rtx(bundle, chosen)
     return _open_tensorrt(bundle, chosen)
 
 
@@ -127,8 +134,7 @@ def _instead_of_tensorrt(bundle: Bundle, chosen: EngineSettings, failure: str) -
         engine = open_cuda(bundle, chosen, chosen.device or "cuda")
         failures = [failure]
     except EngineError as error:
-        precision = "f32" if chosen.precision == "f16" else chosen.precision
-        on_cpu = chosen.model_copy(update={"device": None, "precision": precision})
+        on_cpu = chosen.model_copy(update={"device": None, "precision": "f32"})
         engine = _open_openvino(bundle, on_cpu)
         failures = [failure, str(error)]
     engine.reason = f"instead of tensorrt: {'; '.join(dict.fromkeys(failures))}"
@@ -151,6 +157,8 @@ def _check(name: Name, chosen: EngineSettings) -> None:
 
 
 def _open_openvino(bundle: Bundle, chosen: EngineSettings) -> Engine:
+    from qlumen.realtime.engines.openvino import OpenVinoEngine
+
     device = chosen.device or "cpu"
     if device.startswith("cuda"):
         raise ConfigError(
@@ -161,6 +169,8 @@ def _open_openvino(bundle: Bundle, chosen: EngineSettings) -> Engine:
 
 
 def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> Engine:
+    from qlumen.realtime.engines.split import SplitEngine
+
     if chosen.name not in ("auto", "openvino") or chosen.device not in (None, "cpu"):
         raise ConfigError(
             f"quantum.executor={settings.quantum.executor} runs only with openvino on cpu, not "
@@ -181,5 +191,7 @@ def _open_split(bundle: Bundle, settings: Settings, chosen: EngineSettings) -> E
     return SplitEngine(bundle.model, executor, trained.circuit.n_inputs, _cpu_options(chosen))
 
 
-def _cpu_options(chosen: EngineSettings) -> CpuOptions:
-    return CpuOptions(chosen.threads, chosen.streams, chosen.requests, chosen.precision)
+def _cpu_options(chosen: EngineSettings) -> "CpuOptions":
+    from qlumen.realtime.engines.openvino import CpuOptions
+
+    return CpuOptions(chosen.threads, chosen.streams, chosen.requests, chosen.precision or "f32")

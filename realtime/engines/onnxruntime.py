@@ -19,9 +19,9 @@ from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle, Precision
 from qlumen.networks.identity import NETWORK_KEY, PRECISION_KEY, network_sha256
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines.base import Probability, WorkerEngine
+from qlumen.realtime.engines.base import Probability, WorkerEngine, gpu_precision
 from qlumen.realtime.pixels.arrays import Image
-from qlumen.system.caches import content_folder
+from qlumen.system.caches import cache_folder, content_folder
 
 CPU_PROVIDERS = ("CPUExecutionProvider",)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
@@ -46,16 +46,18 @@ class OnnxOptions:
     """Holds the options of ONNX Runtime.
 
     Attributes:
-        device: `cpu`, or `cuda` for the TensorRT or CUDA provider.
+        device: `cpu`, or `cuda` or `cuda:1` for the TensorRT or CUDA provider.
         threads: number of threads of all inferences together; 0 takes all cores.
         streams: number of inferences that run side by side and share the threads.
         requests: number of frames that may be in flight.
+        precision: precision of the file, which TensorRT must be told.
     """
 
     device: str = "cpu"
     threads: int = 0
     streams: int = 1
     requests: int = 2
+    precision: Precision = "f32"
 
 
 class OnnxRuntimeEngine(WorkerEngine):
@@ -90,8 +92,8 @@ class OnnxRuntimeEngine(WorkerEngine):
             "name": "onnxruntime",
             "version": ort.__version__,
             "providers": self._session.get_providers(),
-            "precision": self.origin.get(PRECISION_KEY, "unknown"),
             **asdict(self._options),
+            "precision": self.origin.get(PRECISION_KEY, "unknown"),
         }
 
 
@@ -105,13 +107,16 @@ def open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> OnnxRuntimeEng
         BundleError: the bundle holds no torch weights.
     """
     on_gpu = any(name in ort.get_available_providers() for name in GPU_PROVIDERS)
-    device = (settings.device or ("cuda" if on_gpu else "cpu")).partition(":")[0]
-    if settings.precision != "f32" and (device, settings.precision) != ("cuda", "f16"):
+    device = settings.device or ("cuda" if on_gpu else "cpu")
+    if device == "cpu" and settings.precision not in (None, "f32"):
         raise ConfigError(
-            f"engine.precision={settings.precision} is not for onnxruntime on {device}; use f32"
+            f"engine.precision={settings.precision} is not for onnxruntime on cpu; use f32"
         )
-    model = settings.model or onnx_file(bundle, settings.precision)
-    options = OnnxOptions(device, settings.threads, settings.streams, settings.requests)
+    precision: Precision = "f32" if device == "cpu" else gpu_precision(settings)
+    if settings.model and settings.precision is None:
+        precision = "f32"
+    model = settings.model or onnx_file(bundle, precision)
+    options = OnnxOptions(device, settings.threads, settings.streams, settings.requests, precision)
     engine = OnnxRuntimeEngine(model, options)
     try:
         check_origin(engine, model, bundle)
@@ -175,23 +180,46 @@ def _session(model: Path, options: OnnxOptions) -> ort.InferenceSession:
     settings.log_severity_level = 3
     cores = options.threads or os.cpu_count() or 1
     settings.intra_op_num_threads = max(1, cores // options.streams)
+    wanted = providers(options)
     try:
-        return ort.InferenceSession(str(model), settings, providers=_providers(options.device))
+        session = ort.InferenceSession(str(model), settings, providers=wanted)
     except FAILURES as error:
         reason = " ".join(str(error).split())
         raise EngineError(f"ONNX Runtime cannot load {model}: {reason}") from error
+    lost = {name for name, _ in wanted} - set(session.get_providers())
+    if lost:
+        log.warning("%s does not load, so ONNX Runtime goes without it", ", ".join(sorted(lost)))
+    if lost >= {name for name, _ in wanted if name in GPU_PROVIDERS} and options.device != "cpu":
+        raise EngineError(
+            "ONNX Runtime has no provider for cuda that loads: install the libraries of CUDA that "
+            "onnxruntime-gpu needs, or set engine.device=cpu"
+        )
+    return session
 
 
-def _providers(device: str) -> list[str]:
+def providers(options: OnnxOptions) -> list[tuple[str, dict[str, Any]]]:
+    """Return the providers for the device in order, with their options.
+
+    TensorRT keeps its engines in the user's cache; otherwise it builds at each start.
+    """
+    device, _, number = options.device.partition(":")
     if device == "cpu":
-        return list(CPU_PROVIDERS)
+        return [(name, {}) for name in CPU_PROVIDERS]
     found = [name for name in GPU_PROVIDERS if name in ort.get_available_providers()]
     if not found:
         raise EngineError(
             f"this ONNX Runtime has {', '.join(ort.get_available_providers())}, none for cuda; "
             "pip install onnxruntime-gpu in its place, or set engine.device=cpu"
         )
-    return [*found, *CPU_PROVIDERS]
+    card = {"device_id": int(number or 0)}
+    folder = cache_folder("tensorrt-onnx")
+    kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)} if folder else {}
+    half = {"trt_fp16_enable": options.precision == "f16"}
+    own: dict[str, dict[str, Any]] = {
+        "TensorrtExecutionProvider": card | half | kept,
+        "CUDAExecutionProvider": card | {"use_tf32": False},
+    }
+    return [*((name, own[name]) for name in found), *((name, {}) for name in CPU_PROVIDERS)]
 
 
 def _sizes(model: Path, session: ort.InferenceSession) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -1,16 +1,15 @@
 """Runs the default engine, OpenVINO, on the CPU, or on a GPU or NPU that it supports."""
 
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from qlumen.errors import EngineError
 from qlumen.networks.openvino import ov
-from qlumen.realtime.engines.base import Engine, Probability, Ticket
+from qlumen.realtime.engines.base import Engine, Probability, Ticket, drain
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder
 
@@ -102,16 +101,6 @@ class OpenVinoEngine(Engine):
             request.wait()
         self._requests.clear()
         drain(self._free)
-
-
-def drain(free: SimpleQueue[Any]) -> None:
-    """Release all requests, and with them the network and its threads.
-
-    Requests that still exist when the interpreter ends can abort the process.
-    """
-    with suppress(Empty):
-        while True:
-            free.get_nowait()
 
 
 def caching_core(model: Path) -> ov.Core:

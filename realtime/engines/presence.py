@@ -10,15 +10,21 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-Name = Literal["openvino", "onnxruntime", "torch", "tensorrt"]
+from qlumen.realtime.engines.cuda_driver import Gpu, list_gpus
+
+Name = Literal["openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"]
 NAMES: tuple[Name, ...] = get_args(Name)
 COMMANDS = {
     "openvino": "pip install qlumen",
     "onnxruntime": "pip install 'qlumen[onnxruntime]'",
     "torch": "pip install 'qlumen[train]'",
     "tensorrt": "pip install 'qlumen[gpu]'",
+    "tensorrt-rtx": "pip install 'qlumen[rtx]'",
 }
 """Commands that install each engine."""
+RTX_PACKAGE = "tensorrt-rtx-cu13-bindings"
+TORCH_TENSORRT = [2, 14]
+"""First version that gives an engine's inputs and outputs the names that qlumen asks for."""
 QUERY_SECONDS = 10
 """A driver that takes longer to answer does not work."""
 
@@ -38,15 +44,6 @@ class Presence:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """Describes an NVIDIA GPU whose driver answers; `memory_mib` is its whole memory."""
-
-    name: str
-    driver: str
-    memory_mib: int
-
-
 def engines_here() -> tuple[Presence, ...]:
     """Return all engines, usable or not."""
     return tuple(presence(name) for name in NAMES)
@@ -58,14 +55,19 @@ def presence(name: Name) -> Presence:
         return _openvino()
     if name == "onnxruntime":
         return _onnxruntime()
+    if name == "tensorrt-rtx":
+        return _tensorrt_rtx()
     return _torch() if name == "torch" else _tensorrt()
 
 
 def nvidia_gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that `nvidia-smi` lists; empty if it is missing or fails."""
+    """Return the GPUs that `nvidia-smi` lists, or the driver where that program is missing.
+
+    Containers that may only compute have no `nvidia-smi`. Empty if neither answers.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
-        return ()
+        return list_gpus()
     query = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(
@@ -77,12 +79,16 @@ def nvidia_gpus() -> tuple[Gpu, ...]:
 
 
 def parse_gpus(answer: str) -> tuple[Gpu, ...]:
-    """Parse lines such as `NVIDIA RTX A2000, 550.54.15, 6138 MiB`; others are left out."""
+    """Parse lines such as `NVIDIA RTX A2000, 550.54.15, 6138 MiB`; others are left out.
+
+    A GPU that shares the machine's memory has `[N/A]` in place of its own.
+    """
     found = []
     for line in answer.splitlines():
         match [part.strip() for part in line.rsplit(",", 2)]:
-            case [name, driver, memory] if memory.removesuffix(" MiB").isdigit():
-                found.append(Gpu(name, driver, int(memory.removesuffix(" MiB"))))
+            case [name, driver, memory] if name and driver[:1].isdecimal():
+                size = memory.removesuffix(" MiB")
+                found.append(Gpu(name, driver, int(size) if size.isdecimal() else None))
     return tuple(found)
 
 
@@ -114,9 +120,27 @@ def _tensorrt() -> Presence:
     found = _version("torch-tensorrt")
     if found is None:
         return _missing("tensorrt", "torch-tensorrt is not installed")
+    if old_torch_tensorrt():
+        return _missing("tensorrt", f"torch-tensorrt {found} is too old")
     if not _cuda_devices():
         return Presence("tensorrt", False, f"torch-tensorrt {found}, but torch has no CUDA device")
     return Presence("tensorrt", True, f"torch-tensorrt {found} on {', '.join(_cuda_devices())}")
+
+
+def _tensorrt_rtx() -> Presence:
+    found = _version(RTX_PACKAGE)
+    if found is None:
+        return _missing("tensorrt-rtx", f"{RTX_PACKAGE} is not installed")
+    if not nvidia_gpus():
+        return Presence("tensorrt-rtx", False, f"{found}, but no NVIDIA GPU is here")
+    return Presence("tensorrt-rtx", True, f"{found}, which has never run on a card")
+
+
+def old_torch_tensorrt() -> str:
+    """Return the version of a torch-tensorrt that is too old, and an empty string for others."""
+    found = _version("torch-tensorrt") or ""
+    numbers = [int(part) for part in found.split(".")[:2] if part.isdecimal()]
+    return found if found and numbers < TORCH_TENSORRT else ""
 
 
 def _cuda_devices() -> list[str]:

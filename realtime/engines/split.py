@@ -15,8 +15,8 @@ from qlumen.errors import EngineError
 from qlumen.networks.graph import cut_at_circuit
 from qlumen.networks.openvino import ov
 from qlumen.quantum.executors import Executor
-from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.engines.openvino import CpuOptions, about, caching_core, cannot_compile, drain
+from qlumen.realtime.engines.base import Engine, Probability, Ticket, drain
+from qlumen.realtime.engines.openvino import CpuOptions, about, caching_core, cannot_compile
 from qlumen.realtime.pixels.arrays import Image
 
 

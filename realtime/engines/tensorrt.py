@@ -21,9 +21,10 @@ from qlumen.networks.deploy import deploy_network, export_program
 from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import network_sha256
 from qlumen.realtime.config.network import EngineSettings
+from qlumen.realtime.engines.base import gpu_precision
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.cuda import CudaEngine, check_cuda
-from qlumen.realtime.engines.presence import nvidia_gpus
+from qlumen.realtime.engines.presence import COMMANDS, nvidia_gpus, old_torch_tensorrt
 
 INPUT, OUTPUT = "image", "map"
 """Names of the engine's input and output."""
@@ -49,17 +50,20 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
     """Open the engine that the settings ask for; build it if the cache does not have it.
 
     Raises:
-        EngineError: there is no such GPU, or TensorRT's libraries are missing or fail. For a
-            bundle with 8-bit ranges: nvidia-modelopt is missing.
+        ConfigError: as `gpu_precision`.
+        EngineError: there is no such GPU, or TensorRT's libraries are missing, too old or fail.
+            For a bundle with 8-bit ranges: nvidia-modelopt is missing.
         BundleError: the bundle holds no torch weights.
     """
+    chosen = gpu_precision(settings)
     device = check_cuda(settings.device or "cuda")
+    _import_library()  # fails before the export, which takes long
     run = load_or_compile(
-        bundle, settings.precision, engine_key(bundle, settings.precision, device),
+        bundle, chosen, engine_key(bundle, chosen, device),
         EngineCache("tensorrt"), TorchTensorRt(), device,
     )  # fmt: skip
     spec = bundle.manifest.input
-    precision = f"int8 and {settings.precision}" if bundle.ranges else settings.precision
+    precision = f"int8 and {chosen}" if bundle.ranges else chosen
     about = {"name": "tensorrt", "precision": precision, **dict(_versions())}
     return CudaEngine(
         run, (spec.width, spec.height), device, requests=settings.requests, about=about
@@ -76,8 +80,10 @@ def load_or_compile(
 ) -> Callable[[Tensor], Tensor]:
     """Return the bundle's network as an engine on `device`, from the cache if it loads.
 
+    A new engine is kept after it ran once, so that one that cannot run is not loaded again.
+
     Raises:
-        EngineError: `library` cannot build the engine, or cannot load the new engine.
+        EngineError: `library` cannot build the engine, or cannot load or run the new engine.
         BundleError: the bundle holds no torch weights.
     """
     kept = cache.load(key)
@@ -92,8 +98,13 @@ def load_or_compile(
     example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
     log.info("building the TensorRT engine, which takes minutes")
     built = library.build(program, example)
+    run = library.load(built, device)
+    try:
+        run(example).cpu()
+    except RuntimeError as error:
+        raise _engine_error("run the engine", error) from error
     cache.store(key, built)
-    return library.load(built, device)
+    return run
 
 
 def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> EngineKey:
@@ -101,11 +112,12 @@ def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> En
     spec = bundle.manifest.input
     ranges = bundle.ranges
     drivers = sorted({gpu.driver for gpu in nvidia_gpus()})
+    major, minor = torch.cuda.get_device_capability(device)
     return EngineKey(
         network_sha256=network_sha256(bundle),
-        precision=f"{precision}, ranges {file_sha256(ranges)}" if ranges else precision,
+        precision=f"{precision}, ieee" + (f", ranges {file_sha256(ranges)}" if ranges else ""),
         shape=(1, spec.height, spec.width, 3),
-        gpu=torch.cuda.get_device_name(device),
+        gpu=f"{torch.cuda.get_device_name(device)} {major}.{minor}",
         driver=", ".join(drivers) or "unknown",
         libraries=_versions(),
     )
@@ -127,6 +139,7 @@ class TorchTensorRt:
                 program,
                 arg_inputs=(example,),
                 device=example.device,
+                disable_tf32=True,
                 arg_input_binding_names=(INPUT,),
                 output_binding_names=OUTPUT,
             )
@@ -137,9 +150,11 @@ class TorchTensorRt:
     def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
         library = _import_library()
         try:
+            # Its default settings name the device that was current at the import.
+            on = library.dynamo.CompilationSettings(device=library.Device(gpu_id=device.index))
             with torch.cuda.device(device):
                 run: Callable[[Tensor], Tensor] = library.runtime.TorchTensorRTModule(
-                    engine, input_binding_names=[INPUT], output_binding_names=[OUTPUT]
+                    engine, [INPUT], [OUTPUT], settings=on
                 )
         except (RuntimeError, AssertionError, ValueError) as error:
             raise _engine_error("load the engine", error) from error
@@ -147,7 +162,10 @@ class TorchTensorRt:
 
 
 def _import_library() -> Any:
-    """Import `torch_tensorrt`; raise EngineError if it or its TensorRT does not load."""
+    """Import `torch_tensorrt`; raise EngineError if it is too old or TensorRT does not load."""
+    old = old_torch_tensorrt()
+    if old:
+        raise EngineError(f"torch-tensorrt {old} is too old for qlumen: {COMMANDS['tensorrt']}")
     if find_spec("tensorrt") is None:
         raise EngineError("TensorRT's Python package is missing: pip install 'qlumen[gpu]'")
     try:

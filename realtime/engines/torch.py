@@ -47,7 +47,8 @@ def open_torch(bundle: Bundle, settings: EngineSettings) -> Engine:
     if device != "cpu":
         return open_cuda(bundle, settings, device)
     threads, streams, requests = settings.threads, settings.streams, settings.requests
-    options = TorchOptions(settings.precision, settings.compile, threads, streams, requests)
+    precision = settings.precision or "f32"
+    options = TorchOptions(precision, settings.compile, threads, streams, requests)
     return TorchEngine(bundle, options)
 
 

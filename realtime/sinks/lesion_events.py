@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from qlumen.realtime.frames import FrameResult, LiveState, Track
+from qlumen.realtime.frames import AiState, FrameResult, LiveState, Track
 
 SCORE_DIGITS = 4
 
@@ -20,10 +20,13 @@ class LesionEvents:
         """Return an event for each lesion with an alarm that is new or has ended.
 
         An event has `type` (`new`, `end`), `lesion`, `frame`, `at` (wall clock, UTC), `box` in
-        pixels, `score` and `size` (width and height of the frame).
+        pixels, `score` and `size` (width and height of the frame). While the AI is late or off,
+        nothing is new and nothing ends.
         """
         live = result.live
-        now = {one.number: one for one in live.tracks if one.alarm} if live else {}
+        if live is None or live.ai is not AiState.ON:
+            return []
+        now = {one.number: one for one in live.tracks if one.alarm}
         before, self._shown = self._shown, now
         new = [self._event("new", one, result) for n, one in now.items() if n not in before]
         ended = [self._event("end", one, result) for n, one in before.items() if n not in now]

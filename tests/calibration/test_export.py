@@ -27,9 +27,11 @@ def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "scene_frames", lambda: scene()[:2])
 
 
-@pytest.mark.parametrize("format_", ["openvino", "torch-export", "onnx"])
+@pytest.mark.parametrize("format_", ["openvino", "torch-export", "onnx", "tensorrt-rtx"])
 def test_written_file_is_the_network(tmp_path: Path, format_: str) -> None:
     """The file passes its own comparison, and the folder holds nothing else."""
+    if format_ == "tensorrt-rtx":
+        pytest.importorskip("tensorrt_rtx_bindings", reason="pip install 'qlumen[rtx]'")
     suffix = module.SUFFIXES[format_]
     result = run("--format", format_, "--output", str(tmp_path / f"n{suffix}"))
     assert result.exception is None

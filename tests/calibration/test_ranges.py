@@ -233,6 +233,7 @@ def test_engine_is_built_of_the_quantised_graph(
     answers a second call, and a bundle without ranges has another key."""
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     cache, library = EngineCache("tensorrt"), FakeLibrary()
     key = engine_key(ranges_bundle, "f32", CPU)
     run_ = load_or_compile(ranges_bundle, "f32", key, cache, library, CPU)
@@ -253,6 +254,7 @@ def test_other_ranges_make_another_key(
 ) -> None:
     """The cache does not return an engine with older ranges for newer ones."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     folder = Path(shutil.copytree(ranges_bundle.folder, tmp_path / "bundle"))
     values = load_file(folder / RANGES)
     name = next(name for name in values if name.endswith("input"))

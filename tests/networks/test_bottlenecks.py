@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from qlumen.networks.bottlenecks import (
     BOTTLENECKS,
@@ -17,6 +19,7 @@ from qlumen.networks.bottlenecks import (
     pooling,
 )
 from qlumen.networks.unet import NetworkConfig, UNet
+from qlumen.quantum.modules import FrozenGrid
 
 CHANNELS = 20
 
@@ -96,6 +99,35 @@ def test_interpolation_is_bilinear(size: int) -> None:
     ours = interpolation(4, size) @ x @ interpolation(4, size).T
     wanted = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
     torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0)
+
+
+def test_fixed_size_makes_no_tensor_at_a_call() -> None:
+    """With the matrices in buffers, the results and the weights are the same bit for bit, and no
+    operation makes a tensor on the CPU, which a CUDA graph cannot capture."""
+
+    class Made(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.device.type == "cpu":
+                names.append(func.name())
+            return result
+
+    names: list[str] = []
+    bottleneck = build("hqconv")
+    bottleneck.core = FrozenGrid(torch.randn(256, 12), torch.randn(256, 8), 4)
+    x, weights = torch.randn(2, CHANNELS, 11, 7), set(bottleneck.state_dict())
+    with torch.no_grad():
+        wanted = bottleneck(x)
+        bottleneck.fix_size(11, 7)
+        assert torch.equal(bottleneck(x), wanted)
+        assert bottleneck(x[..., :5]).shape == (2, CHANNELS, 11, 5)
+        assert set(bottleneck.state_dict()) == weights
+        bottleneck, x = bottleneck.to("meta"), x.to("meta")
+        with Made():
+            bottleneck(x)
+    assert names == []
 
 
 def test_cell_of_the_grid_turns_its_own_qubit() -> None:

@@ -17,7 +17,8 @@ from qlumen.networks.bundle import (
     read_bundle,
     write_manifest,
 )
-from qlumen.networks.export import Deployed, load_network, network_config, write_bundle
+from qlumen.networks.export import write_bundle
+from qlumen.networks.trained import Deployed, load_network, network_config
 from qlumen.networks.unet import UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 

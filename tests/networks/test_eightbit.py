@@ -16,6 +16,7 @@ from qlumen.networks.eightbit import (
     HIGHEST,
     LOWEST,
     EightBitConvolution,
+    OnnxQuantiser,
     Quantiser,
     define_operator,
     eight_bit_layers,
@@ -65,6 +66,19 @@ def test_quantiser_rounds_as_torch_does(x: np.ndarray, range_: float) -> None:
     clear = (between - 0.5).abs() > 1e-3
     torch.testing.assert_close(got[clear], wanted[clear], atol=1e-5 * range_, rtol=1e-5)
     assert torch.all(Quantiser(torch.tensor(range_))(torch.zeros(2)) == 0)
+
+
+def test_quantiser_for_onnx_rounds_alike() -> None:
+    """Values away from the middle of two steps are the same, with one range and with several."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 5) * 3
+    for range_ in (torch.tensor(2.5), torch.rand(4, 1, 1, 1) * 4 + 0.5):
+        got, wanted = OnnxQuantiser(range_)(x), Quantiser(range_)(x)
+        step = range_ / HIGHEST
+        clear = ((x / step).frac().abs() - 0.5).abs() > 1e-3
+        assert clear.float().mean() > 0.9
+        torch.testing.assert_close(got[clear], wanted[clear], atol=1e-6, rtol=1e-6)
+        assert OnnxQuantiser(range_)(x.half()).dtype is torch.float16
 
 
 def test_weights_have_a_range_per_channel() -> None:

@@ -18,7 +18,7 @@ from qlumen.realtime.doctor.model import cache_checks, model_checks
 CPUINFO = (
     "processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16\nbugs\t\t:\n\nprocessor\t: 1\nflags\t: x\n"
 )
-SECTIONS = ["machine", "graphics", "model", "engines", "video", "libraries", "caches"]
+SECTIONS = ["machine", "graphics", "model", "engines", "video", "plugins", "libraries", "caches"]
 
 
 def broken_bundle(folder: Path) -> Path:

@@ -80,12 +80,20 @@ def test_named_engine_has_no_reason() -> None:
 
 @pytest.mark.parametrize(
     ("present", "chosen"),
-    [(("tensorrt", "torch"), "tensorrt"), (("torch",), "torch"), ((), "openvino")],
+    [
+        (("tensorrt", "torch"), "tensorrt"),
+        (("torch",), "torch"),
+        ((), "openvino"),
+        (("tensorrt-rtx",), "openvino"),
+    ],
 )
 def test_auto_takes_the_best_engine_for_a_card(
     monkeypatch: pytest.MonkeyPatch, present: tuple[str, ...], chosen: str
 ) -> None:
-    """TensorRT comes before torch; without both it is OpenVINO and an install command."""
+    """TensorRT comes before torch; without both it is OpenVINO and an install command.
+
+    TensorRT-RTX is not chosen, because it has never run on a card.
+    """
     monkeypatch.setattr(choose, "nvidia_gpus", lambda: GPUS)
     monkeypatch.setattr(choose, "presence", lambda name: Presence(name, name in present, ""))
     name, reason = best_engine(bundle(), EngineSettings())
@@ -107,10 +115,10 @@ def test_streams_follow_the_use(monkeypatch: pytest.MonkeyPatch, live: bool) -> 
         assert engine.describe()["streams"] == (1 if live else 2)
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "torch", "tensorrt"])
+@pytest.mark.parametrize("name", ["onnxruntime", "torch", "tensorrt", "tensorrt-rtx"])
 def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A named engine is not silently replaced."""
-    hidden = {"onnxruntime", "torch", "torch_tensorrt"}
+    hidden = {"onnxruntime", "torch", "torch_tensorrt", "tensorrt_rtx_bindings"}
     monkeypatch.setattr(
         choose, "find_spec", lambda package: None if package in hidden else find_spec(package)
     )
@@ -198,7 +206,31 @@ def test_cards_are_read_from_nvidia_s_program(
         assert nvidia_gpus() == wanted
 
 
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("NVIDIA GB10, 580.95.05, [N/A]\n", (Gpu("NVIDIA GB10", "580.95.05", None),)),
+        ("NVIDIA Thor, 580.00, [Not Supported]", (Gpu("NVIDIA Thor", "580.00", None),)),
+        ("No devices were found", ()),
+        ("Failed, [N/A], [N/A]", ()),
+    ],
+)
+def test_cards_that_share_the_machine_s_memory_are_cards(
+    answer: str, wanted: tuple[Gpu, ...]
+) -> None:
+    """A name and a driver make a card; NVIDIA's program gives no memory for some."""
+    assert parse_gpus(answer) == wanted
+
+
 @given(st.text())
 def test_any_answer_is_read_without_an_error(answer: str) -> None:
     """Lines that name no card are left out."""
-    assert all(gpu.memory_mib >= 0 for gpu in parse_gpus(answer))
+    assert all(gpu.memory_mib is None or gpu.memory_mib >= 0 for gpu in parse_gpus(answer))
+
+
+@given(st.lists(st.text(), min_size=3, max_size=3).map(", ".join))
+def test_any_three_parts_are_read_without_an_error(answer: str) -> None:
+    """Odd digits and signs are no memory."""
+    for gpu in parse_gpus(answer):
+        assert gpu.name
+        assert gpu.driver

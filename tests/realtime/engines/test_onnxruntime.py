@@ -15,6 +15,7 @@ from qlumen.realtime.engines.onnxruntime import (
     OnnxRuntimeEngine,
     onnx_file,
     open_onnxruntime,
+    providers,
 )
 
 from support.engine_contract import EngineContract, bundle
@@ -115,6 +116,44 @@ def test_precision_that_the_cpu_has_not_is_refused() -> None:
     """A precision that the CPU does not have is an error before anything is made."""
     with pytest.raises(ConfigError, match=r"bf16 is not for onnxruntime on cpu; use f32"):
         open_onnxruntime(bundle(), EngineSettings(precision="bf16", streams=1))
+
+
+GPU = [*onnxruntime.GPU_PROVIDERS, "CPUExecutionProvider"]
+
+
+def test_provider_of_a_card_gets_number_cache_and_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cuda:1` is the second card, engines are kept, and single precision is IEEE."""
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(onnxruntime.ort, "get_available_providers", lambda: GPU)
+    found = dict(providers(OnnxOptions("cuda:1", precision="f16")))
+    assert list(found) == GPU
+    assert found[GPU[0]] == {
+        "device_id": 1, "trt_fp16_enable": True, "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(tmp_path / "tensorrt-onnx"),
+    }  # fmt: skip
+    assert found[GPU[1]] == {"device_id": 1, "use_tf32": False}
+    assert (tmp_path / "tensorrt-onnx").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
+    assert dict(providers(OnnxOptions("cuda")))[GPU[0]] == {
+        "device_id": 0, "trt_fp16_enable": False,
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_provider_that_is_listed_and_does_not_load_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime itself would run on the CPU without a word."""
+    if set(onnxruntime.GPU_PROVIDERS) & set(onnxruntime.ort.get_available_providers()):
+        pytest.skip("this ONNX Runtime has a GPU provider")
+    monkeypatch.setattr(onnxruntime.ort, "get_available_providers", lambda: GPU)
+    path = identity(tmp_path / "n.onnx", (1, 8, 8, 3))
+    with pytest.raises(EngineError, match="no provider for cuda that loads"):
+        OnnxRuntimeEngine(path, OnnxOptions("cuda"))
+    assert f"{GPU[1]}, {GPU[0]} does not load" in caplog.text
 
 
 def test_missing_provider_is_named() -> None:

@@ -6,8 +6,10 @@ are the files of `torch.export`.
 
 import io
 import logging
+import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,7 +23,7 @@ from torch import Tensor
 from qlumen.errors import EngineError
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import load_settings
-from qlumen.realtime.engines import tensorrt
+from qlumen.realtime.engines import presence, tensorrt
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.tensorrt import TorchTensorRt, load_or_compile, open_tensorrt
@@ -131,6 +133,41 @@ def test_entry_that_the_library_refuses_is_built_again(
     assert cache.load(KEY) == engine_bytes
 
 
+def test_key_has_all_that_an_engine_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of a card has its name, so the compute capability is in the key, as is IEEE."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    monkeypatch.setattr(tensorrt, "nvidia_gpus", lambda: (presence.Gpu("card", "580.1", None),))
+    key = tensorrt.engine_key(bundle(), "f32", torch.device("cuda", 1))
+    assert (key.gpu, key.driver, key.precision) == ("card 1 8.9", "580.1", "f32, ieee")
+    assert (key.shape, "torch" in dict(key.libraries)) == (KEY.shape, True)
+
+
+@pytest.mark.parametrize("loads", [False, True])
+def test_engine_that_does_not_run_is_not_kept(
+    cache: EngineCache, no_export: None, loads: bool
+) -> None:
+    """An engine that fails when it is loaded or run would fail at each start."""
+
+    class Failing(FakeLibrary):
+        def build(self, program: torch.export.ExportedProgram, example: Tensor) -> bytes:
+            return b"built" if loads else b"refused"
+
+        def load(self, engine: bytes, device: torch.device) -> Callable[[Tensor], Tensor]:
+            if not loads:
+                return super().load(engine, device)
+
+            def run(image: Tensor) -> Tensor:
+                raise RuntimeError("no memory\nand more")
+
+            return run
+
+    wanted = r"cannot run the engine: no memory$" if loads else "another version"
+    with pytest.raises(EngineError, match=wanted):
+        load_or_compile(bundle(), "f32", KEY, cache, Failing(), CPU)
+    assert cache.load(KEY) is None
+
+
 @pytest.fixture
 def fake_package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Provide packages of these names, so that the engine is tried."""
@@ -158,6 +195,38 @@ def test_library_is_called_with_static_shapes_and_named_bindings(fake_package: A
     assert calls[0]["arg_inputs"][0] is example
     assert calls[0]["arg_input_binding_names"] == ("image",)
     assert calls[0]["output_binding_names"] == "map"
+    assert calls[0]["disable_tf32"] is True
+
+
+def test_engine_is_loaded_on_its_own_card(
+    fake_package: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings name the card, because the library's own default is the first one."""
+    calls: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    fake_package.Device = lambda gpu_id: f"card {gpu_id}"
+    fake_package.dynamo = SimpleNamespace(CompilationSettings=lambda device: device)
+    fake_package.runtime = SimpleNamespace(
+        TorchTensorRTModule=lambda *given, settings: calls.append((*given, settings))
+    )
+    TorchTensorRt().load(b"engine", torch.device("cuda", 1))
+    assert calls == [(b"engine", ["image"], ["map"], "card 1")]
+
+
+@pytest.mark.parametrize(
+    ("found", "old"),
+    [("2.13.0", True), ("2.9.1+cu130", True), ("2.14.0+cu130", False), ("3.0", False)],
+)
+def test_library_that_names_no_bindings_is_refused(
+    fake_package: Any, monkeypatch: pytest.MonkeyPatch, found: str, old: bool
+) -> None:
+    """Before 2.14 it drops the names without a word, and its engines do not load."""
+    monkeypatch.setattr(presence, "version", lambda _: found)
+    assert bool(presence.old_torch_tensorrt()) is old
+    if old:
+        with pytest.raises(EngineError, match=rf"{re.escape(found)} is too old.*qlumen\[gpu\]"):
+            TorchTensorRt().load(b"", CPU)
+        assert not presence.presence("tensorrt").usable
 
 
 def test_library_s_failure_is_an_engine_error(fake_package: Any) -> None:

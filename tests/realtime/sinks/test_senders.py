@@ -16,55 +16,33 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.errors import UsageError
 from qlumen.networks.bundle import SHIPPED_INT8
-from qlumen.realtime.frames import (
-    AiState,
-    Condition,
-    Finding,
-    FrameResult,
-    LiveState,
-    Segmentation,
-    Track,
-)
+from qlumen.realtime.frames import AiState
 from qlumen.realtime.sinks.lesion_events import LesionEvents
 from qlumen.realtime.sinks.mqtt import MqttSender
 from qlumen.realtime.sinks.webhook import KEY, WebhookSender, sign
 from qlumen.realtime.sources.base import SourceInfo
 
+from support.live_frames import Notes, frame, free_port
 from support.live_process import events, start_live, wait_until
-from support.media import make_images, result_of
 from support.screen import missing_programs
 
 INFO = SourceInfo("made", None, None, Fraction(25), None)
 SECRET = "test key"
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.kinds: list[str] = []
-
-    def __call__(self, kind: str, **fields: object) -> None:
-        self.kinds.append(kind)
-
-
-def frame(index: int, lesions: set[int], waiting: set[int] = frozenset()) -> FrameResult:  # type: ignore[assignment]
-    """Make a live frame with these lesions under an alarm, and others that wait for one."""
-    contour = np.array([[1, 1], [5, 1], [5, 5], [1, 5]], np.int32)
-    finding = Finding((1, 1, 6, 6), 0.9, 25, contour)
-    tracks = tuple(
-        Track(number, finding, 0.0, number in lesions, False)
-        for number in sorted(lesions | waiting)
-    )
-    state = LiveState(AiState.ON, index, 40.0, Condition.CLEAR, tracks, False, True)
-    plain = result_of(make_images(1)[0], index)
-    mask = np.zeros(plain.frame.image.shape[:2], np.uint8)
-    return replace(plain, segmentation=Segmentation(mask, (), np.zeros((0, 0))), live=state)
+def test_a_late_ai_ends_no_lesion() -> None:
+    """Findings are then not shown, but nobody knows that the lesion has left."""
+    told = LesionEvents()
+    shown, hidden = frame(0, {1}), frame(1, set())
+    assert hidden.live is not None
+    late = replace(hidden, live=replace(hidden.live, ai=AiState.LATE))
+    assert [len(told.changes(one)) for one in (shown, late, shown, hidden)] == [1, 0, 0, 1]
 
 
 @given(st.lists(st.sets(st.integers(1, 5)), max_size=20))
@@ -80,12 +58,6 @@ def test_events_tell_the_lesions_in_view(views: list[set[int]]) -> None:
         state = told.state(result)
         assert state is None or state["lesions"] == sorted(lesions)
         assert (state is None) == (index > 0 and views[index - 1] == lesions)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
