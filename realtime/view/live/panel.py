@@ -15,6 +15,7 @@ from qlumen.realtime.view.live.feed import Feed, WebSink
 from qlumen.realtime.view.live.figures import Figures
 from qlumen.realtime.view.live.gallery import Gallery
 from qlumen.realtime.view.live.messages import Act, Hold, Request, Sensitivity, Step, Toggle
+from qlumen.realtime.view.live.rest import LesionNews
 from qlumen.system.threads import MODEL_NICENESS
 
 
@@ -26,7 +27,7 @@ class LivePanel:
 
     Attributes:
         feed: source of the images for browsers.
-        figures, gallery: receivers of every frame of the session.
+        figures, gallery, news: receivers of every frame of the session.
         session: running session; None without one.
         message: reason why there is no video; empty while there is video.
     """
@@ -34,7 +35,7 @@ class LivePanel:
     def __init__(self, settings: Settings) -> None:
         self._settings = chosen = settings.view
         self.feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
-        self.figures, self.gallery = Figures(), Gallery()
+        self.figures, self.gallery, self.news = Figures(), Gallery(), LesionNews()
         self.message = "No source is running."
         self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
         self.session: LiveSession | None = None
@@ -46,7 +47,7 @@ class LivePanel:
             self.feed,
             width_px=self._settings.width_px,
             jpeg_quality=self._settings.jpeg_quality,
-            also=(self.figures, self.gallery),
+            also=(self.figures, self.gallery, self.news),
         )
         # One frame may wait to be encoded; the next takes its place.
         return SinkRunner("view", lambda: sink, latency, note, frames=1, niceness=MODEL_NICENESS)
@@ -54,6 +55,7 @@ class LivePanel:
     def show(self, session: LiveSession) -> None:
         """Begin to show a session."""
         self.figures.begin()
+        self.news.begin()
         self.gallery.begin(float(session.pixel_aspect))
         self.session, self.message = session, ""
 

@@ -21,6 +21,7 @@ from qlumen.realtime.view.live.feed import Feed, Viewer
 from qlumen.realtime.view.live.gallery import Gallery
 from qlumen.realtime.view.live.messages import Drawn, Request, message
 from qlumen.realtime.view.live.panel import LivePanel
+from qlumen.realtime.view.live.rest import add_rest
 from qlumen.realtime.view.security.middleware import SESSION_KEY
 from qlumen.realtime.view.security.sessions import Session
 from qlumen.realtime.view.tabs import PageContext, Tab, add_files, build_html
@@ -44,6 +45,7 @@ class Controller(Protocol):
 
 def live_tab(context: PageContext, panel: LivePanel, controller: Controller) -> Tab:
     routes = stream_routes(panel.feed, panel.gallery, controller, context.sessions.lives)
+    add_rest(routes, panel.news, controller.state, context.sessions.lives)
     add_files(routes, "/live/", KINDS)
     return Tab("Live", partial(build_html, "live"), "/live/", routes, HEAD)
 
