@@ -6,8 +6,8 @@ from typing import Any
 
 from qlumen.errors import MissingExtraError, UsageError
 
-SINKS, SOURCES = GROUPS = ("qlumen.sinks", "qlumen.sources")
-"""Groups of entry points. The name of an entry point is the scheme of the locations it opens."""
+SINKS, SOURCES, ENGINES = GROUPS = ("qlumen.sinks", "qlumen.sources", "qlumen.engines")
+"""Groups of entry points. The name of a sink or source is the scheme of the locations it opens."""
 
 
 def find_plugins(group: str) -> Mapping[str, EntryPoint]:

@@ -1,7 +1,7 @@
 """Holds the settings of the network, its engine, and the steps after the network."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,10 @@ class ModelSettings(Section):
 class EngineSettings(Section):
     """Chooses the engine; see `docs/engines.md`. `qlumen doctor` shows what `auto` chooses."""
 
-    name: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"] = "auto"
+    name: (
+        Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"]
+        | Annotated[str, Field(pattern=r"^plugin:.+$")]
+    ) = "auto"
     device: str | None = Field(None, pattern=r"^(cpu|gpu(\.\d+)?|npu|cuda(:\d+)?)$")
     model: Path | None = None
     compile: bool = False

@@ -18,6 +18,7 @@ from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.presence import COMMANDS, Name, nvidia_gpus, presence
+from qlumen.system.plugins import ENGINES, find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from qlumen.realtime.engines.openvino import CpuOptions
@@ -32,6 +33,7 @@ REQUIRED: dict[Name, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt_rtx_bindings",),
 }
 """Packages that each engine imports."""
+PLUGIN = "plugin:"
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +55,10 @@ def open_engine(bundle: Bundle, settings: Settings, *, live: bool = False) -> En
     chosen = wanted.model_copy(update={"streams": streams})
     if settings.quantum.executor != SURROGATE:
         return _open_split(bundle, settings, chosen)
+    if wanted.name.startswith(PLUGIN):
+        return _open_plugin(wanted.name.removeprefix(PLUGIN), bundle, chosen)
     if wanted.name != "auto":
-        return _open(wanted.name, bundle, chosen)
+        return _open(wanted.name, bundle, chosen)  # type: ignore[arg-type]
     name, reason = best_engine(bundle, wanted)
     engine = _open(name, bundle, chosen)
     engine.reason = "; ".join(part for part in (reason, engine.reason) if part)
@@ -114,6 +118,15 @@ def _open(name: Name, bundle: Bundle, chosen: EngineSettings) -> Engine:
 
         return open_tensorrt_rtx(bundle, chosen)
     return _open_tensorrt(bundle, chosen)
+
+
+def _open_plugin(name: str, bundle: Bundle, chosen: EngineSettings) -> Engine:
+    """Open the engine of another package, which is made with the bundle and its settings."""
+    points = find_plugins(ENGINES)
+    if name not in points:
+        here = ", ".join(sorted(points)) or "none"
+        raise ConfigError(f"engine.name={PLUGIN}{name}: there is no such plugin; here: {here}")
+    return load_plugin(points[name])(bundle, chosen)
 
 
 def _open_tensorrt(bundle: Bundle, chosen: EngineSettings) -> Engine:

@@ -1,4 +1,4 @@
-"""The example package adds a source and a receiver, in a real installation."""
+"""The example package adds a source, a receiver and an engine, in a real installation."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from qlumen.errors import MissingExtraError, UsageError
@@ -46,6 +47,23 @@ def test_a_source_of_another_package_plays(installed: dict[str, str], tmp_path: 
     assert (result.returncode, "write bars:N" in result.stderr) == (1, True)
 
 
+def test_an_engine_of_another_package_runs(installed: dict[str, str], tmp_path: Path) -> None:
+    """Bright bars become findings, and the summary names the engine."""
+    summary, masks = tmp_path / "s.json", tmp_path / "m"
+    chosen = ("--set", "engine.name=plugin:bright")
+    result = run_qlumen(
+        installed, "replay", "bars:3", "--json", summary, "--masks", masks, *chosen,
+        "--set", "analysis.field=false", "--set", "analysis.temporal=false",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(summary.read_text())["engine"]["name"] == "bright"
+    mask = cv2.imread(str(sorted(masks.iterdir())[-1]), cv2.IMREAD_GRAYSCALE)
+    assert 0.3 < (mask > 0).mean() < 0.7
+    result = run_qlumen(installed, "replay", "bars:3", "--set", "engine.name=plugin:dark")
+    assert result.returncode == 2
+    assert "here: bright" in result.stderr
+
+
 def test_a_receiver_of_another_package_is_sent_to(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
@@ -65,7 +83,13 @@ def test_doctor_lists_plugins(installed: dict[str, str], tmp_path: Path) -> None
     file = tmp_path / "d.json"
     run_qlumen(installed, "doctor", "--json", file)
     found = {one["name"]: one for one in json.loads(file.read_text())["plugins"]}
-    assert {"sinks: mqtt", "sinks: https", "sinks: lines", "sources: bars"} <= set(found)
+    assert {
+        "sinks: mqtt",
+        "sinks: https",
+        "sinks: lines",
+        "sources: bars",
+        "engines: bright",
+    } <= set(found)
     assert found["sources: bars"]["detail"] == "qlumen-example 0.1.0"
 
 
@@ -73,7 +97,7 @@ def test_an_unknown_receiver_is_refused() -> None:
     """The message lists what can be sent to, and hides the path."""
     result = run_qlumen(dict(os.environ), "live", "scene", "--send", "ftp://me:pw@host/x")
     assert result.returncode == 2
-    assert "begins with http, https, mqtt, mqtts" in result.stderr
+    assert "begins with http, https, igtl, mqtt, mqtts" in result.stderr
     assert "pw" not in result.stderr
 
 

@@ -1,19 +1,27 @@
-"""Shows how a package adds a source and a receiver to qlumen.
+"""Shows how a package adds a source, a receiver and an engine to qlumen.
 
-pip install ./examples/plugin
-qlumen replay bars:50 --json summary.json
-qlumen live scene --send lines:/tmp/lesions.txt
+Try it:
+
+    pip install ./examples/plugin
+    qlumen replay bars:50 --json summary.json
+    qlumen live scene --send lines:/tmp/lesions.txt
+    qlumen replay bars:50 --set engine.name=plugin:bright
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from qlumen.errors import SinkError, SourceError
+from qlumen.networks.bundle import Bundle
+from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sinks.events import Note
@@ -44,6 +52,37 @@ class BarsSource(Source):
             columns = ((np.arange(width) + 4 * index) // 40 % 2 * 255).astype(np.uint8)
             image = np.repeat(np.tile(columns, (height, 1))[..., None], 3, axis=2)
             yield Frame(index, index, 1 / RATE, BgrImage(image), 0)
+
+
+class BrightEngine(Engine):
+    """Takes the green channel for the map, as a place for another library that runs networks.
+
+    An engine is made with the bundle, whose folder and manifest it may read, and its settings.
+    """
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
+        spec = bundle.manifest.input
+        self.input_size = self.output_size = spec.width, spec.height
+        self.requests = settings.requests
+
+    def submit(self, image: Image) -> Ticket:
+        return GreenChannel(image)
+
+    def close(self) -> None:
+        """Release what the library holds; here nothing."""
+
+    def _about(self) -> dict[str, Any]:
+        return {"name": "bright", "device": "cpu"}
+
+
+class GreenChannel(Ticket):
+    """Computes the map when it is asked for."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def result(self) -> Probability:
+        return self._image[..., 1].astype(np.float32) / 255
 
 
 class LineWriter(Sink):
