@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,17 +34,40 @@ def _sources_hash() -> str:
 
 
 def kernel(function: F) -> F:
-    """Compile `function` in nopython mode, without the GIL, cached on disk.
+    """Compile `function` in nopython mode, without the GIL, cached on disk where that is possible.
 
     Division by zero gives inf or nan as in NumPy, and arithmetic is strict: kernels
     are compared bit by bit with their oracles.
     """
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return _compile(function)
 
 
 def fast_kernel(function: F) -> F:
     """Compile like `kernel`, with floating-point reordering: for images, not for figures."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
+    return _compile(function, fastmath=True)
+
+
+def _compile(function: F, **options: bool) -> F:
+    compiled = numba.njit(cache=CACHED, nogil=True, error_model="numpy", **options)(function)
+    if cache := getattr(compiled, "_cache", None):  # none where NUMBA_DISABLE_JIT is set
+        save = cache.save_overload
+
+        def save_if_there_is_room(signature: object, code: object) -> None:
+            with suppress(OSError):  # a full disk must not keep the kernel from running
+                save(signature, code)
+
+        cache.save_overload = save_if_there_is_room
+    return compiled
+
+
+def _can_hold_files(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 numba.config.CACHE_DIR = str(cache_dir())
+CACHED = _can_hold_files(cache_dir())
+"""Whether compiled kernels are kept; not in a read-only home without `QLUMEN_CACHE`."""

@@ -11,7 +11,7 @@ from typing import Literal
 import psutil
 
 from qlumen.realtime.engines.presence import Gpu, nvidia_gpus
-from qlumen.system.machine import cpu_model, cpuinfo
+from qlumen.system.machine import cpu_model, cpuinfo, limited_cores
 from qlumen.system.requirements import list_packages, optional_packages
 from qlumen.system.threads import raise_priority, start
 
@@ -89,7 +89,10 @@ def _python() -> Check:
 
 def _cpu() -> Check:
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return Check("CPU", "ok", f"{cpu_model()}, {physical} cores, {psutil.cpu_count()} threads")
+    found = f"{cpu_model()}, {physical} cores, {psutil.cpu_count()} threads"
+    usable = limited_cores()
+    limit = f"; this process may use {usable}" if usable else ""
+    return Check("CPU", "ok", f"{found}{limit}")
 
 
 def _features() -> list[Check]:

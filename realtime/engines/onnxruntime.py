@@ -22,6 +22,7 @@ from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Probability, WorkerEngine, gpu_precision
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import cache_folder, content_folder
+from qlumen.system.machine import usable_cores
 
 CPU_PROVIDERS = ("CPUExecutionProvider",)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
@@ -178,7 +179,7 @@ def _make(bundle: Bundle, path: Path, precision: Precision) -> None:
 def _session(model: Path, options: OnnxOptions) -> ort.InferenceSession:
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
-    cores = options.threads or os.cpu_count() or 1
+    cores = options.threads or usable_cores()
     settings.intra_op_num_threads = max(1, cores // options.streams)
     wanted = providers(options)
     try:

@@ -12,6 +12,7 @@ from qlumen.networks.openvino import ov
 from qlumen.realtime.engines.base import Engine, Probability, Ticket, drain
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder
+from qlumen.system.machine import limited_cores
 
 CPU = "CPU"
 
@@ -44,8 +45,9 @@ class CpuOptions:
             "NUM_STREAMS": self.streams,
             "INFERENCE_PRECISION_HINT": self.precision,
         }
-        if self.threads and device == CPU:
-            properties["INFERENCE_NUM_THREADS"] = self.threads
+        threads = self.threads or limited_cores()
+        if threads and device == CPU:
+            properties["INFERENCE_NUM_THREADS"] = threads
         return properties
 
 

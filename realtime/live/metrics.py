@@ -29,6 +29,7 @@ from qlumen.realtime.live.counters import ANNOTATION_AGE, MODEL_BUSY, MONITOR_DE
 from qlumen.realtime.live.status import LiveStatus
 from qlumen.realtime.live.watchdog import ModelState
 from qlumen.realtime.sources.choose import PATTERN, SCENE
+from qlumen.realtime.sources.pages import STACK_SUFFIXES
 from qlumen.system.closing import Closing
 from qlumen.system.threads import start
 
@@ -125,7 +126,7 @@ def _source_causes(location: str) -> tuple[str, ...]:
     if location in (SCENE, PATTERN):
         return ()
     path = Path(location)
-    if path.is_dir():
+    if path.is_dir() or path.suffix.lower() in STACK_SUFFIXES:
         return ("unreadable_image",)
     return ("decode_error",) if path.is_file() else ("decode_error", "decode_late", "out_of_order")
 

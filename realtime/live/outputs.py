@@ -157,7 +157,10 @@ def open_live_sinks(
 
     frames = settings.live.sink_frames
     events = run(_run_open_sink("events", log.file, EVENT_LINES)) if log.file else None
-    snapshot = SnapshotOnRequest(outputs.snapshots) if outputs.snapshots else None
+    aspect = info.pixel_aspect
+    snapshot = (
+        SnapshotOnRequest(outputs.snapshots, pixel_aspect=aspect) if outputs.snapshots else None
+    )
     open_recorder = _recorder_opener(info, settings)
     recorder = None
     if outputs.recordings:
@@ -189,7 +192,7 @@ def open_live_sinks(
         window = Monitor(
             TITLE,
             on_action=on_action,
-            pixel_aspect=float(info.pixel_aspect),
+            pixel_aspect=float(aspect),
             **settings.monitor.model_dump(),
         )
         stack.callback(window.close)

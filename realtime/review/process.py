@@ -1,6 +1,5 @@
 """Makes a review of a recording with one run of the network, like a replay."""
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from qlumen.realtime.review.writer import ReviewWriter
 from qlumen.realtime.segmentation.segmenter import Segmenter, thresholds
 from qlumen.realtime.sources.base import Source
 from qlumen.system.locations import printable, show_location
+from qlumen.system.machine import usable_cores
 
 Progress = Callable[[int, int | None], None]
 
@@ -110,7 +110,7 @@ def _manifest(
         settings=_without_locations(settings).model_dump(mode="json"),
         config_sha256=settings.sha256(),
         summary=asdict(summary),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
     )
 
 

@@ -25,6 +25,7 @@ from qlumen.realtime.review.records import (
     StoredFrame,
 )
 from qlumen.realtime.sinks.base import Sink
+from qlumen.realtime.sinks.images import square_size
 from qlumen.system.files import write_bytes
 from qlumen.system.locations import printable
 
@@ -90,8 +91,7 @@ class ReviewWriter(Sink):
 
     def _picture(self, image: Image) -> bytes:
         height, width = image.shape[:2]
-        aspect = self._pixel_aspect
-        square = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        square = square_size((width, height), self._pixel_aspect)
         return _reduce(image, display_size(square, self._settings.review.picture_px))
 
     def _keep_field(self, field: Field) -> None:

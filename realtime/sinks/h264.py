@@ -1,6 +1,5 @@
 """Encodes frames as H.264 with their time stamps into an open file."""
 
-import os
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +12,7 @@ from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.pixels.yuv import even_size, fit, to_video_frame
 from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.base import SourceInfo
+from qlumen.system.machine import usable_cores
 
 MAX_SIDE_PX = 16384
 ASSUMED_RATE = Fraction(25)
@@ -183,7 +183,7 @@ class H264Writer:
         codec = self._stream.codec_context
         codec.time_base = time_base
         self._stream.sample_aspect_ratio = codec.sample_aspect_ratio = pixel_aspect
-        codec.thread_count = encoding.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
+        codec.thread_count = encoding.threads or min(MAX_AUTO_THREADS, usable_cores())
         codec.colorspace, codec.color_range = SPC_BT709, RANGE_LIMITED
         codec.color_primaries, codec.color_trc = PRI_BT709, TRC_BT709
         codec.open()

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from qlumen.errors import ConfigError
 from qlumen.realtime.frames import Frame, FrameRecord, FrameResult
 from qlumen.realtime.pixels.arrays import Mask
+from qlumen.realtime.pixels.resize import resize
 from qlumen.realtime.sinks.base import Sink, make_folder
 from qlumen.system.files import write_bytes
 
@@ -55,7 +57,8 @@ class PngFolder:
 class Snapshots(Sink):
     """Writes a PNG file of every `every`-th frame from the first on; `PngFolder` names it.
 
-    A frame that came without an overlay is stored as it was grabbed.
+    A frame that came without an overlay is stored as it was grabbed. Pixels that are not square
+    are stored as they are, so that the masks of `MaskWriter` fit.
 
     Raises:
         ConfigError: `every` is below 1.
@@ -86,6 +89,7 @@ class SnapshotOnRequest(Sink):
     Args:
         folder: path of the folder, which is created if missing; its parent must exist.
         clean: whether to store also the frame as it was grabbed.
+        pixel_aspect: see `SourceInfo`; the image with overlay is stored with square pixels.
 
     Raises:
         SinkError: the folder cannot be made, or an image cannot be written.
@@ -93,8 +97,10 @@ class SnapshotOnRequest(Sink):
 
     wants_overlay = True
 
-    def __init__(self, folder: Path, *, clean: bool = False) -> None:
-        self._clean = clean
+    def __init__(
+        self, folder: Path, *, clean: bool = False, pixel_aspect: Fraction = Fraction(1)
+    ) -> None:
+        self._clean, self._pixel_aspect = clean, pixel_aspect
         self._folder = PngFolder(folder)
         self._requested = threading.Event()
 
@@ -109,9 +115,25 @@ class SnapshotOnRequest(Sink):
         frame = result.frame
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         name = f"{now}Z_frame_{frame.index:06d}"
-        self._folder.write(frame, result.shown, f"{name}.png")
+        shown = with_square_pixels(result.shown, self._pixel_aspect)
+        self._folder.write(frame, shown, f"{name}.png")
         if self._clean:
             self._folder.write(frame, frame.image, f"{name}_clean.png")
+
+
+def square_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[int, int]:
+    """Return the width and height that frames of a size have once their pixels are square."""
+    width, height = size
+    if pixel_aspect > 1:
+        return round(width * pixel_aspect), height
+    return width, round(height / pixel_aspect)
+
+
+def with_square_pixels(image: NDArray[np.uint8], pixel_aspect: Fraction) -> NDArray[np.uint8]:
+    """Return the image as it is shown: made wider or higher where its pixels are not square."""
+    size = image.shape[1], image.shape[0]
+    square = square_size(size, pixel_aspect)
+    return image if square == size else resize(image, square)
 
 
 FOREGROUND = np.uint8(255)

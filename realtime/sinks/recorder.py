@@ -63,15 +63,28 @@ class VideoFile(EncodedVideo):
         """Open the file that grows, without touching an older one."""
 
     def _abandon(self) -> None:
-        """Keep only the whole fragments: half a fragment or half an index would spoil the file."""
+        """Keep only the whole fragments: half a fragment or half an index would spoil the file.
+
+        A file without any is removed.
+        """
         with suppress(OSError):
             self._file.close()
         if self._writer is not None:
             self._writer.abandon()
         with suppress(OSError):
             os.truncate(self._growing, self._whole_bytes)
-        if not self._whole_bytes:
+        if not self._holds_frames():
             self._growing.unlink(missing_ok=True)
+
+    def _holds_frames(self) -> bool:
+        """Check whether what was recorded so far can be played."""
+        if not self._whole_bytes:
+            return False
+        try:
+            with av.open(str(self._growing)) as container:
+                return any(packet.size for packet in container.demux(*container.streams.video))
+        except (OSError, av.error.FFmpegError):
+            return False
 
     def _error(self, error: OSError | av.error.FFmpegError) -> SinkError:
         grown = self._growing.exists()

@@ -12,7 +12,7 @@ from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.pool import FramePool
 from qlumen.realtime.sources.base import LiveSource, Source
 from qlumen.realtime.sources.ffmpeg.addresses import WEB_SCHEMES, address, is_live, scheme
-from qlumen.realtime.sources.pages import PagesSource, has_pages
+from qlumen.realtime.sources.pages import PagesSource, is_for_pages
 from qlumen.realtime.sources.pattern import PatternSource
 from qlumen.realtime.sources.playback import PacedSource
 from qlumen.system.plugins import SOURCES, find_plugin, load_plugin
@@ -45,7 +45,7 @@ def open_source(location: str, settings: Settings, pool: FramePool | None = None
 
         rate = _rate(settings.source.fps)
         return FolderSource(location, sequence=settings.source.sequence, fps=rate)
-    if has_pages(Path(location)):
+    if is_for_pages(Path(location)):
         rate = _rate(settings.source.fps)
         return PagesSource(Path(location), sequence=settings.source.sequence, fps=rate)
     from qlumen.realtime.sources.ffmpeg.container import ContainerSource
@@ -69,7 +69,7 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
     `addresses.Address` names them, are received live, as are URLs of the web without an end.
 
     Raises:
-        UsageError: the name is empty, or a folder's images are no sequence.
+        UsageError: the name is empty, or the images of a folder or a stack are no sequence.
         ConfigError: settings that the source cannot have.
         SourceError: the source does not exist, does not answer, or has no frame.
     """
@@ -86,11 +86,6 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
             return opened
         opened.close()
     path = Path(location)
-    if path.is_dir() and not settings.source.sequence:
-        raise UsageError(
-            f"{location} is a folder of single images; if they follow each other in time, "
-            "set source.sequence=true"
-        )
     if not path.is_dir() and not path.is_file():
         if not point and is_live(location):
             from qlumen.realtime.sources.network.source import ReceivedSource
@@ -100,7 +95,14 @@ def open_live_source(location: str, settings: Settings) -> LiveSource:
         if is_web and (camera := _open_web_camera(location, settings)):
             return camera
     reopen = partial(open_source, location, settings, FramePool())
-    return PacedSource(reopen, loop=settings.source.loop)
+    played = PacedSource(reopen, loop=settings.source.loop)
+    if not played.info.sequence:
+        played.close()
+        raise UsageError(
+            f"{played.info.name} holds single images; if they follow each other in time, "
+            "set source.sequence=true"
+        )
+    return played
 
 
 def input_files(location: str, bundle: Path | None) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from natsort import natsort_keygen, ns
+from numpy.typing import NDArray
 
 from qlumen.errors import NoFramesError, SourceError, SourceNotFoundError
 from qlumen.realtime.frames import Frame
@@ -69,13 +70,14 @@ class FolderSource(Source):
     def _read(self, files: list[Path]) -> Iterator[Frame]:
         index = 0
         for file in files:
-            image = read_image(file)
+            stored = _read_bytes(file)
+            image = None if stored is None else _decode(stored)
             if image is None:
                 self.drops["unreadable_image"] += 1
                 note = f"{printable(file.name)} cannot be read and was skipped"
                 self.info = replace(self.info, notes=(*self.info.notes, note))
                 continue
-            if has_pages(file):
+            if has_pages(file, stored):
                 note = f"{printable(file.name)} holds several images, the first is read"
                 self.info = replace(self.info, notes=(*self.info.notes, note))
             now_ns = time.monotonic_ns()
@@ -91,11 +93,22 @@ def read_image(file: Path) -> Image | None:
     floating-point pixels and images above OpenCV's limit of 2**30 pixels
     (`OPENCV_IO_MAX_IMAGE_PIXELS`) cannot be read.
     """
+    stored = _read_bytes(file)
+    return None if stored is None else _decode(stored)
+
+
+def _read_bytes(file: Path) -> NDArray[np.uint8] | None:
     try:
         # Not cv2.imread: on Windows it cannot open names outside the code page.
-        stored = np.fromfile(file, np.uint8)
+        return np.fromfile(file, np.uint8)
+    except OSError:
+        return None
+
+
+def _decode(stored: NDArray[np.uint8]) -> Image | None:
+    try:
         image = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except (OSError, cv2.error):
+    except cv2.error:
         return None
     return None if image is None else reduce_depth(image)
 

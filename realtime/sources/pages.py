@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,32 @@ DAMAGES = (
     Pillow.DecompressionBombError,
 )  # fmt: skip
 """Errors of Pillow on damaged files, and on images that it holds for too large."""
-SUFFIXES = frozenset({".png", ".tif", ".tiff", ".webp"})
+STACK_SUFFIXES = frozenset({".tif", ".tiff"})
+SUFFIXES = STACK_SUFFIXES | {".png", ".webp"}
 SIXTEEN_TO_EIGHT_BITS = 1 / 257  # 65535 -> 255
 SUBFILE_TYPE, IS_REDUCED = 254, 1
 """TIFF 6.0, NewSubfileType: bit 0 marks a smaller version of another page."""
 
 
-def has_pages(file: Path) -> bool:
-    """Check whether a file holds more than one image that can be shown."""
-    return file.suffix.lower() in SUFFIXES and file.is_file() and len(list_pages(file)[0]) > 1
+def has_pages(file: Path, stored: NDArray[np.uint8] | None = None) -> bool:
+    """Check whether a file holds more than one image that can be shown.
+
+    Args:
+        stored: bytes of the file, if they were read already.
+    """
+    return _count_pages(file, stored) > 1
 
 
-def list_pages(file: Path) -> tuple[list[int], str]:
-    """List the images in a file, without smaller versions of others.
+def is_for_pages(file: Path) -> bool:
+    """Check whether `PagesSource` reads the file: one of several images, or any TIFF.
+
+    FFmpeg shows other colours for TIFF with JPEG inside.
+    """
+    return _count_pages(file) > (0 if file.suffix.lower() in STACK_SUFFIXES else 1)
+
+
+def list_pages(file: Path | BytesIO) -> tuple[list[int], str]:
+    """List the images in a file or its bytes, without smaller versions of others.
 
     Returns:
         The numbers of the images, from 0, none for a file that is neither TIFF, PNG nor WebP; and
@@ -68,10 +82,10 @@ class PagesSource(Source):
     """Reads each page of a TIFF stack, or each frame of an animated WebP or PNG.
 
     The pages of a stack are read one at a time, as `images.read_image` reads a file. `Frame.name`
-    is the file's name with the number of the page, from 1, and `pts` is the place among the
-    readable pages in units of 1 / `fps`. A page that cannot be read is skipped, counted in
-    `drops["unreadable_image"]` and named in `info.notes`. The frames of an animation are those of
-    a video, with the times of the file; transparency is dropped.
+    is the file's name, with the number of the page, from 1, if there are more. `pts` is the place
+    among the readable pages in units of 1 / `fps`. A page that cannot be read is skipped, counted
+    in `drops["unreadable_image"]` and named in `info.notes`. The frames of an animation are those
+    of a video, with the times of the file; transparency is dropped.
 
     Args:
         sequence: whether the pages of a stack are frames of one recording.
@@ -118,7 +132,9 @@ class PagesSource(Source):
                     f"page {place} of {printable(self._file.name)} cannot be read and was skipped"
                 )
                 continue
-            name = f"{self._file.stem}_{place:0{digits}}{self._file.suffix}"
+            name = self._file.name
+            if len(self._numbers) > 1:
+                name = f"{self._file.stem}_{place:0{digits}}{self._file.suffix}"
             yield Frame(index, index, time_base, BgrImage(image), time.monotonic_ns(), name=name)
             index += 1
 
@@ -160,7 +176,13 @@ def reduce_depth(image: NDArray[Any]) -> Image | None:
     return image if image.dtype == np.uint8 else None
 
 
-def _open(file: Path) -> Pillow.Image:
+def _count_pages(file: Path, stored: NDArray[np.uint8] | None = None) -> int:
+    if file.suffix.lower() not in SUFFIXES or not file.is_file():
+        return 0
+    return len(list_pages(file if stored is None else BytesIO(stored.data))[0])
+
+
+def _open(file: Path | BytesIO) -> Pillow.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Pillow.open(file, formats=(TIFF, *ANIMATED))

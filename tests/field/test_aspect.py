@@ -4,6 +4,7 @@ Recordings of PAL and NTSC have them. Asked for by nagadomi/nunif #561, Kruk2/ja
 xyonix/vannot #42.
 """
 
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.cli import commands
 from qlumen.realtime.config.settings import Settings
-from qlumen.realtime.frames import FrameResult
+from qlumen.realtime.frames import Frame, FrameResult
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.replay.outputs import Outputs, open_sinks
 from qlumen.realtime.review.review import Review
+from qlumen.realtime.sinks.images import SnapshotOnRequest
 from qlumen.realtime.sinks.monitor import fit_image
 from qlumen.realtime.sinks.recorder import LiveRecorder, Recorder
+from qlumen.realtime.sources.base import SourceInfo
 from qlumen.realtime.sources.choose import open_live_source, open_source
 from qlumen.realtime.sources.ffmpeg.aspect import pixel_aspect
 from qlumen.realtime.tracking.findings import segment_findings
@@ -124,3 +129,27 @@ def test_turned_frames_have_turned_pixels(recording: Path) -> None:
         stream = container.streams.video[0]
         assert pixel_aspect(stream, SIZE) == PAL_WIDE
         assert pixel_aspect(stream, SIZE[::-1]) == 1 / PAL_WIDE
+
+
+@pytest.mark.parametrize("aspect", [PAL_WIDE, Fraction(3, 4)])
+def test_snapshots_show_round_things_round(aspect: Fraction, tmp_path: Path) -> None:
+    """A circle is as wide as high in a snapshot of live video. The PNG files of a replay keep the
+    frame's pixels, as the masks beside them.
+    """
+    frame = Frame(0, 0, Fraction(1, 25), BgrImage(round_object(aspect)), 0)
+    result = FrameResult(frame, segment_findings((), frame.size))
+    outputs = Outputs(snapshots=tmp_path / "replay", masks=tmp_path / "masks")
+    info = SourceInfo("pal", *SIZE, None, None, pixel_aspect=aspect)
+    with ExitStack() as stack:
+        for _, sink in open_sinks(outputs, info, Settings(), stack):
+            sink.write(result)
+    with SnapshotOnRequest(tmp_path / "live", pixel_aspect=aspect) as requested:
+        requested.request()
+        requested.write(result)
+    (live,) = (tmp_path / "live").iterdir()
+    width, height = shape(cv2.imread(str(live)))
+    assert width == pytest.approx(height, abs=3)
+    assert max(width, height) >= 2 * RADIUS - 1  # made larger, so that nothing is lost
+    (replayed,), (mask,) = ((tmp_path / name).iterdir() for name in ("replay", "masks"))
+    np.testing.assert_array_equal(cv2.imread(str(replayed)), frame.image)
+    assert cv2.imread(str(mask)).shape[1::-1] == SIZE

@@ -21,6 +21,9 @@ from hypothesis import strategies as st
 from qlumen.realtime.frames import AiState, Condition, Frame, LiveState
 from qlumen.realtime.latency import NS_PER_S
 from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.sources.base import SignalLost
+from qlumen.realtime.sources.ffmpeg.decoding import Decoding
+from qlumen.realtime.sources.network import packet_queue
 from qlumen.realtime.sources.network.packet_queue import PacketQueue
 from qlumen.realtime.sources.network.source import ReceivedSource
 from qlumen.realtime.sources.pattern import PatternSource, read_number
@@ -37,7 +40,7 @@ from support.receiving import (
     until_frame,
     until_lost,
 )
-from support.senders import LOOPBACK, RATE, needs_ffmpeg, pattern_clip
+from support.senders import LOOPBACK, RATE, ffmpeg_sender, needs_ffmpeg, pattern_clip
 
 PICTURES = 300
 QUICK = ("reconnect.first_s=0.1", "reconnect.max_s=0.2")
@@ -55,6 +58,7 @@ class HttpCamera:
     Args:
         rate: pictures per second; None: as fast as they are taken.
         limit: pictures after which a connection ends.
+        length: length of the whole answer that is announced, as some cameras do; None for none.
 
     Attributes:
         sent_ns: monotonic time at which each picture was sent.
@@ -62,7 +66,11 @@ class HttpCamera:
     """
 
     def __init__(
-        self, pictures: Sequence[bytes], rate: float | None, limit: int | None = None
+        self,
+        pictures: Sequence[bytes],
+        rate: float | None,
+        limit: int | None = None,
+        length: int | None = None,
     ) -> None:
         self.sent_ns: dict[int, int] = {}
         self.connections = 0
@@ -76,6 +84,8 @@ class HttpCamera:
                 self.send_response(200)
                 boundary = "multipart/x-mixed-replace; boundary=picture"
                 self.send_header("Content-Type", boundary)
+                if length is not None:
+                    self.send_header("Content-Length", str(length))
                 self.end_headers()
                 camera.send(self.wfile.write)
 
@@ -117,12 +127,14 @@ def number_of(frame: Frame) -> int:
     return number
 
 
-def test_an_http_camera_keeps_its_delay() -> None:
+@pytest.mark.parametrize("length", [None, 2**31 - 1])
+def test_an_http_camera_keeps_its_delay(length: int | None) -> None:
     """A camera of 50/s is not played as a file of 25/s: its pictures are as old at the end as at
-    the beginning, and their times are those of the camera's clock (roboflow/inference #1160,
-    motioneye-project/motioneyeos #2113).
+    the beginning, and their times are those of the camera's clock. An announced length makes it
+    no file (roboflow/inference #1160, motioneye-project/motioneyeos #2113).
     """
-    with HttpCamera(jpegs(), 50) as camera, arrivals_of(live(camera.url)) as arrivals:
+    camera = HttpCamera(jpegs(), 50, length=length)
+    with camera, arrivals_of(live(camera.url)) as arrivals:
         opening = frames(arrivals, 40)  # among them those that came while FFmpeg looked
         taken = frames(arrivals, 120)
         sent_ns = [camera.sent_ns[number_of(frame)] for frame in taken]
@@ -164,6 +176,41 @@ def test_a_camera_that_is_faster_than_the_decoder_drops_its_oldest_pictures() ->
         dropped = source.drops["decode_late"]
     left_out = sum((b - a) % PICTURES - 1 for a, b in pairwise(numbers))
     assert 0 < left_out <= dropped
+
+
+@pytest.fixture
+def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each packet take half a second."""
+    decode = Decoding._decode
+
+    def decode_slowly(self: Decoding, packet: av.Packet | None) -> list[av.VideoFrame]:
+        time.sleep(0.5)
+        return decode(self, packet)
+
+    monkeypatch.setattr(Decoding, "_decode", decode_slowly)
+
+
+@needs_ffmpeg
+@pytest.mark.usefixtures("slow_decoder")
+def test_a_decoder_that_is_late_from_the_start_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a slow decoder loses before its first frame is counted too: 4K cameras meet small
+    computers.
+    """
+    monkeypatch.setattr(packet_queue, "LATE_S", 0.1)
+    sender, url = udp(pattern_clip(tmp_path / "a.ts"))
+    with sender, live(url) as source:
+        assert source.drops["decode_late"] > 0
+
+
+@pytest.mark.usefixtures("slow_decoder")
+def test_pictures_before_the_first_one_are_not_late() -> None:
+    """Of the pictures that an HTTP camera sends before the session begins, the newest is shown,
+    and the others are no loss (motioneye-project/motioneyeos #2113).
+    """
+    with HttpCamera(jpegs(), 50) as camera, live(camera.url) as source:
+        assert not source.drops
 
 
 @contextmanager
@@ -262,3 +309,25 @@ def test_a_slow_decoder_goes_on_at_a_key_frame(group: int, step_s: float, slowne
         now_s[0] += step_s
     assert all(b == a + 1 or b % group == 0 for a, b in pairwise(taken))
     assert dropped == 0 if slowness == 1 else dropped <= 400 - len(taken)
+
+
+@needs_ffmpeg
+def test_a_live_playlist_is_opened_again(tmp_path: Path) -> None:
+    """An HLS stream whose encoder stops is lost, its last pieces are not shown again as if they
+    were new, and what an encoder sends later follows (roboflow/inference #1160, for HLS).
+    """
+    clip = pattern_clip(tmp_path / "a.ts")
+    pieces = ("-f", "hls", "-hls_time", "0.6", "-hls_list_size", "5")
+    sender = ffmpeg_sender(clip, str(tmp_path / "live.m3u8"), *pieces)
+    with web_server(tmp_path) as url, sender:
+        source = live(f"{url}/live.m3u8", *QUICK, "reconnect.stall_s=1.5", "reconnect.open_s=1.5")
+        assert isinstance(source, ReceivedSource)
+        with arrivals_of(source) as arrivals:
+            taken = frames(arrivals, 100)
+            assert_each_frame_once(taken)
+            assert 1.5 < (taken[-1].grabbed_ns - taken[0].grabbed_ns) / NS_PER_S < 4  # not at once
+            sender.kill()
+            until_lost(arrivals)
+            assert isinstance(next(arrivals), SignalLost)  # of the opening of what is left
+            sender.start()
+            assert_each_frame_once([until_frame(arrivals)[1], *frames(arrivals, 30)])

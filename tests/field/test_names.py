@@ -13,6 +13,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -29,7 +31,7 @@ from qlumen.realtime.view.reviews.open_recordings import list_files, pick_file
 from qlumen.system.files import write_bytes, write_json
 from qlumen.system.locations import printable
 
-from support.media import make_images, write_image, write_video
+from support.media import make_images, read_source, write_image, write_video
 from support.reviews import make_recording, make_review
 
 pydicom = pytest.importorskip("pydicom", reason="pip install 'qlumen[dicom]'")
@@ -228,3 +230,13 @@ def test_a_name_is_refused_or_reads_back(name: str) -> None:
         stored.save_as(f"{place}/a.dcm", implicit_vr=False, little_endian=True)
         read = pydicom.dcmread(f"{place}/a.dcm", force=True)
     assert str(read.PatientName) == name
+
+
+def test_a_name_is_no_pattern(tmp_path: Path) -> None:
+    """An image whose name looks like FFmpeg's pattern is shown, and not the numbered images beside
+    it (yt-dlp/yt-dlp #5231).
+    """
+    for name, level in (("a%03d.png", 200), ("a001.png", 10), ("a002.png", 20)):
+        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), level, np.uint8))
+    frames, _ = read_source(tmp_path / "a%03d.png")
+    assert [frame.image.mean() for frame in frames] == [200]

@@ -29,10 +29,11 @@ from qlumen.realtime.view.reviews.exports import Exports
 from qlumen.realtime.view.security.passwords import read_password, write_password
 
 from support.browser import chromium, console_errors, missing, network_log, requested_addresses
-from support.live_process import wait_until
+from support.live_process import start_live, wait_until
 from support.media import make_images
 from support.page import open_page
 from support.reviews import THRESHOLDS, make_recording, make_review
+from support.senders import free_port
 
 LIMITS = Limits.from_settings(Settings())
 WAIT_S = 60
@@ -255,3 +256,30 @@ def test_the_page_stretches_pixels_that_are_not_square(
         )
         wait_until(lambda: browser.execute_script(size) == [1024, 576], "the shape is wrong")
         browser.get("about:blank")
+
+
+def test_a_page_without_news_says_so(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Where the server hangs or the network breaks off, which closes no connection, the page does
+    not keep the last picture as if it were live (themactep/thingino-firmware #1595,
+    tiny-pilot/tinypilot #61); it goes on when the server does.
+    """
+    drawn = "return Number(document.getElementById('live')?.dataset.drawn || 0)"
+    message = "return document.querySelector('.live-message')?.textContent || ''"
+    port = free_port()
+    process = start_live(tmp_path, "pattern", "--view", settings=(f"view.port={port}",))
+    try:
+        wait_until(lambda: answers(port), "no page")
+        browser.get(f"http://127.0.0.1:{port}")
+        wait_until(lambda: browser.execute_script(drawn) > 2, "no frame was drawn")
+        wait_until(lambda: browser.execute_script(message) == "", "a message stays")
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "No connection" in browser.execute_script(message), "nothing is said")
+        before = browser.execute_script(drawn)
+        process.send_signal(signal.SIGCONT)
+        wait_until(lambda: browser.execute_script(drawn) > before + 2, "it does not go on")
+        wait_until(lambda: browser.execute_script(message) == "", "the message stays")
+        browser.get("about:blank")
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=WAIT_S)

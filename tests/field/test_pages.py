@@ -1,5 +1,6 @@
 """All pages of stacks and animations are read."""
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from qlumen.errors import UsageError
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.review.recording import open_recording
 from qlumen.realtime.sources.choose import open_source
 
 from support.media import cut, read_source
+from support.receiving import arrivals_of, frames, live
 
 PAGES = [np.full((24, 32, 3), (20 * number, 60, 40), np.uint8) for number in range(1, 11)]
 
@@ -100,3 +103,38 @@ def test_a_folder_says_that_it_takes_the_first_page(tmp_path: Path) -> None:
     frames, info = read_source(tmp_path)
     assert [frame.name for frame in frames] == ["a.tif", "b.tif"]
     assert info.notes == ("a.tif holds several images, the first is read",)
+
+
+def test_a_folder_opens_each_file_once(tmp_path: Path) -> None:
+    """A file on a slow share is read once, to see its image and whether it holds more."""
+    write_pages(tmp_path / "a.tif")
+    opened, watched = [], str(tmp_path / "a.tif")
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event == "open" and str(args[0]) == watched:
+            opened.append(event)
+
+    sys.addaudithook(watch)  # stays until the end of the process
+    read_source(tmp_path)
+    assert len(opened) == 1
+
+
+def test_live_refuses_pages_that_do_not_follow_each_other(tmp_path: Path) -> None:
+    """A stack of single images is no video, as a folder of them; one of a sequence is played."""
+    stack, animation = write_pages(tmp_path / "a.tif"), write_pages(tmp_path / "a.webp")
+    with pytest.raises(UsageError, match=r"a\.tif holds single images.*source\.sequence=true"):
+        live(str(stack))
+    for source in (live(str(stack), "source.sequence=true"), live(str(animation))):
+        with arrivals_of(source) as arrivals:
+            assert len(frames(arrivals, len(PAGES))) == len(PAGES)
+
+
+def test_a_tiff_with_jpeg_inside_has_its_colours(tmp_path: Path) -> None:
+    """A single TIFF, as scanners and archives write it, looks in a replay as in a folder and in
+    other programs.
+    """
+    path = tmp_path / "a.tif"
+    Pillow.fromarray(PAGES[5]).save(path, compression="jpeg", quality=95)
+    (frame,), info = read_source(path)
+    assert (frame.name, info.sequence) == ("a.tif", False)
+    np.testing.assert_allclose(frame.image[..., ::-1], Pillow.open(path).convert("RGB"), atol=3)

@@ -91,7 +91,8 @@ def video_stream(
             the largest frames that can be decoded; of equal ones FFmpeg's choice.
 
     Raises:
-        NotAVideoError: there is none, or only the cover image of a sound file.
+        NotAVideoError: there is none, only the cover image of a sound file, or only the tiles of
+            an image (HEIC and AVIF of telephones), which FFmpeg does not put together.
         ConfigError: there is no stream of this number that can be decoded.
     """
     streams = [s for s in container.streams.video if _is_decodable(s)]
@@ -101,6 +102,12 @@ def video_stream(
             f"{location} holds no video that can be decoded, only {found}; give a video file"
         )
     if number is None:
+        streams = [s for s in streams if not s.disposition & Disposition.dependent]
+        if not streams:
+            raise NotAVideoError(
+                f"{location} is an image in tiles (HEIC or AVIF), which cannot be read; "
+                "export it as JPEG or PNG"
+            )
         best = container.streams.best("video")
         return max(streams, key=lambda s: (s.width * s.height, s is best))
     chosen = container.streams.video[number : number + 1]
@@ -125,14 +132,17 @@ def other_streams_note(
 def is_endless(container: av.container.InputContainer) -> bool:
     """Check whether what was opened is a transmission: nobody knows its length or size.
 
-    HTTP cameras are (`multipart/x-mixed-replace`, whatever length some of them announce), and
-    endless transport streams. Files on a web
-    server have a length. Playlists (HLS) come in pieces, which must be played at their own rate.
+    HTTP cameras are (`multipart/x-mixed-replace`, whatever length some of them announce), endless
+    transport streams, and playlists that still grow. Files on a web server have a length.
     """
-    name = container.format.name
-    return name == "mpjpeg" or (
-        container.duration is None and container.size <= 0 and name != "hls"
-    )
+    if container.format.name == "mpjpeg":
+        return True
+    return container.duration is None and (is_playlist(container) or container.size <= 0)
+
+
+def is_playlist(container: av.container.InputContainer) -> bool:
+    """Check whether the video comes in pieces that a list names (HLS)."""
+    return container.format.name == "hls"
 
 
 def no_answer(location: str, seconds: float) -> SourceError:
@@ -168,9 +178,11 @@ def _open(
     if path is None:
         tcp = {"rtsp_transport": "tcp"} if location.startswith("rtsp") else None
         return av.open(location, timeout=NETWORK_TIMEOUT_SECONDS, options=tcp, **options)
-    # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`.
+    # Absolute, because FFmpeg takes `a:b.mp4` for a protocol `a`, and no pattern, because it would
+    # show `a001.jpg` for `a%03d.jpg`.
     format_ = "v4l2" if path.is_char_device() else None
-    return av.open(str(path.absolute()), format=format_, **options)
+    alone = {"pattern_type": "none"}
+    return av.open(str(path.absolute()), format=format_, options=alone, **options)
 
 
 def _not_on(hardware: str | None, location: str, error: Exception) -> SourceError:

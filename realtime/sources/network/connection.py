@@ -25,12 +25,14 @@ from qlumen.realtime.sources.ffmpeg.aspect import pixel_aspect
 from qlumen.realtime.sources.ffmpeg.completeness import mean_rate
 from qlumen.realtime.sources.ffmpeg.decoding import Decoding
 from qlumen.realtime.sources.ffmpeg.opening import (
+    is_playlist,
     no_answer,
     open_address,
     other_streams_note,
     video_stream,
 )
 from qlumen.realtime.sources.ffmpeg.timestamps import time_line
+from qlumen.realtime.sources.network.pace import Pace
 from qlumen.realtime.sources.network.packet_queue import PacketQueue
 from qlumen.realtime.sources.network.srt_reader import Relay, needs_relay
 from qlumen.system.threads import start
@@ -100,6 +102,7 @@ class Reception:
     Args:
         post: function that takes this reception and its item, in the reception's thread.
         opened: container of the address that is open already; None to open it.
+        after_s: the source's own time of the last frame of the connection before; see `Pace`.
     """
 
     def __init__(
@@ -108,11 +111,12 @@ class Reception:
         options: ReadOptions,
         post: Callable[["Reception", ReceivedFrame | BaseException], None],
         opened: av.container.InputContainer | None = None,
+        after_s: float | None = None,
     ) -> None:
         self.info = SourceInfo(address.shown, None, None, None, None)
         self.drops: Counter[str] = Counter()
         self._address, self._options, self._post = address, options, post
-        self._opened = opened
+        self._opened, self._after_s = opened, after_s
         self._read_ns: dict[int, int] = {}
         self._room = threading.Semaphore(WAITING_FRAMES)
         self._abandoned = self._posted = False
@@ -150,6 +154,9 @@ class Reception:
 
     def _receive(self, stack: ExitStack) -> None:
         container = stack.enter_context(self._open(stack))
+        pace = Pace(self._after_s) if is_playlist(container) else None
+        if pace is not None and container.duration is not None:
+            raise SourceError(f"{self._address.shown} has ended")
         stream = video_stream(container, self._address.shown, self._options.stream)
         if others := other_streams_note(container, stream):
             self._note(others)
@@ -170,7 +177,8 @@ class Reception:
         whole = kinds & Properties.INTRA_ONLY.value or context.codec.name == WRAPPED
         queue = PacketQueue(whole=bool(whole))
         # Closed before the container is, also after an error.
-        packets = stack.enter_context(closing(self._read(self._packets(container, stream), queue)))
+        read = self._read(self._packets(container, stream, pace), queue, whole=bool(whole))
+        packets = stack.enter_context(closing(read))
         decoding = Decoding(
             stream, self.info.fps, self._note, self._note_failure,
             deinterlace=self._options.deinterlace, refused=self._note_refusal,
@@ -178,6 +186,8 @@ class Reception:
         for frame, pixels in decoding.frames(packets):
             pixels.bgr()  # convert here, so that the display never waits
             source_s = float(frame.pts * frame.time_base) if timed else None
+            if pace is not None and pace.is_repeated(source_s):
+                continue
             now_ns = time.monotonic_ns()
             held_ns = now_ns - self._read_ns.pop(frame.pts, now_ns)
             received = ReceivedFrame(pixels, source_s, now_ns, frame.is_corrupt, held_ns)
@@ -199,7 +209,10 @@ class Reception:
         return open_address(self._address, options.hardware, options.open_s, options.stall_s, relay)
 
     def _packets(
-        self, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+        self,
+        container: av.container.InputContainer,
+        stream: av.video.stream.VideoStream,
+        pace: Pace | None,
     ) -> Iterator[av.Packet | None]:
         """Yield the stream's packets, and None at the end to flush the decoder."""
         error: av.error.FFmpegError | None = None
@@ -210,6 +223,8 @@ class Reception:
                     return
                 if packet.size:
                     line.place(packet)
+                    if pace is not None:
+                        pace.wait(packet)
                     self._keep_time(packet)
                     yield packet
         except av.error.FFmpegError as caught:
@@ -221,7 +236,7 @@ class Reception:
             raise SourceError(f"{self._address.shown} was cut off: {error.strerror}") from error
 
     def _read(
-        self, packets: Iterator[av.Packet | None], queue: PacketQueue
+        self, packets: Iterator[av.Packet | None], queue: PacketQueue, *, whole: bool
     ) -> Generator[av.Packet | None]:
         """Yield the packets that another thread reads, without those that come too late."""
         ended = threading.Event()
@@ -231,7 +246,8 @@ class Reception:
             try:
                 for packet in packets:
                     dropped = queue.put(packet)
-                    if self._posted:  # what waits at the start is no sign of a slow decoder
+                    # Whole frames that FFmpeg read while it looked give way to the newest.
+                    if self._posted or not whole:
                         self.drops[DECODE_LATE] += dropped
                     if ended.is_set():
                         return

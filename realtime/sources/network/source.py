@@ -67,6 +67,7 @@ class ReceivedSource(LiveSource):
         self._asked = False
         self._clock = SessionClock()
         self._index = 0
+        self._last_s: float | None = None
         planes.warm_up()  # before the camera sends, so that its first frames do not wait for it
         self._begin()
         try:
@@ -105,7 +106,7 @@ class ReceivedSource(LiveSource):
     def _begin(self) -> None:
         self._counted: Counter[str] = Counter()
         opened, self._opened = self._opened, None
-        self._reception = Reception(self._address, self._options, self._post, opened)
+        self._reception = Reception(self._address, self._options, self._post, opened, self._last_s)
 
     def _post(self, reception: Reception, item: ReceivedFrame | BaseException) -> None:
         """Pass on an item. Before `arrivals` is first read, keep only the newest frame, so that no
@@ -156,6 +157,7 @@ class ReceivedSource(LiveSource):
 
     def _frame(self, received: ReceivedFrame) -> Frame:
         self.damaged += received.damaged
+        self._last_s = received.source_s
         pts = self._clock.stamp(received.source_s, received.arrived_ns)
         index = self._index
         self._index += 1

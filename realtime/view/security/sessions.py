@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -14,7 +15,7 @@ SECONDS_PER_HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Identifies a browser; `id` is not the browser's secret, `ends_s` is monotonic time."""
+    """Identifies a browser; `id` is not the browser's secret, `ends_s` a time of `_now_s`."""
 
     id: str
     ends_s: float
@@ -34,7 +35,7 @@ class Sessions:
     def begin(self) -> tuple[str, Session]:
         """Begin a session; return the browser's token and the session."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        session = Session(_hash_token(token), time.monotonic() + self.seconds)
+        session = Session(_hash_token(token), _now_s() + self.seconds)
         with self._lock:
             self._kept[session.id] = session
             while len(self._kept) > MAX_SESSIONS:
@@ -50,7 +51,7 @@ class Sessions:
     def lives(self, session: Session) -> bool:
         with self._lock:
             kept = self._kept.get(session.id)
-            if kept and time.monotonic() >= kept.ends_s:
+            if kept and _now_s() >= kept.ends_s:
                 del self._kept[session.id]
                 kept = None
         return kept is not None
@@ -62,3 +63,10 @@ class Sessions:
 
 def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _now_s() -> float:
+    """Return seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)  # `time.monotonic` stands still there
+    return time.monotonic()

@@ -5,6 +5,7 @@ import { drawPlot } from "./plot.js";
 const ROOT = new URL("..", import.meta.url).href;  // of the page, also below a path of a proxy
 
 const HEAD_BYTES = 16, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10000, LOGGED_OUT = 4401, TOO_MANY = 1013;
+const SILENT_MS = 5000, CHECK_MS = 1000;  // the server sends its state more often
 const PLOT_SECONDS = 60;
 const AI = { on: "\u25cf on", late: "\u25d0 late", off: "\u25cb off" };
 
@@ -22,13 +23,16 @@ class Live {
     this.retryMs = FIRST_RETRY_MS;
     this.listen();
     this.connect();
+    this.check = setInterval(() => this.checkConnection(), CHECK_MS);
   }
 
   connect() {
     this.socket = new WebSocket(`${ROOT.replace(/^http/, "ws")}live/stream`);
     this.socket.binaryType = "arraybuffer";
+    this.heard = performance.now();
     this.socket.onopen = () => { this.retryMs = FIRST_RETRY_MS; };
     this.socket.onmessage = ({ data }) => {
+      this.heard = performance.now();
       if (typeof data === "string") this.show(JSON.parse(data));
       else this.draw(data);
     };
@@ -43,7 +47,18 @@ class Live {
     this.retryMs = Math.min(LAST_RETRY_MS, 2 * this.retryMs);
   }
 
-  close() { this.socket.onclose = null; this.socket.close(); }
+  // A cable that is pulled or a server that hangs closes nothing: the last picture would stay as if
+  // it were live.
+  checkConnection() {
+    if (performance.now() - this.heard < SILENT_MS) return;
+    this.heard = Infinity;  // until the next connection
+    this.leave();
+    this.retry({});
+  }
+
+  leave() { this.socket.onclose = this.socket.onmessage = null; this.socket.close(); }
+
+  close() { clearInterval(this.check); this.leave(); }
 
   send(what) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(what));

@@ -105,18 +105,28 @@ def folder_with_a_bad_image(folder: Path) -> str:
     return str(folder)
 
 
+def stack_of_pages(path: Path) -> str:
+    stack = path.with_suffix(".tif")
+    cv2.imwritemulti(str(stack), make_images(10))
+    return str(stack)
+
+
 def whole_clip(path: Path) -> str:
     return str(write_video(path.with_suffix(".mp4"), make_images(10)))
 
 
 @pytest.mark.parametrize(
     ("make", "cause", "lost"),
-    [(folder_with_a_bad_image, "unreadable_image", 1), (whole_clip, "decode_error", 0)],
+    [
+        (folder_with_a_bad_image, "unreadable_image", 1),
+        (stack_of_pages, "unreadable_image", 0),
+        (whole_clip, "decode_error", 0),
+    ],
 )
 def test_a_source_has_the_cause_that_it_can_have(
     tmp_path: Path, make: Callable[[Path], str], cause: str, lost: int
 ) -> None:
-    """A folder loses images that cannot be read; a file packets that cannot be decoded."""
+    """Folders and stacks lose images that cannot be read; files packets that cannot be decoded."""
     before, after, _ = run_session(make(tmp_path / "source"), LiveOutputs(), "source.sequence=true")
     assert select(before, "qlumen_frames_dropped_total") == {cause: 0, "display_late": 0}
     assert select(after, "qlumen_frames_dropped_total")[cause] == lost

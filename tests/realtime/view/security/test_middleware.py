@@ -158,7 +158,7 @@ def test_the_pause_doubles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sessions_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session ends after its hours, and the oldest one ends when there are too many."""
     now_s = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("qlumen.realtime.view.security.sessions._now_s", lambda: now_s)
     kept = Sessions(2.0)
     token, session = kept.begin()
     now_s = 7199.0
