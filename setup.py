@@ -96,7 +96,13 @@ DICOM = [
 ]
 MQTT = ["paho-mqtt>=2.1"]
 IGTL = ["pyigtl>=0.3.3"]
+DOCS = [
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.6,<10",
+    "mkdocstrings[python]>=1,<2",
+]
 DEV = [
+    "check-jsonschema>=0.31",
     "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
@@ -134,6 +140,7 @@ setup(
         "qlumen.realtime.report": ["templates/*"],
         "qlumen.realtime.view": ["static/*"],
     },
+    exclude_package_data={"": ["__pycache__/*"]},
     install_requires=BASE,
     extras_require={
         "train": TRAIN,
@@ -141,10 +148,11 @@ setup(
         "rtx": RTX,
         "onnxruntime": ONNXRUNTIME,
         "dicom": DICOM,
+        "docs": DOCS,
         "tensorboard": TENSORBOARD,
         "igtl": IGTL,
         "mqtt": MQTT,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + DEV,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + DOCS + DEV,
     },
     entry_points={
         "console_scripts": ["qlumen = qlumen.realtime.cli:main"],
