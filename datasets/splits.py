@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from qlumen.datasets.pairs import Pair, read_names
 from qlumen.errors import DatasetError, UsageError
-from qlumen.realtime.sources.images import image_files
+from qlumen.realtime.sources.images import IMAGE_SUFFIXES, image_files
 
 TRAINING = "train"
 VALIDATION = "val"
@@ -42,13 +42,18 @@ def splits_to_train(root: Path) -> list[str]:
 
 def negatives_to_score(root: Path) -> list[str]:
     """Return the sorted names of the splits without lesions that are not for training."""
-    names = _list_splits(root)
+    names = list_splits(root)
     return [n for n in names if is_lesion_free(n) and not n.endswith(TRAINING)]
 
 
 def is_lesion_free(split: str) -> bool:
     """Check by its name whether a split lists images without a lesion."""
     return split.startswith(NEGATIVES)
+
+
+def list_splits(root: Path) -> list[str]:
+    """Return the sorted names of all lists of `root/splits`."""
+    return sorted(path.stem for path in (root / SPLITS).glob("*.txt"))
 
 
 def split_pairs(root: Path, split: str) -> list[Pair]:
@@ -68,10 +73,17 @@ def split_names(root: Path, split: str) -> list[str]:
 
 
 def pair_of(root: Path, name: str) -> Pair:
-    """Return the files of `folder/stem`: a JPEG in `folder/images`, a PNG in `folder/masks`."""
+    """Return the files of `folder/stem`: in `folder/images`, and a PNG in `folder/masks`.
+
+    The image is a JPEG `.jpg`, or has another suffix of images if there is none.
+    """
     folder, _, stem = name.partition("/")
     base = root / folder
-    return Pair(name, base / "images" / f"{stem}.jpg", base / "masks" / f"{stem}.png")
+    image = base / "images" / f"{stem}.jpg"
+    if not image.is_file():
+        others = (image.with_name(f"{stem}{suffix}") for suffix in sorted(IMAGE_SUFFIXES))
+        image = next((other for other in others if other.is_file()), image)
+    return Pair(name, image, base / "masks" / f"{stem}.png")
 
 
 def lesion_free_files(root: Path, split: str) -> list[Path]:
@@ -108,11 +120,7 @@ def spread(items: Sequence[T], count: int | None) -> list[T]:
 
 
 def _pair_splits(root: Path) -> list[str]:
-    return [name for name in _list_splits(root) if not is_lesion_free(name)]
-
-
-def _list_splits(root: Path) -> list[str]:
-    return sorted(path.stem for path in (root / SPLITS).glob("*.txt"))
+    return [name for name in list_splits(root) if not is_lesion_free(name)]
 
 
 def _check_names(root: Path, names: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ COMMANDS = {
     "ablate": Entry("qlumen.ablation.command", "Compare bottlenecks by training each."),
     "audit": Entry("qlumen.evaluation.atlas.command", "Show what the network does wrong."),
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),
+    "dataset": Entry("qlumen.datasets.command", "Import, export and check images with masks."),
     "doctor": Entry("qlumen.realtime.commands.doctor", "Show what is here and what is missing."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),

@@ -1,0 +1,1 @@
+"""Reads and writes annotations as other tools keep them."""
