@@ -22,7 +22,7 @@ from qlumen.calibration.command import command
 from qlumen.calibration.range_search import ranges_of
 from qlumen.calibration.ranges import rank_layers
 from qlumen.errors import BundleError, BundleHashError, MissingExtraError, UsageError
-from qlumen.networks import deploy
+from qlumen.networks import deploy, export
 from qlumen.networks.bundle import (
     CARD,
     MODEL,
@@ -276,7 +276,7 @@ def test_ranges_stay_with_their_size(
         for name in (MODEL, MODEL_WEIGHTS):
             shutil.copy(ranges_bundle.folder / name, path.with_name(name))
 
-    monkeypatch.setattr(deploy, "write_model", copy_model)
+    monkeypatch.setattr(export, "write_model", copy_model)
     other = deploy.resize_bundle(ranges_bundle, tmp_path / "other", 96)
     assert (other.ranges, (other.folder / RANGES).exists()) == (None, False)
     folder = Path(shutil.copytree(ranges_bundle.folder, tmp_path / "bundle"))
