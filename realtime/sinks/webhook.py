@@ -58,12 +58,18 @@ class WebhookSender(Sink):
         note: writer of an event about the first failure in a row, and about success after it.
 
     Raises:
-        UsageError: the URL has no host, or `QLUMEN_WEBHOOK_KEY` is not set.
+        UsageError: the URL is none or has no host, or `QLUMEN_WEBHOOK_KEY` is not set.
     """
 
     def __init__(self, url: str, info: SourceInfo, note: Note) -> None:
         self.notes: list[str] = []
-        if not urlsplit(url).hostname:
+        try:
+            host, _ = httpx.URL(url).host, urlsplit(url).port
+        except (ValueError, httpx.InvalidURL):
+            raise UsageError(
+                f"{show_location(url)} is no web address; write https://HOST[:PORT]/PATH"
+            ) from None
+        if not host:
             raise UsageError(f"{show_location(url)} names no host; write https://HOST/PATH")
         key = os.environ.get(KEY, "")
         if not key:

@@ -126,7 +126,9 @@ def add_rest(
 
         `Last-Event-ID` asks for the events after it, 1,000 at most.
         """
+        # A number above the newest is of a page before this one.
         begin = news.newest if last_event_id is None else last_event_id
+        begin = begin if begin <= news.newest else 0
         session = request.scope[SESSION_KEY]
         stream = _stream(news, begin, lambda: lives(session))
         return StreamingResponse(stream, media_type="text/event-stream")
@@ -150,8 +152,9 @@ async def _stream(news: LesionNews, last: int, lives: Callable[[], bool]) -> Asy
         yield ": lesions\n\n"
         while lives():
             woken.clear()
-            for last, event in news.after(last):  # noqa: B020
-                yield f"id: {last}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
+            for number, event in news.after(last):
+                last = number
+                yield f"id: {number}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
             try:
                 await asyncio.wait_for(woken.wait(), ALIVE_S)
             except TimeoutError:

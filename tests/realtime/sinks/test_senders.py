@@ -282,6 +282,7 @@ def test_events_wait_for_a_receiver_that_fell(receive: Callable[..., Receiver]) 
         (MqttSender, "mqtt://h:99999", "port from 1 to 65535"),
         (MqttSender, "mqtt://user:pw@h/a/%23", "a topic cannot hold"),
         (WebhookSender, "https:///x", "names no host"),
+        (WebhookSender, "https://user:pw@h:99999/x", "is no web address"),
         (WebhookSender, "https://user:pw@h/x", f"set {KEY}"),
     ],
 )
