@@ -1,18 +1,16 @@
 """Checks qlumen on an NVIDIA GPU and measures it there, the most valuable stage first.
 
-    python bench/gpu_check.py [--data DIR] [--pack DIR] [--budget SECONDS] [--output DIR]
+    python bench/gpu_check.py [--data DIR] [--budget SECONDS] [--output DIR]
     python bench/gpu_check.py --device cpu --short    # rehearses all of it without a GPU
     python bench/gpu_check.py --report                # writes docs/gpu.md from the last run
 
 Each stage is a process of its own with a time limit. Each figure is a line of DIR/gpu.jsonl as
 soon as it is known, so a run that is cut off loses little. A stage that fails says why in its last
 line, and the next one begins. DIR/STAGE.log holds what it printed, DIR/gpu.md the page.
-`bench/gpu_pack.py` makes the pack for a machine without a network.
+`bench/gpu_pack.py` packs what a machine without a network needs.
 """
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,37 +24,19 @@ from support.common import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {
-    "machine": 30, "engines": 120, "compile": 150, "streams": 60, "replay": 90, "live": 90,
+    "machine": 30, "engines": 270, "hqconv": 120, "streams": 60, "replay": 90, "live": 90,
     "tests": 100, "table": 60, "training": 3600,
 }  # fmt: skip
 """Limits in seconds, in order of value: a run that is cut off loses the last stages."""
 BUDGET_SECONDS = 600.0
-GRACE_SECONDS = 5
-"""Time to die after a kill; a process that hangs in a driver may take longer and is left alone."""
+GRACE = "--kill-after=5"
+"""Seconds to die before a process is killed."""
+STOPPED = (124, -9)
+"""Exit codes of `timeout` after it ended a process, or had to kill it."""
 LAST_WORDS = 300
 """Letters of a failed stage's last line that are kept."""
-PAGE = """\
-# On a GPU
-
-{claim}
-
-`bench/gpu_check.py` runs each stage in a process of its own, in order of value, and writes this
-page:
-
-    python bench/gpu_check.py --data $D             # on a card, ten minutes at most
-    python bench/gpu_check.py --device cpu --short  # rehearses it without a card
-    python bench/gpu_check.py --report              # this page, from the last run
-
-Without a [data folder](training.md#data) all images are of the scene, also those of the training.
-A machine without a network needs a pack. `packages.txt` is what `pip freeze` prints there. The
-command shows how to send the parts and how to start the check:
-
-    python bench/gpu_pack.py --installed packages.txt --python 3.12 --part-size 40MiB --data $D
-
-`share`: pixels whose mask differs from OpenVINO's FP32 on the CPU, of all images; `worst`: of the
-worst image, which `holds` compares with the limit. `p50_ms`: one frame from `submit` to its map.
-`submit_ms`: the host's part. `graph_ms`: first to last operation of a frame on the device, without
-copies (`HtoD`, `DtoH`). `streams`: threads that ask as fast as they can."""
+PAGE, MARK = ROOT / "docs/gpu.md", "<!-- run -->\n"
+"""The page, and the line after which it is written."""
 CARD = "One run on one {card}, driver {driver}, torch {torch}. Other cards differ."
 REHEARSAL = """\
 **No card has run this.** What follows is a rehearsal on a CPU ({cpu}, {cores} cores, torch
@@ -72,10 +52,9 @@ def main() -> None:
     add("--only", nargs="*", choices=STAGES, default=STAGES, help="stages; others stay as they are")
     add("--budget", type=float, default=BUDGET_SECONDS, help="seconds of all stages")
     add("--data", type=Path, help="folder with images, masks and splits/")
-    add("--pack", type=Path, help="folder with an unpacked pack")
     add("--output", type=Path, default=ROOT / "out/gpu", help="folder of the results")
     add("--set", action="append", default=[], help="a setting of the training")
-    add("--report", type=Path, nargs="?", const=ROOT / "docs/gpu.md", help="only write the page")
+    add("--report", type=Path, nargs="?", const=PAGE, help="only write the page")
     add("--stage", help="run this stage in this process")
     add("--seconds", type=float, help="time that the stage has")
     given = arguments.parse_args()
@@ -116,20 +95,14 @@ def run_stages(
 
 
 def run_stage(command: list[str], limit_s: float, log: Path) -> str:
-    """Run a process, end all that it started, and return why it failed, or nothing."""
+    """Run a process, end it with all that it started, and return why it failed, or nothing."""
+    begun, limited = time.monotonic(), ["timeout", GRACE, str(limit_s), *command]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
-        )
-        try:
-            code = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return f"stopped after {limit_s:.0f} s"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_SECONDS)
+        code = subprocess.run(
+            limited, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        ).returncode
+    if code in STOPPED:
+        return f"stopped after {min(limit_s, time.monotonic() - begun):.0f} s"
     printed = log.read_bytes().decode("utf-8", "replace").split("\n")
     last = next((line for line in reversed(printed) if line.strip()), "no output")
     return f"exit code {code}: {last[:LAST_WORDS]}" if code else ""
@@ -156,10 +129,10 @@ def read_rows(lines: Path) -> dict[str, Rows]:
 
 
 def write_page(lines: Path, page: Path) -> None:
-    """Write the page from the lines: for each stage a table, and how it ended."""
+    """Write the page's last part from the lines: for each stage a table, and how it ended."""
     found = read_rows(lines)
     facts: dict[str, Any] = defaultdict(lambda: "unknown", *found["machine"][:1])
-    parts = [PAGE.format(claim=(CARD if "card" in facts else REHEARSAL).format_map(facts))]
+    parts = [(CARD if "card" in facts else REHEARSAL).format_map(facts)]
     for stage, rows in found.items():
         figures = [row for row in rows if "ended_s" not in row]
         columns = list(dict.fromkeys(key for row in figures for key in row))
@@ -170,7 +143,8 @@ def write_page(lines: Path, page: Path) -> None:
             parts.append("\nThe run was cut off here.")
         else:
             parts.append(f"\n{rows[-1]['ended_s']:.0f} s. {_cell(rows[-1]['why'])}".rstrip())
-    page.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    head = PAGE.read_text("utf-8").partition(MARK)[0]
+    page.write_text(head + MARK + "\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _again(name: str, seconds: float) -> list[str]:

@@ -58,14 +58,7 @@ class QuantiserOperator(nn.Module):
 
 
 class Quantiser(QuantiserOperator):
-    """Computes the result of the operator in torch alone."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return round_to_range(x, self.range)
-
-
-class OnnxQuantiser(QuantiserOperator):
-    """Computes the same by the operators that ONNX writes as Q and DQ."""
+    """Computes the result of the operator in torch alone, which ONNX writes as Q and DQ."""
 
     scale: Tensor
     zero: Tensor
@@ -76,7 +69,7 @@ class OnnxQuantiser(QuantiserOperator):
         self.register_buffer("zero", torch.zeros(range_.numel(), dtype=torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        limits, single = (LOWEST, HIGHEST), x.float()
+        single, limits = x.float(), (LOWEST, HIGHEST)
         if self.range.dim():
             rounded = torch.fake_quantize_per_channel_affine(
                 single, self.scale, self.zero, 0, *limits
@@ -124,22 +117,13 @@ def eight_bit_network(
     return quantise(deploy_network(bundle, precision), read_ranges(bundle), operators=operators)
 
 
-def quantise(
-    network: nn.Module,
-    ranges: Ranges,
-    kind: type[QuantiserOperator] | None = None,
-    *,
-    operators: bool = False,
-) -> nn.Module:
+def quantise(network: nn.Module, ranges: Ranges, *, operators: bool = False) -> nn.Module:
     """Put the convolutions that have ranges in 8 bits, in place, and return `network`.
-
-    Args:
-        kind: quantiser; None for that of `operators`, as for `eight_bit_network`.
 
     Raises:
         BundleError: a range is invalid, is missing, or belongs to no such convolution.
     """
-    kind = kind or (QuantiserOperator if operators else Quantiser)
+    kind = QuantiserOperator if operators else Quantiser
     layers = eight_bit_layers(network)
     named = {name.rpartition(".")[0] for name in ranges}
     wanted = {f"{name}.{what}" for name in named & layers.keys() for what in (INPUT, WEIGHT)}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deploy_network, export_program
-from qlumen.networks.eightbit import OnnxQuantiser, quantise, read_ranges
+from qlumen.networks.eightbit import eight_bit_network
 from qlumen.networks.identity import origin
 
 INPUT, OUTPUT = "image", "map"
@@ -31,9 +31,7 @@ def write_onnx(
         ImportError: `onnx` or `onnxscript` is not installed.
         OSError: the file cannot be written.
     """
-    network = deploy_network(bundle, precision)
-    if eight_bit:
-        network = quantise(network, read_ranges(bundle), OnnxQuantiser)
+    network = (eight_bit_network if eight_bit else deploy_network)(bundle, precision)
     program = export_program(network, _size(bundle))
     with _quiet():
         export = torch.onnx.export(

@@ -17,16 +17,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
 import numpy as np
 
 from qlumen.calibration.export import MAX_DIFFERING_SHARE, SCENE, compare
 from qlumen.datasets.pairs import view_image
-from qlumen.datasets.splits import SPLITS, TRAINING, VALIDATION, split_pairs, spread
+from qlumen.datasets.splits import VALIDATION, split_pairs, spread
 from qlumen.errors import QlumenError, UsageError
-from qlumen.networks.bundle import find_bundle, read_bundle
+from qlumen.networks.bottlenecks import BottleneckConfig
+from qlumen.networks.bundle import Bundle, find_bundle, read_bundle
 from qlumen.networks.circuit import read_circuit
 from qlumen.networks.deploy import read_surrogate
+from qlumen.networks.export import write_bundle
+from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.quantum.devices import Device
 from qlumen.quantum.surrogate import sample_surrogate
 from qlumen.realtime.config.settings import load_settings
@@ -35,6 +37,7 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.presence import nvidia_gpus
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.latency import LatencyRecorder
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.profiling.process import rss_mib
 from qlumen.realtime.segmentation.preprocess import Preprocessor
@@ -45,20 +48,16 @@ from support.common import MEASURED_PACKAGES
 from support.recording import record_scene
 
 Row = dict[str, Any]
-Forms = dict[str, tuple[str, ...]]
 
-ENGINES: Forms = {
-    "cuda": ("torch f16", "torch f32", "torch bf16", "onnxruntime f16"),
-    "cpu": ("torch f32", "torch bf16", "openvino bf16", "onnxruntime f32"),
-}
-"""Engine, precision and other settings; the first form also serves all other stages."""
-COMPILED: Forms = {
-    "cuda": ("torch f16 engine.compile=true", "tensorrt f16", "tensorrt f32", "tensorrt-rtx f16",
+ENGINES = {
+    "cuda": ("torch f16", "torch f32", "torch bf16", "onnxruntime f16", "tensorrt f16",
+             "tensorrt f32", "tensorrt-rtx f16", "torch f16 engine.compile=true",
              "torch f32 engine.compile=true"),
-    "cpu": ("torch f32 engine.compile=true",),
+    "cpu": ("torch f32", "torch bf16", "openvino bf16", "onnxruntime f32",
+            "torch f32 engine.compile=true"),
 }  # fmt: skip
+"""Engine, precision and other settings; the first form also serves all other stages."""
 REFERENCE = ("engine.name=openvino", "engine.precision=f32")
-REFERENCES, CLIP = "references.npz", "scene.mp4"
 IMAGES, CLIP_FRAMES, FRAME_RUNS = 36, 250, 121
 STREAMS, FPS, WHOLE_LIMIT_MS, TABLE_LIMIT = (1, 4, 8, 16), 25, 1.5, 1e-12
 SUMMARY = ("frames", "fps", "end_to_end_ms", "arrived", "shown", "fresh", "raw_delay_ms",
@@ -74,34 +73,34 @@ def machine_stage(given: Namespace) -> Iterator[Row]:
     yield about | ({"card": cards[0].name, "driver": cards[0].driver} if cards else {})
 
 
-def engines_stage(given: Namespace, forms: Forms = ENGINES) -> Iterator[Row]:
-    """Compare each form with the reference, image by image, and time it."""
-    bundle = read_bundle(find_bundle())
-    kept = dict(np.load(given.pack / REFERENCES)) if given.pack else references(given)
-    if str(kept["bundle"]) != bundle.sha256:
-        raise UsageError(f"{given.pack} was made with another bundle; pack again")
-    images, maps = (kept[name][:: 3 if given.short else 1] for name in ("images", "maps"))
-    known = {image.tobytes(): map_ for image, map_ in zip(images, maps, strict=True)}
+def engines_stage(given: Namespace, forms: Sequence[str] = ()) -> Iterator[Row]:
+    """Compare each form with OpenVINO's FP32, image by image, and time it."""
+    bundle, images = read_bundle(find_bundle()), _images(given)
+    with open_engine(bundle, load_settings(None, REFERENCE)) as engine:
+        known = {image.tobytes(): engine.infer(image) for image in images}
     frames = [Frame(i, 0, Fraction(1), BgrImage(image), 0) for i, image in enumerate(images)]
 
-    def measure(settings: list[str]) -> Row:
-        loaded, begun = load_settings(None, settings), time.monotonic()
-        with open_engine(bundle, loaded) as engine:
-            engine.warm_up()
-            opened_s, graph = time.monotonic() - begun, engine.describe().get("cuda_graph")
-            found = [compare(bundle, [one], lambda image: known[image.tobytes()], engine.infer)
-                     for one in frames]  # fmt: skip
-            shares = [one.differing_share for one in found]
-            limit = MAX_DIFFERING_SHARE[loaded.engine.precision or "f32"]
-            return {"share": float(np.mean(shares)), "worst": max(shares), "limit": limit,
-                    "holds": max(shares) <= limit, "graph": graph, **_latency(given, engine),
-                    **_operations(given, engine), "open_s": opened_s, **_memory(given)}  # fmt: skip
+    def parity(engine: Engine) -> Row:
+        found = [compare(bundle, [frame], lambda image: known[image.tobytes()], engine.infer)
+                 for frame in frames]  # fmt: skip
+        shares = [one.differing_share for one in found]
+        limit = MAX_DIFFERING_SHARE[engine.describe()["precision"]]
+        return {"share": float(np.mean(shares)), "worst": max(shares), "limit": limit,
+                "holds": max(shares) <= limit}  # fmt: skip
 
-    yield from _each(given, forms[given.device], measure)
+    measure = partial(_measure, given, bundle, parity=parity)
+    yield from _each(given, forms or ENGINES[given.device], measure)
 
 
-def compile_stage(given: Namespace) -> Iterator[Row]:
-    yield from engines_stage(given, COMPILED)
+def hqconv_stage(given: Namespace) -> Iterator[Row]:
+    """Time an untrained network with the other circuit."""
+    network = UNet(NetworkConfig(bottleneck=BottleneckConfig("hqconv"))).eval()
+    shipped = read_bundle(find_bundle()).manifest
+    bundle = write_bundle(
+        given.output / "hqconv", network, name="hqconv", version="0",
+        size=shipped.input.width, thresholds=shipped.thresholds, provenance={},
+    )  # fmt: skip
+    yield from _each(given, ENGINES[given.device][:2], partial(_measure, given, bundle))
 
 
 def streams_stage(given: Namespace) -> Iterator[Row]:
@@ -171,52 +170,33 @@ def table_stage(given: Namespace) -> Iterator[Row]:
 
 def training_stage(given: Namespace) -> Iterator[Row]:
     """Train from the shipped weights for the time that is left; the bundle stays in the output."""
-    data, run = given.data or _scene_data(given), given.output / "run"
+    if not given.data:
+        raise UsageError("the training needs --data")
+    run = given.output / "run"
     left = max(1.0, given.seconds - FINISH_SECONDS)
     seconds = (1, "--limit", 8) if given.short else (left,)
     shutil.rmtree(run, ignore_errors=True)
     device = "auto" if given.device == "cuda" else "cpu"
-    _qlumen([f"start={find_bundle()}", f"device={device}", *given.set], "train", "--data", data,
-            "--output", given.output / "bundle", "--run", run, "--seconds", *seconds)  # fmt: skip
+    settings = [f"start={find_bundle()}", f"device={device}", *given.set]
+    _qlumen(settings, "train", "--data", given.data, "--output", given.output / "bundle",
+            "--run", run, "--seconds", *seconds)  # fmt: skip
     with (run / "log.csv").open(encoding="utf-8") as file:
         yield from csv.DictReader(file)
 
 
-def references(given: Namespace) -> Row:
-    """Return images at the network's size and their maps in OpenVINO's FP32.
-
-    Two thirds are of `val` if there is a data folder; the others are of the scene.
-    """
-    bundle = read_bundle(find_bundle())
-    spec = bundle.manifest.input
+def _images(given: Namespace) -> list[Image]:
+    """Return images at the network's size: two thirds of `val` if there is a data folder, the
+    others of the scene."""
+    spec, count = read_bundle(find_bundle()).manifest.input, IMAGES // (3 if given.short else 1)
     preprocess = Preprocessor((spec.width, spec.height), spec.fit)
-    pairs = spread(split_pairs(given.data, VALIDATION), IMAGES * 2 // 3) if given.data else []
+    pairs = spread(split_pairs(given.data, VALIDATION), count * 2 // 3) if given.data else []
     images = [preprocess(BgrImage(view_image(pair.image))) for pair in pairs]
-    images += [preprocess(frame.pixels) for frame in _scene(IMAGES - len(images))]
-    with open_engine(bundle, load_settings(None, REFERENCE)) as engine:
-        maps = [engine.infer(image) for image in images]
-    return {"bundle": bundle.sha256, "images": np.array(images), "maps": np.array(maps)}
+    return images + [preprocess(frame.pixels) for frame in _scene(count - len(images))]
 
 
 def _scene(count: int) -> Iterator[Frame]:
     with open_source("scene", load_settings(None, (*SCENE, f"scene.frames={count}"))) as source:
         yield from source.frames()
-
-
-def _scene_data(given: Namespace) -> Path:
-    """Write frames of the scene as a data folder; every third is for validation."""
-    folder: Path = given.output / "data"
-    for part in ("scene/images", "scene/masks", SPLITS):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    names: dict[str, list[str]] = {TRAINING: [], VALIDATION: []}
-    for frame in _scene(12 if given.short else 240):
-        assert frame.truth is not None
-        cv2.imwrite(str(folder / f"scene/images/{frame.index}.jpg"), frame.image)
-        cv2.imwrite(str(folder / f"scene/masks/{frame.index}.png"), 255 * frame.truth)
-        names[TRAINING if frame.index % 3 else VALIDATION].append(f"scene/{frame.index}")
-    for name, found in names.items():
-        (folder / SPLITS / f"{name}.txt").write_text("\n".join(found))
-    return folder
 
 
 def _each(
@@ -234,18 +214,29 @@ def _each(
             yield {"form": form, "why": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _latency(given: Namespace, engine: Engine) -> Row:
-    latency, image = LatencyRecorder(), _black(engine)
-    for _ in range(10 if given.short else 2000):
-        begun = time.monotonic_ns()
-        ticket = engine.submit(image)
-        latency.add("submit", time.monotonic_ns() - begun)
-        ticket.result()
-        latency.add("whole", time.monotonic_ns() - begun)
-    whole, submit = latency.summary()["whole"], latency.summary()["submit"]
-    held = {"fast": whole.p50 < WHOLE_LIMIT_MS} if given.device == "cuda" else {}
-    return {"p50_ms": whole.p50, "p99_ms": whole.p99, "max_ms": whole.max, **held,
-            "submit_ms": submit.p50}  # fmt: skip
+def _measure(
+    given: Namespace,
+    bundle: Bundle,
+    settings: list[str],
+    parity: Callable[[Engine], Row] = lambda _: {},
+) -> Row:
+    """Open an engine, time frames one after another, and say what they take on the device."""
+    latency, begun = LatencyRecorder(), time.monotonic()
+    with open_engine(bundle, load_settings(None, settings)) as engine:
+        engine.warm_up()
+        opened_s, image = time.monotonic() - begun, _black(engine)
+        for _ in range(10 if given.short else 2000):
+            begun_ns = time.monotonic_ns()
+            ticket = engine.submit(image)
+            latency.add("submit", time.monotonic_ns() - begun_ns)
+            ticket.result()
+            latency.add("whole", time.monotonic_ns() - begun_ns)
+        whole, submit = latency.summary()["whole"], latency.summary()["submit"]
+        held = {"fast": whole.p50 < WHOLE_LIMIT_MS} if given.device == "cuda" else {}
+        return {**parity(engine), "graph": engine.describe().get("cuda_graph"),
+                "p50_ms": whole.p50, "p99_ms": whole.p99, "max_ms": whole.max, **held,
+                "submit_ms": submit.p50, **_operations(given, engine), "open_s": opened_s,
+                **_memory(given)}  # fmt: skip
 
 
 def _operations(given: Namespace, engine: Engine) -> Row:
@@ -285,9 +276,8 @@ def _black(engine: Engine) -> Any:
 
 def _show(given: Namespace, name: str, settings: list[str], more: Sequence[str] = ()) -> Row:
     """Run a command on the clip, and return counts and percentiles of its summary."""
-    clip, summary = (given.pack or given.output) / CLIP, given.output / f"{name}.json"
-    if not clip.exists():
-        record_scene(clip, 50 if given.short else CLIP_FRAMES)
+    summary = given.output / f"{name}.json"
+    clip = record_scene(given.output / "scene.mp4", 50 if given.short else CLIP_FRAMES)
     _qlumen(settings, name, clip, "--json", summary, *more)
     about: Row = json.loads(summary.read_text("utf-8"))
     row: Row = {}

@@ -12,7 +12,11 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
+from qlumen.networks.bundle import Bundle, Precision, file_sha256
+from qlumen.networks.identity import network_sha256
+from qlumen.realtime.engines.presence import installed_version
 from qlumen.system.caches import cache_folder
 
 KEPT_ENGINES = 8
@@ -27,7 +31,8 @@ class EngineKey:
     """Holds everything that a compiled engine depends on.
 
     Attributes:
-        network_sha256: hash of weights, tables and architecture.
+        network_sha256: hash of weights, tables and architecture, and that of 8-bit ranges.
+        precision: precision of the arithmetic; `f32` is IEEE.
         shape: shape of the input.
         gpu, driver: name of the GPU and version of its driver.
         libraries: names of libraries with their versions.
@@ -39,6 +44,27 @@ class EngineKey:
     gpu: str
     driver: str
     libraries: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, precision: Precision, gpu: str, driver: str, *libraries: str
+    ) -> Self:
+        """Return the key of a bundle's network, in 8 bits if the bundle has ranges.
+
+        Args:
+            libraries: names of packages; those that are installed count.
+        """
+        spec, ranges = bundle.manifest.input, bundle.ranges
+        parts = [network_sha256(bundle), *([file_sha256(ranges)] if ranges else [])]
+        found = ((name, installed_version(name)) for name in libraries)
+        return cls(
+            network_sha256=" ".join(parts),
+            precision=f"int8 and {precision}" if ranges else precision,
+            shape=(1, spec.height, spec.width, 3),
+            gpu=gpu,
+            driver=driver,
+            libraries=tuple((name, version) for name, version in found if version),
+        )
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

@@ -1,8 +1,6 @@
-"""Runs torch networks on an NVIDIA GPU with one CUDA graph, pinned buffers and copy streams.
+"""Runs torch networks on an NVIDIA GPU: a frame is one launch of a CUDA graph.
 
-upload stream     frame 1   frame 2 ...
-compute stream        frame 1   frame 2 ...
-download stream           frame 1   frame 2 ...
+pinned image -> GPU -> network -> pinned map
 """
 
 import logging
@@ -109,19 +107,17 @@ def exact_convolutions() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slot:
-    """Holds the memory of a frame in flight: pinned on the host, and on the device."""
+    """Holds a frame in flight: its memory on the host, and what sends it through the network."""
 
-    host_image: Tensor
-    host_map: Tensor
     image: Tensor
     map: Tensor
-    uploaded: torch.cuda.Event
-    computed: torch.cuda.Event
+    launch: Callable[[], None]
+    graph: bool
     done: torch.cuda.Event
 
 
 class CudaEngine(Engine):
-    """Runs `run` on a GPU, one frame after another, while other frames are copied.
+    """Runs `run` on a GPU, one frame after another; a frame is one launch of a CUDA graph.
 
     Args:
         run: function from `(1, H, W, 3) uint8` to `(1, 1, h, w) float32`, both on `device`.
@@ -143,64 +139,65 @@ class CudaEngine(Engine):
     ) -> None:
         width, height = size
         self._device, self._closed, self._launching = device, False, Lock()
-        self._upload, self._compute, self._download = (torch.cuda.Stream(device) for _ in range(3))
-        self._input = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
+        self._stream = torch.cuda.Stream(device)
+        # The graphs read the memory of both.
+        self._run = run
+        self._image = torch.zeros(1, height, width, 3, dtype=torch.uint8, device=device)
+        self._free: SimpleQueue[_Slot] = SimpleQueue()
         try:
             with OPENING:
-                self._replay, self._output, graph = capture(run, self._input, self._compute)
+                output, pool = self._warm_up_kernels(), torch.cuda.graph_pool_handle()
+                slots = [self._slot(output, pool) for _ in range(requests)]
         except RuntimeError as error:
             raise _engine_error(error) from error
-        *_, rows, columns = self._output.shape
+        for slot in slots:
+            self._free.put(slot)
+        *_, rows, columns = output.shape
         self.input_size, self.output_size, self.requests = size, (columns, rows), requests
         self._extra = about | {
             "device": torch.cuda.get_device_name(device),
-            "cuda_graph": graph,
+            "cuda_graph": all(slot.graph for slot in slots),
             "requests": requests,
         }
-        self._free: SimpleQueue[_Slot] = SimpleQueue()
-        for _ in range(requests):
-            self._free.put(self._slot())
-        torch.cuda.synchronize(device)  # the slots' memory was cleared on another stream
 
     def submit(self, image: Image) -> Ticket:
         self.check_input(image)
         if self._closed:
             raise self.closed_error()
         slot = self._free.get()
-        slot.host_image.numpy()[0] = image
+        slot.image.numpy()[0] = image
         try:
-            with self._launching:
-                self._launch(slot)
+            with self._launching, torch.cuda.stream(self._stream):
+                slot.launch()
+                slot.done.record(self._stream)
         except RuntimeError as error:
             self._free.put(slot)
             raise _engine_error(error) from error
         return _Pending(slot, self._free)
 
-    def _launch(self, slot: _Slot) -> None:
-        with torch.cuda.stream(self._upload):
-            slot.image.copy_(slot.host_image, non_blocking=True)
-            slot.uploaded.record(self._upload)
-        self._compute.wait_event(slot.uploaded)
-        with torch.cuda.stream(self._compute):
-            self._input.copy_(slot.image)
-            slot.map.copy_(self._replay())
-            slot.computed.record(self._compute)
-        self._download.wait_event(slot.computed)
-        with torch.cuda.stream(self._download):
-            slot.host_map.copy_(slot.map, non_blocking=True)
-            slot.done.record(self._download)
+    def _warm_up_kernels(self) -> Tensor:
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            for _ in range(CAPTURE_WARM_UPS):
+                output = self._compute()
+        self._stream.synchronize()
+        return output
 
-    def _slot(self) -> _Slot:
-        image, map_ = torch.zeros_like(self._input), torch.zeros_like(self._output)
-        return _Slot(
-            torch.zeros_like(image, device="cpu", pin_memory=True),
-            torch.zeros_like(map_, device="cpu", pin_memory=True),
-            image,
-            map_,
-            torch.cuda.Event(),
-            torch.cuda.Event(),
-            torch.cuda.Event(blocking=True),
-        )
+    def _compute(self) -> Tensor:
+        with torch.no_grad(), exact_convolutions():
+            return self._run(self._image)
+
+    def _slot(self, output: Tensor, pool: Any) -> _Slot:
+        """Make a slot; all share memory on the GPU, where one frame runs after another."""
+        image, map_ = pinned_like(self._image), pinned_like(output)
+
+        def launch() -> None:
+            self._image.copy_(image, non_blocking=True)
+            map_.copy_(self._compute(), non_blocking=True)
+
+        replay = capture(launch, self._stream, pool)
+        done = torch.cuda.Event(blocking=True)
+        return _Slot(image, map_, replay or launch, replay is not None, done)
 
     def _about(self) -> dict[str, Any]:
         return dict(self._extra)
@@ -220,41 +217,30 @@ class _Pending(Ticket):
     def result(self) -> Probability:
         try:
             self._slot.done.synchronize()
-            return np.array(self._slot.host_map[0, 0].numpy())
+            return np.array(self._slot.map[0, 0].numpy())
         except RuntimeError as error:
             raise _engine_error(error) from error
         finally:
             self._free.put(self._slot)
 
 
+def pinned_like(tensor: Tensor) -> Tensor:
+    """Return host memory of the same shape, which a graph may copy from and to."""
+    return torch.zeros_like(tensor, device="cpu", pin_memory=True)
+
+
 def capture(
-    run: Callable[[Tensor], Tensor], image: Tensor, stream: torch.cuda.Stream
-) -> tuple[Callable[[], Tensor], Tensor, bool]:
-    """Return a function for the map of `image`, its first map, and whether it is one graph; a
-    network that cannot be captured is launched operation by operation."""
-
-    def launch() -> Tensor:
-        with torch.no_grad(), exact_convolutions():
-            return run(image)
-
-    stream.wait_stream(torch.cuda.current_stream(image.device))
-    with torch.cuda.stream(stream):
-        for _ in range(CAPTURE_WARM_UPS):
-            output = launch()
-    stream.synchronize()
+    launch: Callable[[], None], stream: torch.cuda.Stream, pool: Any
+) -> Callable[[], None] | None:
+    """Return what `launch` does as one CUDA graph; if it cannot be captured, log why."""
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            output = launch()
+        with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+            launch()
     except RuntimeError as error:
         log.warning("the network runs without a CUDA graph: %s", _reason(error))
-        return launch, output, False
-
-    def replay() -> Tensor:
-        graph.replay()
-        return output
-
-    return replay, output, True
+        return None
+    return graph.replay
 
 
 def _engine_error(error: RuntimeError) -> EngineError:

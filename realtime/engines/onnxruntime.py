@@ -7,19 +7,20 @@ the first use and keeps it in the user's cache.
 import logging
 import os
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from qlumen.errors import ConfigError, EngineError, MissingExtraError
+from qlumen.errors import ConfigError, EngineError
 from qlumen.networks.bundle import TABLES, WEIGHTS, Bundle, Precision
 from qlumen.networks.identity import NETWORK_KEY, PRECISION_KEY, network_sha256
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import Probability, WorkerEngine, gpu_precision
+from qlumen.realtime.engines.presence import check_exporter
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import cache_folder, content_folder
 from qlumen.system.machine import usable_cores
@@ -74,7 +75,7 @@ class OnnxRuntimeEngine(WorkerEngine):
     def __init__(self, model: Path, options: OnnxOptions | None = None) -> None:
         self._options = options = options or OnnxOptions()
         self._session = session = _session(model, options)
-        self._input = session.get_inputs()[0].name
+        self._own = local()
         input_size, output_size = _sizes(model, session)
         self.origin: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         super().__init__(
@@ -82,11 +83,27 @@ class OnnxRuntimeEngine(WorkerEngine):
         )
 
     def _compute(self, image: Image) -> Probability:
+        own = self._own
         try:
-            (map_,) = self._session.run(None, {self._input: image[None]})
+            if not hasattr(own, "binding"):
+                self._bind(own)
+            own.image.update_inplace(image[None])
+            self._session.run_with_iobinding(own.binding)
+            return np.array(own.map.numpy()[0, 0])
         except FAILURES as error:
             raise EngineError(f"ONNX Runtime failed on a frame: {error}") from error
-        return np.array(map_[0, 0], dtype=np.float32)
+
+    def _bind(self, own: local) -> None:
+        """Give a thread memory on the device, which a CUDA graph finds at each frame."""
+        device, _, number = self._options.device.partition(":")
+        (takes,), (gives,) = self._session.get_inputs(), self._session.get_outputs()
+        own.image, own.map = (
+            ort.OrtValue.ortvalue_from_shape_and_type(port.shape, kind, device, int(number or 0))
+            for port, kind in ((takes, np.uint8), (gives, np.float32))
+        )
+        own.binding = self._session.io_binding()
+        own.binding.bind_ortvalue_input(takes.name, own.image)
+        own.binding.bind_ortvalue_output(gives.name, own.map)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -161,13 +178,7 @@ def onnx_file(bundle: Bundle, precision: Precision = "f32") -> Path:
 
 
 def _make(bundle: Bundle, path: Path, precision: Precision) -> None:
-    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"there is no ONNX file of the network, and qlumen needs {missing[0]} to make it: "
-            "pip install 'qlumen[train]'; or run qlumen export --format onnx --bundle DIR "
-            "--output FILE where that is installed, and here use --set engine.model=FILE"
-        )
+    check_exporter("ONNX file", "onnx")
     from qlumen.networks.torch_formats import write_onnx
 
     log.info("making %s", path)
@@ -176,16 +187,24 @@ def _make(bundle: Bundle, path: Path, precision: Precision) -> None:
     part.replace(path)
 
 
-def _session(model: Path, options: OnnxOptions) -> ort.InferenceSession:
+def _session(
+    model: Path, options: OnnxOptions, *, graph: bool | None = None
+) -> ort.InferenceSession:
+    """Open the file on a card as a CUDA graph, which one thread may run, or without one."""
+    if graph is None:
+        graph = options.device != "cpu" and options.streams == 1
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
     cores = options.threads or usable_cores()
     settings.intra_op_num_threads = max(1, cores // options.streams)
-    wanted = providers(options)
+    wanted = providers(options, graph=graph)
     try:
         session = ort.InferenceSession(str(model), settings, providers=wanted)
     except FAILURES as error:
         reason = " ".join(str(error).split())
+        if graph:
+            log.warning("ONNX Runtime runs without a CUDA graph: %s", reason)
+            return _session(model, options, graph=False)
         raise EngineError(f"ONNX Runtime cannot load {model}: {reason}") from error
     lost = {name for name, _ in wanted} - set(session.get_providers())
     if lost:
@@ -198,7 +217,7 @@ def _session(model: Path, options: OnnxOptions) -> ort.InferenceSession:
     return session
 
 
-def providers(options: OnnxOptions) -> list[tuple[str, dict[str, Any]]]:
+def providers(options: OnnxOptions, *, graph: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """Return the providers for the device in order, with their options.
 
     TensorRT keeps its engines in the user's cache; otherwise it builds at each start.
@@ -217,8 +236,8 @@ def providers(options: OnnxOptions) -> list[tuple[str, dict[str, Any]]]:
     kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)} if folder else {}
     half = {"trt_fp16_enable": options.precision == "f16"}
     own: dict[str, dict[str, Any]] = {
-        "TensorrtExecutionProvider": card | half | kept,
-        "CUDAExecutionProvider": card | {"use_tf32": False},
+        "TensorrtExecutionProvider": card | half | kept | {"trt_cuda_graph_enable": graph},
+        "CUDAExecutionProvider": card | {"use_tf32": False, "enable_cuda_graph": graph},
     }
     return [*((name, own[name]) for name in found), *((name, {}) for name in CPU_PROVIDERS)]
 
@@ -226,12 +245,13 @@ def providers(options: OnnxOptions) -> list[tuple[str, dict[str, Any]]]:
 def _sizes(model: Path, session: ort.InferenceSession) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return width and height of the input, then of the output."""
     takes, gives = session.get_inputs(), session.get_outputs()
-    if len(takes) == len(gives) == 1 and takes[0].type == "tensor(uint8)":
+    types = [port.type for port in (*takes, *gives)]
+    if types == ["tensor(uint8)", "tensor(float)"] and len(takes) == 1:
         match takes[0].shape, gives[0].shape:
             case [1, int(height), int(width), 3], [1, 1, int(rows), int(columns)]:
                 return (width, height), (columns, rows)
     found = "; ".join(f"{port.name} {port.shape} {port.type}" for port in (*takes, *gives))
     raise EngineError(
-        f"{model} has {found}; it needs one input (1, H, W, 3) uint8, one output (1, 1, h, w): "
-        "write it with qlumen export --format onnx"
+        f"{model} has {found}; it needs one input (1, H, W, 3) uint8, one output (1, 1, h, w) "
+        "float32: write it with qlumen export --format onnx"
     )

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from qlumen.errors import MissingExtraError
 from qlumen.realtime.engines.cuda_driver import Gpu, list_gpus
 
 Name = Literal["openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"]
@@ -109,7 +110,7 @@ def _onnxruntime() -> Presence:
 
 
 def _torch() -> Presence:
-    found = _version("torch")
+    found = installed_version("torch")
     if found is None:
         return _missing("torch", "torch is not installed")
     devices = ", ".join(["cpu", *_cuda_devices()])
@@ -117,7 +118,7 @@ def _torch() -> Presence:
 
 
 def _tensorrt() -> Presence:
-    found = _version("torch-tensorrt")
+    found = installed_version("torch-tensorrt")
     if found is None:
         return _missing("tensorrt", "torch-tensorrt is not installed")
     if old_torch_tensorrt():
@@ -128,7 +129,7 @@ def _tensorrt() -> Presence:
 
 
 def _tensorrt_rtx() -> Presence:
-    found = _version(RTX_PACKAGE)
+    found = installed_version(RTX_PACKAGE)
     if found is None:
         return _missing("tensorrt-rtx", f"{RTX_PACKAGE} is not installed")
     if not nvidia_gpus():
@@ -138,7 +139,7 @@ def _tensorrt_rtx() -> Presence:
 
 def old_torch_tensorrt() -> str:
     """Return the version of a torch-tensorrt that is too old, and an empty string for others."""
-    found = _version("torch-tensorrt") or ""
+    found = installed_version("torch-tensorrt") or ""
     numbers = [int(part) for part in found.split(".")[:2] if part.isdecimal()]
     return found if found and numbers < TORCH_TENSORRT else ""
 
@@ -151,11 +152,23 @@ def _cuda_devices() -> list[str]:
     return device_names()
 
 
+def check_exporter(file: str, format_: str) -> None:
+    """Raise MissingExtraError unless torch and onnx are here, to make a `file` of a network."""
+    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"there is no {file} of the network, and qlumen needs {missing[0]} to make it: pip "
+            f"install 'qlumen[train]'; or run qlumen export --format {format_} --bundle DIR "
+            "--output FILE where that is installed, and here use --set engine.model=FILE"
+        )
+
+
 def _missing(name: Name, detail: str) -> Presence:
     return Presence(name, False, detail, COMMANDS[name])
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

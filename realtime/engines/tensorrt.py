@@ -8,7 +8,6 @@ Torch-TensorRT 2.14 takes each operation's precision from the graph. So half pre
 
 import logging
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -16,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from qlumen.errors import EngineError
-from qlumen.networks.bundle import Bundle, Precision, file_sha256
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.networks.deploy import deploy_network, export_program
 from qlumen.networks.eightbit import eight_bit_network
-from qlumen.networks.identity import network_sha256
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import gpu_precision
 from qlumen.realtime.engines.cache import EngineCache, EngineKey
@@ -58,13 +56,10 @@ def open_tensorrt(bundle: Bundle, settings: EngineSettings) -> CudaEngine:
     chosen = gpu_precision(settings)
     device = check_cuda(settings.device or "cuda")
     _import_library()  # fails before the export, which takes long
-    run = load_or_compile(
-        bundle, chosen, engine_key(bundle, chosen, device),
-        EngineCache("tensorrt"), TorchTensorRt(), device,
-    )  # fmt: skip
+    key = engine_key(bundle, chosen, device)
+    run = load_or_compile(bundle, chosen, key, EngineCache("tensorrt"), TorchTensorRt(), device)
     spec = bundle.manifest.input
-    precision = f"int8 and {chosen}" if bundle.ranges else chosen
-    about = {"name": "tensorrt", "precision": precision, **dict(_versions())}
+    about = {"name": "tensorrt", "precision": key.precision, **dict(key.libraries)}
     return CudaEngine(
         run, (spec.width, spec.height), device, requests=settings.requests, about=about
     )
@@ -109,18 +104,10 @@ def load_or_compile(
 
 def engine_key(bundle: Bundle, precision: Precision, device: torch.device) -> EngineKey:
     """Return what an engine of `bundle` for the GPU `device` depends on."""
-    spec = bundle.manifest.input
-    ranges = bundle.ranges
-    drivers = sorted({gpu.driver for gpu in nvidia_gpus()})
+    driver = ", ".join(sorted({gpu.driver for gpu in nvidia_gpus()})) or "unknown"
     major, minor = torch.cuda.get_device_capability(device)
-    return EngineKey(
-        network_sha256=network_sha256(bundle),
-        precision=f"{precision}, ieee" + (f", ranges {file_sha256(ranges)}" if ranges else ""),
-        shape=(1, spec.height, spec.width, 3),
-        gpu=f"{torch.cuda.get_device_name(device)} {major}.{minor}",
-        driver=", ".join(drivers) or "unknown",
-        libraries=_versions(),
-    )
+    gpu = f"{torch.cuda.get_device_name(device)} {major}.{minor}"
+    return EngineKey.of(bundle, precision, gpu, driver, *LIBRARIES)
 
 
 def _network(bundle: Bundle, precision: Precision) -> nn.Module:
@@ -182,13 +169,3 @@ def _import_library() -> Any:
 def _engine_error(what: str, error: Exception) -> EngineError:
     lines = str(error).strip().splitlines()
     return EngineError(f"TensorRT cannot {what}: {lines[0] if lines else type(error).__name__}")
-
-
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)

@@ -11,22 +11,19 @@ on disk, each under all that it depends on.
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorrt_rtx_bindings as rtx
 
-from qlumen.errors import EngineError, MissingExtraError
-from qlumen.networks.bundle import Bundle, Precision, file_sha256
-from qlumen.networks.identity import network_sha256
+from qlumen.errors import EngineError
+from qlumen.networks.bundle import Bundle, Precision
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.engines.base import OPENING, Probability, WorkerEngine, gpu_precision
 from qlumen.realtime.engines.cache import EngineCache, EngineKey, unpack_engine
 from qlumen.realtime.engines.cuda_driver import CudaDevice
-from qlumen.realtime.engines.presence import RTX_PACKAGE
+from qlumen.realtime.engines.presence import RTX_PACKAGE, check_exporter
 from qlumen.realtime.pixels.arrays import Image
 
 INPUT, OUTPUT = "image", "map"
@@ -44,27 +41,21 @@ def open_tensorrt_rtx(bundle: Bundle, settings: EngineSettings) -> "TensorRtRtxE
         MissingExtraError, BundleError: as `make_plan`.
     """
     precision, cache = gpu_precision(settings), EngineCache("tensorrt-rtx")
+    key = plan_key(bundle, precision)
+    kept = read_plan(settings.model, key) if settings.model else cache.load(key)
     number = (settings.device or "cuda").partition(":")[2] or "0"
     with ExitStack() as opened:
         device = opened.enter_context(CudaDevice(int(number)))
-        key = plan_key(bundle, precision)
-        if settings.model:
-            key, plan = read_plan(settings.model, bundle, settings.precision)
-            new = False
-        else:
-            kept = cache.load(key)
-            plan, new = kept or make_plan(bundle, precision), kept is None
-        gpu = device.gpu
+        plan, gpu = kept or make_plan(bundle, precision), device.gpu
         on_gpu = replace(key, gpu=f"{gpu.name} {gpu.capability}", driver=gpu.driver)
         kernels = cache.load(on_gpu)
-        words = key.precision.split()
-        about = {"precision": " ".join(words[:1] + words[2:]), "version": rtx.__version__}
+        about = {"precision": key.precision, "version": rtx.__version__}
         engine = TensorRtRtxEngine(plan, device, kernels, requests=settings.requests, about=about)
         opened.enter_context(engine)
-        if new or kernels is None:  # kept after a frame ran
+        if kept is None or kernels is None:  # kept after a frame ran
             engine.warm_up()
             cache.store(on_gpu, engine.kernels())
-        if new:
+        if kept is None:
             cache.store(key, plan)
         opened.pop_all()
         return engine
@@ -136,13 +127,7 @@ def make_plan(bundle: Bundle, precision: Precision) -> bytes:
         BundleError: the bundle holds no torch weights.
         EngineError: as `compile_plan`.
     """
-    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"there is no plan of the network, and qlumen needs {missing[0]} to make one: pip "
-            "install 'qlumen[train]'; or run qlumen export --format tensorrt-rtx where that is "
-            "installed, and here use --set engine.model=FILE"
-        )
+    check_exporter("plan", "tensorrt-rtx")
     from qlumen.networks.torch_formats import write_onnx
 
     log.info("compiling the network with TensorRT-RTX")
@@ -175,39 +160,26 @@ def compile_plan(model: bytes) -> bytes:
 
 def plan_key(bundle: Bundle, precision: Precision) -> EngineKey:
     """Return what a plan depends on; the GPU and its driver are not among it."""
-    spec, ranges = bundle.manifest.input, bundle.ranges
-    return EngineKey(
-        network_sha256=network_sha256(bundle),
-        precision=f"int8 {file_sha256(ranges)} and {precision}" if ranges else precision,
-        shape=(1, spec.height, spec.width, 3),
-        gpu="any of compute capability 8.0 and later",
-        driver="any",
-        libraries=((RTX_PACKAGE, version(RTX_PACKAGE)),),
-    )
+    return EngineKey.of(bundle, precision, "8.0 and later", "any", RTX_PACKAGE)
 
 
-def read_plan(path: Path, bundle: Bundle, precision: Precision | None) -> tuple[EngineKey, bytes]:
-    """Return key and plan of a file of `qlumen export`; None takes a plan of any precision.
+def read_plan(path: Path, key: EngineKey) -> bytes:
+    """Return the plan in a file of `qlumen export`.
 
     Raises:
         EngineError: the file cannot be read, is damaged, or is another network's, precision's or
             version's.
     """
     try:
-        content = path.read_bytes()
+        return unpack_engine(path.read_bytes(), key)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
-    precisions: tuple[Precision, ...] = (precision,) if precision else ("f32", "f16")
-    for one in precisions:
-        key = plan_key(bundle, one)
-        try:
-            return key, unpack_engine(content, key)
-        except ValueError as error:
-            reason = error
-    raise EngineError(
-        f"{path} is no plan of {bundle.folder} for TensorRT-RTX {rtx.__version__} ({reason}): "
-        "write it again with qlumen export --format tensorrt-rtx"
-    )
+    except ValueError as error:
+        raise EngineError(
+            f"{path} is no plan of the network in {key.precision} for TensorRT-RTX "
+            f"{rtx.__version__} ({error}): write it again with qlumen export --format "
+            "tensorrt-rtx, or set engine.precision to its own"
+        ) from error
 
 
 def load_plan(plan: bytes, runtime: Any, messages: "Messages", gpu: str) -> Any:

@@ -11,7 +11,6 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from qlumen.calibration.export import Network
 from qlumen.networks.bottlenecks import BottleneckConfig
 from qlumen.networks.bundle import Precision
 from qlumen.networks.circuit import read_circuit
@@ -28,8 +27,9 @@ from qlumen.realtime.engines.presence import presence
 from qlumen.realtime.engines.tensorrt import open_tensorrt
 from qlumen.realtime.engines.torch import open_torch
 
-from support.eight_bit_bundle import EIGHT_BIT_SHARE, eight_bit_bundle, torch_rounding
+from support.eight_bit_bundle import EightBitContract, eight_bit_bundle
 from support.engine_contract import (
+    HALF_SHARE,
     EngineContract,
     bundle,
     compiled_form,
@@ -46,8 +46,6 @@ pytestmark = [
 needs_tensorrt = pytest.mark.skipif(
     not presence("tensorrt").usable, reason=presence("tensorrt").detail
 )
-HALF_SHARE = 1e-3
-"""Share of pixels whose mask may differ in half precision."""
 
 
 def settings(precision: Precision = "f32") -> EngineSettings:
@@ -111,13 +109,8 @@ class TestTensorRtInHalf(EngineContract):
 
 
 @needs_tensorrt
-class TestTensorRtInEightBits(EngineContract):
+class TestTensorRtInEightBits(EightBitContract):
     name = "tensorrt"
-    max_share = EIGHT_BIT_SHARE
-
-    @staticmethod
-    def reference() -> Network:
-        return torch_rounding()
 
     @classmethod
     def open(cls) -> Engine:

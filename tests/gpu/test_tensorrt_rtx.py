@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from qlumen.calibration.export import Network
 from qlumen.networks.bundle import Precision
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.engines.base import Engine
@@ -12,8 +11,8 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.cuda_driver import list_gpus
 from qlumen.realtime.engines.presence import presence
 
-from support.eight_bit_bundle import EIGHT_BIT_SHARE, eight_bit_bundle, torch_rounding
-from support.engine_contract import EngineContract, bundle
+from support.eight_bit_bundle import EightBitContract, eight_bit_bundle
+from support.engine_contract import HALF_SHARE, EngineContract, bundle
 
 DATA_CENTRE = ("9.", "10.")
 """Compute capabilities that TensorRT-RTX does not support."""
@@ -25,8 +24,6 @@ pytestmark = [
         reason="TensorRT-RTX does not support this card",
     ),
 ]
-HALF_SHARE = 1e-3
-"""Share of pixels whose mask may differ in half precision."""
 
 
 def rtx_settings(precision: Precision) -> Settings:
@@ -49,12 +46,8 @@ class TestTensorRtRtxInHalf(TestTensorRtRtx):
         return open_engine(bundle(), rtx_settings("f16"))
 
 
-class TestTensorRtRtxInEightBits(TestTensorRtRtx):
-    max_share = EIGHT_BIT_SHARE
-
-    @staticmethod
-    def reference() -> Network:
-        return torch_rounding()
+class TestTensorRtRtxInEightBits(EightBitContract):
+    name = "tensorrt-rtx"
 
     @classmethod
     def open(cls) -> Engine:

@@ -14,38 +14,25 @@ from qlumen.networks.bundle import (
     TABLES,
     WEIGHTS,
     Bundle,
-    Thresholds,
     find_bundle,
     read_bundle,
 )
 from qlumen.networks.deploy import deploy_network, resize_bundle
-from qlumen.networks.export import write_bundle
-from qlumen.networks.unet import NetworkConfig, UNet
 from qlumen.realtime.engines.openvino import OpenVinoEngine
 
-from support.few_checks import few_checks
+from support.tiny_bundle import write_tiny_bundle
 
 BOTTLENECKS = {
     "vqc": BottleneckConfig(qubits=2),
     "hqconv": BottleneckConfig("hqconv", layers=1),
     "identity": BottleneckConfig("identity", qubits=2),
 }
-SIZE, OTHER = 64, 96
+OTHER = 96
 
 
 @pytest.fixture(scope="module", params=BOTTLENECKS)
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    torch.manual_seed(0)
-    network = UNet(NetworkConfig((16, 8, 8, 8), BOTTLENECKS[request.param])).eval()
-    with torch.no_grad():
-        network.bottleneck.gate.fill_(3)
-        network.head.weight.mul_(30)
-    thresholds = Thresholds(low=0.25, high=0.5, min_area_fraction=0)
-    with few_checks():
-        return write_bundle(
-            tmp_path_factory.mktemp("source"), network, name="t", version="0", size=SIZE,
-            thresholds=thresholds, provenance={"by": "test"},
-        )  # fmt: skip
+    return write_tiny_bundle(tmp_path_factory.mktemp("source"), BOTTLENECKS[request.param])
 
 
 def test_resized_bundle_is_the_network_at_that_size(source: Bundle, tmp_path: Path) -> None:

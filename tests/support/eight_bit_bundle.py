@@ -16,7 +16,7 @@ from qlumen.realtime.engines.base import Probability
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.segmentation.preprocess import Preprocessor
 
-from support.engine_contract import Remembered, bundle, scene
+from support.engine_contract import EngineContract, Remembered, bundle, scene
 
 EIGHT_BIT_SHARE = 1e-2
 """Share of pixels that may differ from torch: values between two steps round either way."""
@@ -43,3 +43,13 @@ def torch_rounding() -> Network:
         return map_
 
     return Remembered(run)
+
+
+class EightBitContract(EngineContract):
+    """Tests an engine with the bundle of `eight_bit_bundle`."""
+
+    max_share = EIGHT_BIT_SHARE
+
+    @staticmethod
+    def reference() -> Network:
+        return torch_rounding()

@@ -16,8 +16,8 @@ from qlumen.realtime.engines.openvino import OpenVinoEngine
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.arrays import Image
 
-MAX_SHARE = 1e-4
-"""Share of pixels whose mask may differ from the reference, in single precision."""
+MAX_SHARE, HALF_SHARE = 1e-4, 1e-3
+"""Share of pixels whose mask may differ from the reference, in single and in half precision."""
 
 
 @cache

@@ -1,9 +1,12 @@
 """What torch does on a card, as far as it can be tested without one; see also `tests/gpu`."""
 
+import gc
 import subprocess
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,16 +16,19 @@ from qlumen.networks.deploy import deploy_network
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import cuda
-from qlumen.realtime.engines.base import gpu_precision
+from qlumen.realtime.engines.base import Engine, gpu_precision
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.cuda import (
     GPU_COMPILE,
+    CudaEngine,
     compile_network,
     exact_convolutions,
+    open_cuda,
     put_channels_last,
 )
 
-from support.engine_contract import bundle
+from support.cuda_stand_in import NOT_PERMITTED, Capture, Graph, put_in_place
+from support.engine_contract import EngineContract, bundle, make_images
 
 
 def test_precision_on_a_card() -> None:
@@ -73,55 +79,56 @@ def test_options_of_the_compiler_exist() -> None:
         compile_network(nn.Identity(), {"no_such_option": True})
 
 
-NOT_PERMITTED = "operation not permitted when stream is capturing"
+class TestTorchOnStandIn(EngineContract):
+    """Runs the shipped network as the graphs that a card would run."""
 
+    name = "torch"
 
-class Recorded:
-    """Stands in for the objects of CUDA in torch, and keeps what they are called with."""
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def card(cls) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            put_in_place(patch)
+            yield
 
-    def __init__(self, *, fails: bool = False) -> None:
-        self.calls: list[object] = []
-        self.fails = fails
+    @classmethod
+    def open(cls) -> Engine:
+        return open_cuda(bundle(), EngineSettings(precision="f32", requests=3), "cuda")
 
-    def __call__(self, *given: object, **options: object) -> "Recorded":
-        self.calls.append(options or given)
-        return self
-
-    def __enter__(self) -> None:
-        if self.fails:
-            raise RuntimeError(f"{NOT_PERMITTED}\nand more")
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def __getattr__(self, name: str) -> "Recorded":
-        return self
+    def test_a_frame_is_one_launch(self, engine: Engine) -> None:
+        """Copies and network are one graph, whose capture disturbs no other thread."""
+        assert engine.describe()["cuda_graph"] is True
+        assert set(Capture.modes) == {"thread_local"}
+        before = Graph.launches
+        for image in make_images(engine, 5):
+            engine.infer(image)
+        assert Graph.launches == before + 5
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_capture_does_not_disturb_other_threads(
-    monkeypatch: pytest.MonkeyPatch, fails: bool
-) -> None:
-    """The capture is one of its thread only; if it fails, the network is launched each time."""
-    graph = Recorded(fails=fails)
-    for name in ("current_stream", "stream", "CUDAGraph"):
-        monkeypatch.setattr(torch.cuda, name, Recorded())
-    monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(cuda, "log", log := Recorded())
-    flags: list[bool] = []
+def test_network_lives_as_long_as_its_graphs(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """A graph holds no reference to the weights that it reads; without one the map is the same."""
 
-    def run(image: Tensor) -> Tensor:
-        flags.append(torch.backends.cudnn.allow_tf32)
-        return image + len(flags)
+    class Network(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            assert not torch.backends.cudnn.allow_tf32
+            return image.float().mean(3)[:, None, ::2, ::2] / 255
 
-    replay: Callable[[], Tensor]
-    replay, _, captured = cuda.capture(run, torch.zeros(1), Recorded())  # type: ignore[arg-type]
-    assert graph.calls[0]["capture_error_mode"] == "thread_local"  # type: ignore[index]
-    assert captured is not fails
-    assert flags == [False] * (cuda.CAPTURE_WARM_UPS + captured)
-    replay()
-    assert len(flags) == cuda.CAPTURE_WARM_UPS + 1
-    said = ("the network runs without a CUDA graph: %s", NOT_PERMITTED)
-    assert log.calls == [said] * fails
+    put_in_place(monkeypatch)
+    monkeypatch.setattr(Capture, "fails", fails)
+    said: list[str] = []
+    monkeypatch.setattr(cuda.log, "warning", lambda text, *given: said.append(text % given))
+    network, about = Network(), {"name": "torch"}
+    kept = weakref.ref(network)
+    with CudaEngine(network, (8, 6), torch.device("cpu"), requests=2, about=about) as engine:
+        del network
+        gc.collect()
+        assert kept() is not None
+        assert engine.describe()["cuda_graph"] is not fails
+        assert said == [f"the network runs without a CUDA graph: {NOT_PERMITTED}"] * 2 * fails
+        (image,) = make_images(engine, 1)
+        wanted = image.astype(np.float32).mean(2)[::2, ::2] / 255
+        np.testing.assert_allclose(engine.infer(image), wanted, atol=1e-6)
 
 
 def test_torch_runs_without_openvino() -> None:

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from qlumen.errors import ConfigError, EngineError, MissingExtraError
 from qlumen.realtime.config.network import EngineSettings
-from qlumen.realtime.engines import onnxruntime
+from qlumen.realtime.engines import onnxruntime, presence
 from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.onnxruntime import (
     OnnxOptions,
@@ -54,7 +54,7 @@ def test_without_torch_the_commands_are_named(
     """Without a cached file and without torch the error names the commands."""
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     monkeypatch.setattr(
-        onnxruntime, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+        presence, "find_spec", lambda name: None if name == "torch" else find_spec(name)
     )
     with pytest.raises(MissingExtraError, match=r"needs torch.*qlumen\[train\].*qlumen export"):
         onnx_file(bundle())
@@ -124,22 +124,46 @@ GPU = [*onnxruntime.GPU_PROVIDERS, "CPUExecutionProvider"]
 def test_provider_of_a_card_gets_number_cache_and_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`cuda:1` is the second card, engines are kept, and single precision is IEEE."""
+    """`cuda:1` is the second card, engines are kept, and single precision is IEEE.
+
+    A graph is captured where one is asked for.
+    """
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
     monkeypatch.setattr(onnxruntime.ort, "get_available_providers", lambda: GPU)
-    found = dict(providers(OnnxOptions("cuda:1", precision="f16")))
+    found = dict(providers(OnnxOptions("cuda:1", precision="f16"), graph=True))
     assert list(found) == GPU
     assert found[GPU[0]] == {
         "device_id": 1, "trt_fp16_enable": True, "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(tmp_path / "tensorrt-onnx"),
+        "trt_engine_cache_path": str(tmp_path / "tensorrt-onnx"), "trt_cuda_graph_enable": True,
     }  # fmt: skip
-    assert found[GPU[1]] == {"device_id": 1, "use_tf32": False}
+    assert found[GPU[1]] == {"device_id": 1, "use_tf32": False, "enable_cuda_graph": True}
     assert (tmp_path / "tensorrt-onnx").is_dir()
     (tmp_path / "file").touch()
     monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path / "file"))
     assert dict(providers(OnnxOptions("cuda")))[GPU[0]] == {
-        "device_id": 0, "trt_fp16_enable": False,
+        "device_id": 0, "trt_fp16_enable": False, "trt_cuda_graph_enable": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_network_that_cannot_be_captured_runs_without_a_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int
+) -> None:
+    """ONNX Runtime refuses to open such a network as a graph, and two threads may not run one."""
+    asked: list[bool] = []
+
+    def refuse(path: str, settings: object, providers: list[tuple[str, dict[str, object]]]) -> None:
+        asked.append(bool(dict(providers)[GPU[1]]["enable_cuda_graph"]))
+        raise onnxruntime.state.Fail(
+            "cannot use the graph capture feature" * asked[-1] or "no card"
+        )
+
+    monkeypatch.setenv("QLUMEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(onnxruntime.ort, "get_available_providers", lambda: GPU)
+    monkeypatch.setattr(onnxruntime.ort, "InferenceSession", refuse)
+    with pytest.raises(EngineError, match=r"no card$"):
+        OnnxRuntimeEngine(tmp_path / "n.onnx", OnnxOptions("cuda", streams=streams))
+    assert asked == ([True, False] if streams == 1 else [False])
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

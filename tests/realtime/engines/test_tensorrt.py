@@ -134,12 +134,12 @@ def test_entry_that_the_library_refuses_is_built_again(
 
 
 def test_key_has_all_that_an_engine_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slice of a card has its name, so the compute capability is in the key, as is IEEE."""
+    """A slice of a card has its name, so the compute capability is in the key."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     monkeypatch.setattr(tensorrt, "nvidia_gpus", lambda: (presence.Gpu("card", "580.1", None),))
     key = tensorrt.engine_key(bundle(), "f32", torch.device("cuda", 1))
-    assert (key.gpu, key.driver, key.precision) == ("card 1 8.9", "580.1", "f32, ieee")
+    assert (key.gpu, key.driver, key.precision) == ("card 1 8.9", "580.1", "f32")
     assert (key.shape, "torch" in dict(key.libraries)) == (KEY.shape, True)
 
 

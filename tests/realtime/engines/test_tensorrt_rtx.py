@@ -20,7 +20,7 @@ from qlumen.networks.bundle import Bundle
 from qlumen.networks.torch_formats import write_onnx
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import load_settings
-from qlumen.realtime.engines import cuda_driver
+from qlumen.realtime.engines import cache, cuda_driver
 from qlumen.realtime.engines.cache import pack_engine
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.engines.cuda_driver import CudaDevice
@@ -139,22 +139,22 @@ def test_plan_file_is_read_only_for_its_network(
     path = tmp_path / "network.plan"
     key = plan_key(tiny, "f16")
     path.write_bytes(pack_engine(key, b"plan"))
-    assert read_plan(path, tiny, None) == read_plan(path, tiny, "f16") == (key, b"plan")
+    assert read_plan(path, key) == b"plan"
     again = r"write it again with qlumen export --format tensorrt-rtx"
-    with pytest.raises(EngineError, match=rf"made for something else.*{again}"):
-        read_plan(path, tiny, "f32")
+    with pytest.raises(EngineError, match=rf"in f32 for .*made for something else.*{again}"):
+        read_plan(path, plan_key(tiny, "f32"))
     with pytest.raises(EngineError, match="made for something else"):
-        read_plan(path, bundle(), None)
+        read_plan(path, plan_key(bundle(), "f16"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "version", lambda _: "2.0")
+        patch.setattr(cache, "installed_version", lambda _: "2.0")
         with pytest.raises(EngineError, match="made for something else"):
-            read_plan(path, tiny, None)
+            read_plan(path, plan_key(tiny, "f16"))
     for content in (path.read_bytes()[:-1], b"", b"[]\n", b"plan", b'{"key": 1}\nplan'):
         path.write_bytes(content)
         with pytest.raises(EngineError, match=again):
-            read_plan(path, tiny, None)
+            read_plan(path, key)
     with pytest.raises(EngineError, match=r"absent\.plan cannot be read: No such file"):
-        read_plan(tmp_path / "absent.plan", tiny, None)
+        read_plan(tmp_path / "absent.plan", key)
 
 
 @pytest.mark.skipif(bool(cuda_driver.list_gpus()), reason="there is a card")
