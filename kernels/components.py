@@ -131,7 +131,8 @@ def largest(area, box, count, min_area, roots):
             place -= 1
         if place < roots.size:
             chosen = min(chosen + 1, roots.size)
-            roots[place + 1 : chosen] = roots[place : chosen - 1].copy()
+            for later in range(chosen - 1, place, -1):
+                roots[later] = roots[later - 1]
             roots[place] = i
     return chosen
 

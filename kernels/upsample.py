@@ -40,8 +40,11 @@ def pad_inner(probability, offset_x, offset_y, low, padded, extent):
     for j in range(height):
         source = probability[offset_y + j, offset_x : offset_x + width]
         extent[j + 1, 0], extent[j + 1, 1] = _clean_row(source, low, padded[j + 1])
-    padded[0], padded[height + 1] = padded[1], padded[height]
-    extent[0], extent[height + 1] = extent[1], extent[height]
+    # One by one: to copy rows, Numba first compiles 2 s of messages about shapes.
+    for i in range(width + 2):
+        padded[0, i], padded[height + 1, i] = padded[1, i], padded[height, i]
+    for i in range(2):
+        extent[0, i], extent[height + 1, i] = extent[1, i], extent[height, i]
 
 
 @kernel
