@@ -37,7 +37,7 @@ from support.common import Row, parser, report
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- figures of bench/temporal.py -->", "<!-- end of figures -->"
-OFF: Mapping[str, float] = {"hold_s": 0.0, "release_s": 0.0, "gap_s": 0.0}
+OFF: Mapping[str, float] = {"hold_s": 0.0, "release_s": 0.0, "gap_s": 0.0, "remember_s": 0.0}
 NEITHER, SMOOTHING, HOLD, BOTH = "neither", "smoothing", "alarm hold", "both"
 AHEAD = "both, looking ahead"
 SWEEP: Mapping[str, Sequence[float]] = {

@@ -57,6 +57,7 @@ class TemporalSettings(Section):
     hold_s: float = Field(0.24, ge=0, le=10)
     release_s: float = Field(0.4, ge=0, le=10)
     gap_s: float = Field(0.0, ge=0, le=10)
+    remember_s: float = Field(5.0, ge=0, le=60)
     min_overlap: float = Field(0.1, gt=0, le=1)
     max_distance: float = Field(1.0, ge=0, le=10)
 

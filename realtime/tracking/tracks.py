@@ -17,6 +17,7 @@ from qlumen.realtime.tracking.motion import Flow
 HOLD_S = 0.24
 RELEASE_S = 0.4
 GAP_S = 0.0
+REMEMBER_S = 5.0
 MIN_OVERLAP = 0.1
 MAX_DISTANCE = 1.0
 STALL_S = 0.5
@@ -39,6 +40,7 @@ class Tracker:
         hold_s: float = HOLD_S,
         release_s: float = RELEASE_S,
         gap_s: float = GAP_S,
+        remember_s: float = REMEMBER_S,
         min_overlap: float = MIN_OVERLAP,
         max_distance: float = MAX_DISTANCE,
         numbers: Iterator[int] | None = None,
@@ -47,10 +49,12 @@ class Tracker:
 
         Args:
             hold_s: time that a track must hold before its alarm begins, in seconds.
-            release_s: time that a track with alarm lasts without a finding, in seconds. It ends
-                at the first frame without one that comes later. Until then its last finding is
-                moved along.
-            gap_s: the same time for a track without alarm.
+            release_s: time that a track with alarm is returned without a finding, in seconds.
+                Its last finding is moved along. At the first frame without one that comes later,
+                or when the finding leaves the frame, the track is no longer returned.
+            gap_s: the same time for a track without alarm, which then ends.
+            remember_s: time without a finding after which a track with alarm ends. Until then a
+                finding at its place, or where it left the frame, is the same lesion again.
             min_overlap: least IoU of boxes for a finding to match a track, above 0.
             max_distance: where boxes overlap less: largest distance of their centres for a
                 match, as a share of the mean of their diagonals.
@@ -60,13 +64,14 @@ class Tracker:
         Raises:
             ConfigError: a limit is negative, or the overlap is out of bounds.
         """
-        if min(hold_s, release_s, gap_s, max_distance) < 0 or not 0 < min_overlap <= 1:
+        if min(hold_s, release_s, gap_s, remember_s, max_distance) < 0 or not 0 < min_overlap <= 1:
             raise ConfigError(
                 f"tracks with hold_s {hold_s}, release_s {release_s}, gap_s {gap_s}, "
-                f"max_distance {max_distance}, min_overlap {min_overlap}: use 0 or more for each, "
-                "and min_overlap above 0, up to 1"
+                f"remember_s {remember_s}, max_distance {max_distance}, min_overlap {min_overlap}: "
+                "use 0 or more for each, and min_overlap above 0, up to 1"
             )
         self._hold_s, self._release_s, self._gap_s = hold_s, release_s, gap_s
+        self._remember_s = max(remember_s, release_s)
         self._min_overlap, self._max_distance = min_overlap, max_distance
         self._known: list[_Known] = []
         self._numbers = count(1) if numbers is None else numbers
@@ -101,24 +106,26 @@ class Tracker:
             self._move(flow, frame_size)
         self._match(sorted(findings, key=largest_first), time_s)
         self._known = [one for one in self._known if self._lasts(one, time_s)]
-        return tuple(self._track(one, time_s) for one in self._known)
+        return tuple(self._track(one, time_s) for one in self._known if self._shows(one, time_s))
 
     def reset(self) -> None:
         """End all tracks. Their numbers are not used again."""
         self._known = []
 
     def _lasts(self, one: "_Known", time_s: float) -> bool:
-        limit = self._release_s if one.alarm else self._gap_s
+        limit = self._remember_s if one.alarm else self._gap_s
         return time_s - one.seen_s <= limit + TIME_SLACK_S
 
+    def _shows(self, one: "_Known", time_s: float) -> bool:
+        released = one.alarm and time_s - one.seen_s > self._release_s + TIME_SLACK_S
+        return not (one.left or released)
+
     def _move(self, flow: Flow, frame_size: tuple[int, int]) -> None:
-        kept = []
         for one in self._known:
-            finding = move_finding(one.finding, flow, frame_size)
-            if finding is not None:
-                one.finding = finding
-                kept.append(one)
-        self._known = kept
+            finding = None if one.left else move_finding(one.finding, flow, frame_size)
+            one.left = finding is None
+            one.finding = finding or one.finding
+        self._known = [one for one in self._known if one.alarm or not one.left]
 
     def _match(self, findings: Sequence[Finding], time_s: float) -> None:
         boxes = [one.finding.box for one in self._known]
@@ -126,7 +133,8 @@ class Tracker:
             boxes, [one.box for one in findings], self._min_overlap, self._max_distance
         ))  # fmt: skip
         for row, column in pairs.items():
-            self._known[row].finding, self._known[row].seen_s = findings[column], time_s
+            known = self._known[row]
+            known.finding, known.seen_s, known.left = findings[column], time_s, False
         for column in sorted(set(range(len(findings))) - set(pairs.values())):
             self._known.append(_Known(next(self._numbers), findings[column], time_s, time_s))
 
@@ -177,10 +185,16 @@ def assign(costs: NDArray[np.float64]) -> dict[int, int]:
 
 @dataclass(slots=True)
 class _Known:
-    """Holds a track between two updates. `seen_s` is the time of the last frame with a finding."""
+    """Holds a track between two updates.
+
+    Attributes:
+        seen_s: time of the last frame with a finding.
+        left: True if its finding has left the frame.
+    """
 
     number: int
     finding: Finding
     since_s: float
     seen_s: float
     alarm: bool = False
+    left: bool = False

@@ -32,7 +32,7 @@ def disc(there: bool) -> Map:
 
 
 def limits(**changes: float) -> TemporalSettings:
-    plain = {"smoothing": 0.0, "hold_s": HOLD_S, "release_s": 0.0, "gap_s": 0.0}
+    plain = {"smoothing": 0.0, "hold_s": HOLD_S, "release_s": 0.0, "gap_s": 0.0, "remember_s": 0.0}
     return TemporalSettings(**plain | changes)
 
 

@@ -68,8 +68,35 @@ def story(results: Sequence[tuple[Track, ...]]) -> str:
 )
 def test_hold_and_release_worked_by_hand(seen: str, expected: str) -> None:
     """Results at 25/s, a hold of 0.24 s, a release of 0.12 s and no gap are those by hand."""
-    tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.0)
+    tracker = Tracker(hold_s=0.24, release_s=0.12, gap_s=0.0, remember_s=0.0)
     assert story(play(tracker, seen)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ("xxx.....x", "??NA____A"),  # remembered for five frames without a finding
+        ("xxx......x", "??NA_____?"),  # not for six
+        ("x.....x", "?_____?"),  # and only after an alarm
+    ],
+)
+def test_a_lesion_at_its_place_again_is_the_same(seen: str, expected: str) -> None:
+    """A remembered lesion is shown from its first finding on, and its alarm is not new."""
+    tracker = Tracker(hold_s=0.08, release_s=0.04, remember_s=0.2)
+    results = play(tracker, seen)
+    assert story(results) == expected
+    assert results[-1][0].number == (1 if expected[-1] == "A" else 2)
+
+
+def test_a_lesion_that_left_the_frame_comes_back() -> None:
+    """It is looked for where it left, is not shown meanwhile, and has its number again."""
+    tracker = Tracker(hold_s=0.0, release_s=1.0, remember_s=1.0)
+    left = np.broadcast_to(np.float32([-60, 0]), STILL.shape)
+    assert [one.number for one in tracker.update([finding(HERE)], 0.0, STILL, SIZE)] == [1]
+    assert tracker.update([], 0.04, left, SIZE) == ()
+    assert tracker.update([], 0.08, left, SIZE) == ()
+    (back,) = tracker.update([finding((0, 22, 15, 40))], 0.12, -left, SIZE)
+    assert (back.number, back.alarm, back.new) == (1, True, False)
 
 
 @pytest.mark.parametrize(("seen", "expected"), [("xx.xxxxx", "??????NA"), ("xx..xxxx", "???_????")])
@@ -187,6 +214,7 @@ LIMITS = st.fixed_dictionaries(
         "hold_s": st.sampled_from([0.0, 0.08, 0.24]),
         "release_s": st.sampled_from([0.0, 0.1, 0.3]),
         "gap_s": st.sampled_from([0.0, 0.05]),
+        "remember_s": st.sampled_from([0.0, 0.2]),
     }
 )
 
@@ -204,15 +232,18 @@ def run(frames: Frames, limits: dict[str, float], flip: bool = False) -> list[tu
 @settings(max_examples=150, deadline=None)
 @given(FRAMES, LIMITS)
 def test_rules_hold_for_any_findings(frames: Frames, limits: dict[str, float]) -> None:
-    """Numbers are unique and ascending, and never come back. Each finding is in one track. No alarm
-    comes before the hold. `new` is set once, with the alarm's first frame, and an alarm lasts as
-    long as its track."""
-    time_s, alarms, gone, last = 0.0, set(), set(), set()
+    """Numbers are unique and ascending, and come back only after an alarm, while remembered. Each
+    finding is in one track. No alarm comes before the hold. `new` is set once, with the alarm's
+    first frame, and an alarm lasts as long as its track."""
+    time_s, alarms, gone, last, seen_s = 0.0, set(), set(), set(), {}
+    remembered_s = max(limits["remember_s"], limits["release_s"]) + SLACK_S
     for (step, found), tracks in zip(frames, run(frames, limits), strict=True):
         time_s += step
         numbers = [track.number for track in tracks]
         assert numbers == sorted(set(numbers))
-        assert not gone & set(numbers)
+        for number in gone & set(numbers):
+            assert number in alarms and time_s - step - seen_s[number] <= remembered_s
+        seen_s |= {track.number: time_s for track in tracks if track.seen}
         assert set(found) <= {track.finding.box for track in tracks}
         for track in tracks:
             assert track.new == (track.alarm and track.number not in alarms)
@@ -220,7 +251,7 @@ def test_rules_hold_for_any_findings(frames: Frames, limits: dict[str, float]) -
             assert not track.new or time_s - track.since_s >= limits["hold_s"] - SLACK_S
             if track.alarm:
                 alarms.add(track.number)
-        gone |= last - set(numbers)
+        gone = (gone | last) - set(numbers)
         last = set(numbers)
 
 
