@@ -81,11 +81,14 @@ class LiveVideo(Closing):
     The iteration ends with the source; if the session failed it raises the error.
 
     Attributes:
-        dropped: frames that passed unseen.
+        dropped: frames of the source before the one in hand that were not iterated over, and
+            at the source's end those after the last one as well.
     """
 
     def __init__(self, source: str, settings: Settings) -> None:
         self._sink = _NewestFrame()
+        self.dropped = 0
+        self._next_index = 0
         self._failure: BaseException | None = None
         self._start_s: float | None = None
         self._session = LiveSession(
@@ -93,14 +96,13 @@ class LiveVideo(Closing):
         )
         self._thread = start("api", self._run)
 
-    @property
-    def dropped(self) -> int:
-        return self._sink.dropped
-
     def __iter__(self) -> Iterator[Result]:
         while not self._sink.frames.ended:
             if (shown := self._sink.frames.get(WAIT_S)) is not None:
+                self._count_dropped(shown.frame.index)
+                self._next_index = shown.frame.index + 1
                 yield self._result(shown)
+        self._count_dropped(self._session.status().arrived)
         if self._failure:
             raise self._failure
 
@@ -124,6 +126,10 @@ class LiveVideo(Closing):
         finally:
             self._sink.close()
 
+    def _count_dropped(self, index: int) -> None:
+        """Count the frames from the next one to before `index`, wherever they were lost."""
+        self.dropped += max(0, index - self._next_index)
+
     def _result(self, shown: FrameResult) -> Result:
         frame, state = shown.frame, shown.live
         assert state is not None
@@ -146,10 +152,9 @@ class _NewestFrame(Sink):
 
     def __init__(self) -> None:
         self.frames: DroppingQueue[FrameResult] = DroppingQueue()
-        self.dropped = 0
 
     def write(self, result: FrameResult) -> None:
-        self.dropped += self.frames.put(result) is not None
+        self.frames.put(result)
 
     def close(self) -> None:
         self.frames.close()

@@ -71,12 +71,14 @@ class Finding:
         area_px: number of pixels of the finding, with filled holes.
         contour: `(N, 2) int32`, x and y of the pixels of the outer border, clockwise on screen,
             without points inside straight runs; the filled contour is the mask.
+        label: text to show beside it, by an analysis step of another package.
     """
 
     box: Box
     score: float
     area_px: int
     contour: NDArray[np.int32]
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +125,8 @@ class Track:
     """Describes one lesion over time, as of the frame it was last seen in.
 
     Attributes:
-        number: number from 1 in the order of appearance, never used twice in a run.
+        number: number from 1 in the order of appearance. Only a lesion that comes back to its
+            place within `remember_s` has its number again.
         finding: last finding of the lesion.
         since_s: `time_s` of the frame in which it was first seen.
         alarm: True if it has lasted for the alarm hold, so it is shown.

@@ -6,7 +6,9 @@ from typing import Any
 
 from qlumen.errors import MissingExtraError, UsageError
 
-SINKS, SOURCES, ENGINES = GROUPS = ("qlumen.sinks", "qlumen.sources", "qlumen.engines")
+SINKS, SOURCES, ENGINES, ANALYSIS = GROUPS = (
+    "qlumen.sinks", "qlumen.sources", "qlumen.engines", "qlumen.analysis",
+)  # fmt: skip
 """Groups of entry points. The name of a sink or source is the scheme of the locations it opens."""
 
 

@@ -1,7 +1,8 @@
 """Analyses frames in one way for every command, so that a review finds what the room saw.
 
     start:   frame -> field -> quality -> motion -> preprocess -> network
-    finish:  its map -> smoothing -> findings, on the frame -> tracks with alarm hold -> judgement
+    finish:  its map -> smoothing -> findings, on the frame -> tracks with alarm hold
+             -> steps of other packages -> judgement
 
 Live video may leave frames out, and moves findings to the frames between. Recordings look ahead,
 unless `analysis.look_ahead` is off. Frames that are not related are judged one by one.
@@ -20,6 +21,7 @@ from qlumen.realtime.analysis.interpret import Interpreter
 from qlumen.realtime.analysis.look_ahead import LookAhead
 from qlumen.realtime.analysis.observe import Observer
 from qlumen.realtime.analysis.packing import round_map
+from qlumen.realtime.analysis.steps import open_steps, take_steps
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Probability, Ticket
@@ -61,6 +63,9 @@ class FrameAnalysis:
         related: whether the frames follow each other in time. If not, or with
             `analysis.temporal` off, each frame is judged alone, by the network within the field.
         numbers: track numbers, to continue after another analysis.
+
+    Raises:
+        UsageError: a step of `analysis.steps` cannot be had.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class FrameAnalysis:
         self._latency = NullRecorder() if latency is None else latency
         self._observer = Observer(settings, related=self._related)
         self._interpreter = self._make_interpreter(numbers)
+        self._steps = open_steps(settings)
 
     def start(self, frame: Frame) -> Started:
         """Observe a frame and hand it to the network. Wait while too many are in flight."""
@@ -92,7 +98,8 @@ class FrameAnalysis:
 
     def finish(self, started: Started) -> Judgement:
         """Wait for the network, and judge the frame by its map without looking ahead."""
-        return self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
+        judged = self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
+        return take_steps(self._steps, judged)
 
     def judge(self, frame: Frame) -> Judgement:
         """Start and finish a frame without looking ahead."""
@@ -115,8 +122,10 @@ class FrameAnalysis:
         if self._settings.analysis.look_ahead and self._temporal is not None:
             segmenter = self.segmenter
             ahead = LookAhead(segmenter.postprocess, segmenter.preprocess.fit, self._temporal)
-            return ahead.interpret_all(waited)
-        return self._interpreter.interpret_all(waited)
+            judged = ahead.interpret_all(waited)
+        else:
+            judged = self._interpreter.interpret_all(waited)
+        return ((item, take_steps(self._steps, one)) for item, one in judged)
 
     def change(self, segmenter: Segmenter, settings: Settings) -> None:
         """Change thresholds and limits over time. Other settings need another analysis."""

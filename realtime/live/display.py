@@ -23,7 +23,6 @@ from qlumen.realtime.live.annotator import Annotation, LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.overlay.findings import Overlay
 from qlumen.realtime.overlay.status import draw_marks
-from qlumen.realtime.pixels import planes
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.events import Note
@@ -72,18 +71,18 @@ class Display(Closing):
         self._copier.shutdown()
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
-        """Compile and allocate everything by drawing a made-up finding."""
+        """Compile all that moves and draws findings. Another thread may show frames meanwhile."""
         width, height = frame_size
         x, y = width // 2, height // 2
         made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
         pixels = BgrImage(np.zeros((height, width, 3), np.uint8))
         black = pixels.bgr()
-        planes.warm_up()
-        thumbnail = self._motion.reduce(pixels)
-        still = self._motion.flow(thumbnail, thumbnail)
+        motion, overlay = Motion(), _overlay(self._settings)
+        thumbnail = motion.reduce(pixels)
+        still = motion.flow(thumbnail, thumbnail)
         mismatch(thumbnail, thumbnail, still)
-        self._overlay(black, move_segmentation(segment_findings([made_up], frame_size), still))
-        self._copier.submit(self._overlay.copy_image, black).result()
+        overlay(black, move_segmentation(segment_findings([made_up], frame_size), still))
+        self._copier.submit(overlay.copy_image, black).result()
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
         """Draw the frame. If that fails, return it as it is, because the video must go on."""

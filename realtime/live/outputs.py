@@ -1,5 +1,6 @@
 """Describes what a live session writes and shows, and opens it as sinks."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -175,6 +176,8 @@ def open_live_sinks(
     ]  # fmt: skip
     streams = []
     if outputs.stream:
+        if not hasattr(signal, "alarm"):
+            raise UsageError("--stream needs a POSIX system (Linux, macOS); leave it out here")
         opener = partial(Streamer, outputs.stream, info, **settings.stream.model_dump())
         streams = [run(partial(SinkRunner, "stream", opener, frames=frames, reopens=True))]
     senders = [run(opener) for opener in _sender_openers(outputs.send, info, frames)]

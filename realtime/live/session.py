@@ -29,6 +29,7 @@ from qlumen.realtime.live.pipeline import LivePipeline
 from qlumen.realtime.live.status import StatusReader
 from qlumen.realtime.live.summary import LiveSummary, summarise
 from qlumen.realtime.live.watchdog import Watchdog
+from qlumen.realtime.pixels import planes
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
 from qlumen.realtime.sources.choose import open_live_source
@@ -46,6 +47,9 @@ MakeAnnotator = Callable[
 
 class LiveSession(Closing):
     """Opens everything, so that an error is raised before a frame is shown. It runs once.
+
+    The video does not wait until the kernels of the analysis are compiled: until then the AI is
+    off. With `live.mode` synchronous it waits.
 
     Args:
         runners: openers of sinks beside those of `outputs`, such as a page's.
@@ -160,15 +164,18 @@ class LiveSession(Closing):
         inbox: DroppingQueue[Frame] = DroppingQueue()
         annotations, counters = LatestAnnotations(), LiveCounters(self.latency)
         self._watchdog = Watchdog(
-            self._open_annotator, inbox, annotations.publish, note, settings.watchdog
-        )
+            self._open_annotator, inbox, annotations.publish, note, settings.watchdog,
+            self._warm_up,
+        )  # fmt: skip
         self.status = StatusReader(source, counters, self._sinks, self._watchdog)
-        display = Display(annotations, self.control, self.latency, self.status, alarms, note)
+        self._display = display = Display(
+            annotations, self.control, self.latency, self.status, alarms, note
+        )
         stack.callback(display.close)
         with console.status("preparing the engine and the kernels"):
+            planes.warm_up()  # the picture itself needs these kernels
             stack.callback(self._watchdog.close)
-            self._watchdog.start()
-            display.warm_up(self._frame_size)
+            self._watchdog.start(warm=settings.live.mode == "synchronous")
         self._pipeline = LivePipeline(
             source,
             inbox,
@@ -183,11 +190,15 @@ class LiveSession(Closing):
         _steady_the_interpreter()
 
     def _open_annotator(self) -> Annotator:
-        annotator = self._make_annotator(
+        return self._make_annotator(
             self._bundle, self.control.settings, self.latency, self._track_numbers
         )
+
+    def _warm_up(self, annotator: Annotator) -> None:
+        """Make the annotator and the display ready for findings. The video may run meanwhile."""
         annotator.warm_up(self._frame_size)
-        return annotator
+        self._display.warm_up(self._frame_size)
+        gc.freeze()  # as in `_steady_the_interpreter`, without a collection that stops the video
 
     def _pump(self) -> bool:
         """Serve the window and reload settings. Return False when no output is left."""

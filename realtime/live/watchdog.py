@@ -37,7 +37,8 @@ class Watchdog:
     """Runs annotators, one at a time, until it is closed.
 
     Args:
-        open_annotator: maker of a warm annotator, called in the thread that will use it.
+        open_annotator: maker of an annotator, called in the thread that will use it.
+        warm_up: function that makes an annotator ready for its first frame, called there as well.
         inbox: queue with the newest frame, shared by all workers.
         publish: receiver of each annotation, in the worker's thread.
     """
@@ -49,8 +50,10 @@ class Watchdog:
         publish: Callable[[Annotation], None],
         note: Note,
         settings: WatchdogSettings,
+        warm_up: Callable[[Annotator], object] = lambda annotator: None,
     ) -> None:
-        self._open, self._inbox, self._publish = open_annotator, inbox, publish
+        self._open, self._warm_up = open_annotator, warm_up
+        self._inbox, self._publish = inbox, publish
         self._note, self._settings = note, settings
         self._stopping = threading.Event()
         self._asked = threading.Event()
@@ -73,20 +76,25 @@ class Watchdog:
         """Return how many frames took longer than `deadline_ms` since `start`."""
         return self._worker.missed
 
-    def start(self) -> None:
-        """Open the first annotator and wait until it runs.
+    def start(self, *, warm: bool = True) -> None:
+        """Open the first annotator and wait until it is open.
+
+        Args:
+            warm: whether to wait until it is also warm, and runs.
 
         Raises:
             QlumenError: it cannot be opened, for example with wrong settings or a bad bundle.
-            EngineError: it does not run within `OPENING_SECONDS`.
+            EngineError: it is not there within `OPENING_SECONDS`.
         """
-        self._worker = self._new_worker(missed=0)
-        self._worker.opened.wait(OPENING_SECONDS)
-        if not self._worker.ready:
-            raise self._worker.error or EngineError(
+        self._worker = worker = self._new_worker(missed=0)
+        there = (worker.warm if warm else worker.opened).wait(OPENING_SECONDS)
+        if worker.error or not there:
+            raise worker.error or EngineError(
                 f"the engine did not start within {OPENING_SECONDS:.0f} s"
             )
-        self._mark_running()
+        self.engine = worker.engine
+        if warm:
+            self._mark_running()
         self._thread = start("watchdog", self._keep_alive, daemon=False)
 
     def restart(self) -> None:
@@ -129,7 +137,8 @@ class Watchdog:
         while not self._asked.is_set():
             if worker.ready and self._state is ModelState.STARTING:
                 self._mark_running()
-                self._note("ai_running", restarts=self.restarts)
+                if self.restarts:
+                    self._note("ai_running", restarts=self.restarts)
             if worker.age_s() > self._settings.healthy_s:
                 self._failed_in_a_row = 0
             if reason := worker.complaint(self._settings):
@@ -158,7 +167,7 @@ class Watchdog:
 
     def _new_worker(self, missed: int) -> "_Worker":
         deadline_ms = self._settings.deadline_ms
-        return _Worker(self._open, self._inbox, self._publish, deadline_ms, missed)
+        return _Worker(self._open, self._warm_up, self._inbox, self._publish, deadline_ms, missed)
 
 
 class _Worker:
@@ -166,17 +175,20 @@ class _Worker:
 
     Attributes:
         missed: missed deadlines, including those of the workers before it.
+        opened, warm: whether the annotator is open, and ready for frames; or it failed before.
     """
 
     def __init__(
         self,
         open_annotator: Callable[[], Annotator],
+        warm_up: Callable[[Annotator], object],
         inbox: DroppingQueue[Frame],
         publish: Callable[[Annotation], None],
         deadline_ms: float,
         missed: int,
     ) -> None:
-        self._open, self._inbox, self._publish = open_annotator, inbox, publish
+        self._open, self._warm_up = open_annotator, warm_up
+        self._inbox, self._publish = inbox, publish
         self._deadline_ns = deadline_ms * NS_PER_MS
         self._given_up = False
         self._started_ns = time.monotonic_ns()
@@ -186,7 +198,7 @@ class _Worker:
         self.ready = False
         self.error: QlumenError | None = None
         self.engine: dict[str, object] = {}
-        self.opened, self.ended = threading.Event(), threading.Event()
+        self.opened, self.warm, self.ended = (threading.Event() for _ in range(3))
         niceness = partial(lower_priority, MODEL_NICENESS)
         start("model", self._work, prepare=niceness, on_error=self._fail)
 
@@ -217,16 +229,18 @@ class _Worker:
     def _work(self) -> None:
         with self._open() as annotator:
             self.engine = annotator.engine
-            self.ready = True
             self.opened.set()
+            self._warm_up(annotator)
+            self.ready = True
+            self.warm.set()
             self._annotate(annotator)
         self.ended.set()
 
     def _fail(self, error: BaseException) -> None:
         """Keep the error and end, because the video must go on."""
         self.error = error if isinstance(error, QlumenError) else EngineError(describe(error))
-        self.opened.set()
-        self.ended.set()
+        for event in (self.opened, self.warm, self.ended):
+            event.set()
 
     def _annotate(self, annotator: Annotator) -> None:
         while not self._given_up:

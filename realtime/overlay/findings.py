@@ -2,18 +2,19 @@
 
 Inside a finding the image is tinted. Around it runs a bright line, and around that a thin dark
 rim, so that the line shows on pink mucosa and on white highlights. Both lie outside the finding,
-so its own border stays visible.
+so its own border stays visible. A finding's label is written over it, in the same two colours.
 """
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from qlumen.errors import ConfigError
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
 from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
-from qlumen.realtime.frames import Segmentation
+from qlumen.realtime.frames import Finding, Segmentation
 from qlumen.realtime.pixels.annotated import Annotated, Patch, disjoint
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
 from qlumen.realtime.pixels.base import Pixels
@@ -25,6 +26,8 @@ RIM_BGR = (24, 24, 24)
 FILL_ALPHA = 0.15
 LINE_PER_FRAME_HEIGHT = 1 / 360
 RIM_PER_LINE = 1 / 3
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+LETTERS_PER_FRAME_HEIGHT = 1 / 32
 WHOLE = 1 << FRACTION_BITS
 
 
@@ -104,7 +107,9 @@ class Overlay:
         """Return the boxes where drawing may change pixels; half open, inside the frame."""
         height, width = segmentation.mask.shape
         margin = sum(self._widths(height))
-        return tuple(
+        labelled = (one for one in segmentation.findings if one.label)
+        labels = tuple(self._label(one, (width, height))[0] for one in labelled)
+        return labels + tuple(
             (
                 max(0, x0 - margin), max(0, y0 - margin),
                 min(width, x1 + margin), min(height, y1 + margin),
@@ -125,6 +130,34 @@ class Overlay:
                 stamp_border(finding.contour, disc, level, parts)
         for finding in segmentation.findings:
             stamp_mask(segmentation.mask, *finding.box, parts)
+        for finding in segmentation.findings:
+            if finding.label:
+                self._write(finding, parts)
+
+    def _write(self, finding: Finding, parts: Mask) -> None:
+        """Write the label, with a rim that is made from its letters."""
+        height, width = parts.shape
+        (x0, y0, x1, y1), (x, y), scale = self._label(finding, (width, height))
+        letters = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.putText(letters, finding.label, (x - x0, y - y0), FONT, scale, 1)
+        rim = 2 * self._widths(height)[1] + 1
+        area = parts[y0:y1, x0:x1]
+        area[cv2.dilate(letters, np.ones((rim, rim), np.uint8)) > 0] = RIM
+        area[letters > 0] = LINE
+
+    def _label(self, finding: Finding, size: tuple[int, int]) -> tuple[Box, tuple[int, int], float]:
+        """Return box, origin and scale of a label: over the finding, or below its top."""
+        margin = sum(self._widths(size[1]))
+        scale = cv2.getFontScaleFromHeight(FONT, max(8, round(size[1] * LETTERS_PER_FRAME_HEIGHT)))
+        (width, height), below = cv2.getTextSize(finding.label, FONT, scale, 1)
+        x = max(0, min(finding.box[0], size[0] - width - margin))
+        y = finding.box[1] - below - 2 * margin
+        y = y if y - height - margin >= 0 else min(size[1], finding.box[1] + height + 2 * margin)
+        box = (
+            max(0, x - margin), max(0, y - height - margin),
+            min(size[0], x + width + margin), min(size[1], y + below + margin),
+        )  # fmt: skip
+        return box, (x, y), scale
 
     def _widths(self, height: int) -> tuple[int, int]:
         """Return the widths of line and rim in pixels."""

@@ -63,6 +63,11 @@ def process(
                 "analysis.temporal=false judges each frame alone, but a review follows lesions "
                 "over time; leave the setting out, or use `qlumen replay`"
             )
+        if settings.analysis.steps:
+            raise ConfigError(
+                "analysis.steps changes findings as they are made, but a review finds them again "
+                "by other thresholds; leave the setting out, or use `qlumen replay`"
+            )
         segmenter = Segmenter.open(bundle, settings)
         stack.callback(segmenter.close)
         analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)

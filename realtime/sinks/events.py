@@ -43,7 +43,8 @@ class EventsWriter(Sink[Recordable]):
     [x0, y0, x1, y1] in px, `score`, `area_px`, `contour` [[x, y], ...] in px), `condition`,
     `tracks` (list of `number`, `box`, `score`, `alarm`, `new`, `since_s`), `stages_ms`, and
     `name` if the source reads single images. On live video it also has `ai`,
-    `annotated_frame`, `annotation_age_ms`, `signal` and `overlay`.
+    `annotated_frame`, `annotation_age_ms`, `signal` and `overlay`. Findings and tracks have
+    `label` if an analysis step gave them one.
     The line of a note has `event`, `at` (wall clock, ISO 8601, UTC) and the note's fields.
     Numbers that are not finite become null.
 
@@ -175,7 +176,11 @@ def _finding(finding: Finding) -> dict[str, object]:
         "score": _round(finding.score, SCORE_DIGITS),
         "area_px": int(finding.area_px),
         "contour": finding.contour.tolist(),
-    }
+    } | _label(finding)
+
+
+def _label(finding: Finding) -> dict[str, object]:
+    return {"label": printable(finding.label)} if finding.label else {}
 
 
 def _live(live: LiveState) -> dict[str, object]:
@@ -197,7 +202,7 @@ def _track(track: Track) -> dict[str, object]:
         "alarm": bool(track.alarm),
         "new": bool(track.new),
         "since_s": _round(track.since_s, TIME_DIGITS),
-    }
+    } | _label(track.finding)
 
 
 def _note(kind: str, fields: Mapping[str, object]) -> dict[str, object]:

@@ -20,8 +20,8 @@ class LesionEvents:
         """Return an event for each lesion with an alarm that is new or has ended.
 
         An event has `type` (`new`, `end`), `lesion`, `frame`, `at` (wall clock, UTC), `box` in
-        pixels, `score` and `size` (width and height of the frame). While the AI is late or off,
-        nothing is new and nothing ends.
+        pixels, `score`, `size` (width and height of the frame), and `label` if there is one. While
+        the AI is late or off, nothing is new and nothing ends.
         """
         live = result.live
         if live is None or live.ai is not AiState.ON:
@@ -52,7 +52,7 @@ class LesionEvents:
             "box": list(finding.box),
             "score": round(finding.score, SCORE_DIGITS),
             "size": list(result.frame.size),
-        }
+        } | ({"label": finding.label} if finding.label else {})
 
 
 def _describe(live: LiveState) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from pyigtl.messages import ImageMessage, MessageBase, StringMessage
+from pyigtl.messages import CRC64, ImageMessage, MessageBase, StringMessage
 
 from qlumen.errors import SinkError, UsageError
 from qlumen.realtime.frames import AiState, FrameResult
@@ -38,6 +38,10 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 18944
 WAITING_EVENTS = 1000
 WAIT_S = 0.2
 SEND_TIMEOUT_S = 10.0
+HEADER = struct.Struct(">H12s20sQQQ")
+"""Version, type, device, seconds since 1970 in 1/2**32, length and CRC of the body."""
+CRC_BYTES = 1 << 14
+"""The library computes a CRC without letting other threads run: 20 ms for a frame of 1080p."""
 STATUS_OK, STATUS_NOT_READY = 1, 13
 """Codes of the protocol's STATUS message."""
 
@@ -123,7 +127,8 @@ class OpenIgtLinkServer(Sink):
                 result = client.frames.get(WAIT_S)
                 if result is not None:
                     for message in _messages(result, client):
-                        connection.sendall(message.pack())
+                        for part in pack(message):
+                            connection.sendall(part)
         except OSError:
             pass  # the client has left; others go on
         finally:
@@ -143,6 +148,15 @@ class _Client:
     def __init__(self) -> None:
         self.frames: DroppingQueue[FrameResult] = DroppingQueue()
         self.events: deque[dict[str, Any]] = deque(maxlen=WAITING_EVENTS)
+
+
+def pack(message: MessageBase) -> tuple[bytes, bytes]:
+    """Return header and body of a message, as its own `pack` does in one step."""
+    body, crc = message._pack_content(), 0
+    for begin in range(0, len(body), CRC_BYTES):
+        crc = CRC64(body[begin : begin + CRC_BYTES], crc)
+    kind, device = message._message_type.encode(), message.device_name.encode()
+    return HEADER.pack(1, kind, device, int(message.timestamp * 2**32), len(body), crc), body
 
 
 def _messages(result: FrameResult, client: _Client) -> list[MessageBase]:

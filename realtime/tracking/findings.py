@@ -6,6 +6,7 @@ other way.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -78,7 +79,9 @@ def move_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> F
     if left >= right or top >= bottom:
         return None
     patch = _fill_border(border, (left, top, right, bottom))
-    return min(trace_findings(patch, (left, top), finding.score), key=largest_first, default=None)
+    pieces = trace_findings(patch, (left, top), finding.score)
+    largest = min(pieces, key=largest_first, default=None)
+    return replace(largest, label=finding.label) if largest and finding.label else largest
 
 
 def place_findings(findings: Iterable[Finding], field: Field) -> list[Finding]:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -181,10 +182,25 @@ def test_live_frames_come_in_order_and_end() -> None:
         seen = list(video)
     numbers = [frame.index for frame in seen]
     assert numbers == sorted(set(numbers))
-    assert len(numbers) + video.dropped <= settings["scene.frames"]
+    assert len(numbers) + video.dropped == settings["scene.frames"]
     assert seen[0].time_s == 0
     assert 0 < seen[-1].time_s < 2.5
     assert all(frame.image.shape == (240, 320, 3) for frame in seen)
+
+
+def test_frames_that_pass_are_counted() -> None:
+    """With the frames that a slow program gets they are all of the source, also after a break."""
+    settings = SMALL | {"scene.frames": 40}
+    with qlumen.load(settings=settings) as opened, qlumen.live("scene", opened) as video:
+        first = next(iter(video))
+        seen = [first.index]
+        for frame in video:
+            assert video.dropped == frame.index - len(seen)
+            seen.append(frame.index)
+            time.sleep(0.2)
+    assert 0 < video.dropped == settings["scene.frames"] - len(seen)
+    assert list(video) == []
+    assert video.dropped == settings["scene.frames"] - len(seen)
 
 
 def test_live_video_ends_when_it_is_closed() -> None:

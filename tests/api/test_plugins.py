@@ -1,4 +1,4 @@
-"""The example package adds a source, a receiver and an engine, in a real installation."""
+"""The example package adds a source, a receiver, an engine and a step, really installed."""
 
 import json
 import os
@@ -64,6 +64,36 @@ def test_an_engine_of_another_package_runs(installed: dict[str, str], tmp_path: 
     assert "here: bright" in result.stderr
 
 
+def test_a_step_of_another_package_labels_and_drops(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    """Bars at the edge are gone, the others have their width in the events and on the image."""
+    chosen = ("--set", "engine.name=plugin:bright", "--set", "analysis.temporal=false",
+              "--set", "analysis.field=false", "--set", "snapshots.every=1")  # fmt: skip
+    lines, images = {}, {}
+    for name, steps in (("with", "[width]"), ("without", "[]")):
+        folder = tmp_path / name
+        result = run_qlumen(
+            installed, "replay", "bars:15", "--events", tmp_path / f"{name}.jsonl",
+            "--snapshots", folder, *chosen, "--set", f"analysis.steps={steps}",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        events = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        lines[name] = [json.loads(line)["findings"] for line in events]
+        images[name] = [cv2.imread(str(file)) for file in sorted(folder.iterdir())]
+    dropped = 0
+    for changed, given in zip(lines["with"], lines["without"], strict=True):
+        inside = [one for one in given if one["box"][0] > 0 and one["box"][2] < 320]
+        dropped += len(given) - len(inside)
+        assert [one["box"] for one in changed] == [one["box"] for one in inside]
+        for one in changed:
+            assert one["label"] == f"{(one['box'][2] - one['box'][0]) / 320:.0%} wide"
+    assert dropped > 0
+    assert all((a != b).any() for a, b in zip(images["with"], images["without"], strict=True))
+    result = run_qlumen(installed, "live", "bars:3", "--set", "analysis.steps=[none]")
+    assert (result.returncode, "here: width" in result.stderr) == (2, True)
+
+
 def test_a_receiver_of_another_package_is_sent_to(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
@@ -89,6 +119,7 @@ def test_doctor_lists_plugins(installed: dict[str, str], tmp_path: Path) -> None
         "sinks: lines",
         "sources: bars",
         "engines: bright",
+        "analysis: width",
     } <= set(found)
     assert found["sources: bars"]["detail"] == "qlumen-example 0.1.0"
 

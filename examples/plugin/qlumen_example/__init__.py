@@ -1,4 +1,4 @@
-"""Shows how a package adds a source, a receiver and an engine to qlumen.
+"""Shows how a package adds a source, a receiver, an engine and an analysis step to qlumen.
 
 Try it:
 
@@ -6,10 +6,12 @@ Try it:
     qlumen replay bars:50 --json summary.json
     qlumen live scene --send lines:/tmp/lesions.txt
     qlumen replay bars:50 --set engine.name=plugin:bright
+    qlumen live scene --view --set analysis.steps=[width]
 """
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,10 +19,11 @@ import numpy as np
 
 from qlumen.errors import SinkError, SourceError
 from qlumen.networks.bundle import Bundle
+from qlumen.realtime.analysis.steps import AnalysisStep, change_findings
 from qlumen.realtime.config.network import EngineSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
-from qlumen.realtime.frames import Frame, FrameResult
+from qlumen.realtime.frames import Finding, Frame, FrameResult, Judgement, Track
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.base import Sink
@@ -83,6 +86,28 @@ class GreenChannel(Ticket):
 
     def result(self) -> Probability:
         return self._image[..., 1].astype(np.float32) / 255
+
+
+class WidthStep(AnalysisStep):
+    """Labels each lesion with its width, and drops those that the left or right edge cuts.
+
+    A step is made with the settings, once for each video. It gets each frame's judgement:
+    condition, findings, and tracks, whose numbers stay the same from frame to frame.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep nothing; a step may hold what it knows of earlier frames."""
+
+    def __call__(self, judgement: Judgement) -> Judgement:
+        width, _ = judgement.seen.size
+
+        def change(finding: Finding, track: Track | None) -> Finding | None:
+            left, _, right, _ = finding.box
+            if left == 0 or right == width:
+                return None
+            return replace(finding, label=f"{(right - left) / width:.0%} wide")
+
+        return change_findings(judgement, change)
 
 
 class LineWriter(Sink):

@@ -35,7 +35,8 @@ class LivePanel:
     def __init__(self, settings: Settings) -> None:
         self._settings = chosen = settings.view
         self.feed = Feed(viewers=chosen.viewers, in_flight=chosen.frames_in_flight)
-        self.figures, self.gallery, self.news = Figures(), Gallery(), LesionNews()
+        self.figures, self.gallery = Figures(), Gallery()
+        self.news = LesionNews(clients=chosen.viewers)
         self.message = "No source is running."
         self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
         self.session: LiveSession | None = None

@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, HTTPException, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from qlumen.errors import SinkError
 from qlumen.realtime.frames import FrameResult
 from qlumen.realtime.sinks.lesion_events import LesionEvents
 from qlumen.realtime.view.security.middleware import SESSION_KEY
@@ -53,12 +54,18 @@ class LesionEvent(BaseModel):
     box: tuple[int, int, int, int] = Field(description="x0, y0, x1, y1 in pixels, half open")
     score: float = Field(description="mean probability")
     size: tuple[int, int] = Field(description="width and height of the frame, px")
+    label: str = Field("", description="text of an analysis step, if it gave one")
 
 
 class LesionNews:
-    """Collects the events of a session in the sink's thread, and wakes those who wait for them."""
+    """Collects the events of a session in the sink's thread, and wakes those who wait for them.
 
-    def __init__(self) -> None:
+    Args:
+        clients: largest number of those who wait at a time.
+    """
+
+    def __init__(self, *, clients: int) -> None:
+        self._limit = clients
         self._lock = threading.Lock()
         self._kept: deque[tuple[int, dict[str, Any]]] = deque(maxlen=KEPT)
         self._waiting: set[Callable[[], None]] = set()
@@ -86,8 +93,16 @@ class LesionNews:
             return [one for one in self._kept if one[0] > number]
 
     def wait(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` in another thread at each event, until the returned function is called."""
+        """Call `wake` in another thread at each event, until the returned function is called.
+
+        Raises:
+            SinkError: too many wait already.
+        """
         with self._lock:
+            if len(self._waiting) >= self._limit:
+                raise SinkError(
+                    f"{self._limit} clients follow the lesions already; raise view.viewers"
+                )
             self._waiting.add(wake)
 
         def leave() -> None:
@@ -119,7 +134,10 @@ def add_rest(
     @own.get(
         "/events",
         response_class=StreamingResponse,
-        responses={200: {"model": LesionEvent, "content": {"text/event-stream": {}}}},
+        responses={
+            200: {"model": LesionEvent, "content": {"text/event-stream": {}}},
+            503: {"description": "as many clients as `view.viewers` follow already"},
+        },
     )
     async def follow(request: Request, last_event_id: int | None = Header(None)) -> Any:
         """Send each lesion that is new or has ended, as server-sent events.
@@ -131,6 +149,10 @@ def add_rest(
         begin = begin if begin <= news.newest else 0
         session = request.scope[SESSION_KEY]
         stream = _stream(news, begin, lambda: lives(session))
+        try:
+            await anext(stream)
+        except SinkError as error:
+            raise HTTPException(503, str(error)) from error
         return StreamingResponse(stream, media_type="text/event-stream")
 
     @own.get("/openapi.json", include_in_schema=False)
@@ -141,6 +163,7 @@ def add_rest(
 
 
 async def _stream(news: LesionNews, last: int, lives: Callable[[], bool]) -> AsyncIterator[str]:
+    """Yield nothing once when the events are waited for, then the events."""
     loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
     def wake() -> None:
@@ -149,6 +172,7 @@ async def _stream(news: LesionNews, last: int, lives: Callable[[], bool]) -> Asy
 
     leave = news.wait(wake)
     try:
+        yield ""
         yield ": lesions\n\n"
         while lives():
             woken.clear()

@@ -103,7 +103,8 @@ def remove_leftovers() -> None:
     """Remove the folders that killed pages of this user left behind."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         number = folder.name.removeprefix(PREFIX).partition("-")[0]
-        mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+        own = os.name != "posix" or folder.lstat().st_uid == os.getuid()
+        mine = own and not folder.is_symlink()
         if mine and number.isdecimal() and not psutil.pid_exists(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -22,9 +23,18 @@ from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import LiveSummary
+from qlumen.realtime.live.watchdog import ModelState
 from qlumen.realtime.sinks.hash_chain import check_chain
 
-from support.live_process import SMALL_SCENE, kinds, lines, start_live, wait_for_frames
+from support.live_process import (
+    SMALL_SCENE,
+    frame_lines,
+    kinds,
+    lines,
+    start_live,
+    wait_for_frames,
+    wait_until,
+)  # fmt: skip
 from support.media import make_images, read_video, start_python, write_video
 from support.small_network import small_network
 
@@ -160,6 +170,7 @@ def test_actions_during_a_session_are_done_and_logged(tmp_path: Path) -> None:
     with open_session(outputs_in(tmp_path), None, 10_000) as running:
 
         def ask() -> None:
+            wait_until(lambda: running.status().ai is ModelState.RUNNING, "it never ran")
             running.act(Action.MARK)
             running.act(Action.SNAPSHOT)
             running.act(Action.RESTART_AI)
@@ -176,6 +187,41 @@ def test_actions_during_a_session_are_done_and_logged(tmp_path: Path) -> None:
     assert "snapshot_refused" in kinds(tmp_path)
 
 
+def test_the_picture_does_not_wait_until_the_model_is_warm(tmp_path: Path) -> None:
+    """Frames are shown with the AI off while it warms up; findings come afterwards."""
+    warm = threading.Event()
+
+    class Cold(Annotator):
+        def warm_up(self, frame_size: tuple[int, int]) -> None:
+            assert warm.wait(60)
+            super().warm_up(frame_size)
+
+    def show(mode: str) -> list[dict[str, Any]]:
+        outputs = LiveOutputs(events=tmp_path / "e.jsonl")
+        settings = load_settings(None, [*SMALL, small_network(), f"live.mode={mode}"])
+        quiet = Console(quiet=True)
+        with LiveSession("scene", outputs, settings, quiet, Cold) as running:
+
+            def end() -> None:
+                wait_for_frames(tmp_path, 10)
+                warm.set()
+                wait_until(lambda: frame_lines(tmp_path)[-1]["ai"] == "on", "it never ran")
+                running.stop()
+
+            threading.Thread(target=end, daemon=True).start()
+            running.run()
+        return frame_lines(tmp_path)
+
+    shown = show("passthrough")
+    assert [line["frame"] for line in shown] == list(range(len(shown)))
+    assert {line["ai"] for line in shown[:10]} == {"off"}
+    assert next(line for line in shown if line["ai"] == "on")["annotated_frame"] > 9
+    warm.clear()
+    (tmp_path / "e.jsonl").unlink()
+    threading.Timer(0.5, warm.set).start()
+    assert "off" not in {line["ai"] for line in show("synchronous")}
+
+
 def test_nothing_is_started_when_something_asked_for_is_wrong(tmp_path: Path) -> None:
     """An existing recording is kept, and a bad bundle ends the session before it begins."""
     existing = tmp_path / "o.mp4"
@@ -185,6 +231,13 @@ def test_nothing_is_started_when_something_asked_for_is_wrong(tmp_path: Path) ->
     assert existing.read_bytes() == b"precious"
     with pytest.raises(BundleError):
         open_session(LiveOutputs(), None, 5, f"model.bundle={tmp_path}")
+
+
+def test_a_stream_needs_a_posix_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python has no alarms, as on Windows, it is refused before anything starts."""
+    monkeypatch.delattr(signal, "alarm")
+    with pytest.raises(UsageError, match="--stream needs a POSIX system"):
+        open_session(LiveOutputs(stream="udp://127.0.0.1:9"))
 
 
 def test_a_full_disk_costs_the_recording_and_nothing_else(tmp_path: Path) -> None:

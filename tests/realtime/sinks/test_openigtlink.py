@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from pyigtl.messages import ImageMessage
 
 from qlumen.errors import SinkError, UsageError
-from qlumen.realtime.sinks.openigtlink import OpenIgtLinkServer
+from qlumen.realtime.sinks.openigtlink import CRC_BYTES, OpenIgtLinkServer, pack
 from qlumen.realtime.sources.base import SourceInfo
 
 from support.live_frames import Notes, frame, free_port
@@ -81,6 +82,14 @@ def connect(server: OpenIgtLinkServer) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     wait_until(lambda: len(server._clients) > before, "the client is not known")
     return connection
+
+
+@pytest.mark.parametrize("width", [1, CRC_BYTES - 73, CRC_BYTES - 72, 2 * CRC_BYTES + 5])
+def test_messages_are_those_of_the_library(width: int) -> None:
+    """Byte for byte, whatever the number of pieces of the check."""
+    image = np.random.default_rng(width).integers(0, 256, (1, 1, width)).astype(np.uint8)
+    message = ImageMessage(image, timestamp=1_800_000_000.25, device_name="qlumen")
+    assert b"".join(pack(message)) == message.pack()
 
 
 def test_a_client_gets_frame_mask_status_and_events(server: OpenIgtLinkServer) -> None:

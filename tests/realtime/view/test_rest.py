@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qlumen.errors import SinkError
 from qlumen.realtime.view.live.rest import LesionEvent, LesionNews, SessionState
 from qlumen.realtime.view.security.passwords import read_password, write_password
 
@@ -70,6 +72,29 @@ def test_events_arrive_and_can_be_caught_up_with(site: Shown) -> None:
         each.close()
 
 
+def take_all_places(news: LesionNews) -> list[Callable[[], None]]:
+    places: list[Callable[[], None]] = []
+    with suppress(SinkError):
+        while len(places) < 100:
+            places.append(news.wait(lambda: None))
+    return places
+
+
+def test_too_many_clients_are_refused(site: Shown) -> None:
+    """One more than `view.viewers` gets 503 and the reason; a client that leaves makes room."""
+    answer = get(site, "/live/api/events")
+    places = take_all_places(site.panel.news)
+    assert 0 < len(places) < 20
+    refused = get(site, "/live/api/events")
+    assert refused.status == 503
+    reason = json.loads(refused.read())["detail"]
+    assert reason == "20 clients follow the lesions already; raise view.viewers"
+    answer.close()
+    wait_until(lambda: get(site, "/live/api/events").status == 200, "nobody made room")
+    for leave in places:
+        leave()
+
+
 def test_description_names_both(site: Shown) -> None:
     """OpenAPI 3 lists two paths that can only be read, with their fields."""
     text = json.loads(get(site, "/live/api/openapi.json").read())
@@ -93,7 +118,7 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
 @given(st.lists(st.sets(st.integers(1, 4)), max_size=20), st.integers(0, 30))
 def test_events_have_rising_numbers(views: list[set[int]], last: int) -> None:
     """Whoever has seen number n gets the rest, in order, none twice."""
-    news = LesionNews()
+    news = LesionNews(clients=1)
     for index, lesions in enumerate(views):
         news(frame(index, lesions))
     numbers = [number for number, _ in news.after(last)]
@@ -102,7 +127,7 @@ def test_events_have_rising_numbers(views: list[set[int]], last: int) -> None:
 
 def test_waiting_ends() -> None:
     """Each event wakes who waits, until they leave."""
-    news, woken = LesionNews(), threading.Event()
+    news, woken = LesionNews(clients=1), threading.Event()
     leave = news.wait(woken.set)
     news(frame(0, {1}))
     wait_until(woken.is_set, "nobody was woken")
