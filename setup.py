@@ -96,6 +96,15 @@ DICOM = [
 ]
 MQTT = ["paho-mqtt>=2.1"]
 IGTL = ["pyigtl>=0.3.3"]
+IMPORT = [
+    "dynamic-network-architectures>=0.4",
+    "monai>=1.5",
+    "onnx>=1.18",
+    "onnxruntime>=1.20",
+    "segmentation-models-pytorch>=0.5",
+    "torch>=2.9",
+    "torchvision",
+]
 DOCS = [
     "mkdocs>=1.6,<2",
     "mkdocs-material>=9.6,<10",
@@ -148,11 +157,12 @@ setup(
         "rtx": RTX,
         "onnxruntime": ONNXRUNTIME,
         "dicom": DICOM,
+        "import": IMPORT,
         "docs": DOCS,
         "tensorboard": TENSORBOARD,
         "igtl": IGTL,
         "mqtt": MQTT,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + DOCS + DEV,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + IMPORT + DOCS + DEV,
     },
     entry_points={
         "console_scripts": ["qlumen = qlumen.realtime.cli:main"],

@@ -75,7 +75,10 @@ def bundles_of_sides(
     found = list(bundles)
     for source in bundles:
         if source.precision == "f32":
-            for side in sides:
+            own = max(source.manifest.input.width, source.manifest.input.height)
+            if source.manifest.imported:
+                say(f"{source.folder} is an imported network, which has one input size")
+            for side in (own,) if source.manifest.imported else sides:
                 found += cache.resize(source, side, found)
     return found
 
@@ -93,7 +96,7 @@ class _BundleCache:
         """Return the source at this side in FP32 and INT8, without those that are known."""
         place = self.folder / f"{_key(source, self.data)}-{side}"
         spec = source.manifest.input
-        own = (spec.width, spec.height) == (side, side)
+        own = (spec.width, spec.height) == (side, side) or source.manifest.imported is not None
         single = source if own else _read_intact(place) or self._measure(source, side, place)
         result = [] if own else [single]
         if find_spec(INT8_LIBRARY) and not any(_is_made_from(single, bundle) for bundle in known):

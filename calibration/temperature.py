@@ -69,6 +69,8 @@ def logits(probability: Probability) -> Values:
 def write_temperature(bundle: Bundle, temperature: float) -> None:
     """Divide the head by `temperature`, in the compiled form and the trained weights.
 
+    In an imported network the logits are divided; its original weights stay as they are.
+
     Each file is replaced in one step. The caller must then write the manifest. Until then the
     hashes of the bundle do not match.
 
@@ -76,11 +78,12 @@ def write_temperature(bundle: Bundle, temperature: float) -> None:
         BundleError: the network does not end in a convolution, its bias and a sigmoid
     """
     model = ov.Core().read_model(bundle.model)
-    _divide_head(model, temperature)
+    imported = bundle.manifest.imported is not None
+    (_divide_logits if imported else _divide_head)(model, temperature)
     folder = bundle.folder
     parts = {folder / name: folder / PART.format(name) for name in (MODEL, MODEL_WEIGHTS)}
     ov.save_model(model, parts[bundle.model], compress_to_fp16=False)
-    if bundle.precision == "f32":
+    if bundle.precision == "f32" and not imported:
         parts[bundle.weights] = folder / PART.format(WEIGHTS)
         _divide_weights(bundle.weights, parts[bundle.weights], temperature)
     for path, part in parts.items():
@@ -100,10 +103,24 @@ def _cross_entropy(z: Values, truth: NDArray[np.bool_]) -> float:
     return float(np.mean(np.logaddexp(0, np.where(truth, -z, z))))
 
 
-def _divide_head(model: ov.Model, temperature: float) -> None:
+def _divide_logits(model: ov.Model, temperature: float) -> None:
+    sigmoid = _last_sigmoid(model)
+    divided = ops.divide(sigmoid.input_value(0), np.float32(temperature))
+    divided.set_friendly_name(
+        f"network.head.temperature/{sigmoid.input_value(0).get_node().get_friendly_name()}"
+    )
+    sigmoid.input(0).replace_source_output(divided.output(0))
+
+
+def _last_sigmoid(model: ov.Model) -> ov.Node:
     sigmoid = model.get_results()[0].input_value(0).get_node()
     if sigmoid.get_type_name() != "Sigmoid":
         raise _wrong_end()
+    return sigmoid
+
+
+def _divide_head(model: ov.Model, temperature: float) -> None:
+    sigmoid = _last_sigmoid(model)
     add = sigmoid.input_value(0).get_node()
     ports = [add.input(i) for i in range(2)]
     bias = [port for port in ports if _type(port) == "Constant"]

@@ -28,7 +28,7 @@ HIGH_CANDIDATES = (
 DICE_FOR_FEWER_ALARMS = 0.002
 """Largest loss of mean Dice for a higher `high`, which gives fewer false findings."""
 DICE_FOR_NEGATIVES = 0.005
-"""Largest loss of mean Dice for fewer findings in lesion-free images."""
+"""Largest loss of mean Dice for a higher sensitivity."""
 MOST_FINDINGS = 0.05
 """Default limit of the share of lesion-free images with a finding."""
 
@@ -36,10 +36,10 @@ MOST_FINDINGS = 0.05
 def describe_rule(pairs: str, negatives: str, most_findings: float) -> str:
     """Describe how `choose_best` chooses, for cards and reports; the names are those of lists."""
     return (
-        f"the pair with the highest sensitivity per lesion on `{pairs}`, among the pairs within "
-        f"{DICE_FOR_NEGATIVES} of the best Dice there and with findings in at most "
-        f"{most_findings:.0%} of the images of `{negatives}` (if no pair has so few: among those "
-        "with the fewest). Equal pairs: the fewest false findings per frame, then the best Dice."
+        f"among the pairs with findings in at most {most_findings:.0%} of the images of "
+        f"`{negatives}` (if no pair has so few: with the fewest), and within {DICE_FOR_NEGATIVES} "
+        f"of their best Dice on `{pairs}`: the pair with the highest sensitivity per lesion there. "
+        "Equal pairs: the fewest false findings per frame, then the best Dice."
     )
 
 
@@ -109,14 +109,15 @@ def choose_best(choices: Sequence[Choice], most_findings: float = MOST_FINDINGS)
     Otherwise take the highest `high` among the choices within 0.002 of the best mean Dice. Among
     equal ones take the best Dice.
     """
-    best = max(choice.dice for choice in choices)
     if choices[0].with_findings is None:
+        best = max(choice.dice for choice in choices)
         good = [choice for choice in choices if choice.dice >= best - DICE_FOR_FEWER_ALARMS]
         return max(good, key=lambda choice: (choice.thresholds.high, choice.dice))
-    good = [choice for choice in choices if choice.dice >= best - DICE_FOR_NEGATIVES]
-    bound = max(most_findings, min(_share(choice) for choice in good))
-    quiet = [choice for choice in good if _share(choice) <= bound]
-    return max(quiet, key=lambda c: (c.sensitivity, -c.false_findings, c.dice))
+    bound = max(most_findings, min(_share(choice) for choice in choices))
+    quiet = [choice for choice in choices if _share(choice) <= bound]
+    best = max(choice.dice for choice in quiet)
+    good = [choice for choice in quiet if choice.dice >= best - DICE_FOR_NEGATIVES]
+    return max(good, key=lambda c: (c.sensitivity, -c.false_findings, c.dice))
 
 
 def _share(choice: Choice) -> float:

@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qlumen.datasets.splits import NEGATIVES_SCORE, TRAINING, VALIDATION, splits_to_score
+from qlumen.datasets.splits import (
+    NEGATIVES_SCORE,
+    NEGATIVES_TRAIN,
+    TRAINING,
+    VALIDATION,
+    splits_to_score,
+)
 from qlumen.networks.bundle import (
     CARD,
     RESIZED_FROM,
     Bundle,
+    ImportedRecord,
     Manifest,
     QuantisedRecord,
     RangesRecord,
@@ -33,12 +40,18 @@ def render_card(manifest: Manifest) -> str:
     parts = [
         f"# {manifest.name}, version {manifest.version}",
         "Segments polyps in colonoscopy images. **A research tool, not a medical device.**",
-        _network(manifest),
-        _training(manifest.provenance),
-        _scores(manifest),
-        _limits(manifest.provenance),
-        _terms(manifest.provenance),
     ]
+    if manifest.imported:
+        parts += [_import(manifest, manifest.imported)]
+        parts += [_table(manifest)] if manifest.metrics else []
+    else:
+        parts += [
+            _network(manifest),
+            _training(manifest.provenance),
+            _scores(manifest),
+            _limits(manifest.provenance),
+            _terms(manifest.provenance),
+        ]
     if origin := manifest.provenance.get(RESIZED_FROM):
         parts.append(_describe_resizing(manifest, origin))
     if manifest.quantised:
@@ -155,14 +168,38 @@ def _images(provenance: dict[str, Any]) -> str:
     return f"{text} and {free} without, repetitions counted" if free else text
 
 
+def _import(manifest: Manifest, record: ImportedRecord) -> str:
+    """Write the network, its origin, its parity, what is left out, and its licence."""
+    spec, thresholds, parity = manifest.input, manifest.thresholds, record.parity
+    details = {**manifest.network, **record.preparation}
+    listed = ", ".join(f"{k} {v}" for k, v in details.items() if k != "source_sha256" and v)
+    left_out = record.left_out or ("nothing is known to be left out",)
+    same = (
+        f"On {parity['frames']} frames of the built-in scene, {parity['differing_share']:.1e} of "
+        "the pixels have another mask than the original's in its own runtime "
+        f"({parity['found_share']:.1%} of them lie in a mask). The maps differ by at most "
+        f"{parity['max_difference']:.1e}."
+        if parity
+        else "The bundle was not compared with the original."
+    )
+    return "\n\n".join([
+        "## Network",
+        f"Imported by qlumen from `{record.source}` (SHA-256 {record.source_sha256}): {listed}. "
+        f"Input {spec.width}x{spec.height} ({spec.fit}). It draws the class "
+        f"`{record.drawn_class[0]}`, number {record.drawn_class[1]}; other classes are not drawn. "
+        f"Thresholds: high {thresholds.high}, low {thresholds.low}, smallest area "
+        f"{thresholds.min_area_fraction:.2%} of the frame. qlumen did not train this network, and "
+        "does not know on which images it was trained.",
+        "## Parity",
+        same,
+        "## What is left out",
+        "\n".join(f"- {one}" for one in left_out),
+        "## Licence",
+        record.licence,
+    ])  # fmt: skip
+
+
 def _scores(manifest: Manifest) -> str:
-    head = "| split | images | " + " | ".join(COLUMNS) + " |"
-    rule = "|---" * (len(COLUMNS) + 2) + "|"
-    rows = [
-        f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
-        for split, row in manifest.metrics.items()
-        if "dice" in row
-    ]
     thresholds = THRESHOLDS[manifest.provenance.get("thresholds_from", "val")]
     note = (
         f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
@@ -172,7 +209,7 @@ def _scores(manifest: Manifest) -> str:
         note += (
             f" The images of `{VALIDATION}` were trained on, so its row does not measure accuracy."
         )
-    paragraphs = ["\n".join(["## Scores", "", head, rule, *rows]), note]
+    paragraphs = [_table(manifest), note]
     if negatives := manifest.metrics.get(NEGATIVES_SCORE):
         paragraphs.append(
             f"The network finds something in {negatives['with_findings']:.1%} of "
@@ -181,8 +218,22 @@ def _scores(manifest: Manifest) -> str:
     return "\n\n".join(paragraphs)
 
 
+def _table(manifest: Manifest) -> str:
+    head = "| split | images | " + " | ".join(COLUMNS) + " |"
+    rule = "|---" * (len(COLUMNS) + 2) + "|"
+    rows = [
+        f"| {split} | {row['images']} | " + " | ".join(str(row[c]) for c in COLUMNS) + " |"
+        for split, row in manifest.metrics.items()
+        if "dice" in row
+    ]
+    return "\n".join(["## Scores", "", head, rule, *rows])
+
+
 def _limits(provenance: dict[str, Any]) -> str:
-    seen = SAW_NEGATIVES if provenance.get("lesion_free_images") else SAW_NO_NEGATIVES
+    if NEGATIVES_TRAIN in provenance.get("settings", {}).get("lesion_free_lists", ()):
+        seen = SAW_WHOLE_FRAMES
+    else:
+        seen = SAW_NEGATIVES if provenance.get("lesion_free_images") else SAW_NO_NEGATIVES
     return f"## Limits\n\n{seen}\n{LIMITS}"
 
 
@@ -190,6 +241,12 @@ SAW_NEGATIVES = """\
 Most training images without a polyp are close views of mucosa. Few are whole frames, and very few
 show instruments, stool or a blurred view. The network still marks something on many video frames
 without a polyp."""
+
+
+SAW_WHOLE_FRAMES = """\
+The whole frames without a polyp that it was trained on are few, and half of them show colitis.
+Stool, foam and instruments come mostly from rendered scenes. The network still marks something on
+some video frames without a polyp."""
 
 
 SAW_NO_NEGATIVES = """\
@@ -204,8 +261,12 @@ endoscopy."""
 
 
 def _terms(provenance: dict[str, Any]) -> str:
-    paragraph = f"{TERMS}\n{NEGATIVES_TERMS}" if provenance.get("lesion_free_images") else TERMS
-    return f"## Terms of the data\n\n{paragraph}\n{WEIGHTS_TERMS}"
+    paragraphs = [TERMS]
+    if POLYPGEN in trained_lists(provenance):
+        paragraphs.append(POLYPGEN_TERMS)
+    if provenance.get("lesion_free_images"):
+        paragraphs.append(NEGATIVES_TERMS)
+    return "\n".join(["## Terms of the data", "", *paragraphs, WEIGHTS_TERMS])
 
 
 TERMS = """\
@@ -213,9 +274,14 @@ Kvasir-SEG: free for research and education (Jha et al. 2020). CVC-ClinicDB: res
 education only (Bernal et al. 2015)."""
 
 
+POLYPGEN = "polypgen_train"
+POLYPGEN_TERMS = """\
+PolypGen: CC BY 4.0 as published, for research and education by its site (Ali et al. 2023)."""
+
+
 NEGATIVES_TERMS = """\
-Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); crops of mucosa:
-research and education."""
+Whole frames without lesion: HyperKvasir, CC BY 4.0 (Borgli et al. 2020); Kvasir-Instrument,
+Nerthus and crops of mucosa: research and education."""
 
 
 WEIGHTS_TERMS = "The weights derive from these: research and education."
@@ -236,8 +302,8 @@ def _describe_quantisation(record: QuantisedRecord) -> str:
         "## INT8",
         f"Quantised with NNCF {record.nncf} from the bundle with SHA-256 "
         f"{record.bundle_sha256[:12]}..., which holds the trained weights. The ranges come from "
-        f"{record.pictures} images of the training side. These parts stay in FP32: the bottleneck "
-        f"with its circuit, the head{left}.",
+        f"{record.pictures} images of the training side. These parts stay in FP32: the head, and "
+        f"the bottleneck with its circuit, where there is one{left}.",
         _before_and_after(record.report),
     ]
     return "\n\n".join(lines)

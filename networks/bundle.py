@@ -8,8 +8,9 @@
     network.xml, .bin      compiled form that the OpenVINO engine loads
     CARD.md                description for people
 
-No file is a pickle, and no file is used before its SHA-256 is checked. This module needs no
-torch; `networks/export.py` writes new bundles.
+A bundle of `qlumen import` holds a network of other makers. Its weights, if it has such a file,
+are those of the original. No file is a pickle, and no file is used before its SHA-256 is checked.
+This module needs no torch; `networks/export.py` writes new bundles.
 """
 
 import hashlib
@@ -38,6 +39,8 @@ RESIZED_FROM = "resized_from"
 
 Precision = Literal["f32", "bf16", "f16"]
 """Number formats that a network can compute in."""
+Fit = Literal["stretch", "letterbox"]
+"""Ways to resize a frame: fill the input, or keep proportions, with black bars."""
 
 
 class _Record(BaseModel):
@@ -45,13 +48,17 @@ class _Record(BaseModel):
 
 
 class InputSpec(_Record):
-    """Describes the input, `(1, height, width, 3) uint8` BGR, which the network normalises."""
+    """Describes the input, `(1, height, width, 3) uint8` BGR, which the network normalises.
+
+    `mean` and `std` are one value, or one for each channel in the network's order; None where the
+    network computes them from each image.
+    """
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    fit: Literal["stretch", "letterbox"]
-    mean: float
-    std: float
+    fit: Fit
+    mean: float | tuple[float, ...] | None
+    std: float | tuple[float, ...] | None
 
 
 class Thresholds(_Record):
@@ -134,6 +141,29 @@ class RangesRecord(_Record):
     report: dict[str, Any]
 
 
+class ImportedRecord(_Record):
+    """Describes where the network of other makers in a bundle comes from.
+
+    Attributes:
+        kind: form that it was imported from.
+        source, source_sha256: name of the file or folder, and hash of its files.
+        licence: name or text of its licence.
+        drawn_class: name and number of the class that is drawn.
+        preparation: channel order, normalisation and activation, as the options of the command.
+        left_out: what of the original's way from image to mask the bundle does not do.
+        parity: comparison with the original in its own runtime, on frames of the scene.
+    """
+
+    kind: str
+    source: str
+    source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    licence: str
+    drawn_class: tuple[str, int]
+    preparation: dict[str, Any]
+    left_out: tuple[str, ...]
+    parity: dict[str, Any] = {}
+
+
 class AlarmRecord(_Record):
     """Holds the alarms on test videos at one position of `postprocess.sensitivity`.
 
@@ -156,6 +186,7 @@ class Manifest(_Record):
         ranges: record of a bundle that TensorRT runs in INT8.
         calibration: values that `qlumen calibrate threshold` fitted, the method and figures.
         alarms: alarms that `qlumen calibrate alarms` measured, by the position of the dial.
+        imported: record of a bundle that `qlumen import` made.
     """
 
     format: int
@@ -173,6 +204,7 @@ class Manifest(_Record):
     ranges: RangesRecord | None = None
     calibration: dict[str, Any] = {}
     alarms: dict[int, AlarmRecord] = {}
+    imported: ImportedRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +231,15 @@ class Bundle:
 
     @property
     def weights(self) -> Path:
-        """Return the file of trained weights; raise BundleError for an INT8 bundle."""
+        """Return the file of trained weights; raise BundleError if the bundle is INT8 or imported.
+
+        Only qlumen's own network is built again from weights.
+        """
+        if self.manifest.imported:
+            raise BundleError(
+                f"{self.folder} holds an imported network ({self.manifest.imported.kind}), which "
+                "only OpenVINO runs; set engine.name=openvino, or use a bundle of qlumen train"
+            )
         if record := self.manifest.quantised:
             raise BundleError(
                 f"{self.folder} is an INT8 bundle, without the trained weights; run it with "
@@ -263,7 +303,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _required_names(manifest: Manifest) -> set[str]:
-    bare = manifest.quantised is not None and manifest.quantum is None
+    bare = manifest.imported or (manifest.quantised and manifest.quantum is None)
     ranges = {RANGES} if manifest.ranges else set()
     return {MODEL, MODEL_WEIGHTS} | ranges | (set() if bare else {WEIGHTS})
 

@@ -40,9 +40,10 @@ class TrainedCircuit:
 def read_circuit(bundle: Bundle) -> TrainedCircuit:
     """Return the circuit of a bundle; raise BundleError if its bottleneck has none."""
     if bundle.manifest.quantum is None:
+        bottleneck = bundle.manifest.network.get("bottleneck", {"name": "another maker's"})
         raise BundleError(
-            f"{bundle.folder} holds no circuit: its bottleneck is "
-            f"{bundle.manifest.network['bottleneck']['name']}; use a bundle with vqc or hqconv"
+            f"{bundle.folder} holds no circuit: its bottleneck is {bottleneck['name']}; "
+            "use a bundle with vqc or hqconv"
         )
     values = bundle.manifest.network["bottleneck"]
     circuit = make_circuit(

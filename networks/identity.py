@@ -37,6 +37,8 @@ def origin(bundle: Bundle, precision: str = "") -> dict[str, str]:
 
 def has_torch_weights(bundle: Bundle) -> bool:
     """Check whether the bundle holds torch weights; an INT8 one may be a compiled form only."""
+    if bundle.manifest.imported:
+        return False
     try:
         with safe_open(bundle.folder / WEIGHTS, framework="numpy") as file:
             return A_WEIGHT in file.keys()  # noqa: SIM118 -- no mapping

@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": Entry("qlumen.realtime.commands.doctor", "Show what is here and what is missing."),
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),
+    "import": Entry("qlumen.calibration.import_command", "Make a bundle of another's network."),
     "live": Entry("qlumen.realtime.commands.live", "Draw the findings on live video."),
     "profile": Entry("qlumen.realtime.commands.profile", "Measure where a frame's time goes."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),

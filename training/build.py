@@ -45,13 +45,14 @@ class Origin:
 def read_network(folder: Path, settings: TrainSettings) -> Origin:
     """Read a bundle's network; raise TrainingError if the settings give another shape."""
     bundle = read_bundle(folder)
+    weights = bundle.weights
     config = network_config(bundle.manifest.network)
     if config.bottleneck != bottleneck_config(settings):
         raise TrainingError(
             f"{folder} holds {config.bottleneck}, but this run trains "
             f"{bottleneck_config(settings)}; use a bundle or settings that match"
         )
-    network = load_network(bundle.weights, config).eval()
+    network = load_network(weights, config).eval()
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})
 
 

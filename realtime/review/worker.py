@@ -9,7 +9,6 @@ closed, for example when the parent is gone.
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -30,6 +29,7 @@ mean that the machine ran out of memory."""
 TASKS = {
     "review": "qlumen.realtime.review.review_job",
     "exports": "qlumen.realtime.report.export_job",
+    "import": "qlumen.calibration.import_job",
 }
 """Modules whose `run(arguments, on_progress)` does the work; they import this module."""
 
@@ -46,6 +46,7 @@ class Job:
         memory_bytes: most writable memory of the process (RLIMIT_DATA).
         cpu_s: most processor time in seconds.
         file_bytes: largest size of a file that it writes.
+        subject: what the messages say that the task works on.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Job:
     memory_bytes: int
     cpu_s: int
     file_bytes: int
+    subject: str = "the recording"
 
     def line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -70,10 +72,10 @@ def main() -> None:
         _send(out, {"error": str(error)})
     except MemoryError:
         limit = f"{job.memory_bytes >> 20} MiB of memory"
-        _send(out, {"error": f"the recording needs more than {limit}; scale it down or cut it"})
+        _send(out, {"error": f"{job.subject} needs more than {limit}; use a smaller one"})
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent has to know the reason
         traceback.print_exc()
-        _send(out, {"error": f"the recording's worker failed: {_one_line(error)}"})
+        _send(out, {"error": f"{job.subject}'s worker failed: {_one_line(error)}"})
     else:
         _send(out, {"result": result})
     # Threads that hang in a decoder, or wait for one, would delay a normal exit.
@@ -97,6 +99,8 @@ def _end_with_parent() -> None:
 
 
 def _limit(job: Job) -> None:
+    import resource
+
     os.nice(NICENESS)
     for kind, most, room in (
         (resource.RLIMIT_DATA, job.memory_bytes, 0),

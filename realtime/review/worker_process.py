@@ -45,16 +45,28 @@ class WorkerProcess:
     Args:
         task, arguments: see `worker.Job`.
         limits: limits of the process.
+
+    Raises:
+        WorkerError: the system has no such limits.
     """
 
     def __init__(self, task: str, arguments: dict[str, Any], limits: Limits) -> None:
+        try:
+            import resource  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise WorkerError(
+                f"{limits.subject} is opened in a process with limits, which needs a POSIX system "
+                "(Linux, macOS)"
+            ) from error
         self._limits = limits
         self.progress = Progress(0, None, None)
         self._first: tuple[float, int] | None = None
         self._last_s = time.monotonic()
         self._report: dict[str, Any] = {}
         self._ended_by = ""
-        job = Job(task, arguments, limits.memory_bytes, limits.cpu_s, MAX_FILE_BYTES)
+        job = Job(
+            task, arguments, limits.memory_bytes, limits.cpu_s, MAX_FILE_BYTES, limits.subject
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", START],
             stdin=subprocess.PIPE,
@@ -128,7 +140,7 @@ class WorkerProcess:
 
     def _end(self, why: str) -> None:
         if self._process.poll() is None:
-            self._ended_by = self._ended_by or f"the recording's worker {why}"
+            self._ended_by = self._ended_by or f"{self._limits.subject}'s worker {why}"
         if self._reader.is_alive():  # otherwise another process may have the number now
             self._kill()
 
@@ -140,13 +152,16 @@ class WorkerProcess:
     def _explain(self, code: int) -> str:
         if code == -signal.SIGXCPU:
             return (
-                f"the recording needs more than {self._limits.cpu_s} s of processor time; cut it, "
-                "or raise review.cpu_s"
+                f"{self._limits.subject} needs more than {self._limits.cpu_s} s of processor "
+                f"time; {self._limits.advice}"
             )
         if code == -signal.SIGKILL:
-            return "the recording's worker was killed; the machine may have run out of memory"
+            return (
+                f"{self._limits.subject}'s worker was killed; the machine may have run out of "
+                "memory"
+            )
         end = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         return (
-            f"the recording's worker was ended {end}; the file is damaged, or needs more "
+            f"{self._limits.subject}'s worker was ended {end}; the file is damaged, or needs more "
             f"than {self._limits.memory_bytes >> 20} MiB of memory"
         )

@@ -78,18 +78,20 @@ def scored_choices(draw: st.DrawFn) -> list[Choice]:
 def test_rule_for_lesion_free_images(choices: list[Choice]) -> None:
     """The rule prefers no other candidate to the choice."""
     got = choose_best(choices)
-    floor = max(choice.dice for choice in choices) - DICE_FOR_NEGATIVES
-    assert got.dice >= floor
-    allowed = [choice for choice in choices if choice.dice >= floor]
-    shares = [choice.with_findings for choice in allowed if choice.with_findings is not None]
+    shares = [choice.with_findings for choice in choices if choice.with_findings is not None]
     assert got.with_findings is not None
     if min(shares) > MOST_FINDINGS:
         assert got.with_findings == min(shares)
     else:
         assert got.with_findings <= MOST_FINDINGS
+    most = max(MOST_FINDINGS, min(shares))
+    allowed = [
+        one for one in choices if one.with_findings is not None and one.with_findings <= most
+    ]
+    floor = max(one.dice for one in allowed) - DICE_FOR_NEGATIVES
+    assert got.dice >= floor
     for other in allowed:
-        assert other.with_findings is not None
-        if other.with_findings > max(MOST_FINDINGS, min(shares)):
+        if other.dice < floor:
             continue
         assert other.sensitivity <= got.sensitivity
         if other.sensitivity == got.sensitivity:

@@ -24,6 +24,7 @@ class Limits:
         max_s: longest video in seconds.
         max_pixels: most pixels of an image.
         memory_bytes, cpu_s, stall_s: limits of the process that reads, see `ReviewSettings`.
+        subject, advice: words of the messages about the process.
     """
 
     max_bytes: int
@@ -32,6 +33,8 @@ class Limits:
     memory_bytes: int
     cpu_s: int
     stall_s: float
+    subject: str = "the recording"
+    advice: str = "cut it, or raise review.cpu_s"
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Limits":

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -225,3 +226,10 @@ def test_memory_beyond_the_limit_ends_the_worker_alone(tmp_path: Path) -> None:
     limits = ("view.upload_megapixels=400", "review.memory_mib=1024", "review.stall_s=45")
     with pytest.raises(WorkerError):
         start_worker(image, tmp_path / "r", *limits).result()
+
+
+def test_a_system_without_limits_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python has no `resource`, as on Windows, the error says what is needed."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(WorkerError, match=r"the recording is opened .* a POSIX system"):
+        WorkerProcess("review", {}, Limits(1, 1.0, 1, 1, 1, 1.0))
