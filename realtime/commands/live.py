@@ -89,7 +89,7 @@ def command(
                 runners=(panel.open_runner,) if panel else (),
             ) as session,
         ):
-            steering.session = session
+            steering.begin(session)
             if panel:
                 panel.show(session)
             if server:
@@ -152,6 +152,15 @@ class _Steering:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def begin(self, session: LiveSession) -> None:
+        """Steer this session from now on; raise _Stopped if it was to end before.
+
+        A signal handler's error is lost in a callback of a library, such as Numba's compiler.
+        """
+        self.session = session
+        if self._stopping:
+            raise _Stopped
 
     def _stop(self, number: int, frame: object) -> None:
         if self._stopping:
