@@ -56,8 +56,8 @@ def test_the_dial_moves_by_positions_and_stops_at_its_ends(bundle: Bundle) -> No
 
 def test_the_dial_replaces_a_threshold_of_the_settings(bundle: Bundle) -> None:
     """At position 3 the bundle's own threshold counts again."""
-    control = Control(bundle, load_settings(None, [f"postprocess.high={own / 2}"]), Log())
-    assert thresholds(bundle, control.settings())["high"] == 0.6
+    control = Control(bundle, load_settings(None, ["postprocess.high=0.65"]), Log())
+    assert thresholds(bundle, control.settings())["high"] == 0.65
     control.set_sensitivity(3)
     assert thresholds(bundle, control.settings()) == bundle.manifest.thresholds.model_dump()
 
@@ -74,7 +74,7 @@ def test_measured_alarms_are_told_for_their_threshold_only(bundle: Bundle) -> No
     assert control.describe_alarms() == text
     control.step_sensitivity(1)
     assert not control.describe_alarms()
-    other = load_settings(None, ["postprocess.high=0.6"])
+    other = load_settings(None, [f"postprocess.high={own / 2}"])
     assert not Control(replace(bundle, manifest=manifest), other, Log()).describe_alarms()
 
 
