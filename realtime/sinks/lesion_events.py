@@ -44,7 +44,7 @@ class LesionEvents:
 
     def _event(self, kind: str, track: Track, result: FrameResult) -> dict[str, Any]:
         finding = track.finding
-        return {
+        event = {
             "type": kind,
             "lesion": track.number,
             "frame": result.frame.index,
@@ -52,7 +52,10 @@ class LesionEvents:
             "box": list(finding.box),
             "score": round(finding.score, SCORE_DIGITS),
             "size": list(result.frame.size),
-        } | ({"label": finding.label} if finding.label else {})
+        }
+        if finding.label:
+            event["label"] = finding.label
+        return event
 
 
 def _describe(live: LiveState) -> dict[str, Any]:
