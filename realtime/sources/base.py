@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from queue import Empty, SimpleQueue
+from threading import Lock
 
 from qlumen.realtime.frames import Frame
 from qlumen.system.closing import Closing
@@ -116,23 +116,28 @@ class StopFlag:
     """Ends a sleep when it is set.
 
     `threading.Event` is not safe in a signal handler: the handler may run while the same thread
-    holds the event's lock.
+    holds the event's lock. `SimpleQueue.get` may wait without an end when a signal comes as its
+    time runs out (CPython 3.11). A bare lock has neither fault.
     """
 
     def __init__(self) -> None:
         self._set = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._asleep = Lock()
+        self._asleep.acquire()
 
     def set(self) -> None:
         self._set = True
-        self._wake.put(None)
+        self._wake()
 
     def is_set(self) -> bool:
         return self._set
 
     def wait(self, seconds: float) -> bool:
         """Sleep for `seconds` or until the flag is set, and return whether it is set."""
-        if not self._set and seconds > 0:
-            with suppress(Empty):
-                self._wake.get(timeout=seconds)
+        if not self._set and seconds > 0 and self._asleep.acquire(timeout=seconds):
+            self._wake()
         return self._set
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # nobody holds it
+            self._asleep.release()

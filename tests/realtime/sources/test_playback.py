@@ -16,7 +16,7 @@ from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.planes import Planes
-from qlumen.realtime.sources.base import LiveSource, SignalLost
+from qlumen.realtime.sources.base import LiveSource, SignalLost, StopFlag
 from qlumen.realtime.sources.choose import open_live_source, open_source
 from qlumen.realtime.sources.pattern import read_number
 
@@ -72,6 +72,23 @@ def test_no_frame_comes_before_its_time(tmp_path: Path) -> None:
         played = frames(source)
     start_ns = played[0].grabbed_ns
     assert all(f.grabbed_ns - start_ns >= f.index * 40_000_000 for f in played)
+
+
+def test_a_sleep_ends_in_time_among_signals() -> None:
+    """Signals that come as the time runs out neither end it early nor keep it for good."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+    try:
+        begun = time.monotonic()
+        flag = StopFlag()
+        for _ in range(1000):
+            assert not flag.wait(0.0003)
+        assert 0.3 <= time.monotonic() - begun < 30
+        flag.set()
+        assert flag.wait(60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_loop_goes_on_in_time(tmp_path: Path) -> None:
