@@ -160,6 +160,18 @@ def test_smp_asks_for_its_names(tmp_path: Path) -> None:
         read_foreign(path, Facts())
 
 
+def check_refused(
+    name: str, file: str, change: tuple[str, str], message: str, folder: Path
+) -> None:
+    """Check that a network is refused after a change of the text in one of its files."""
+    case, _, path = make(name, folder / "model")
+    text = (path / file).read_text()
+    assert change[0] in text
+    (path / file).write_text(text.replace(*change))
+    with pytest.raises(BundleError, match=message):
+        import_network(path, folder / "bundle", facts_of(case), "mine")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -174,13 +186,7 @@ def test_smp_asks_for_its_names(tmp_path: Path) -> None:
 )
 def test_monai_runs_nothing(old: str, new: str, message: str, tmp_path: Path) -> None:
     """Expressions and classes outside of the list are refused."""
-    case, _, path = make("MONAI UNet", tmp_path / "model")
-    file = path / "configs/inference.json"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-    with pytest.raises(BundleError, match=message):
-        import_network(path, tmp_path / "bundle", facts_of(case), "mine")
+    check_refused("MONAI UNet", "configs/inference.json", (old, new), message, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +202,4 @@ def test_monai_runs_nothing(old: str, new: str, message: str, tmp_path: Path) ->
 )
 def test_nnunet_runs_nothing(old: str, new: str, message: str, tmp_path: Path) -> None:
     """Networks and layers outside of the lists are refused, and so are other plans."""
-    case, _, path = make("nnU-Net, PlainConvUNet", tmp_path / "model")
-    file = path / "plans.json"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-    with pytest.raises(BundleError, match=message):
-        import_network(path, tmp_path / "bundle", facts_of(case), "mine")
+    check_refused("nnU-Net, PlainConvUNet", "plans.json", (old, new), message, tmp_path)
