@@ -112,8 +112,8 @@ class LiveSource(Closing, ABC):
         """Make `arrivals` end soon; safe in any thread and in a signal handler."""
 
 
-class StopFlag:
-    """Ends a sleep when it is set.
+class Waker:
+    """Ends the sleep of one thread; a call of `wake` before the sleep ends it at once.
 
     `threading.Event` is not safe in a signal handler: the handler may run while the same thread
     holds the event's lock. `SimpleQueue.get` may wait without an end when a signal comes as its
@@ -121,23 +121,34 @@ class StopFlag:
     """
 
     def __init__(self) -> None:
-        self._set = False
         self._asleep = Lock()
         self._asleep.acquire()
 
+    def wake(self) -> None:
+        with suppress(RuntimeError):  # it is awake already
+            self._asleep.release()
+
+    def sleep(self, seconds: float) -> bool:
+        """Sleep for `seconds` or until `wake` is called, and return whether it was."""
+        return self._asleep.acquire(timeout=max(0.0, seconds))
+
+
+class StopFlag:
+    """Ends a sleep, and all later ones, when it is set."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waker = Waker()
+
     def set(self) -> None:
         self._set = True
-        self._wake()
+        self._waker.wake()
 
     def is_set(self) -> bool:
         return self._set
 
     def wait(self, seconds: float) -> bool:
         """Sleep for `seconds` or until the flag is set, and return whether it is set."""
-        if not self._set and seconds > 0 and self._asleep.acquire(timeout=seconds):
-            self._wake()
+        if not self._set and self._waker.sleep(seconds):
+            self._waker.wake()
         return self._set
-
-    def _wake(self) -> None:
-        with suppress(RuntimeError):  # nobody holds it
-            self._asleep.release()

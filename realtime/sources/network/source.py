@@ -1,11 +1,9 @@
 """Receives cameras and streams, and connects again whenever they stop."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from queue import Empty, SimpleQueue
 
 import av
 
@@ -13,7 +11,7 @@ from qlumen.errors import QlumenError
 from qlumen.realtime.config.source import ReconnectSettings, SourceSettings
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.pixels import planes
-from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo
+from qlumen.realtime.sources.base import MICROSECOND, LiveSource, SignalLost, SourceInfo, Waker
 from qlumen.realtime.sources.clock import SessionClock
 from qlumen.realtime.sources.ffmpeg.addresses import address
 from qlumen.realtime.sources.network.connection import ReadOptions, ReceivedFrame, Reception
@@ -59,9 +57,8 @@ class ReceivedSource(LiveSource):
             reconnect.open_s, reconnect.stall_s,
         )  # fmt: skip
         self._pauses = Backoff(reconnect.first_s, reconnect.max_s, JITTER)
-        self._inbox: SimpleQueue[tuple[Reception, ReceivedFrame | BaseException] | None] = (
-            SimpleQueue()
-        )
+        self._inbox: deque[tuple[Reception, ReceivedFrame | BaseException]] = deque()
+        self._waker = Waker()
         self._stopped = False
         self._newest: ReceivedFrame | None = None
         self._asked = False
@@ -97,7 +94,7 @@ class ReceivedSource(LiveSource):
 
     def stop(self) -> None:
         self._stopped = True
-        self._inbox.put(None)
+        self._waker.wake()
 
     def close(self) -> None:
         """Close the connection; call this in the thread that reads, or after it has ended."""
@@ -116,7 +113,8 @@ class ReceivedSource(LiveSource):
             if not is_first:
                 reception.acknowledge()
                 return
-        self._inbox.put((reception, item))
+        self._inbox.append((reception, item))
+        self._waker.wake()
 
     def _reopen(self) -> ReceivedFrame | None:
         self._begin()
@@ -140,20 +138,19 @@ class ReceivedSource(LiveSource):
     def _wait_for(self, reception: Reception, until: float) -> ReceivedFrame | BaseException | None:
         """Return the reception's next item; None when stopped."""
         while not self._stopped:
-            try:
-                message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
-            except Empty:
-                raise reception.silence_error() from None
-            if message is not None and message[0] is reception:
-                reception.acknowledge()
-                return message[1]
+            if self._inbox:
+                sender, item = self._inbox.popleft()
+                if sender is reception:
+                    reception.acknowledge()
+                    return item
+            elif not self._waker.sleep(until - time.monotonic()):
+                raise reception.silence_error()
         return None
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        with suppress(Empty):
-            while not self._stopped:
-                self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+        while not self._stopped and self._waker.sleep(until - time.monotonic()):
+            pass  # an item of a connection that was given up
 
     def _frame(self, received: ReceivedFrame) -> Frame:
         self.damaged += received.damaged

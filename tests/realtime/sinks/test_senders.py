@@ -94,6 +94,13 @@ class Subscriber:
         self.lines: list[tuple[str, str]] = []
         self._thread = Thread(target=self._read, daemon=True)
         self._thread.start()
+        wait_until(lambda: self._hears(port, f"{topic}/ready"), "nothing is subscribed")
+
+    def _hears(self, port: int, topic: str) -> bool:
+        """Send a message, and return whether one came back: only then are others not missed."""
+        command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-m", "x"]
+        subprocess.run(command, check=True, timeout=60)
+        return bool(self.of(topic))
 
     def of(self, topic: str) -> list[str]:
         return [text for name, text in self.lines if name == topic]
