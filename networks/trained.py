@@ -51,4 +51,5 @@ def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     return NetworkConfig(
         decoder_channels=tuple(values["decoder_channels"]),
         bottleneck=BottleneckConfig(**values["bottleneck"]),
+        encoder=values.get("encoder", "lite0"),
     )

@@ -20,14 +20,18 @@ class NetworkConfig:
     Attributes:
         decoder_channels: widths at strides 16, 8, 4 and 2.
         bottleneck: part at stride 32.
+        encoder: one of `ENCODERS`.
     """
 
     decoder_channels: tuple[int, int, int, int] = (80, 56, 40, 24)
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
+    encoder: str = "lite0"
 
 
 class UNet(nn.Module):
     """Maps `(N, 3, H, W)` normalised RGB to logits `(N, 1, H/2, W/2)`.
+
+    The channels with the encoder Lite0:
 
         stride      2     4     8    16    32
         encoder    16 -> 24 -> 40 -> 112 -> 320
@@ -43,8 +47,8 @@ class UNet(nn.Module):
         super().__init__()
         config = config or NetworkConfig()
         self.config = config
-        self.encoder = Encoder()
-        *skips, deepest = Encoder.channels
+        self.encoder = Encoder(config.encoder)
+        *skips, deepest = self.encoder.channels
         self.bottleneck = make_bottleneck(config.bottleneck, deepest)
         stages = []
         below = deepest

@@ -19,7 +19,8 @@ SHARE_TOLERANCE = 1e-6
 
 def build_network(settings: TrainSettings) -> UNet:
     """Build the network of a run, with ImageNet weights in the encoder if it starts from them."""
-    network = UNet(NetworkConfig(bottleneck=bottleneck_config(settings)))
+    config = NetworkConfig(bottleneck=bottleneck_config(settings), encoder=settings.encoder)
+    network = UNet(config)
     if isinstance(core := network.bottleneck.core, QuantumLayer):
         check_table_size(core.circuit)
         core.method = settings.differentiation
@@ -47,10 +48,12 @@ def read_network(folder: Path, settings: TrainSettings) -> Origin:
     bundle = read_bundle(folder)
     weights = bundle.weights
     config = network_config(bundle.manifest.network)
-    if config.bottleneck != bottleneck_config(settings):
+    held = (config.encoder, config.bottleneck)
+    trained = (settings.encoder, bottleneck_config(settings))
+    if held != trained:
         raise TrainingError(
-            f"{folder} holds {config.bottleneck}, but this run trains "
-            f"{bottleneck_config(settings)}; use a bundle or settings that match"
+            f"{folder} holds {held}, but this run trains {trained}; "
+            "use a bundle or settings that match"
         )
     network = load_network(weights, config).eval()
     return Origin(network, {"bundle_sha256": bundle.sha256, **bundle.manifest.provenance})

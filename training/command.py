@@ -115,7 +115,7 @@ def command(
     bundle = finish_bundle(
         output,
         network,
-        name=f"lite0-{bottleneck_name(bottleneck_config(settings))}",
+        name=f"{settings.encoder}-{bottleneck_name(bottleneck_config(settings))}",
         size=size,
         data=data,
         provenance=provenance,

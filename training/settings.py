@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from qlumen.errors import ConfigError
 from qlumen.networks.bottlenecks import BOTTLENECKS
+from qlumen.networks.encoder import ENCODERS
 from qlumen.realtime.config.strict_yaml import read_override
 
 MACHINE_SETTINGS = {"threads", "workers"}
@@ -67,6 +76,7 @@ class TrainSettings(BaseModel):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the forward pass; bf16 is faster on GPUs and CPUs with avx512_bf16"
     )
+    encoder: str = Field("lite0", description=f"one of {', '.join(ENCODERS)}")
     bottleneck: str = Field("vqc", description=f"one of {', '.join(BOTTLENECKS)}")
     qubits: int = Field(4, ge=2, le=8, description="features per position; hqconv has 16")
     layers: int = Field(2, ge=1, description="layers of the circuit")
@@ -95,11 +105,12 @@ class TrainSettings(BaseModel):
             raise ValueError("no list is left to validate on; leave out patience")
         return self
 
-    @field_validator("bottleneck")
+    @field_validator("encoder", "bottleneck")
     @classmethod
-    def _check_bottleneck(cls, name: str) -> str:
-        if name not in BOTTLENECKS:
-            raise ValueError(f"{name!r} is unknown; use one of {', '.join(BOTTLENECKS)}")
+    def _is_known(cls, name: str, info: ValidationInfo) -> str:
+        known = {"encoder": ENCODERS, "bottleneck": BOTTLENECKS}[info.field_name or ""]
+        if name not in known:
+            raise ValueError(f"{name!r} is unknown; use one of {', '.join(known)}")
         return name
 
 
