@@ -81,6 +81,12 @@ class DroppingQueue(Generic[T]):
             self._changed.notify()
             return dropped
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for an item without taking it; False when none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or not self._open, timeout_s)
+            return bool(self._items)
+
     def get(self, timeout_s: float | None = None) -> T | None:
         """Take the oldest item; None when no item came in time, or the queue has ended."""
         with self._changed:

@@ -23,7 +23,8 @@ def start(
     """Start a thread that does `work`, and list it.
 
     Args:
-        name: name of the thread in a profile and a debugger.
+        name: name of the thread in a profile and a debugger. A thread that is started by `OWNER/x`
+            is named `OWNER/name`.
         prepare: function that the thread calls before the work, for example to set its priority.
         on_error: function that the thread calls with an error of `prepare` or `work`; without
             it Python prints the traceback.
@@ -40,7 +41,7 @@ def start(
                 raise
             on_error(error)
 
-    thread = threading.Thread(target=run, name=name, daemon=daemon)
+    thread = threading.Thread(target=run, name=_own(name), daemon=daemon)
     _threads.add(thread)
     thread.start()
     return thread
@@ -56,7 +57,13 @@ def start_pool(
         if prepare is not None:
             prepare()
 
-    return ThreadPoolExecutor(threads, name, begin)
+    return ThreadPoolExecutor(threads, _own(name), begin)
+
+
+def _own(name: str) -> str:
+    """Return the name with the owner of the calling thread before it."""
+    owner, slash, _ = threading.current_thread().name.rpartition("/")
+    return owner + slash + name
 
 
 def running_threads() -> list[threading.Thread]:

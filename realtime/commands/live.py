@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import click
 from rich.console import Console
 
 from qlumen.errors import QlumenError
+from qlumen.realtime.config.rooms import load_rooms
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.sources.choose import input_files
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("live")
-@click.argument("source")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--monitor", is_flag=True, help="Show a window; the guide lists its keys.")
 @click.option("--view", is_flag=True, help="Serve a page for browsers, as qlumen view does.")
 @click.option("--record", type=PATH, help="Video with the overlay (.mp4 or .mkv), a new file.")
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=PATH, help="YAML file with settings.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
 def command(
-    source: str,
+    sources: tuple[str, ...],
     monitor: bool,
     view: bool,
     record: Path | None,
@@ -67,15 +70,19 @@ def command(
 
     SOURCE is a camera or capture card, a network stream, a file played at its own rate,
     `scene`, the built-in synthetic colon, or `pattern`, a test image. SIGHUP reads the
-    configuration again. Ctrl-C ends the session.
+    configuration again. Ctrl-C ends the session. Several sources, or the list `rooms` of
+    --config, are shown side by side and share the network.
     """
     overrides += ("source.loop=true",) if loop else ()
-    settings = load_settings(config, overrides)
     outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
                           recordings, send)  # fmt: skip
+    if len(sources) != 1:
+        return _run_rooms(config, overrides, sources, outputs, view, metrics, seconds)
+    (source,), settings = sources, load_settings(config, overrides)
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
     check_paths(inputs, list(outputs.files()), list(outputs.folders()))
-    steering, console = _Steering(config, overrides), Console(stderr=True)
+    steering, console = _Steering(), Console(stderr=True)
+    read = partial(load_settings, config, overrides)
     try:
         with (
             steering.handle_signals(),
@@ -89,7 +96,7 @@ def command(
                 runners=(panel.open_runner,) if panel else (),
             ) as session,
         ):
-            steering.begin(session)
+            steering.begin(session.stop, lambda: session.reload(read))
             if panel:
                 panel.show(session)
             if server:
@@ -108,6 +115,43 @@ def command(
     if summary.error:
         click.echo(f"qlumen: {summary.error}", err=True)
     return leave(1 if summary.error else 0)
+
+
+def _run_rooms(
+    config: Path | None,
+    overrides: tuple[str, ...],
+    sources: tuple[str, ...],
+    outputs: LiveOutputs,
+    view: bool,
+    metrics: int | None,
+    seconds: float | None,
+) -> int:
+    """Run several sources side by side."""
+    from qlumen.realtime.commands import rooms as command
+
+    read = partial(load_rooms, config, overrides, sources)
+    chosen = read()
+    written = command.outputs_of_rooms(chosen, outputs)
+    steering, console, settings = _Steering(), Console(stderr=True), chosen[0].settings
+    try:
+        with (
+            steering.handle_signals(),
+            _open_metrics(metrics, settings) as server,
+            command.open_page(chosen, console) if view else nullcontext([]) as panels,
+            Rooms(chosen, written, console, panels) as rooms,
+        ):
+            steering.begin(rooms.stop, lambda: rooms.reload(read))
+            for panel, runner in zip(panels, rooms.runners, strict=False):
+                panel.share = runner.share
+            if server:
+                server.watch_rooms(rooms.runners)
+            rooms.run(seconds)
+    except _Stopped:
+        return leave(0)
+    except QlumenError as error:
+        click.echo(f"qlumen: {error}", err=True)
+        return leave(error.exit_code)
+    return leave(command.report(rooms, outputs.json))
 
 
 def _open_page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
@@ -136,10 +180,10 @@ class _Steering:
     A second Ctrl-C or SIGTERM ends the process immediately.
     """
 
-    def __init__(self, config: Path | None, overrides: tuple[str, ...]) -> None:
-        self._config, self._overrides = config, overrides
+    def __init__(self) -> None:
         self._stopping = False
-        self.session: LiveSession | None = None
+        self._end: Callable[[], object] | None = None
+        self._read: Callable[[], object] | None = None
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
@@ -153,12 +197,12 @@ class _Steering:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def begin(self, session: LiveSession) -> None:
-        """Steer this session from now on; raise _Stopped if it was to end before.
+    def begin(self, end: Callable[[], object], read: Callable[[], object]) -> None:
+        """Call `end` and `read` at a signal from now on; raise _Stopped if one came before.
 
         A signal handler's error is lost in a callback of a library, such as Numba's compiler.
         """
-        self.session = session
+        self._end, self._read = end, read
         if self._stopping:
             raise _Stopped
 
@@ -166,10 +210,10 @@ class _Steering:
         if self._stopping:
             os._exit(INTERRUPTED)
         self._stopping = True
-        if self.session is None:
+        if self._end is None:
             raise _Stopped
-        self.session.stop()
+        self._end()
 
     def _reload(self, number: int, frame: object) -> None:
-        if self.session is not None:
-            self.session.reload(lambda: load_settings(self._config, self._overrides))
+        if self._read is not None:
+            self._read()

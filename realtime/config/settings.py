@@ -87,7 +87,11 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Se
     Raises:
         ConfigError: a value is wrong; the message names the key, what it got and what it takes.
     """
-    values = _read(file) if file else {}
+    return check_settings(read_sections(file) if file else {}, overrides)
+
+
+def check_settings(values: dict[str, Any], overrides: Sequence[str]) -> Settings:
+    """Apply the overrides to `values` and check everything, as `load_settings`."""
     for override in overrides:
         _apply(values, override)
     try:
@@ -96,7 +100,8 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Se
         raise ConfigError(_explain(error)) from None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_sections(file: Path) -> dict[str, Any]:
+    """Read the sections of a file without checking their keys."""
     values = read_yaml(file)
     if values is None:
         return {}
@@ -121,6 +126,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    if key == "rooms":
+        return "the file names rooms, which only qlumen live takes, without a SOURCE"
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, list(_list_keys()), n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(_list_keys())}"

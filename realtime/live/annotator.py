@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from threading import Condition as Changed
 
 from qlumen.networks.bundle import Bundle
@@ -14,6 +15,7 @@ from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.closing import Closing
 
 KEPT = 4
+OpenSegmenter = Callable[[Bundle, Settings], Segmenter]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +69,7 @@ class Annotator(Closing):
     Args:
         current: getter of the settings, called at each frame, so that thresholds may change.
         numbers: track numbers, continued from an annotator that this one replaces.
+        open_segmenter: opener of the network.
     """
 
     def __init__(
@@ -75,10 +78,11 @@ class Annotator(Closing):
         current: Callable[[], Settings],
         latency: LatencyRecorder,
         numbers: Iterator[int],
+        open_segmenter: OpenSegmenter = partial(Segmenter.open, live=True),
     ) -> None:
         self._bundle, self._current = bundle, current
         self._settings = settings = current()
-        self._segmenter = Segmenter.open(bundle, settings, live=True)
+        self._segmenter = open_segmenter(bundle, settings)
         self._analysis = FrameAnalysis(
             self._segmenter, settings, related=True, latency=latency, numbers=numbers
         )

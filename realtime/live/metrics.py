@@ -8,7 +8,7 @@ No answer identifies the examination. See `docs/performance.md`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from qlumen.errors import SinkError
 from qlumen.realtime.latency import NS_PER_S, DurationHistogram, LatencyRecorder, bin_values_us
 from qlumen.realtime.live.counters import ANNOTATION_AGE, MODEL_BUSY, MONITOR_DELAY, RAW_DELAY
+from qlumen.realtime.live.rooms import RoomRunner
 from qlumen.realtime.live.status import LiveStatus
 from qlumen.realtime.live.watchdog import ModelState
 from qlumen.realtime.sources.choose import PATTERN, SCENE
@@ -72,6 +73,28 @@ class SessionMetrics(Collector):
         for stage, kept in stages.items():
             _add(family, [stage], kept)
         yield family
+
+
+class RoomMetrics(Collector):
+    """Reads the sessions of all rooms; the label `source` has the name of the room."""
+
+    def __init__(self, rooms: Sequence[RoomRunner]) -> None:
+        self._rooms = rooms
+
+    def collect(self) -> Iterator[Metric]:
+        merged: dict[str, Metric] = {}
+        for room in self._rooms:
+            session = room.session
+            if session is None:
+                continue
+            for metric in SessionMetrics(session.status, session.latency).collect():
+                own = [
+                    sample._replace(labels={"source": room.name, **sample.labels})
+                    for sample in metric.samples
+                ]
+                metric.samples = []
+                merged.setdefault(metric.name, metric).samples += own
+        yield from merged.values()
 
 
 def _frames(status: LiveStatus) -> Iterator[Metric]:
@@ -180,6 +203,7 @@ class MetricsServer(Closing):
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._status: Callable[[], LiveStatus] | None = None
+        self._rooms: Sequence[RoomRunner] = ()
         try:
             self._server = ThreadingHTTPServer((host, port), _handler(self))
         except (OSError, OverflowError) as error:
@@ -195,6 +219,11 @@ class MetricsServer(Closing):
         self._registry.register(SessionMetrics(status, latency))
         self._status = status
 
+    def watch_rooms(self, rooms: Sequence[RoomRunner]) -> None:
+        """Report the sessions of these rooms from now on, each with the label `source`."""
+        self._registry.register(RoomMetrics(rooms))
+        self._rooms = rooms
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -207,13 +236,30 @@ class MetricsServer(Closing):
             return 200, content_type, encode(self._registry)
         if path not in ("/health", "/ready"):
             return 404, "text/plain", b"unknown path; use /metrics, /health or /ready\n"
-        if self._status is None:
+        if self._rooms:
+            wrong = _faults(self._rooms, path)
+        elif self._status is None:
             wrong = ["the session starts"] if path == "/ready" else []
         else:
             status = self._status()
             wrong = status.health() if path == "/health" else status.readiness()
         body = json.dumps({"ok": not wrong, "wrong": wrong}).encode() + b"\n"
         return 503 if wrong else 200, "application/json", body
+
+
+def _faults(rooms: Sequence[RoomRunner], path: str) -> list[str]:
+    """Return the faults of all rooms; one that has health keeps the process healthy."""
+    found: list[str] = []
+    for room in rooms:
+        if room.session is None:
+            own = ["no source"]
+        else:
+            status = room.session.status()
+            own = status.health() if path == "/health" else status.readiness()
+        if not own and path == "/health":
+            return []
+        found += [f"{room.name}: {fault}" for fault in own]
+    return found
 
 
 def _handler(server: MetricsServer) -> type[BaseHTTPRequestHandler]:

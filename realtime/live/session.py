@@ -28,7 +28,7 @@ from qlumen.realtime.live.outputs import LiveOutputs, OpenRunner, open_live_sink
 from qlumen.realtime.live.pipeline import LivePipeline
 from qlumen.realtime.live.status import StatusReader
 from qlumen.realtime.live.summary import LiveSummary, summarise
-from qlumen.realtime.live.watchdog import Watchdog
+from qlumen.realtime.live.watchdog import NextFrame, Watchdog, take_newest
 from qlumen.realtime.pixels import planes
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import EventsWriter
@@ -54,6 +54,7 @@ class LiveSession(Closing):
     Args:
         runners: openers of sinks beside those of `outputs`, such as a page's.
         make_annotator: maker of the annotator, called again after each failure.
+        next_frame: taker of the frames to judge, which may make sources wait for each other.
 
     Attributes:
         control: settings that may change while it runs.
@@ -73,8 +74,9 @@ class LiveSession(Closing):
         console: Console,
         make_annotator: MakeAnnotator = Annotator,
         runners: Sequence[OpenRunner] = (),
+        next_frame: NextFrame = take_newest,
     ) -> None:
-        self._make_annotator = make_annotator
+        self._make_annotator, self._next_frame = make_annotator, next_frame
         self._bundle = read_bundle(bundle_folder(settings))
         self.latency = LatencyRecorder()
         self._track_numbers = count(1)
@@ -165,7 +167,7 @@ class LiveSession(Closing):
         annotations, counters = LatestAnnotations(), LiveCounters(self.latency)
         self._watchdog = Watchdog(
             self._open_annotator, inbox, annotations.publish, note, settings.watchdog,
-            self._warm_up,
+            self._warm_up, self._next_frame,
         )  # fmt: skip
         self.status = StatusReader(source, counters, self._sinks, self._watchdog)
         self._display = display = Display(

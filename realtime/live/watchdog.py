@@ -8,6 +8,7 @@ several failures in a row the model stays off until a user asks for it.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from functools import partial
 
@@ -26,6 +27,15 @@ OPENING_SECONDS = 120.0
 """Limit for a start. Compiling network and kernels takes tens of seconds on a slow machine."""
 
 
+NextFrame = Callable[[DroppingQueue[Frame], float], AbstractContextManager[Frame | None]]
+"""Takes the newest frame of the queue, or None after a time in seconds; see `Turns`."""
+
+
+def take_newest(inbox: DroppingQueue[Frame], timeout_s: float) -> nullcontext[Frame | None]:
+    """Take the newest frame without waiting for other sources, as a `NextFrame`."""
+    return nullcontext(inbox.get(timeout_s))
+
+
 class ModelState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
@@ -41,6 +51,7 @@ class Watchdog:
         warm_up: function that makes an annotator ready for its first frame, called there as well.
         inbox: queue with the newest frame, shared by all workers.
         publish: receiver of each annotation, in the worker's thread.
+        next_frame: taker of frames; the block that it opens ends when the frame is judged.
     """
 
     def __init__(
@@ -51,9 +62,11 @@ class Watchdog:
         note: Note,
         settings: WatchdogSettings,
         warm_up: Callable[[Annotator], object] = lambda annotator: None,
+        next_frame: NextFrame = take_newest,
     ) -> None:
         self._open, self._warm_up = open_annotator, warm_up
-        self._inbox, self._publish = inbox, publish
+        self._next_frame = partial(next_frame, inbox, LOOK_SECONDS)
+        self._publish = publish
         self._note, self._settings = note, settings
         self._stopping = threading.Event()
         self._asked = threading.Event()
@@ -167,7 +180,9 @@ class Watchdog:
 
     def _new_worker(self, missed: int) -> "_Worker":
         deadline_ms = self._settings.deadline_ms
-        return _Worker(self._open, self._warm_up, self._inbox, self._publish, deadline_ms, missed)
+        return _Worker(
+            self._open, self._warm_up, self._next_frame, self._publish, deadline_ms, missed
+        )
 
 
 class _Worker:
@@ -182,13 +197,13 @@ class _Worker:
         self,
         open_annotator: Callable[[], Annotator],
         warm_up: Callable[[Annotator], object],
-        inbox: DroppingQueue[Frame],
+        next_frame: Callable[[], AbstractContextManager[Frame | None]],
         publish: Callable[[Annotation], None],
         deadline_ms: float,
         missed: int,
     ) -> None:
         self._open, self._warm_up = open_annotator, warm_up
-        self._inbox, self._publish = inbox, publish
+        self._next_frame, self._publish = next_frame, publish
         self._deadline_ns = deadline_ms * NS_PER_MS
         self._given_up = False
         self._started_ns = time.monotonic_ns()
@@ -244,14 +259,16 @@ class _Worker:
 
     def _annotate(self, annotator: Annotator) -> None:
         while not self._given_up:
-            frame = self._inbox.get(LOOK_SECONDS)
-            if frame is None:
-                continue
-            self._busy_since_ns = started_ns = time.monotonic_ns()
-            annotation = annotator(frame)
-            self._busy_since_ns = 0
-            late = time.monotonic_ns() - started_ns > self._deadline_ns
-            self._missed_in_a_row = self._missed_in_a_row + 1 if late else 0
-            self.missed += late
-            if not self._given_up:
-                self._publish(annotation)
+            with self._next_frame() as frame:
+                if frame is not None:
+                    self._judge(annotator, frame)
+
+    def _judge(self, annotator: Annotator, frame: Frame) -> None:
+        self._busy_since_ns = started_ns = time.monotonic_ns()
+        annotation = annotator(frame)
+        self._busy_since_ns = 0
+        late = time.monotonic_ns() - started_ns > self._deadline_ns
+        self._missed_in_a_row = self._missed_in_a_row + 1 if late else 0
+        self.missed += late
+        if not self._given_up:
+            self._publish(annotation)

@@ -1,0 +1,127 @@
+"""Shares one engine among several sources by fair turns.
+
+A turn judges the newest frame of one source. Sources that ask get turns in proportion to their
+weights, by start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A source that did not
+ask for a while has saved nothing up. A turn that hangs keeps nobody waiting for long.
+"""
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+from qlumen.realtime.frames import Frame
+from qlumen.realtime.queues import DroppingQueue
+
+TURN_SECONDS = 0.05
+"""Turns up to this length cost the same, so that equal weights judge equally often. Longer turns
+cost their time, so that a source with expensive frames pays for them itself."""
+LONGEST_SECONDS = 0.25
+"""After this time a turn no longer keeps others waiting, and it costs no more."""
+RATE_SECONDS = 2.0
+KEPT = 512
+
+
+class Share:
+    """Holds the part of one source.
+
+    Args:
+        weight: turns relative to those of the other sources; above 0.
+
+    Attributes:
+        due: virtual time at which its next turn is due.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight, self.due = weight, 0.0
+        self._ends: deque[float] = deque(maxlen=KEPT)
+
+    def rate(self) -> float:
+        """Return the turns per second over the last `RATE_SECONDS`."""
+        since = time.monotonic() - RATE_SECONDS
+        return sum(end > since for end in self._ends.copy()) / RATE_SECONDS
+
+    def count(self) -> None:
+        """Count a turn that has just ended."""
+        self._ends.append(time.monotonic())
+
+
+class FairOrder:
+    """Chooses whose turn it is. It has no clock and no lock."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def ask(self, share: Share) -> None:
+        """Ask for a turn; a source that was silent begins at the present virtual time."""
+        share.due = max(share.due, self._now)
+
+    def first(self, asking: Collection[Share]) -> Share:
+        """Return the one whose turn was due first."""
+        return min(asking, key=lambda share: share.due)
+
+    def begin(self, share: Share) -> None:
+        """Begin the turn of a share that has asked."""
+        self._now = max(self._now, share.due)
+
+    def end(self, share: Share, seconds: float) -> None:
+        """Charge a turn that took `seconds`."""
+        share.due += min(max(seconds, TURN_SECONDS), LONGEST_SECONDS) / share.weight
+
+
+class Turns:
+    """Makes sources wait for their turns. Threads may share it.
+
+    Args:
+        at_once: number of turns that may run at the same time.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._at_once = at_once
+        self._order = FairOrder()
+        self._asking: list[Share] = []
+        self._begun: list[float] = []
+        self._changed = Condition()
+
+    @contextmanager
+    def next_frame(
+        self, share: Share, inbox: DroppingQueue[Frame], timeout_s: float
+    ) -> Iterator[Frame | None]:
+        """Wait for a frame, then for a turn, and yield the frame that is then the newest.
+
+        The turn lasts until the block ends. Without a frame in time there is no turn.
+        """
+        if not inbox.wait(timeout_s):
+            yield None
+            return
+        begun = self._begin(share)
+        try:
+            yield inbox.get(0)
+            share.count()
+        finally:
+            self._end(share, begun)
+
+    def _begin(self, share: Share) -> float:
+        with self._changed:
+            self._order.ask(share)
+            self._asking.append(share)
+            while self._running() >= self._at_once or self._order.first(self._asking) is not share:
+                self._changed.wait(TURN_SECONDS)  # a turn may also become too long
+            self._asking.remove(share)
+            self._order.begin(share)
+            begun = time.monotonic()
+            self._begun.append(begun)
+            self._changed.notify_all()
+            return begun
+
+    def _end(self, share: Share, begun: float) -> None:
+        with self._changed:
+            self._begun.remove(begun)
+            self._order.end(share, time.monotonic() - begun)
+            self._changed.notify_all()
+
+    def _running(self) -> int:
+        """Count the turns that keep others waiting."""
+        since = time.monotonic() - LONGEST_SECONDS
+        return sum(begun > since for begun in self._begun)
