@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from qlumen.errors import QlumenError
-from qlumen.realtime.config.rooms import load_rooms
+from qlumen.realtime.config.rooms import Room, load_rooms
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms
@@ -127,22 +127,22 @@ def _run_rooms(
     seconds: float | None,
 ) -> int:
     """Run several sources side by side."""
-    from qlumen.realtime.commands import rooms as command
+    from qlumen.realtime.commands.rooms import outputs_of_rooms, report
 
     read = partial(load_rooms, config, overrides, sources)
     chosen = read()
-    written = command.outputs_of_rooms(chosen, outputs)
+    written = outputs_of_rooms(chosen, outputs)
     steering, console, settings = _Steering(), Console(stderr=True), chosen[0].settings
     try:
         with (
             steering.handle_signals(),
             _open_metrics(metrics, settings) as server,
-            command.open_page(chosen, console) if view else nullcontext([]) as panels,
+            _open_rooms_page(chosen, console) if view else nullcontext([]) as panels,
             Rooms(chosen, written, console, panels) as rooms,
         ):
             steering.begin(rooms.stop, lambda: rooms.reload(read))
             for panel, runner in zip(panels, rooms.runners, strict=False):
-                panel.share = runner.share
+                panel.judged = runner.share.rate
             if server:
                 server.watch_rooms(rooms.runners)
             rooms.run(seconds)
@@ -151,13 +151,21 @@ def _run_rooms(
     except QlumenError as error:
         click.echo(f"qlumen: {error}", err=True)
         return leave(error.exit_code)
-    return leave(command.report(rooms, outputs.json))
+    return leave(report(rooms, outputs.json))
 
 
 def _open_page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
     from qlumen.realtime.view.site import open_page
 
     return open_page(settings, console)
+
+
+def _open_rooms_page(
+    rooms: list[Room], console: Console
+) -> AbstractContextManager[list["LivePanel"]]:
+    from qlumen.realtime.view.rooms import open_rooms_page
+
+    return open_rooms_page(rooms, console)
 
 
 def _open_metrics(

@@ -1,13 +1,12 @@
-"""Runs the rooms of `qlumen live`: several sources on one engine, one page and one set of metrics."""
+"""Runs the rooms of `qlumen live`: several sources that share the network."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from qlumen.errors import QlumenError, UsageError
+from qlumen.errors import UsageError
 from qlumen.realtime.config.rooms import Room
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms

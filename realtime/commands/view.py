@@ -91,7 +91,7 @@ def _serve(
         SessionRunner(panel, sources, outputs, settings, console) as runner,
         Site(access, panel, runner, settings) as site,
     ):
-        print_address(site, access, console)
+        print_address(site.url, access, console)
         if show_first:
             runner.choose(0)
         while not stopped.wait(LOOK_SECONDS):

@@ -32,7 +32,7 @@ class RoomSection(Section):
     recordings: Path | None = None
     stream: str | None = None
     send: tuple[str, ...] = ()
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = Field({})
 
 
 @dataclass(frozen=True, slots=True)

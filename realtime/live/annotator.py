@@ -16,6 +16,7 @@ from qlumen.system.closing import Closing
 
 KEPT = 4
 OpenSegmenter = Callable[[Bundle, Settings], Segmenter]
+open_live_segmenter: OpenSegmenter = partial(Segmenter.open, live=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +79,7 @@ class Annotator(Closing):
         current: Callable[[], Settings],
         latency: LatencyRecorder,
         numbers: Iterator[int],
-        open_segmenter: OpenSegmenter = partial(Segmenter.open, live=True),
+        open_segmenter: OpenSegmenter = open_live_segmenter,
     ) -> None:
         self._bundle, self._current = bundle, current
         self._settings = settings = current()

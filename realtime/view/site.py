@@ -57,9 +57,7 @@ class Site(Closing):
             stack.enter_context(server)
             server.start()
             self._closing = stack.pop_all()
-        host = f"[{access.host}]" if ":" in access.host else access.host
-        self.url = f"{'https' if access.secure else 'http'}://{host}:{port}"
-        self.url += settings.view.root_path
+        self.url = access.url(port, settings.view.root_path)
 
     def close(self) -> None:
         self._closing.close()
@@ -74,12 +72,12 @@ def open_page(settings: Settings, console: Console) -> Iterator[LivePanel]:
     access = read_access(settings.view)
     panel = LivePanel(settings)
     with Site(access, panel, panel, settings) as site:
-        print_address(site, access, console)
+        print_address(site.url, access, console)
         yield panel
 
 
-def print_address(site: Site, access: Access, console: Console) -> None:
+def print_address(url: str, access: Access, console: Console) -> None:
     """Print the page's address, and the warning about its access if there is one."""
-    for line in (f"the page is at {site.url}", warning(access)):
+    for line in (f"the page is at {url}", warning(access)):
         if line:
             console.print(f"qlumen view: {line}", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Shows the running session on the page, and applies the controls to it."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from qlumen.realtime.actions import Action
@@ -30,6 +31,7 @@ class LivePanel:
         figures, gallery, news: receivers of every frame of the session.
         session: running session; None without one.
         message: reason why there is no video; empty while there is video.
+        judged: rate of judged frames, /s, where sources share the network; None elsewhere.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,6 +42,7 @@ class LivePanel:
         self.message = "No source is running."
         self._fill_alpha = settings.overlay.fill_alpha or FILL_ALPHA
         self.session: LiveSession | None = None
+        self.judged: Callable[[], float] | None = None
         self._one_at_a_time = threading.Lock()
 
     def open_runner(self, latency: LatencyRecorder, note: Note) -> SinkRunner:
@@ -126,6 +129,7 @@ class LivePanel:
             "can_record": status.can_record,
             "can_snapshot": status.can_snapshot,
             "rate": round(self.figures.rate(), 1),
+            **({"judged": round(self.judged(), 1)} if self.judged else {}),
             "drops": status.lost,
             "seconds": [[second.number, second.age_ms] for second in self.figures.seconds()],
             "tracks": self._tracks(last.live if last else None),

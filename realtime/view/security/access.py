@@ -30,6 +30,11 @@ class Access:
     def secure(self) -> bool:
         return self.certificate is not None
 
+    def url(self, port: int, root_path: str) -> str:
+        """Return the address of a page on this port, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{port}{root_path}"
+
 
 def read_access(settings: ViewSettings) -> Access:
     """Check the settings of the page's access and read the password's hash.

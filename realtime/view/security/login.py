@@ -39,11 +39,16 @@ class Throttle:
     """Counts wrong passwords by address and of all addresses, because addresses are cheap.
 
     After the free tries, each failure doubles the pause before the next try.
+
+    Attributes:
+        one_at_a_time: lock of a try.
     """
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._lock = threading.Lock()
+        # Fifty tries at the same time must count as fifty and use the memory of one.
+        self.one_at_a_time = asyncio.Lock()
 
     def pause_s(self, address: str) -> float:
         """Return how many seconds this address must wait before its next try."""
@@ -86,17 +91,17 @@ def login_routes(
     sessions: Sessions,
     set_cookie: Callable[[str], str],
     root_path: str = "",
+    throttle: Throttle | None = None,
 ) -> APIRouter:
     """Make the routes `/login` and `/logout`.
 
     Args:
         set_cookie: function that makes a token's header value.
         root_path: see `Gate`.
+        throttle: counter of wrong passwords, if pages share the password.
     """
     routes = APIRouter()
-    throttle = Throttle()
-    # Fifty tries at the same time must count as fifty and use the memory of one.
-    one_at_a_time = asyncio.Lock()
+    throttle = throttle or Throttle()
 
     @routes.get(LOGIN)
     async def form() -> Response:
@@ -106,7 +111,7 @@ def login_routes(
     async def log_in(request: Request) -> Response:
         given = _read_password(await request.body())
         address = request.client.host if request.client else ""
-        async with one_at_a_time:
+        async with throttle.one_at_a_time:
             pause_s = math.ceil(throttle.pause_s(address))
             if pause_s:
                 text = f"Too many wrong passwords. Try again in {pause_s} s."

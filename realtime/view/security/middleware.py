@@ -63,6 +63,7 @@ class Gate:
         upload_bytes: largest upload in bytes.
         root_path: path at which a proxy shows the page, such as `/endo`. The proxy may pass it on
             or leave it out.
+        cookie_path: path whose pages share the cookie; None: `root_path`.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Gate:
         password: bool,
         upload_bytes: int,
         root_path: str = "",
+        cookie_path: str | None = None,
     ) -> None:
         self._app, self._sessions, self._cookie = app, sessions, cookie
         self._prefixes = (*prefixes, *GRADIO_PATHS)
         self._secure, self._password, self._upload_bytes = secure, password, upload_bytes
         self._root_path = root_path
+        self._cookie_path = root_path if cookie_path is None else cookie_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,7 +114,7 @@ class Gate:
         seconds = self._sessions.seconds if token else 0
         secure = "; Secure" if self._secure else ""
         return (
-            f"{self._cookie}={token}; Path={self._root_path}/; Max-Age={seconds}; HttpOnly; "
+            f"{self._cookie}={token}; Path={self._cookie_path}/; Max-Age={seconds}; HttpOnly; "
             f"SameSite=Strict{secure}"
         )
 

@@ -135,8 +135,9 @@ class Live {
 
   showFigures(state) {
     const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
-    const { condition } = state, drops = Object.entries(state.drops || {});
-    this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") : "-");
+    const { condition, judged } = state, share = judged === undefined ? "" : `, judges ${judged.toFixed(1)}/s`;
+    const drops = Object.entries(state.drops || {});
+    this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") + share : "-");
     this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");
     this.figure("age", ms(state.age_ms));
     this.figure("delay", state.running ? ms(state.delay_ms) : "-");
