@@ -43,7 +43,7 @@ class Room:
     settings: Settings
 
 
-_sections = TypeAdapter(Annotated[list[RoomSection], Field(min_length=1, max_length=MOST_ROOMS)])
+_sections = TypeAdapter(Annotated[list[RoomSection], Field(max_length=MOST_ROOMS)])
 
 
 def load_rooms(
@@ -60,6 +60,7 @@ def load_rooms(
     """
     values = read_sections(file) if file else {}
     given = values.pop("rooms", None)
+    check_settings(deepcopy(values), overrides)
     if given is not None and sources:
         raise ConfigError(f"{file} names the rooms; leave {without_secrets(sources[0])} out")
     if given is None:

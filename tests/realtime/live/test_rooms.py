@@ -1,0 +1,189 @@
+"""Tests rooms on real parts: each has its own outputs, and a broken source harms no other."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.metrics_core import Metric
+from rich.console import Console
+
+from qlumen.errors import UsageError
+from qlumen.realtime.commands.rooms import outputs_of_rooms
+from qlumen.realtime.config.rooms import load_rooms
+from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.rooms import Rooms
+from qlumen.realtime.sinks.hash_chain import check_chain
+from qlumen.system.threads import running_threads
+
+from support.faulty_camera import FaultyCamera
+from support.live_process import LIVE, SMALL, lines, wait_until
+from support.media import make_images
+from support.scraping import parse_metrics
+from support.senders import free_port
+from support.small_network import small_network
+
+QUICK = ("reconnect.stall_s=0.5", "reconnect.first_s=0.1", "reconnect.max_s=0.2")
+SETTINGS = (*SMALL, small_network(), "source.loop=true", *QUICK)
+
+
+def jpegs(width: int, height: int) -> list[bytes]:
+    from qlumen.realtime.pixels.jpeg import jpeg_bytes
+
+    return [jpeg_bytes(image, 90) for image in make_images(8, width, height)]
+
+
+def start_rooms(folder: Path, rooms: list[dict[str, Any]], *more: str) -> "subprocess.Popen[str]":
+    file = folder / "rooms.yaml"
+    file.write_text(yaml.safe_dump({"rooms": rooms}))
+    command = [sys.executable, "-c", LIVE, "live", "--config", str(file)]
+    command += ["--events", str(folder / "e.jsonl"), "--json", str(folder / "s.json"), *more]
+    for override in SETTINGS:
+        command += ["--set", override]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def log(folder: Path, room: str) -> list[dict[str, Any]]:
+    file = folder / f"e-{room}.jsonl"
+    return lines(file) if file.exists() else []
+
+
+def shown(folder: Path, room: str) -> list[int]:
+    return [line["frame"] for line in log(folder, room) if "findings" in line]
+
+
+def judged(folder: Path, room: str) -> list[int]:
+    """Return the frames whose findings were shown."""
+    return [line["annotated_frame"] for line in log(folder, room) if line.get("annotated_frame")]
+
+
+def has_event(folder: Path, room: str, kind: str) -> bool:
+    return any(line.get("event") == kind for line in log(folder, room))
+
+
+def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
+    """A room goes on with every frame shown, and with findings, while the camera beside it
+    freezes, sends garbage, changes its size and is cut, and a third source never opens. The camera
+    comes back each time. Each room has its own log and row in the summary, and metrics its label.
+    """
+    (tmp_path / "text.mp4").write_text("no video")
+    port = free_port()
+    with FaultyCamera(jpegs(160, 128), jpegs(320, 240), 25) as camera:
+        rooms = [
+            {"name": "good", "source": "scene", "weight": 2},
+            {"name": "faulty", "source": camera.url, "settings": {"alarm": {"flash_s": 0}}},
+            {"name": "absent", "source": str(tmp_path / "text.mp4")},
+        ]
+        process = start_rooms(
+            tmp_path, rooms, "--metrics", str(port), "--record", str(tmp_path / "o.mp4")
+        )
+
+        def more(room: str, frames: Callable[[Path, str], list[int]] = shown) -> None:
+            before = len(frames(tmp_path, room))
+            wait_until(lambda: len(frames(tmp_path, room)) > before + 10, f"{room} stands still")
+
+        try:
+            more("good", judged)
+            more("faulty")
+            for fault in ("frozen", "garbage", "resized", "cut"):
+                camera.fault = fault  # type: ignore[assignment]
+                time.sleep(0.7)
+                more("good")
+                more("good", judged)
+                camera.fault = None
+                more("faulty")
+            metrics = read_metrics(port)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1, said
+    assert "absent: " in said
+    arrived = metrics["qlumen_frames_arrived"].samples
+    assert {sample.labels["source"] for sample in arrived} == {"good", "faulty"}
+    frames = shown(tmp_path, "good")
+    assert frames == list(range(len(frames)))
+    assert has_event(tmp_path, "faulty", "signal_lost")
+    assert not has_event(tmp_path, "good", "signal_lost")
+    for room in ("good", "faulty"):
+        assert check_chain(tmp_path / f"e-{room}.jsonl").fault is None
+        assert (tmp_path / f"o-{room}.mp4").stat().st_size > 0
+    rows = {row["room"]: row for row in json.loads((tmp_path / "s.json").read_text())["rooms"]}
+    assert rows["good"]["arrived"] == rows["good"]["shown"] == len(frames)
+    assert rows["good"]["error"] is None
+    assert rows["good"]["ai_restarts"] == 0
+    assert rows["absent"].keys() == {"room", "weight", "error"}
+    assert not (tmp_path / "e-absent.jsonl").exists()
+
+
+def read_metrics(port: int) -> dict[str, Metric]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        return parse_metrics(answer.read().decode())
+
+
+def test_every_thread_has_its_room_in_its_name_and_ends(tmp_path: Path) -> None:
+    """While two rooms run, all new threads are named after one of them; afterwards none is left."""
+    before = set(running_threads())
+    chosen = load_rooms(None, SETTINGS, ["scene", "pattern"])
+    seen: set[str] = set()
+    with Rooms(chosen, [LiveOutputs()] * 2, Console(quiet=True)) as rooms:
+
+        def look() -> None:
+            wait_until(
+                lambda: all(each.share.rate() > 0 for each in rooms.runners), "nothing was judged"
+            )
+            seen.update(each.name for each in set(running_threads()) - before)
+            rooms.stop()
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        rooms.run()
+        looking.join()
+    assert {name.partition("/")[0] for name in seen} == {"room1", "room2"}
+    assert {"room1/grabber", "room1/display", "room2/model", "room2/watchdog"} <= seen
+    assert set(running_threads()) <= before
+    summaries = [runner.summary for runner in rooms.runners]
+    assert [each.source for each in summaries if each] == ["scene", "pattern"]
+
+
+def test_a_room_that_cannot_write_is_over_and_the_other_one_is_not(tmp_path: Path) -> None:
+    """An existing recording is kept, its room has the error, and the other room shows its video."""
+    chosen = load_rooms(None, (*SETTINGS, "source.loop=false", "scene.frames=10"), ["scene"] * 2)
+    kept = tmp_path / "o.mp4"
+    kept.write_bytes(b"precious")
+    outputs = [LiveOutputs(record=kept), LiveOutputs()]
+    with Rooms(chosen, outputs, Console(quiet=True)) as rooms:
+        rooms.run()
+    broken, works = rooms.runners
+    assert isinstance(broken.error, UsageError)
+    assert broken.summary is None
+    assert kept.read_bytes() == b"precious"
+    assert works.summary is not None
+    assert works.summary.shown == 10
+
+
+def test_outputs_have_the_names_of_their_rooms(tmp_path: Path) -> None:
+    """A common path gets the name of each room, and a room's own path stays as it is."""
+    file = tmp_path / "rooms.yaml"
+    own = str(tmp_path / "mine.mp4")
+    listed = [{"name": "a", "source": "scene"}, {"name": "b", "source": "scene", "record": own}]
+    file.write_text(yaml.safe_dump({"rooms": listed}))
+    rooms = load_rooms(file, [])
+    common = LiveOutputs(record=tmp_path / "o.mp4", snapshots=tmp_path / "s")
+    a, b = outputs_of_rooms(rooms, common)
+    assert (a.record, b.record) == (tmp_path / "o-a.mp4", Path(own))
+    assert (a.snapshots, b.snapshots) == (tmp_path / "s-a", tmp_path / "s-b")
+    (tmp_path / "o-a.mp4").touch()
+    with pytest.raises(UsageError, match=r"o-a\.mp4 exists"):
+        outputs_of_rooms(rooms, common)
+    with pytest.raises(UsageError, match="--monitor is for one source"):
+        outputs_of_rooms(rooms, LiveOutputs(monitor=True))
