@@ -72,7 +72,8 @@ class FaultyCamera:
             time.sleep(max(0.0, due - time.monotonic()))
             pictures = self._resized if self.fault == "resized" else self._pictures
             picture = NOISE if self.fault == "garbage" else pictures[number % len(pictures)]
-            head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            size = f"Content-Length: {len(picture)}"
+            head = f"--picture\r\nContent-Type: image/jpeg\r\n{size}\r\n\r\n"
             handler.wfile.write(head.encode() + picture + b"\r\n")
             number += 1
             self.sent += self.fault is None

@@ -156,7 +156,7 @@ class Rooms(Closing):
         self._turns = Turns(max(1, usable_cores() // CORES_OF_A_TURN))
         self._stopping = False  # no Event: its lock is not safe in a signal handler
         self._reload: Callable[[], Sequence[Room]] | None = None
-        shown = panels or [None] * len(rooms)
+        shown: Sequence[Panel | None] = panels or [None] * len(rooms)
         self.runners = [
             self._make_runner(*each, console) for each in zip(rooms, outputs, shown, strict=True)
         ]

@@ -31,9 +31,10 @@ def test_a_room_has_the_files_settings_its_own_and_those_of_the_command_line(
     """A room's own key replaces that of the file, and the command line replaces both."""
     left, right = load_rooms(write(tmp_path, TWO), ["temporal.hold_s=0.5"])
     assert (left.section.weight, right.section.weight) == (1, 2)
-    assert left.settings.overlay.model_dump() == load_settings(
-        None, ["overlay.fill_alpha=0.3"]
-    ).overlay.model_dump()
+    assert (
+        left.settings.overlay.model_dump()
+        == load_settings(None, ["overlay.fill_alpha=0.3"]).overlay.model_dump()
+    )
     assert right.settings.overlay.line_width_px == 3
     assert right.settings.overlay.fill_alpha == 0.3
     assert {room.settings.temporal.hold_s for room in (left, right)} == {0.5}

@@ -36,9 +36,7 @@ def play(order: FairOrder, asking: list[Share], cost_s: float) -> Share:
 
 
 @given(st.lists(WEIGHTS, min_size=2, max_size=6), st.integers(1, 300))
-def test_turns_of_all_who_always_ask_follow_their_weights(
-    weights: list[float], turns: int
-) -> None:
+def test_turns_of_all_who_always_ask_follow_their_weights(weights: list[float], turns: int) -> None:
     """At any time two shares differ, in turns over weight, by at most one turn of each: the bound
     of the paper."""
     order, shares = FairOrder(), [Share(weight) for weight in weights]
