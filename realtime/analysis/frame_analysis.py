@@ -5,7 +5,8 @@
              -> steps of other packages -> judgement
 
 Live video may leave frames out, and moves findings to the frames between. Recordings look ahead,
-unless `analysis.look_ahead` is off. Frames that are not related are judged one by one.
+unless `analysis.look_ahead` is off. Frames that are not related are judged one by one, each also
+upside down, unless `analysis.second_look` is off.
 """
 
 import time
@@ -92,7 +93,9 @@ class FrameAnalysis:
         if seen.judged:
             image = self.segmenter.preprocess(frame.pixels.crop(seen.field.box))
             clock.lap("preprocess")
-            ticket = self.segmenter.engine.submit(image)
+            twice = self.segmenter.second_look and not self._related
+            submit = self.segmenter.submit_twice if twice else self.segmenter.engine.submit
+            ticket = submit(image)
             clock.wait("inference")
         return Started(seen, ticket, clock)
 

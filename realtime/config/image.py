@@ -11,6 +11,7 @@ class AnalysisSettings(Section):
     field: bool = True
     temporal: bool = True
     look_ahead: bool = True
+    second_look: bool = True
     steps: tuple[str, ...] = ()
 
 

@@ -11,6 +11,7 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.frames import Frame, Segmentation
+from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.segmentation.geometry import Geometry
 from qlumen.realtime.segmentation.postprocess import Postprocessor
@@ -25,11 +26,16 @@ ODDS_STEP = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Segmenter:
-    """Holds the three stages. They may run in different threads, each for one frame at a time."""
+    """Holds the three stages. They may run in different threads, each for one frame at a time.
+
+    Attributes:
+        second_look: whether the network judges an image that stands alone upside down too.
+    """
 
     preprocess: Preprocessor
     engine: Engine
     postprocess: Postprocessor
+    second_look: bool = False
 
     @classmethod
     def open(cls, bundle: Bundle, settings: Settings, *, live: bool = False) -> "Segmenter":
@@ -53,7 +59,10 @@ class Segmenter:
                 f"{bundle.folder}: the manifest says {spec.width}x{spec.height}, the network "
                 f"takes {engine.input_size[0]}x{engine.input_size[1]}; export the bundle again"
             )
-        return cls(Preprocessor((spec.width, spec.height), spec.fit), engine, postprocess)
+        preprocess = Preprocessor((spec.width, spec.height), spec.fit)
+        # Networks of other makers may never have seen an image upside down.
+        second_look = settings.analysis.second_look and bundle.manifest.imported is None
+        return cls(preprocess, engine, postprocess, second_look)
 
     def with_thresholds(self, bundle: Bundle, settings: Settings) -> "Segmenter":
         """Keep the engine and change the thresholds. Raise ConfigError if they contradict."""
@@ -62,6 +71,14 @@ class Segmenter:
     def submit(self, pixels: Pixels) -> Ticket:
         """Fit an image and start the network on it. Wait while too many are in flight."""
         return self.engine.submit(self.preprocess(pixels))
+
+    def submit_twice(self, image: Image) -> Ticket:
+        """Judge a fitted image, and start on it upside down; the ticket has the mean of both.
+
+        This is test-time augmentation (Krizhevsky et al. 2012). Training mirrors images too.
+        """
+        upright = self.engine.infer(image)
+        return _Mean(upright, self.engine.submit(np.ascontiguousarray(image[::-1])))
 
     def finish(self, frame: Frame, probability: Probability) -> Segmentation:
         """Turn the network's map into findings at the frame's size."""
@@ -80,6 +97,19 @@ class Segmenter:
 
     def _geometry(self, frame_size: tuple[int, int]) -> Geometry:
         return Geometry.of(frame_size, self.engine.output_size, self.preprocess.fit)
+
+
+class _Mean(Ticket):
+    """Represents an image in flight upside down whose upright map is known."""
+
+    def __init__(self, upright: Probability, flipped: Ticket) -> None:
+        self._upright, self._flipped = upright, flipped
+
+    def result(self) -> Probability:
+        return (self._upright + self._flipped.result()[::-1]) * np.float32(0.5)
+
+    def discard(self) -> None:
+        self._flipped.discard()
 
 
 def thresholds(bundle: Bundle, settings: Settings) -> dict[str, float]:

@@ -108,3 +108,30 @@ def test_without_time_each_frame_stands_for_itself(segmenter: Segmenter, clip: l
     last = video.judge(dark)
     assert last.seen.condition is Condition.UNDEREXPOSED
     assert last.probability is not None
+
+
+@pytest.mark.data
+def test_an_image_alone_is_judged_upside_down_too(segmenter: Segmenter, clip: list[Frame]) -> None:
+    """Its map is the mean of two, so an image and its flipped copy have the same one, flipped."""
+    one = FrameAnalysis(segmenter, Settings(), related=False)
+    off = Segmenter.open(
+        read_bundle(find_bundle()), load_settings(None, ["analysis.second_look=false"])
+    )
+    plain = FrameAnalysis(off, Settings(), related=False)
+    changed = 0.0
+    for frame in clip[::6]:
+        flipped = replace(frame, pixels=BgrImage(np.ascontiguousarray(frame.image[::-1])))
+        mean, again, upright, other = (
+            analysis.judge(image).probability
+            for analysis in (one, plain)
+            for image in (frame, flipped)
+        )
+        assert mean is not None
+        assert again is not None
+        assert upright is not None
+        assert other is not None
+        np.testing.assert_allclose(again[::-1], mean, atol=2e-5)
+        np.testing.assert_allclose(mean, (upright + other[::-1]) / 2, atol=2e-5)
+        changed = max(changed, float(np.abs(mean - upright).max()))
+    assert changed > 0.1
+    off.close()
