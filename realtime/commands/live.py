@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from qlumen.errors import QlumenError
+from qlumen.errors import QlumenError, UsageError
 from qlumen.realtime.config.rooms import Room, load_rooms
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
-from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.sources.choose import input_files
@@ -77,16 +76,22 @@ def command(
     outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
                           recordings, send)  # fmt: skip
     if len(sources) != 1:
-        return _run_rooms(config, overrides, sources, outputs, view, metrics, seconds)
+        if outputs != LiveOutputs(json=json_file):
+            raise UsageError(
+                "of the outputs, several sources share --view, --metrics and --json; write the "
+                "others into the list rooms of --config"
+            )
+        read_rooms = partial(load_rooms, config, overrides, sources)
+        return _run_rooms(read_rooms, json_file, view, metrics, seconds)
     (source,), settings = sources, load_settings(config, overrides)
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
     check_paths(inputs, list(outputs.files()), list(outputs.folders()))
-    steering, console = _Steering(), Console(stderr=True)
+    steering, console = Steering(), Console(stderr=True)
     read = partial(load_settings, config, overrides)
     try:
         with (
             steering.handle_signals(),
-            _open_metrics(metrics, settings) as server,
+            open_metrics(metrics, settings) as server,
             _open_page(settings, console) if view else nullcontext() as panel,
             LiveSession(
                 source,
@@ -96,7 +101,7 @@ def command(
                 runners=(panel.open_runner,) if panel else (),
             ) as session,
         ):
-            steering.begin(session.stop, lambda: session.reload(read))
+            steering.begin(session.stop, partial(session.reload, read))
             if panel:
                 panel.show(session)
             if server:
@@ -117,41 +122,16 @@ def command(
     return leave(1 if summary.error else 0)
 
 
-def _run_rooms(
-    config: Path | None,
-    overrides: tuple[str, ...],
-    sources: tuple[str, ...],
-    outputs: LiveOutputs,
-    view: bool,
-    metrics: int | None,
-    seconds: float | None,
-) -> int:
-    """Run several sources side by side."""
-    from qlumen.realtime.commands.rooms import outputs_of_rooms, report
+def _run_rooms(read: Callable[[], list[Room]], *options: Any) -> int:
+    from qlumen.realtime.commands.rooms import run_rooms
 
-    read = partial(load_rooms, config, overrides, sources)
-    chosen = read()
-    written = outputs_of_rooms(chosen, outputs)
-    steering, console, settings = _Steering(), Console(stderr=True), chosen[0].settings
     try:
-        with (
-            steering.handle_signals(),
-            _open_metrics(metrics, settings) as server,
-            _open_rooms_page(chosen, console) if view else nullcontext([]) as panels,
-            Rooms(chosen, written, console, panels) as rooms,
-        ):
-            steering.begin(rooms.stop, lambda: rooms.reload(read))
-            for panel, runner in zip(panels, rooms.runners, strict=False):
-                panel.judged = runner.share.rate
-            if server:
-                server.watch_rooms(rooms.runners)
-            rooms.run(seconds)
+        return leave(run_rooms(read, *options))
     except _Stopped:
         return leave(0)
     except QlumenError as error:
         click.echo(f"qlumen: {error}", err=True)
         return leave(error.exit_code)
-    return leave(report(rooms, outputs.json))
 
 
 def _open_page(settings: Settings, console: Console) -> AbstractContextManager["LivePanel"]:
@@ -160,15 +140,7 @@ def _open_page(settings: Settings, console: Console) -> AbstractContextManager["
     return open_page(settings, console)
 
 
-def _open_rooms_page(
-    rooms: list[Room], console: Console
-) -> AbstractContextManager[list["LivePanel"]]:
-    from qlumen.realtime.view.rooms import open_rooms_page
-
-    return open_rooms_page(rooms, console)
-
-
-def _open_metrics(
+def open_metrics(
     port: int | None, settings: Settings
 ) -> "AbstractContextManager[MetricsServer | None]":
     if port is None:
@@ -182,7 +154,7 @@ class _Stopped(BaseException):
     """Reports Ctrl-C or SIGTERM before the session began."""
 
 
-class _Steering:
+class Steering:
     """Ends the session on Ctrl-C or SIGTERM, and reads the settings again on SIGHUP.
 
     A second Ctrl-C or SIGTERM ends the process immediately.
@@ -191,7 +163,7 @@ class _Steering:
     def __init__(self) -> None:
         self._stopping = False
         self._end: Callable[[], object] | None = None
-        self._read: Callable[[], object] | None = None
+        self._read: Callable[[], object] = lambda: None
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
@@ -206,7 +178,7 @@ class _Steering:
                 signal.signal(number, handler)
 
     def begin(self, end: Callable[[], object], read: Callable[[], object]) -> None:
-        """Call `end` and `read` at a signal from now on; raise _Stopped if one came before.
+        """Call these at signals from now on; raise _Stopped if there was one to end before.
 
         A signal handler's error is lost in a callback of a library, such as Numba's compiler.
         """
@@ -223,5 +195,4 @@ class _Steering:
         self._end()
 
     def _reload(self, number: int, frame: object) -> None:
-        if self._read is not None:
-            self._read()
+        self._read()

@@ -1,77 +1,73 @@
 """Runs the rooms of `qlumen live`: several sources that share the network."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
-from qlumen.errors import UsageError
+from qlumen.realtime.commands.live import Steering, open_metrics
 from qlumen.realtime.config.rooms import Room
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.sources.choose import input_files
+from qlumen.realtime.view.rooms import open_rooms_page
 from qlumen.system.files import write_json
 from qlumen.system.output_paths import check_paths
 
 
-def outputs_of_rooms(rooms: Sequence[Room], common: LiveOutputs) -> list[LiveOutputs]:
-    """Return the outputs of each room, after a check of all paths together.
-
-    A path of `common` gets the room's name: `exam.mp4` becomes `exam-room1.mp4`. A room's own path
-    replaces it.
+def run_rooms(
+    read: Callable[[], list[Room]],
+    json_file: Path | None,
+    view: bool,
+    metrics: int | None,
+    seconds: float | None,
+) -> int:
+    """Run the rooms that `read` reads, and return the exit code.
 
     Raises:
-        UsageError: the window or a receiver would be shared, or a path cannot be used.
+        QlumenError: settings, the network, or an address cannot be used.
     """
-    shared = (("--monitor", common.monitor), ("--stream", common.stream), ("--send", common.send))
-    for option, given in shared:
-        if given:
-            raise UsageError(
-                f"{option} is for one source; rooms have a page (--view), and stream and send in "
-                "the list rooms of --config"
-            )
-    outputs = [_outputs_of(room, common) for room in rooms]
-    summary = [("--json", common.json)] if common.json else []
-    check_paths(
-        [path for room in rooms for path in _inputs(room)],
-        [*summary, *(one for each in outputs for one in each.files())],
-        [one for each in outputs for one in each.folders()],
-    )
-    for name, path in (one for each in outputs for one in each.files()):
-        if name.startswith("--record") and path.exists():
-            raise UsageError(f"{name} {path} exists; choose another name, or move it away")
-    return outputs
+    chosen, console, steering = read(), Console(stderr=True), Steering()
+    _check_outputs(chosen, json_file)
+    with (
+        steering.handle_signals(),
+        open_metrics(metrics, chosen[0].settings) as server,
+        open_rooms_page(chosen, console) if view else nullcontext([]) as panels,
+        Rooms(chosen, console, panels) as rooms,
+    ):
+        steering.begin(rooms.stop, lambda: rooms.reload(read))
+        for panel, runner in zip(panels, rooms.runners, strict=False):
+            panel.judged = runner.share.rate
+        if server:
+            server.watch_rooms(rooms.runners)
+        rooms.run(seconds)
+    return _report(rooms, json_file)
 
 
-def _outputs_of(room: Room, common: LiveOutputs) -> LiveOutputs:
-    own, name = room.section, room.section.name
-    paths = {
-        key: getattr(own, key) or (path and path.with_stem(f"{path.stem}-{name}"))
-        for key in ("record", "record_clean", "events", "snapshots", "recordings")
-        if (path := getattr(common, key)) or getattr(own, key)
-    }
-    return replace(common, json=None, stream=own.stream, send=own.send, **paths)
+def _check_outputs(rooms: Sequence[Room], json_file: Path | None) -> None:
+    outputs = [LiveOutputs(**room.section.outputs()) for room in rooms]
+    outputs.append(LiveOutputs(json=json_file))
+    inputs = [
+        path
+        for room in rooms
+        for path in input_files(room.section.source, room.settings.model.bundle)
+    ]
+    files = [named for each in outputs for named in each.files()]
+    check_paths(inputs, files, [named for each in outputs for named in each.folders()])
 
 
-def _inputs(room: Room) -> list[Path]:
-    return input_files(room.section.source, room.settings.model.bundle)
-
-
-def report(rooms: Rooms, json_file: Path | None) -> int:
+def _report(rooms: Rooms, json_file: Path | None) -> int:
     """Print and write the summaries of all rooms; return the exit code."""
-    console = Console()
-    code, rows = 0, []
+    console, rows = Console(), []
     for runner in rooms.runners:
-        error = str(runner.error) if runner.error else None
+        row = {"room": runner.name, "error": str(runner.error or "the source never came")}
         if runner.summary:
-            console.print(f"{runner.name}: {runner.summary.source}", highlight=False, markup=False)
+            console.rule(runner.name)
             print_summary(runner.summary, console)
-            error = runner.summary.error
-        summary = runner.summary.as_json() if runner.summary else {"error": error}
-        rows.append({"room": runner.name, "weight": runner.share.weight, **summary})
-        code = code or int(bool(error) or not runner.summary)
+            row |= runner.summary.as_json()
+        rows.append(row)
     if json_file:
         write_json(json_file, {"rooms": rows})
-    return code
+    return int(any(row["error"] for row in rows))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -15,7 +15,6 @@ from qlumen.system.locations import without_secrets
 
 SHARED = ("engine", "metrics", "model", "quantum", "view")
 """Sections of which the process has one for all rooms."""
-MOST_ROOMS = 64
 
 
 class RoomSection(Section):
@@ -25,6 +24,7 @@ class RoomSection(Section):
     source: str = Field(min_length=1)
     weight: float = Field(1.0, ge=0.1, le=10)
     password_file: Path | None = None
+    settings: dict[str, dict[str, Any]] = Field({})
     record: Path | None = None
     record_clean: Path | None = None
     events: Path | None = None
@@ -32,7 +32,11 @@ class RoomSection(Section):
     recordings: Path | None = None
     stream: str | None = None
     send: tuple[str, ...] = ()
-    settings: dict[str, dict[str, Any]] = Field({})
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs by name, as `LiveOutputs` takes them."""
+        inputs = {"name", "source", "weight", "password_file", "settings"}
+        return self.model_dump(exclude=inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +47,10 @@ class Room:
     settings: Settings
 
 
-_sections = TypeAdapter(Annotated[list[RoomSection], Field(max_length=MOST_ROOMS)])
-
-
 def load_rooms(
     file: Path | None, overrides: Sequence[str], sources: Sequence[str] = ()
 ) -> list[Room]:
-    """Read the list `rooms` of a file, or make a room of each of the sources.
-
-    Args:
-        overrides: `section.key=value` for all rooms.
-        sources: sources in place of the list; the rooms are `room1`, `room2` and so on.
+    """Read the list `rooms` of a file, or make `room1`, `room2` and so on of the sources.
 
     Raises:
         ConfigError: there are both or neither, a value is wrong, or two rooms have one name.
@@ -63,26 +60,24 @@ def load_rooms(
     check_settings(deepcopy(values), overrides)
     if given is not None and sources:
         raise ConfigError(f"{file} names the rooms; leave {without_secrets(sources[0])} out")
-    if given is None:
-        given = [{"name": f"room{n}", "source": each} for n, each in enumerate(sources, 1)]
-    if not given:
+    if not (given or sources):
         raise ConfigError("no source is named; give SOURCE, or --config FILE with rooms")
+    listed = given or [{"name": f"room{n}", "source": each} for n, each in enumerate(sources, 1)]
     try:
-        sections = _sections.validate_python(given)
+        sections = TypeAdapter(list[RoomSection]).validate_python(listed)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
     names = [section.name.lower() for section in sections]
-    for section in sections:
-        if names.count(section.name.lower()) > 1:
-            raise ConfigError(f"two rooms have the name {section.name}; give each its own")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"two rooms have the name {twice}; give each its own")
     return [Room(section, _merge(values, section, overrides)) for section in sections]
 
 
 def _merge(values: dict[str, Any], room: RoomSection, overrides: Sequence[str]) -> Settings:
     merged = deepcopy(values)
+    if shared := room.settings.keys() & set(SHARED):
+        raise ConfigError(f"room {room.name}: all rooms share {shared.pop()}; set it beside rooms")
     for name, keys in room.settings.items():
-        if name in SHARED:
-            raise ConfigError(f"room {room.name}: all rooms share {name}; set it beside rooms")
         merged[name] = merged.get(name, {}) | keys
     try:
         return check_settings(merged, overrides)

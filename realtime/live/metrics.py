@@ -83,17 +83,14 @@ class RoomMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         merged: dict[str, Metric] = {}
-        for room in self._rooms:
-            session = room.session
+        for name, session in [(room.name, room.session) for room in self._rooms]:
             if session is None:
                 continue
             for metric in SessionMetrics(session.status, session.latency).collect():
-                own = [
-                    sample._replace(labels={"source": room.name, **sample.labels})
-                    for sample in metric.samples
+                own, metric.samples = metric.samples, []
+                merged.setdefault(metric.name, metric).samples += [
+                    sample._replace(labels={"source": name, **sample.labels}) for sample in own
                 ]
-                metric.samples = []
-                merged.setdefault(metric.name, metric).samples += own
         yield from merged.values()
 
 
@@ -248,15 +245,12 @@ class MetricsServer(Closing):
 
 
 def _faults(rooms: Sequence[RoomRunner], path: str) -> list[str]:
-    """Return the faults of all rooms; one that has health keeps the process healthy."""
-    found: list[str] = []
+    """Return the faults of all rooms; as long as one is healthy, `/health` has none."""
+    found = []
     for room in rooms:
-        if room.session is None:
-            own = ["no source"]
-        else:
-            status = room.session.status()
-            own = status.health() if path == "/health" else status.readiness()
-        if not own and path == "/health":
+        status = room.session.status() if room.session else None
+        own = ["no source"] if status is None else status.health() or status.readiness()
+        if path == "/health" and status is not None and not status.health():
             return []
         found += [f"{room.name}: {fault}" for fault in own]
     return found

@@ -18,7 +18,7 @@ from qlumen.realtime.latency import LatencyRecorder
 from qlumen.realtime.live.annotator import Annotator
 from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.session import LiveSession
-from qlumen.realtime.live.shared_network import SharedNetwork
+from qlumen.realtime.live.shared_engine import SharedEngine, User
 from qlumen.realtime.live.stage import SinkRunner
 from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.live.turns import Share, Turns
@@ -40,50 +40,42 @@ class Panel(Protocol):
     """Shows the sessions of a room, for example on a page."""
 
     def open_runner(self, latency: LatencyRecorder, note: Note) -> SinkRunner: ...
-
     def show(self, session: LiveSession) -> None: ...
-
     def clear(self, message: str) -> None: ...
 
 
 class RoomRunner:
-    """Runs one room in a thread of its own, from `start` until its source ends or `stop`.
+    """Runs a room in a thread of its own until its source ends, or `stop`.
 
     A source that cannot be opened is tried again, with pauses that grow.
 
     Args:
         open_session: maker of the session.
-        share: part of the room in the turns.
 
     Attributes:
         session: running session; None without one.
         tried: whether the source was opened, or could not be.
-        summary: summary of the session when it is over.
-        error: reason for which the room ended; None without one.
+        summary, error: summary of the session that is over, and why the room failed; or None.
     """
 
     def __init__(
         self,
         name: str,
-        open_session: Callable[[], LiveSession],
         share: Share,
+        open_session: Callable[[], LiveSession],
         console: Console,
         panel: Panel | None,
     ) -> None:
         self.name, self.share = name, share
         self._open, self._console, self._panel = open_session, console, panel
         self._stopping = threading.Event()
-        self.session: LiveSession | None = None
         self.tried = False
+        self.session: LiveSession | None = None
         self.summary: LiveSummary | None = None
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        self._thread = start(f"{self.name}/room", self._work, on_error=self._fail)
-
-    @property
-    def ended(self) -> bool:
-        return not self._thread.is_alive()
+        self.thread = start(f"{self.name}/room", self._work, on_error=self._fail)
 
     def stop(self) -> None:
         """End the room soon."""
@@ -91,16 +83,11 @@ class RoomRunner:
         if self.session is not None:
             self.session.stop()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for the end; a source that hangs while it is opened is left behind."""
-        self._thread.join(max(0.0, timeout_s))
-
     def _work(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while self.summary is None and not self._stopping.is_set():
             try:
                 self._run()
-                return
             except SourceError as error:
                 failures += 1
                 pause_s = AGAIN.pause_s(failures)
@@ -115,7 +102,7 @@ class RoomRunner:
             if self._panel:
                 self._panel.show(session)
             self.summary = session.run()
-        gc.freeze()  # the session's end has undone it; a whole collection stops the other videos
+        gc.freeze()  # `run` undid it, and collecting all objects would stop the other videos
         self._say(self.summary.error or "the video is over")
 
     def _fail(self, error: BaseException) -> None:
@@ -133,56 +120,46 @@ class Rooms(Closing):
     """Runs rooms. None of them delays another one's video; they share the engine by turns.
 
     Args:
-        outputs: outputs of each room.
         console: terminal; each line begins with the room's name.
         panels: receivers of each room's video; empty without a page.
-
-    Attributes:
-        runners: the rooms, in their order.
 
     Raises:
         QlumenError: the network cannot be opened.
     """
 
     def __init__(
-        self,
-        rooms: Sequence[Room],
-        outputs: Sequence[LiveOutputs],
-        console: Console,
-        panels: Sequence[Panel] = (),
+        self, rooms: Sequence[Room], console: Console, panels: Sequence[Panel] = ()
     ) -> None:
         settings = rooms[0].settings
-        self._network = SharedNetwork(read_bundle(bundle_folder(settings)), settings)
+        self._engine = SharedEngine(read_bundle(bundle_folder(settings)), settings)
         self._turns = Turns(max(1, usable_cores() // CORES_OF_A_TURN))
         self._stopping = False  # no Event: its lock is not safe in a signal handler
-        self._reload: Callable[[], Sequence[Room]] | None = None
         shown: Sequence[Panel | None] = panels or [None] * len(rooms)
         self.runners = [
-            self._make_runner(*each, console) for each in zip(rooms, outputs, shown, strict=True)
+            self._make_runner(room, _RoomConsole(room.section.name, console), panel)
+            for room, panel in zip(rooms, shown, strict=True)
         ]
 
     def run(self, seconds: float | None = None) -> None:
         """Run all rooms until each has ended, `stop` is called or the time is up.
 
         Args:
-            seconds: longest time to run, once each room shows video or has failed.
+            seconds: longest time, once each room shows video or has failed.
         """
-        limit_s = float("inf") if seconds is None else seconds
+        limit_s, ends = float("inf") if seconds is None else seconds, float("inf")
         for runner in self.runners:
             runner.start()
-        ends = float("inf")
-        while not (self._stopping or all(runner.ended for runner in self.runners)):
+        while not self._stopping and time.monotonic() < ends:
+            if not any(runner.thread.is_alive() for runner in self.runners):
+                break
             if all(runner.tried for runner in self.runners):
                 ends = min(ends, time.monotonic() + limit_s)
-            if time.monotonic() >= ends:
-                break
-            self._apply_reload()
             time.sleep(LOOK_SECONDS)
         for runner in self.runners:
             runner.stop()
         deadline = time.monotonic() + JOIN_SECONDS
-        for runner in self.runners:
-            runner.join(deadline - time.monotonic())
+        for runner in self.runners:  # one that hangs while its source is opened is left behind
+            runner.thread.join(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """End all rooms. A signal handler may call it."""
@@ -190,36 +167,27 @@ class Rooms(Closing):
 
     def reload(self, read: Callable[[], Sequence[Room]]) -> None:
         """Apply changed settings to each room soon. A signal handler may call it."""
-        self._reload = read
-
-    def close(self) -> None:
-        """Release the engine when no room uses it any more."""
-        self._network.close()
-
-    def _make_runner(
-        self, room: Room, outputs: LiveOutputs, panel: Panel | None, console: Console
-    ) -> RoomRunner:
-        name, share = room.section.name, Share(room.section.weight)
-        named = _RoomConsole(name, console)
-        open_session = partial(
-            LiveSession,
-            room.section.source,
-            outputs,
-            room.settings,
-            named,
-            partial(Annotator, open_segmenter=self._network.open),
-            [panel.open_runner] if panel else [],
-            partial(self._turns.next_frame, share),
-        )
-        return RoomRunner(name, open_session, share, named, panel)
-
-    def _apply_reload(self) -> None:
-        read, self._reload = self._reload, None
-        if read is None:
-            return
         for runner in self.runners:
             if (session := runner.session) is not None:
                 session.reload(partial(_settings_of, runner.name, read))
+
+    def close(self) -> None:
+        """Release the engine when no room uses it any more."""
+        self._engine.close()
+
+    def _make_runner(self, room: Room, console: Console, panel: Panel | None) -> RoomRunner:
+        section, share = room.section, Share(room.section.weight)
+        open_session = partial(
+            LiveSession,
+            section.source,
+            LiveOutputs(**section.outputs()),
+            room.settings,
+            console,
+            partial(Annotator, open_segmenter=partial(self._engine.segmenter, User())),
+            [panel.open_runner] if panel else [],
+            partial(self._turns.next_frame, share),
+        )
+        return RoomRunner(section.name, share, open_session, console, panel)
 
 
 class _RoomConsole(Console):
@@ -234,7 +202,7 @@ class _RoomConsole(Console):
 
 
 def _settings_of(name: str, read: Callable[[], Sequence[Room]]) -> Settings:
-    for room in read():
-        if room.section.name == name:
-            return room.settings
-    raise ConfigError(f"the rooms no longer have {name}; a room that ends needs a restart")
+    found = [room.settings for room in read() if room.section.name == name]
+    if not found:
+        raise ConfigError(f"the file no longer names {name}; rooms come and go by a restart")
+    return found[0]

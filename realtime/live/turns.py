@@ -1,8 +1,7 @@
-"""Shares one engine among several sources by fair turns.
+"""Shares one engine among several sources by fair turns, by start-time fair queueing.
 
-A turn judges the newest frame of one source. Sources that ask get turns in proportion to their
-weights, by start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A source that did not
-ask for a while has saved nothing up. A turn that hangs keeps nobody waiting for long.
+Sources that ask get turns in proportion to their weights (Goyal, Vin and Cheng, SIGCOMM 1996). One
+that was silent has saved nothing up. A turn that hangs keeps nobody waiting for long.
 """
 
 import time
@@ -20,31 +19,19 @@ cost their time, so that a source with expensive frames pays for them itself."""
 LONGEST_SECONDS = 0.25
 """After this time a turn no longer keeps others waiting, and it costs no more."""
 RATE_SECONDS = 2.0
-KEPT = 512
 
 
 class Share:
-    """Holds the part of one source.
-
-    Args:
-        weight: turns relative to those of the other sources; above 0.
-
-    Attributes:
-        due: virtual time at which its next turn is due.
-    """
+    """Holds the part of one source: its weight, and the virtual time `due` of its next turn."""
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight, self.due = weight, 0.0
-        self._ends: deque[float] = deque(maxlen=KEPT)
+        self.ends: deque[float] = deque(maxlen=512)
 
     def rate(self) -> float:
         """Return the turns per second over the last `RATE_SECONDS`."""
         since = time.monotonic() - RATE_SECONDS
-        return sum(end > since for end in self._ends.copy()) / RATE_SECONDS
-
-    def count(self) -> None:
-        """Count a turn that has just ended."""
-        self._ends.append(time.monotonic())
+        return sum(end > since for end in self.ends.copy()) / RATE_SECONDS
 
 
 class FairOrder:
@@ -54,7 +41,6 @@ class FairOrder:
         self._now = 0.0
 
     def ask(self, share: Share) -> None:
-        """Ask for a turn; a source that was silent begins at the present virtual time."""
         share.due = max(share.due, self._now)
 
     def first(self, asking: Collection[Share]) -> Share:
@@ -62,7 +48,6 @@ class FairOrder:
         return min(asking, key=lambda share: share.due)
 
     def begin(self, share: Share) -> None:
-        """Begin the turn of a share that has asked."""
         self._now = max(self._now, share.due)
 
     def end(self, share: Share, seconds: float) -> None:
@@ -71,18 +56,12 @@ class FairOrder:
 
 
 class Turns:
-    """Makes sources wait for their turns. Threads may share it.
-
-    Args:
-        at_once: number of turns that may run at the same time.
-    """
+    """Makes sources wait for their turns, of which `at_once` may run at the same time."""
 
     def __init__(self, at_once: int = 1) -> None:
-        self._at_once = at_once
-        self._order = FairOrder()
+        self._at_once, self._order, self._changed = at_once, FairOrder(), Condition()
         self._asking: list[Share] = []
         self._begun: list[float] = []
-        self._changed = Condition()
 
     @contextmanager
     def next_frame(
@@ -98,9 +77,12 @@ class Turns:
         begun = self._begin(share)
         try:
             yield inbox.get(0)
-            share.count()
+            share.ends.append(time.monotonic())
         finally:
-            self._end(share, begun)
+            with self._changed:
+                self._begun.remove(begun)
+                self._order.end(share, time.monotonic() - begun)
+                self._changed.notify_all()
 
     def _begin(self, share: Share) -> float:
         with self._changed:
@@ -110,18 +92,10 @@ class Turns:
                 self._changed.wait(TURN_SECONDS)  # a turn may also become too long
             self._asking.remove(share)
             self._order.begin(share)
-            begun = time.monotonic()
-            self._begun.append(begun)
+            self._begun.append(time.monotonic())
             self._changed.notify_all()
-            return begun
-
-    def _end(self, share: Share, begun: float) -> None:
-        with self._changed:
-            self._begun.remove(begun)
-            self._order.end(share, time.monotonic() - begun)
-            self._changed.notify_all()
+            return self._begun[-1]
 
     def _running(self) -> int:
         """Count the turns that keep others waiting."""
-        since = time.monotonic() - LONGEST_SECONDS
-        return sum(begun > since for begun in self._begun)
+        return sum(begun > time.monotonic() - LONGEST_SECONDS for begun in self._begun)

@@ -38,10 +38,15 @@ class Segmenter:
     second_look: bool = False
 
     @classmethod
-    def open(cls, bundle: Bundle, settings: Settings, *, live: bool = False) -> "Segmenter":
+    def open(
+        cls, bundle: Bundle, settings: Settings, *, live: bool = False, engine: Engine | None = None
+    ) -> "Segmenter":
         """Compile the bundle's network. `settings` may override its thresholds.
 
         With `live` each map comes as soon as possible, else as many maps a second as possible.
+
+        Args:
+            engine: open engine of this bundle, to use in place of a new one.
 
         Raises:
             EngineError: the network cannot be compiled here.
@@ -52,7 +57,7 @@ class Segmenter:
         """
         spec = bundle.manifest.input
         postprocess = Postprocessor(**thresholds(bundle, settings))
-        engine = open_engine(bundle, settings, live=live)
+        engine = engine or open_engine(bundle, settings, live=live)
         if engine.input_size != (spec.width, spec.height):
             engine.close()
             raise BundleError(

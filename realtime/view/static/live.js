@@ -7,6 +7,7 @@ const ROOT = new URL("..", import.meta.url).href;  // of the page, also below a 
 const HEAD_BYTES = 16, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10000, LOGGED_OUT = 4401, TOO_MANY = 1013;
 const SILENT_MS = 5000, CHECK_MS = 1000;  // the server sends its state more often
 const PLOT_SECONDS = 60;
+const PAUSE_MS = self === top ? 0 : 200;  // in the grid of rooms, which few pictures are made for
 const AI = { on: "\u25cf on", late: "\u25d0 late", off: "\u25cb off" };
 
 class Live {
@@ -82,7 +83,8 @@ class Live {
         this.root.dataset.frame = frame;
       }
       image.close();
-      this.send({ do: "drawn", number });
+      const report = () => this.send({ do: "drawn", number });
+      if (PAUSE_MS) setTimeout(report, PAUSE_MS); else report();
     });
   }
 
@@ -135,7 +137,7 @@ class Live {
 
   showFigures(state) {
     const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
-    const { condition, judged } = state, share = judged === undefined ? "" : `, judges ${judged.toFixed(1)}/s`;
+    const { condition, judged } = state, share = judged === undefined ? "" : `, judges ${judged.toFixed(1)} of ${state.rate.toFixed(0)}/s`;
     const drops = Object.entries(state.drops || {});
     this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") + share : "-");
     this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");

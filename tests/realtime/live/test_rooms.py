@@ -11,15 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from click.testing import CliRunner
 from prometheus_client.metrics_core import Metric
 from rich.console import Console
 
 from qlumen.errors import UsageError
-from qlumen.realtime.commands.rooms import outputs_of_rooms
+from qlumen.realtime.cli import commands
 from qlumen.realtime.config.rooms import load_rooms
-from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.sinks.hash_chain import check_chain
 from qlumen.system.threads import running_threads
@@ -43,9 +42,14 @@ def jpegs(width: int, height: int) -> list[bytes]:
 
 def start_rooms(folder: Path, rooms: list[dict[str, Any]], *more: str) -> "subprocess.Popen[str]":
     file = folder / "rooms.yaml"
-    file.write_text(yaml.safe_dump({"rooms": rooms}))
+    listed = [
+        {"events": str(folder / f"e-{room['name']}.jsonl"),
+         "record": str(folder / f"o-{room['name']}.mp4"), **room}
+        for room in rooms
+    ]  # fmt: skip
+    file.write_text(yaml.safe_dump({"rooms": listed}))
     command = [sys.executable, "-c", LIVE, "live", "--config", str(file)]
-    command += ["--events", str(folder / "e.jsonl"), "--json", str(folder / "s.json"), *more]
+    command += ["--json", str(folder / "s.json"), *more]
     for override in SETTINGS:
         command += ["--set", override]
     pipe = subprocess.PIPE
@@ -83,9 +87,7 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
             {"name": "faulty", "source": camera.url, "settings": {"alarm": {"flash_s": 0}}},
             {"name": "absent", "source": str(tmp_path / "text.mp4")},
         ]
-        process = start_rooms(
-            tmp_path, rooms, "--metrics", str(port), "--record", str(tmp_path / "o.mp4")
-        )
+        process = start_rooms(tmp_path, rooms, "--metrics", str(port))
 
         def more(room: str, frames: Callable[[Path, str], list[int]] = shown) -> None:
             before = len(frames(tmp_path, room))
@@ -121,7 +123,7 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
     assert rows["good"]["arrived"] == rows["good"]["shown"] == len(frames)
     assert rows["good"]["error"] is None
     assert rows["good"]["ai_restarts"] == 0
-    assert rows["absent"].keys() == {"room", "weight", "error"}
+    assert rows["absent"].keys() == {"room", "error"}
     assert not (tmp_path / "e-absent.jsonl").exists()
 
 
@@ -135,7 +137,7 @@ def test_every_thread_has_its_room_in_its_name_and_ends(tmp_path: Path) -> None:
     before = set(running_threads())
     chosen = load_rooms(None, SETTINGS, ["scene", "pattern"])
     seen: set[str] = set()
-    with Rooms(chosen, [LiveOutputs()] * 2, Console(quiet=True)) as rooms:
+    with Rooms(chosen, Console(quiet=True)) as rooms:
 
         def look() -> None:
             wait_until(
@@ -157,13 +159,15 @@ def test_every_thread_has_its_room_in_its_name_and_ends(tmp_path: Path) -> None:
 
 def test_a_room_that_cannot_write_is_over_and_the_other_one_is_not(tmp_path: Path) -> None:
     """An existing recording is kept, its room has the error, and the other room shows its video."""
-    chosen = load_rooms(None, (*SETTINGS, "source.loop=false", "scene.frames=10"), ["scene"] * 2)
     kept = tmp_path / "o.mp4"
     kept.write_bytes(b"precious")
-    outputs = [LiveOutputs(record=kept), LiveOutputs()]
-    with Rooms(chosen, outputs, Console(quiet=True)) as rooms:
-        rooms.run()
-    broken, works = rooms.runners
+    file = tmp_path / "rooms.yaml"
+    rooms = [{"name": "a", "source": "scene", "record": str(kept)}]
+    file.write_text(yaml.safe_dump({"rooms": [*rooms, {"name": "b", "source": "scene"}]}))
+    chosen = load_rooms(file, (*SETTINGS, "source.loop=false", "scene.frames=10"))
+    with Rooms(chosen, Console(quiet=True)) as running:
+        running.run()
+    broken, works = running.runners
     assert isinstance(broken.error, UsageError)
     assert broken.summary is None
     assert kept.read_bytes() == b"precious"
@@ -171,19 +175,19 @@ def test_a_room_that_cannot_write_is_over_and_the_other_one_is_not(tmp_path: Pat
     assert works.summary.shown == 10
 
 
-def test_outputs_have_the_names_of_their_rooms(tmp_path: Path) -> None:
-    """A common path gets the name of each room, and a room's own path stays as it is."""
+def test_outputs_of_rooms_are_checked_together_before_anything_starts(tmp_path: Path) -> None:
+    """Two rooms cannot write one file, and outputs of one source are refused for several."""
     file = tmp_path / "rooms.yaml"
-    own = str(tmp_path / "mine.mp4")
-    listed = [{"name": "a", "source": "scene"}, {"name": "b", "source": "scene", "record": own}]
+    same = str(tmp_path / "o.mp4")
+    listed = [{"name": name, "source": "scene", "record": same} for name in "ab"]
     file.write_text(yaml.safe_dump({"rooms": listed}))
-    rooms = load_rooms(file, [])
-    common = LiveOutputs(record=tmp_path / "o.mp4", snapshots=tmp_path / "s")
-    a, b = outputs_of_rooms(rooms, common)
-    assert (a.record, b.record) == (tmp_path / "o-a.mp4", Path(own))
-    assert (a.snapshots, b.snapshots) == (tmp_path / "s-a", tmp_path / "s-b")
-    (tmp_path / "o-a.mp4").touch()
-    with pytest.raises(UsageError, match=r"o-a\.mp4 exists"):
-        outputs_of_rooms(rooms, common)
-    with pytest.raises(UsageError, match="--monitor is for one source"):
-        outputs_of_rooms(rooms, LiveOutputs(monitor=True))
+    for arguments, message in (
+        (["--config", str(file)], "--record and --record are both"),
+        (["scene", "pattern", "--record", same], "write the others into the list rooms"),
+        (["scene", "pattern", "--monitor"], "write the others into the list rooms"),
+        ([], "no source is named"),
+    ):
+        answer = CliRunner().invoke(commands, ["live", *arguments], standalone_mode=False)
+        assert message in f"{answer.output} {answer.exception}"
+        assert 2 in (answer.return_value, getattr(answer.exception, "exit_code", None))
+    assert not Path(same).exists()

@@ -15,7 +15,6 @@ from selenium import webdriver
 from starlette.websockets import WebSocketDisconnect
 
 from qlumen.realtime.config.rooms import Room, load_rooms
-from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.rooms import Logins, RoomsPage, open_rooms_page
@@ -136,7 +135,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     chosen, lines = load_rooms(file, [*SMALL, small_network()]), Lines()
     with (
         open_rooms_page(chosen, Console(file=lines, width=200)) as panels,
-        Rooms(chosen, [LiveOutputs()] * 3, Console(quiet=True), panels) as rooms,
+        Rooms(chosen, Console(quiet=True), panels) as rooms,
     ):
         for panel, runner in zip(panels, rooms.runners, strict=True):
             panel.judged = runner.share.rate
@@ -160,30 +159,33 @@ class Lines:
     def flush(self) -> None: ...
 
 
+LIVE = "return document.getElementById('live').dataset.drawn || 0"
+
+
 def test_the_grid_shows_all_rooms_and_a_click_opens_one(
     grid: str, browser: webdriver.Chrome
 ) -> None:
-    """Both videos move, the room without a source says why, and the live page opens and has its
-    controls; all text can be read."""
+    """Both videos move and say how much is judged, the room without a source says why, and a click
+    opens a room with its controls. All text can be read."""
     browser.get(grid)
-
-    def drawn() -> list[int]:
-        script = "return [...document.querySelectorAll('main a')].map(a => +a.dataset.drawn || 0)"
-        return [int(number) for number in browser.execute_script(script)]
-
-    wait_until(lambda: all(number > 3 for number in drawn()[:2]), "a video stands still")
-    wait_until(lambda: "no such file" in browser.find_elements("css selector", "main a")[2].text,
-               "the absent source is not explained")  # fmt: skip
-    texts = [tile.text for tile in browser.find_elements("css selector", "main a")]
-    assert "frames/s" in texts[0]
-    assert "judges" in texts[1]
-    assert drawn()[2] == 0
-    assert min(ratio for _, ratio in contrasts(browser, "body")) >= LEAST_CONTRAST
+    tiles = browser.find_elements("css selector", "iframe")
+    assert [tile.get_attribute("src") for tile in tiles] == [
+        f"{grid}/rooms/{name}/" for name in ("left", "right", "absent")
+    ]
+    for tile in tiles[:2]:
+        browser.switch_to.frame(tile)
+        wait_until(lambda: int(browser.execute_script(LIVE)) > 3, "a video stands still")
+        wait_until(lambda: "judges" in browser.find_element("id", "live").text, "no rate")
+        assert not browser.find_element("css selector", ".live-bar").is_displayed()
+        browser.switch_to.default_content()
+    browser.switch_to.frame(tiles[2])
+    wait_until(lambda: "no such file" in browser.find_element("id", "live").text, "no reason")
+    assert int(browser.execute_script(LIVE)) == 0
+    browser.switch_to.default_content()
     browser.find_element("css selector", "main a").click()
-    wait_until(lambda: browser.current_url.endswith("/rooms/left/"), "the room did not open")
-    live = "return document.getElementById('live').dataset"
-    wait_until(lambda: int(browser.execute_script(live).get("drawn", 0)) > 3, "no video")
-    wait_until(lambda: "judges" in browser.find_element("id", "live").text, "no rate")
+    wait_until(lambda: browser.current_url == f"{grid}/rooms/left/", "the room did not open")
+    wait_until(lambda: int(browser.execute_script(LIVE)) > 3, "no video")
+    assert min(ratio for _, ratio in contrasts(browser, "body")) >= LEAST_CONTRAST
     toggle = browser.find_element("css selector", '[data-toggle="overlay"]')
     assert toggle.get_attribute("aria-pressed") == "true"
     toggle.click()

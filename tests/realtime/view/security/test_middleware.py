@@ -244,7 +244,7 @@ def test_every_answer_forbids_what_is_not_needed(open_page: TestClient) -> None:
     for path in ("/", "/live/broken", "/elsewhere"):
         headers = open_page.get(path).headers
         assert "default-src 'self'" in headers["content-security-policy"]
-        assert headers["x-frame-options"] == "DENY"
+        assert headers["x-frame-options"] == "SAMEORIGIN"
         assert headers["x-content-type-options"] == "nosniff"
 
 

@@ -1,4 +1,4 @@
-"""Tests that one engine serves all who open it, and that a broken one is replaced."""
+"""Tests that one engine serves all who open it, and that one that was given up is replaced."""
 
 import threading
 from collections.abc import Iterator
@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qlumen.errors import EngineError
+from qlumen.errors import ConfigError, EngineError
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.engines import choose
 from qlumen.realtime.engines.base import Engine, Probability, Ticket
 from qlumen.realtime.frames import Frame
-from qlumen.realtime.live import shared_network
-from qlumen.realtime.live.shared_network import SharedNetwork
+from qlumen.realtime.live import shared_engine
+from qlumen.realtime.live.shared_engine import SharedEngine, User
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
-from qlumen.realtime.segmentation import segmenter
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
 from support.media import make_images
@@ -71,7 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FragileEngine]]:
     FragileEngine.opened = []
     real = choose.open_engine
     monkeypatch.setattr(
-        segmenter, "open_engine", lambda *args, **more: FragileEngine(real(*args, **more))
+        shared_engine, "open_engine", lambda *args, **more: FragileEngine(real(*args, **more))
     )
     yield FragileEngine.opened
     for engine in FragileEngine.opened:
@@ -87,17 +86,17 @@ def test_all_get_the_maps_of_one_engine_with_thresholds_of_their_own(
     opened: list[FragileEngine],
 ) -> None:
     """Two users have one engine, equal maps and their own thresholds; the last one closes it."""
-    network = SharedNetwork(BUNDLE, SETTINGS)
+    shared = SharedEngine(BUNDLE, SETTINGS)
     quiet, sensitive = (
         load_settings(None, [small_network(), f"postprocess.high={high}"]) for high in (0.95, 0.6)
     )
-    a, b = network.open(BUNDLE, quiet), network.open(BUNDLE, sensitive)
+    a, b = (shared.segmenter(User(), BUNDLE, each) for each in (quiet, sensitive))
     np.testing.assert_array_equal(a.engine.infer(black(a)), b.engine.infer(black(b)))
     likely = np.full(a.engine.output_size[::-1], 0.9, np.float32)
     frame = Frame(0, 0, Fraction(1, 25), BgrImage(make_images(1)[0]), 0)
     assert [len(user.finish(frame, likely).findings) for user in (a, b)] == [0, 1]
     assert a.engine.describe() == b.engine.describe() == opened[0].describe()
-    network.close()
+    shared.close()
     a.close()
     a.close()
     assert [engine.closed for engine in opened] == [False]
@@ -108,24 +107,25 @@ def test_all_get_the_maps_of_one_engine_with_thresholds_of_their_own(
     assert [engine.closed for engine in opened] == [True]
 
 
-def test_an_engine_that_failed_is_replaced_for_those_who_open_again(
+def test_who_gave_the_engine_up_gets_a_new_one_and_the_others_follow(
     opened: list[FragileEngine],
 ) -> None:
     """The first to come back opens a new engine, the second one takes it too, and the old one
     ends with its last user."""
-    with SharedNetwork(BUNDLE, SETTINGS) as network:
-        a, b = network.open(BUNDLE, SETTINGS), network.open(BUNDLE, SETTINGS)
+    one, two = User(), User()
+    with SharedEngine(BUNDLE, SETTINGS) as engine:
+        a, b = (engine.segmenter(user, BUNDLE, SETTINGS) for user in (one, two))
         opened[0].broken = True
-        for user in (a, b):
+        for each in (a, b):
             with pytest.raises(EngineError, match="made to fail"):
-                user.engine.infer(black(user))
+                each.engine.infer(black(each))
         a.close()
-        again = network.open(BUNDLE, SETTINGS)
+        again = engine.segmenter(one, BUNDLE, SETTINGS)
         again.engine.infer(black(again))
         assert not opened[0].closed
         b.close()
         assert opened[0].closed
-        other = network.open(BUNDLE, SETTINGS)
+        other = engine.segmenter(two, BUNDLE, SETTINGS)
         other.engine.infer(black(other))
         assert len(opened) == 2
         again.close()
@@ -133,22 +133,27 @@ def test_an_engine_that_failed_is_replaced_for_those_who_open_again(
     assert opened[1].closed
 
 
-def test_an_engine_that_hangs_is_replaced(
-    opened: list[FragileEngine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A user whose frame hangs keeps the old engine; who comes then gets a new one."""
-    monkeypatch.setattr(shared_network, "HUNG_SECONDS", 0.05)
-    with SharedNetwork(BUNDLE, SETTINGS) as network:
-        hangs = network.open(BUNDLE, SETTINGS)
+def test_an_engine_that_hangs_is_left_to_whom_it_holds(opened: list[FragileEngine]) -> None:
+    """Its user comes back and gets a new engine; the old one is closed when the frame ends."""
+    user = User()
+    with SharedEngine(BUNDLE, SETTINGS) as engine:
+        hangs = engine.segmenter(user, BUNDLE, SETTINGS)
         opened[0].held.clear()
         thread = threading.Thread(target=hangs.engine.infer, args=[black(hangs)])
         thread.start()
-        thread.join(0.2)
-        works = network.open(BUNDLE, SETTINGS)
+        works = engine.segmenter(user, BUNDLE, SETTINGS)
         works.engine.infer(black(works))
-        assert len(opened) == 2
+        assert [each.closed for each in opened] == [False, False]
         opened[0].held.set()
         thread.join()
         hangs.close()
         assert opened[0].closed
         works.close()
+
+
+def test_wrong_thresholds_of_one_room_hold_no_engine(opened: list[FragileEngine]) -> None:
+    """The error is that of one source alone, and the engine can still be closed."""
+    wrong = load_settings(None, ["postprocess.low=0.9", "postprocess.high=0.5"])
+    with SharedEngine(BUNDLE, SETTINGS) as engine, pytest.raises(ConfigError):
+        engine.segmenter(User(), BUNDLE, wrong)
+    assert opened[0].closed
