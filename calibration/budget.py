@@ -30,12 +30,19 @@ MEASURED_WITH = ("source.loop=true", "source.threads=1", f"live.max_age_ms={MAX_
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Describes the load: frames per second, width x height in pixels, and recording."""
+    """Describes the load: frames per second, width x height in pixels, recording, sources."""
 
     fps: float
     size: tuple[int, int]
     record: bool = False
     margin: float = MARGIN
+    sources: int = 1
+
+    @property
+    def video(self) -> str:
+        """Return size and number of the sources."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        return size if self.sources == 1 else f"{self.sources} sources of {size}"
 
     @property
     def rate(self) -> Fraction:
@@ -158,7 +165,12 @@ def verdict(live: Live, budget: Budget) -> str:
     if live.network is None or live.age is None or live.raw is None:
         return "no frame came through the network"
     if live.judged < JUDGED:
-        return f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} needed"
+        found = f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} needed"
+        if budget.sources == 1:
+            return found
+        rate, whole = live.judged * budget.rate, int(live.judged * budget.sources)
+        each = f"{float(rate):.1f}/s of each of {budget.sources} sources"
+        return f"{found}; {each}, as much as all of {whole}"
     if live.age.p95 > budget.max_age_ms:
         return f"findings are {live.age.p95:.0f} ms old at p95, {budget.max_age_ms:.0f} allowed"
     if live.raw.p95 > budget.period_ms:
@@ -188,12 +200,12 @@ def _measure_alone(candidate: Candidate, budget: Budget) -> Row:
 def _measure_live(row: Row, clip: Path, budget: Budget, seconds: float) -> Row:
     record = clip.with_name("recording.mp4") if budget.record else None
     try:
-        live = run_live(clip, _settings(row.candidate), seconds, record)
+        live = run_live(clip, _settings(row.candidate), seconds, record, budget.sources)
     except QlumenError as error:
         return Row(row.candidate, row.alone_ms, None, f"does not run here: {error}")
     finally:
-        if record:
-            record.unlink(missing_ok=True)
+        for written in clip.parent.glob("recording*"):
+            written.unlink()
     return Row(row.candidate, row.alone_ms, live, verdict(live, budget))
 
 

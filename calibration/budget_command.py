@@ -41,6 +41,8 @@ def _size(context: click.Context, option: click.Parameter, value: str) -> tuple[
               help="Input side to try, repeatable, with --data; default: "
               f"{', '.join(map(str, SIDES))}.")  # fmt: skip
 @click.option("--record", is_flag=True, help="Also record the overlay.")
+@click.option("--sources", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Sources of this size and rate at the same time, in one process.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True,
               help="Length of the measured video, all candidates together.")  # fmt: skip
 @click.option("--json", "json_file", type=PATH, help="File for all figures.")
@@ -53,6 +55,7 @@ def budget(
     data: Path | None,
     sides: tuple[int, ...],
     record: bool,
+    sources: int,
     seconds: float,
     json_file: Path | None,
 ) -> None:
@@ -69,7 +72,7 @@ def budget(
         bundles = bundles_of_sides(
             given, sides or SIDES, data, lambda line: notes.print(line, highlight=False)
         )
-    wanted = Budget(fps, size, record)
+    wanted = Budget(fps, size, record, sources=sources)
     tried = candidates(bundles, engines or NAMES)
     if not tried:
         raise UsageError(f"no bundle runs here with {', '.join(engines)}; see qlumen doctor")
@@ -141,6 +144,7 @@ def _figures(rows: Sequence[Row], chosen: Row | None, wanted: Budget) -> dict[st
         "played_fps": float(wanted.rate),
         "margin": wanted.margin,
         "record": wanted.record,
+        "sources": wanted.sources,
         "chosen": rows.index(chosen) if chosen else None,
         "candidates": [row.as_json() for row in rows],
     }

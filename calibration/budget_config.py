@@ -25,11 +25,10 @@ EXACT_BELOW_MS = 100
 def config_text(row: Row, budget: Budget) -> str:
     """Write YAML for `qlumen live --config`, with the measurements in its head."""
     candidate = row.candidate
-    width, height = budget.size
     lines = [
         "# Written by `qlumen calibrate budget` for this machine:",
         f"# {_machine()}",
-        f"# {width}x{height} at {budget.fps:g} frames/s{', recorded' if budget.record else ''}, "
+        f"# {budget.video} at {budget.fps:g} frames/s{', recorded' if budget.record else ''}, "
         f"with a margin of {budget.margin:.0%}.",
         f"# Chosen: {candidate}, input {candidate.input_size[0]}x{candidate.input_size[1]}.",
         *(f"# {line}" for line in _figures(row)),
@@ -42,7 +41,7 @@ def config_text(row: Row, budget: Budget) -> str:
 def explain(rows: Sequence[Row], chosen: Row | None, budget: Budget, console: Console) -> None:
     """Print all candidates, their figures and the reasons of the choice."""
     title = (
-        f"{budget.size[0]}x{budget.size[1]} played at {float(budget.rate):g} frames/s "
+        f"{budget.video} played at {float(budget.rate):g} frames/s "
         f"({budget.margin:.0%} more than --fps). ms, p50 / p95: time of the network, age of the "
         "shown findings, delay of the raw frames; lesion-free: share of lesion-free "
         "images with a finding"
@@ -67,8 +66,8 @@ def no_fit_error(rows: Sequence[Row], budget: Budget) -> EngineError:
     """Return the error that names the nearest candidate and its reason."""
     nearest = min(rows, key=_nearness)
     return EngineError(
-        f"no candidate keeps {budget.fps:g} frames/s of {budget.size[0]}x{budget.size[1]} with a "
-        f"margin of {budget.margin:.0%}; the nearest was {nearest.candidate}: {nearest.rejected}. "
+        f"no candidate keeps {budget.fps:g} frames/s of {budget.video} with a margin of "
+        f"{budget.margin:.0%}; the nearest was {nearest.candidate}: {nearest.rejected}. "
         "Use a lower --fps, or name a faster bundle with --bundle"
     )
 

@@ -13,11 +13,14 @@ from rich.console import Console
 
 from qlumen.calibration.candidates import Candidate
 from qlumen.errors import QlumenError
+from qlumen.realtime.config.rooms import Room, RoomSection
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.frames import NO_MAP, FrameResult, Segmentation
 from qlumen.realtime.latency import LatencySummary
 from qlumen.realtime.live.outputs import LiveOutputs
+from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.live.session import LiveSession
+from qlumen.realtime.live.summary import LiveSummary
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.realtime.sinks.recorder import Recorder
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
@@ -77,16 +80,32 @@ def screen(candidate: Candidate, settings: Settings) -> float:
     return float(np.median(spent))
 
 
-def run_live(clip: Path, settings: Settings, seconds: float, record: Path | None) -> Live:
+def run_live(
+    clip: Path, settings: Settings, seconds: float, record: Path | None, sources: int = 1
+) -> Live:
     """Play the clip for `seconds` as `qlumen live` does; raise QlumenError if it fails.
 
     Args:
-        record: file for a recording, which stays there
+        record: file for a recording, which stays there; further sources add their number.
+        sources: number of times that it is played at once; the least judged one counts
     """
     console = Console(file=io.StringIO())
-    outputs = LiveOutputs(record=record)
-    with LiveSession(str(clip), outputs, settings, console) as session:
-        summary = session.run(seconds)
+    if sources == 1:
+        with LiveSession(str(clip), LiveOutputs(record=record), settings, console) as session:
+            return _figures(session.run(seconds))
+    files = [record and record.with_stem(f"{record.stem}-{n}") for n in range(sources)]
+    sections = [
+        RoomSection(name=f"room{n}", source=str(clip), record=file) for n, file in enumerate(files)
+    ]
+    with Rooms([Room(each, settings) for each in sections], console) as rooms:
+        rooms.run(seconds)
+    ended = [runner.summary for runner in rooms.runners if runner.summary]
+    if len(ended) < sources:
+        raise QlumenError(next(str(runner.error) for runner in rooms.runners if runner.error))
+    return min(map(_figures, ended), key=lambda live: live.judged)
+
+
+def _figures(summary: LiveSummary) -> Live:
     if summary.error:
         raise QlumenError(summary.error)
     network = summary.stages_ms.get("inference")

@@ -1,7 +1,7 @@
 """Runs the rooms of `qlumen live`: several sources that share the network."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from qlumen.realtime.live.outputs import LiveOutputs
 from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.live.summary import print_summary
 from qlumen.realtime.sources.choose import input_files
+from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.rooms import open_rooms_page
 from qlumen.system.files import write_json
 from qlumen.system.output_paths import check_paths
@@ -31,10 +32,13 @@ def run_rooms(
     """
     chosen, console, steering = read(), Console(stderr=True), Steering()
     _check_outputs(chosen, json_file)
+    page: AbstractContextManager[list[LivePanel]] = (
+        open_rooms_page(chosen, console) if view else nullcontext([])
+    )
     with (
         steering.handle_signals(),
         open_metrics(metrics, chosen[0].settings) as server,
-        open_rooms_page(chosen, console) if view else nullcontext([]) as panels,
+        page as panels,
         Rooms(chosen, console, panels) as rooms,
     ):
         steering.begin(rooms.stop, lambda: rooms.reload(read))

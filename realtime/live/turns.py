@@ -16,7 +16,7 @@ from qlumen.realtime.queues import DroppingQueue
 TURN_SECONDS = 0.05
 """Turns up to this length cost the same, so that equal weights judge equally often. Longer turns
 cost their time, so that a source with expensive frames pays for them itself."""
-LONGEST_SECONDS = 0.25
+LONGEST_SECONDS = 1.0
 """After this time a turn no longer keeps others waiting, and it costs no more."""
 RATE_SECONDS = 2.0
 

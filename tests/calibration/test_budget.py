@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -128,6 +129,24 @@ def test_verdict_names_what_is_too_much(live: Live, reason: str) -> None:
     got = verdict(live, BUDGET)
     assert got.startswith(reason)
     assert bool(got) == bool(reason)
+
+
+def test_verdict_on_several_sources_says_what_the_machine_carries() -> None:
+    """Half of 30 frames/s at each of four sources is as much as every frame of two."""
+    four = replace(BUDGET, sources=4)
+    got = verdict(Live(100, 0.5, span(30), span(100), span(10)), four)
+    assert got.endswith("15.0/s of each of 4 sources, as much as all of 2")
+
+
+def test_several_sources_are_measured_together(tiny: Bundle, tmp_path: Path) -> None:
+    """Each is played and recorded, the report has their number, and the file says it."""
+    output, report = tmp_path / "here.yaml", tmp_path / "report.json"
+    options = ("--fps", 2, "--source-size", "192x160", "--record", "--sources", 2)
+    result = run(tiny, output, *options, "--json", report)
+    assert result.exit_code == 0, result.output
+    assert "# 2 sources of 192x160 at 2 frames/s, recorded" in output.read_text()
+    assert json.loads(report.read_text())["sources"] == 2
+    load_settings(output)
 
 
 def test_margin_is_a_faster_clip() -> None:

@@ -137,7 +137,8 @@ class Live {
 
   showFigures(state) {
     const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
-    const { condition, judged } = state, share = judged === undefined ? "" : `, judges ${judged.toFixed(1)} of ${state.rate.toFixed(0)}/s`;
+    const { condition, judged, rate } = state, some = judged < 0.9 * rate ? ", not every frame" : "";
+    const share = judged === undefined ? "" : `, judges ${judged.toFixed(1)}/s${some}`;
     const drops = Object.entries(state.drops || {});
     this.figure("ai", state.running ? AI[state.ai] + (condition ? `, ${condition}` : "") + share : "-");
     this.figure("rate", state.running ? `${state.rate.toFixed(1)} frames/s` : "-");

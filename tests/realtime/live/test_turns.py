@@ -83,7 +83,7 @@ def test_expensive_frames_are_paid_for_by_their_own_source() -> None:
     """Turns of five times the usual length come a fifth as often."""
     order, cheap, dear = FairOrder(), Share(), Share()
     counts = {cheap: 0, dear: 0}
-    for _ in range(600):
+    for _ in range(2000):
         for share in counts:
             order.ask(share)
         chosen = order.first(list(counts))
