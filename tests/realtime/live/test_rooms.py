@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 import yaml
 from click.testing import CliRunner
-from prometheus_client.metrics_core import Metric
 from rich.console import Console
 
 from qlumen.errors import UsageError
@@ -103,7 +103,8 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
                 more("good", judged)
                 camera.fault = None
                 more("faulty")
-            metrics = read_metrics(port)
+            metrics = parse_metrics(ask(port, "/metrics")[1])
+            health, ready = ask(port, "/health"), ask(port, "/ready")
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=60)
         finally:
@@ -112,6 +113,8 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
     assert "absent: " in said
     arrived = metrics["qlumen_frames_arrived"].samples
     assert {sample.labels["source"] for sample in arrived} == {"good", "faulty"}
+    assert health[0] == 200
+    assert (ready[0], json.loads(ready[1])["wrong"]) == (503, ["absent: no source"])
     frames = shown(tmp_path, "good")
     assert frames == list(range(len(frames)))
     assert has_event(tmp_path, "faulty", "signal_lost")
@@ -127,9 +130,12 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
     assert not (tmp_path / "e-absent.jsonl").exists()
 
 
-def read_metrics(port: int) -> dict[str, Metric]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-        return parse_metrics(answer.read().decode())
+def ask(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def test_every_thread_has_its_room_in_its_name_and_ends(tmp_path: Path) -> None:
@@ -155,6 +161,39 @@ def test_every_thread_has_its_room_in_its_name_and_ends(tmp_path: Path) -> None:
     assert set(running_threads()) <= before
     summaries = [runner.summary for runner in rooms.runners]
     assert [each.source for each in summaries if each] == ["scene", "pattern"]
+
+
+def test_changed_settings_reach_their_own_room(tmp_path: Path) -> None:
+    """A reload changes the room whose settings changed, and a room that is no longer named goes on
+    with its old ones."""
+    file = tmp_path / "rooms.yaml"
+    names = ("changed", "same", "gone")
+    listed: list[dict[str, Any]] = [{"name": name, "source": "scene"} for name in names]
+    file.write_text(yaml.safe_dump({"rooms": listed}))
+    before = load_rooms(file, SETTINGS)
+    listed[0]["settings"] = {"overlay": {"fill_alpha": 0.7}}
+    file.write_text(yaml.safe_dump({"rooms": listed[:2]}))
+    found: list[float] = []
+    with Rooms(before, Console(quiet=True)) as rooms:
+
+        def alphas() -> list[float]:
+            sessions = [runner.session for runner in rooms.runners]
+            return [each.control.settings().overlay.fill_alpha for each in sessions if each]
+
+        def change() -> None:
+            wait_until(lambda: len(alphas()) == len(names), "a room did not begin")
+            rooms.reload(lambda: load_rooms(file, SETTINGS))
+            wait_until(lambda: 0.7 in alphas(), "nothing changed")
+            time.sleep(0.3)
+            found.extend(alphas())
+            rooms.stop()
+
+        changing = threading.Thread(target=change)
+        changing.start()
+        rooms.run()
+        changing.join()
+    usual = before[0].settings.overlay.fill_alpha
+    assert found == [0.7, usual, usual]
 
 
 def test_a_room_that_cannot_write_is_over_and_the_other_one_is_not(tmp_path: Path) -> None:
