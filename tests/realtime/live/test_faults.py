@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from qlumen.realtime.commands.live import _Steering, _Stopped
+from qlumen.realtime.commands.live import Steering, _Stopped
 from qlumen.realtime.live.outputs import TITLE
-from qlumen.realtime.live.session import LiveSession
 from qlumen.realtime.sinks.hash_chain import check_chain
 
 from support.live_process import (
@@ -167,12 +166,12 @@ def test_a_lost_terminal_ends_nothing(tmp_path: Path) -> None:
 
 def test_a_signal_whose_error_is_lost_ends_the_opening() -> None:
     """A callback of a library swallows the handler's error; the session must not begin."""
-    steering = _Steering(None, ())
+    steering = Steering()
     with steering.handle_signals():
         with pytest.raises(_Stopped):  # as in a callback, the opening goes on after this
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(_Stopped):
-            steering.begin(cast("LiveSession", None))
+            steering.begin(lambda: None, lambda: None)
 
 
 def test_a_signal_before_the_session_has_begun_leaves_no_file(tmp_path: Path) -> None:
