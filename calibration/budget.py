@@ -168,9 +168,9 @@ def verdict(live: Live, budget: Budget) -> str:
         found = f"{live.judged:.0%} of the frames judged, {JUDGED:.0%} needed"
         if budget.sources == 1:
             return found
-        rate, whole = live.judged * budget.rate, int(live.judged * budget.sources)
-        each = f"{float(rate):.1f}/s of each of {budget.sources} sources"
-        return f"{found}; {each}, as much as all of {whole}"
+        rate, whole = live.judged * float(budget.rate), live.judged * budget.sources
+        each = f"{rate:.1f}/s of each of {budget.sources} sources"
+        return f"{found}; {each}, as much as all frames of {whole:.1f}"
     if live.age.p95 > budget.max_age_ms:
         return f"findings are {live.age.p95:.0f} ms old at p95, {budget.max_age_ms:.0f} allowed"
     if live.raw.p95 > budget.period_ms:

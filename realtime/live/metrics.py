@@ -245,15 +245,15 @@ class MetricsServer(Closing):
 
 
 def _faults(rooms: Sequence[RoomRunner], path: str) -> list[str]:
-    """Return the faults of all rooms; as long as one is healthy, `/health` has none."""
-    found = []
-    for room in rooms:
-        status = room.session.status() if room.session else None
-        own = ["no source"] if status is None else status.health() or status.readiness()
-        if path == "/health" and status is not None and not status.health():
-            return []
-        found += [f"{room.name}: {fault}" for fault in own]
-    return found
+    """Return the faults of all rooms; `/health` has none before all videos stand still."""
+    sessions = {room.name: room.session for room in rooms}
+    if path == "/health":
+        found = {name: each.status().health() for name, each in sessions.items() if each}
+        found = found if all(found.values()) else {}
+    else:
+        absent = ["no source"]
+        found = {name: s.status().readiness() if s else absent for name, s in sessions.items()}
+    return [f"{name}: {fault}" for name, faults in found.items() for fault in faults]
 
 
 def _handler(server: MetricsServer) -> type[BaseHTTPRequestHandler]:

@@ -1,7 +1,7 @@
 """Shares one engine among several sources by fair turns, by start-time fair queueing.
 
-Sources that ask get turns in proportion to their weights (Goyal, Vin and Cheng, SIGCOMM 1996). One
-that was silent has saved nothing up. A turn that hangs keeps nobody waiting for long.
+Sources that ask get turns in proportion to their weights (Goyal, Vin and Cheng, SIGCOMM 1996). A
+turn that hangs keeps nobody waiting for long.
 """
 
 import time
@@ -18,6 +18,9 @@ TURN_SECONDS = 0.05
 cost their time, so that a source with expensive frames pays for them itself."""
 LONGEST_SECONDS = 1.0
 """After this time a turn no longer keeps others waiting, and it costs no more."""
+CREDIT_SECONDS = 0.25
+"""A silent source saves up no more than this. Without it a source would lose weight whenever its
+thread asks after the next turn has begun."""
 RATE_SECONDS = 2.0
 
 
@@ -41,7 +44,7 @@ class FairOrder:
         self._now = 0.0
 
     def ask(self, share: Share) -> None:
-        share.due = max(share.due, self._now)
+        share.due = max(share.due, self._now - CREDIT_SECONDS)
 
     def first(self, asking: Collection[Share]) -> Share:
         """Return the one whose turn was due first."""

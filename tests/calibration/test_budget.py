@@ -135,7 +135,7 @@ def test_verdict_on_several_sources_says_what_the_machine_carries() -> None:
     """Half of 30 frames/s at each of four sources is as much as every frame of two."""
     four = replace(BUDGET, sources=4)
     got = verdict(Live(100, 0.5, span(30), span(100), span(10)), four)
-    assert got.endswith("15.0/s of each of 4 sources, as much as all of 2")
+    assert got.endswith("15.0/s of each of 4 sources, as much as all frames of 2.0")
 
 
 def test_several_sources_are_measured_together(tiny: Bundle, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests that turns are fair: nobody starves, and shares follow the weights."""
 
 import math
+import random
 import threading
 import time
 from fractions import Fraction
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from qlumen.realtime.frames import Frame
 from qlumen.realtime.live.turns import (
+    CREDIT_SECONDS,
     LONGEST_SECONDS,
     TURN_SECONDS,
     FairOrder,
@@ -53,8 +55,8 @@ def test_turns_of_all_who_always_ask_follow_their_weights(weights: list[float], 
 def test_nobody_starves_whatever_turns_cost_and_whoever_asks(
     weights: list[float], data: st.DataObject
 ) -> None:
-    """Between two turns of one that asks, another gets at most the turns that its weight and the
-    longest charged turn allow."""
+    """Between two turns of one that asks, another gets at most the turns that the weights and the
+    longest charged turn allow, and those that it has saved up."""
     order, shares = FairOrder(), [Share(weight) for weight in weights]
     patient, others = shares[0], shares[1:]
     dearest = LONGEST_SECONDS / TURN_SECONDS
@@ -66,17 +68,18 @@ def test_nobody_starves_whatever_turns_cost_and_whoever_asks(
             since = dict.fromkeys(others, 0)
             continue
         since[chosen] += 1
-        assert since[chosen] <= math.ceil(dearest * chosen.weight / patient.weight) + 1
+        allowed = dearest / patient.weight + CREDIT_SECONDS / TURN_SECONDS
+        assert since[chosen] <= math.ceil(allowed * chosen.weight) + 1
 
 
 @given(st.integers(1, 500), st.integers(2, 50))
-def test_a_silent_source_saves_nothing_up(silent: int, after: int) -> None:
-    """However long it was silent, it then gets every second turn, not all of them."""
+def test_a_silent_source_saves_little_up(silent: int, after: int) -> None:
+    """However long it was silent, it then gets a few turns, and afterwards every second one."""
     order, talks, returns = FairOrder(), Share(), Share()
     for _ in range(silent):
         play(order, [talks], TURN_SECONDS)
     got = [play(order, [talks, returns], TURN_SECONDS) for _ in range(2 * after)]
-    assert abs(got.count(returns) - after) <= 1
+    assert -1 <= got.count(returns) - after <= CREDIT_SECONDS / TURN_SECONDS / 2 + 1
 
 
 def test_expensive_frames_are_paid_for_by_their_own_source() -> None:
@@ -148,3 +151,16 @@ def test_a_turn_that_hangs_does_not_stop_the_others() -> None:
     assert works.rate() > 0
     held.set()
     thread.join()
+
+
+@given(st.integers(0, 10**6))
+def test_who_often_asks_late_keeps_its_weight(seed: int) -> None:
+    """A thread that has just had its turn may ask after the next one began. Where a quarter of the
+    turns are followed by that, three to one still holds to a fifteenth."""
+    order, heavy, light, chance = FairOrder(), Share(3), Share(1), random.Random(seed)
+    counts, late = {heavy: 0, light: 0}, None
+    for _ in range(2000):
+        chosen = play(order, [each for each in counts if each is not late], TURN_SECONDS)
+        counts[chosen] += 1
+        late = chosen if chance.random() < 0.25 else None
+    assert counts[heavy] / counts[light] >= 2.8
