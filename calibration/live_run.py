@@ -101,7 +101,7 @@ def run_live(
         rooms.run(seconds)
     ended = [runner.summary for runner in rooms.runners if runner.summary]
     if len(ended) < sources:
-        raise QlumenError(next(str(runner.error) for runner in rooms.runners if runner.error))
+        raise QlumenError(next(runner.error for runner in rooms.runners if runner.error))
     return min(map(_figures, ended), key=lambda live: live.judged)
 
 

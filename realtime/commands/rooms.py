@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from qlumen.errors import UsageError
 from qlumen.realtime.commands.live import Steering, open_metrics
 from qlumen.realtime.config.rooms import Room
 from qlumen.realtime.live.outputs import LiveOutputs
@@ -60,13 +61,16 @@ def _check_outputs(rooms: Sequence[Room], json_file: Path | None) -> None:
     ]
     files = [named for each in outputs for named in each.files()]
     check_paths(inputs, files, [named for each in outputs for named in each.folders()])
+    for name, path in files:
+        if name.startswith("--record") and path.exists():
+            raise UsageError(f"{path} exists; choose another name, or move it away")
 
 
 def _report(rooms: Rooms, json_file: Path | None) -> int:
     """Print and write the summaries of all rooms; return the exit code."""
     console, rows = Console(), []
     for runner in rooms.runners:
-        row = {"room": runner.name, "error": str(runner.error or "the source never came")}
+        row = {"room": runner.name, "error": runner.error or "the source never came"}
         if runner.summary:
             console.rule(runner.name)
             print_summary(runner.summary, console)

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from qlumen.errors import ConfigError
 from qlumen.realtime.config.base import Section
 from qlumen.realtime.config.settings import Settings, check_settings, read_sections
-from qlumen.system.locations import without_secrets
+from qlumen.system.locations import show_location, without_secrets
 
 SHARED = ("engine", "metrics", "model", "quantum", "view")
 """Sections of which the process has one for all rooms."""
@@ -59,7 +59,7 @@ def load_rooms(
     given = values.pop("rooms", None)
     check_settings(deepcopy(values), overrides)
     if given is not None and sources:
-        raise ConfigError(f"{file} names the rooms; leave {without_secrets(sources[0])} out")
+        raise ConfigError(f"{file} names the rooms; leave {show_location(sources[0])} out")
     if not (given or sources):
         raise ConfigError("no source is named; give SOURCE, or --config FILE with rooms")
     listed = given or [{"name": f"room{n}", "source": each} for n, each in enumerate(sources, 1)]

@@ -72,7 +72,7 @@ class RoomRunner:
         self.tried = False
         self.session: LiveSession | None = None
         self.summary: LiveSummary | None = None
-        self.error: BaseException | None = None
+        self.error: str | None = None
 
     def start(self) -> None:
         self.thread = start(f"{self.name}/room", self._work, on_error=self._fail)
@@ -106,8 +106,8 @@ class RoomRunner:
         self._say(self.summary.error or "the video is over")
 
     def _fail(self, error: BaseException) -> None:
-        self.error = error
-        self._say(without_secrets(describe(error)))
+        self.error = without_secrets(describe(error))
+        self._say(self.error)
 
     def _say(self, message: str) -> None:
         self.session, self.tried = None, True

@@ -16,7 +16,6 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
-from qlumen.errors import UsageError
 from qlumen.realtime.cli import commands
 from qlumen.realtime.config.rooms import load_rooms
 from qlumen.realtime.live.rooms import Rooms
@@ -207,7 +206,8 @@ def test_a_room_that_cannot_write_is_over_and_the_other_one_is_not(tmp_path: Pat
     with Rooms(chosen, Console(quiet=True)) as running:
         running.run()
     broken, works = running.runners
-    assert isinstance(broken.error, UsageError)
+    assert broken.error is not None
+    assert "exists" in broken.error
     assert broken.summary is None
     assert kept.read_bytes() == b"precious"
     assert works.summary is not None
@@ -220,8 +220,12 @@ def test_outputs_of_rooms_are_checked_together_before_anything_starts(tmp_path: 
     same = str(tmp_path / "o.mp4")
     listed = [{"name": name, "source": "scene", "record": same} for name in "ab"]
     file.write_text(yaml.safe_dump({"rooms": listed}))
+    kept, there = tmp_path / "kept.mp4", tmp_path / "there.yaml"
+    kept.touch()
+    there.write_text(yaml.safe_dump({"rooms": [listed[0] | {"record": str(kept)}]}))
     for arguments, message in (
         (["--config", str(file)], "--record and --record are both"),
+        (["--config", str(there)], f"{kept} exists; choose another name"),
         (["scene", "pattern", "--record", same], "write the others into the list rooms"),
         (["scene", "pattern", "--monitor"], "write the others into the list rooms"),
         ([], "no source is named"),
