@@ -101,7 +101,8 @@ def run_live(
         rooms.run(seconds)
     ended = [runner.summary for runner in rooms.runners if runner.summary]
     if len(ended) < sources:
-        raise QlumenError(next(runner.error for runner in rooms.runners if runner.error))
+        errors = [runner.error for runner in rooms.runners if runner.error]
+        raise QlumenError(", ".join(errors) or "a source could not be opened")
     return min(map(_figures, ended), key=lambda live: live.judged)
 
 

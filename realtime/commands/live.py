@@ -82,7 +82,7 @@ def command(
                 "others into the list rooms of --config"
             )
         read_rooms = partial(load_rooms, config, overrides, sources)
-        return _run_rooms(read_rooms, json_file, view, metrics, seconds)
+        return _run_rooms(read_rooms, config, json_file, view, metrics, seconds)
     (source,), settings = sources, load_settings(config, overrides)
     inputs = [*input_files(source, settings.model.bundle), *([config] if config else [])]
     check_paths(inputs, list(outputs.files()), list(outputs.folders()))

@@ -21,6 +21,7 @@ from qlumen.system.output_paths import check_paths
 
 def run_rooms(
     read: Callable[[], list[Room]],
+    config: Path | None,
     json_file: Path | None,
     view: bool,
     metrics: int | None,
@@ -32,7 +33,7 @@ def run_rooms(
         QlumenError: settings, the network, or an address cannot be used.
     """
     chosen, console, steering = read(), Console(stderr=True), Steering()
-    _check_outputs(chosen, json_file)
+    _check_outputs(chosen, json_file, [config] if config else [])
     page: AbstractContextManager[list[LivePanel]] = (
         open_rooms_page(chosen, console) if view else nullcontext([])
     )
@@ -51,14 +52,11 @@ def run_rooms(
     return _report(rooms, json_file)
 
 
-def _check_outputs(rooms: Sequence[Room], json_file: Path | None) -> None:
+def _check_outputs(rooms: Sequence[Room], json_file: Path | None, inputs: list[Path]) -> None:
     outputs = [LiveOutputs(**room.section.outputs()) for room in rooms]
     outputs.append(LiveOutputs(json=json_file))
-    inputs = [
-        path
-        for room in rooms
-        for path in input_files(room.section.source, room.settings.model.bundle)
-    ]
+    for room in rooms:
+        inputs = [*inputs, *input_files(room.section.source, room.settings.model.bundle)]
     files = [named for each in outputs for named in each.files()]
     check_paths(inputs, files, [named for each in outputs for named in each.folders()])
     for name, path in files:
