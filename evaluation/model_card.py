@@ -207,6 +207,7 @@ def _scores(manifest: Manifest) -> str:
         else THRESHOLDS[manifest.provenance.get("thresholds_from", "val")]
     )
     note = (
+        "Each image was judged upright and upside down, as an image that stands alone always is. "
         f"{thresholds} The frames of `test_clinicdb` share sequences with training frames, so that "
         "row is optimistic."
     )
