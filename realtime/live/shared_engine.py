@@ -11,6 +11,7 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.closing import Closing
+from qlumen.system.threads import start_pool
 
 
 class SharedEngine(Closing):
@@ -54,7 +55,10 @@ class SharedEngine(Closing):
             self._release(engine)
 
     def _open(self) -> Engine:
-        engine = open_engine(self._bundle, self._settings, live=True)
+        # OpenVINO may give the thread that opens it a signal stack, which it unmaps in the thread
+        # that closes it. The next signal would then end the process if the first one were main.
+        with start_pool("engine", 1) as other:
+            engine = other.submit(open_engine, self._bundle, self._settings, live=True).result()
         self._users[engine] = 1
         return engine
 

@@ -20,7 +20,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
-from support.media import make_images
+from support.media import make_images, start_python
 from support.small_network import small_network
 
 SETTINGS = load_settings(None, [small_network(), "engine.threads=1"])
@@ -77,9 +77,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FragileEngine]]:
         engine.held.set()
 
 
-def black(user: Segmenter) -> Image:
+def infer(user: Segmenter) -> Probability:
+    """Run the network on a black image."""
     width, height = user.engine.input_size
-    return np.zeros((height, width, 3), np.uint8)
+    return user.engine.infer(np.zeros((height, width, 3), np.uint8))
 
 
 def test_all_get_the_maps_of_one_engine_with_thresholds_of_their_own(
@@ -91,7 +92,7 @@ def test_all_get_the_maps_of_one_engine_with_thresholds_of_their_own(
         load_settings(None, [small_network(), f"postprocess.high={high}"]) for high in (0.95, 0.6)
     )
     a, b = (shared.segmenter(User(), BUNDLE, each) for each in (quiet, sensitive))
-    np.testing.assert_array_equal(a.engine.infer(black(a)), b.engine.infer(black(b)))
+    np.testing.assert_array_equal(infer(a), infer(b))
     likely = np.full(a.engine.output_size[::-1], 0.9, np.float32)
     frame = Frame(0, 0, Fraction(1, 25), BgrImage(make_images(1)[0]), 0)
     assert [len(user.finish(frame, likely).findings) for user in (a, b)] == [0, 1]
@@ -101,8 +102,8 @@ def test_all_get_the_maps_of_one_engine_with_thresholds_of_their_own(
     a.close()
     assert [engine.closed for engine in opened] == [False]
     with pytest.raises(EngineError, match="closed"):
-        a.engine.infer(black(a))
-    b.engine.infer(black(b))
+        infer(a)
+    infer(b)
     b.close()
     assert [engine.closed for engine in opened] == [True]
 
@@ -118,15 +119,15 @@ def test_who_gave_the_engine_up_gets_a_new_one_and_the_others_follow(
         opened[0].broken = True
         for each in (a, b):
             with pytest.raises(EngineError, match="made to fail"):
-                each.engine.infer(black(each))
+                infer(each)
         a.close()
         again = engine.segmenter(one, BUNDLE, SETTINGS)
-        again.engine.infer(black(again))
+        infer(again)
         assert not opened[0].closed
         b.close()
         assert opened[0].closed
         other = engine.segmenter(two, BUNDLE, SETTINGS)
-        other.engine.infer(black(other))
+        infer(other)
         assert len(opened) == 2
         again.close()
         other.close()
@@ -139,10 +140,10 @@ def test_an_engine_that_hangs_is_left_to_whom_it_holds(opened: list[FragileEngin
     with SharedEngine(BUNDLE, SETTINGS) as engine:
         hangs = engine.segmenter(user, BUNDLE, SETTINGS)
         opened[0].held.clear()
-        thread = threading.Thread(target=hangs.engine.infer, args=[black(hangs)])
+        thread = threading.Thread(target=infer, args=[hangs])
         thread.start()
         works = engine.segmenter(user, BUNDLE, SETTINGS)
-        works.engine.infer(black(works))
+        infer(works)
         assert [each.closed for each in opened] == [False, False]
         opened[0].held.set()
         thread.join()
@@ -157,3 +158,26 @@ def test_wrong_thresholds_of_one_room_hold_no_engine(opened: list[FragileEngine]
     with SharedEngine(BUNDLE, SETTINGS) as engine, pytest.raises(ConfigError):
         engine.segmenter(User(), BUNDLE, wrong)
     assert opened[0].closed
+
+
+def test_signals_work_after_another_thread_closed_the_engine() -> None:
+    """OpenVINO unmaps a signal stack then. The main thread, which has one of faulthandler, must not
+    have got it."""
+    code = f"""
+import faulthandler, signal, threading
+from qlumen.networks.bundle import read_bundle
+from qlumen.realtime.config.settings import load_settings
+from qlumen.realtime.engines.choose import bundle_folder
+from qlumen.realtime.live.shared_engine import SharedEngine
+faulthandler.enable()
+settings = load_settings(None, [{small_network()!r}, "engine.threads=1"])
+shared = SharedEngine(read_bundle(bundle_folder(settings)), settings)
+closing = threading.Thread(target=shared.close)
+closing.start()
+closing.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("steered"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    process = start_python(code)
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "steered\n"), errors
