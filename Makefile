@@ -49,18 +49,19 @@ unexport PYTHONDONTWRITEBYTECODE
 ALONE := tests/realtime/profiling
 TIMED := $(addprefix tests/realtime/,live sources/network view) \
   $(addprefix tests/field/test_,live_sources.py page.py)
-# Other programs may starve a test of live parts: it runs once more, and the summary names it.
-AGAIN := --reruns 1 -rR
+# Other programs may starve a live part: tests that failed run once more, alone.
+AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 # Installs twice, for some minutes, and needs 4 GB of disk meanwhile.
 INSTALL := tests/test_install.py
+REST := $(addprefix --ignore=,$(ALONE) $(TIMED) $(INSTALL)) tests
 
 check: lint
 	mkdir -p $(LINES)
-	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(AGAIN) $(ALONE)
-	$(MEASURE) --json --out $(LINES)/timed.json -m pytest -n 2 --dist loadfile $(AGAIN) \
-	  $(TIMED)
-	$(MEASURE) --json --out $(LINES)/rest.json -m pytest -n 2 --dist loadfile $(AGAIN) \
-	  $(addprefix --ignore=,$(ALONE) $(TIMED) $(INSTALL)) tests
+	$(MEASURE) --json --out $(LINES)/alone.json -m pytest $(ALONE) || $(AGAIN) $(ALONE)
+	$(MEASURE) --json --out $(LINES)/timed.json -m pytest -n 2 --dist loadfile $(TIMED) \
+	  || $(AGAIN) $(TIMED)
+	$(MEASURE) --json --out $(LINES)/rest.json -m pytest -n 2 --dist loadfile $(REST) \
+	  || $(AGAIN) $(REST)
 	$(MEASURE) --merge $(addprefix $(LINES)/,alone.json timed.json rest.json) \
 	  --out $(LINES)/all.json
 

@@ -120,7 +120,6 @@ DEV = [
     "nvidia-modelopt",
     "pypdf>=5",
     "pytest>=8.3",
-    "pytest-rerunfailures>=15",
     "pytest-xdist>=3.6",
     "PyVirtualDisplay>=3",
     "ruff>=0.11",
