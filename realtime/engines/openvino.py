@@ -1,9 +1,10 @@
 """Runs the default engine, OpenVINO, on the CPU, or on a GPU or NPU that it supports."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from qlumen.realtime.engines.base import Engine, Probability, Ticket, drain
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.system.caches import content_folder
 from qlumen.system.machine import limited_cores
+from qlumen.system.threads import start_pool
 
+T = TypeVar("T")
 CPU = "CPU"
 
 
@@ -66,12 +69,7 @@ class OpenVinoEngine(Engine):
     def __init__(self, model: Path, options: CpuOptions | None = None, device: str = CPU) -> None:
         self._options = options = options or CpuOptions()
         self._device = device
-        core = caching_core(model)
-        _check_device(core, device)
-        try:
-            compiled = core.compile_model(str(model), device, options.properties(device))
-        except RuntimeError as error:
-            raise cannot_compile(model, error) from error
+        compiled = run_apart(lambda: _compile(model, device, options))
         _, height, width, _ = compiled.input(0).shape
         *_, rows, columns = compiled.output(0).shape
         self.input_size = (width, height)
@@ -123,6 +121,26 @@ def caching_core(model: Path) -> ov.Core:
     if cache:
         core.set_property({"CACHE_DIR": str(cache)})
     return core
+
+
+def run_apart(compile_: Callable[[], T]) -> T:
+    """Compile in a thread of its own.
+
+    OpenVINO 2026.4 gives the thread that compiles a signal stack, and unmaps it in the thread that
+    drops the network. If the first one is main and the second is not, the next signal ends the
+    process.
+    """
+    with start_pool("compile", 1) as other:
+        return other.submit(compile_).result()
+
+
+def _compile(model: Path, device: str, options: CpuOptions) -> ov.CompiledModel:
+    core = caching_core(model)
+    _check_device(core, device)
+    try:
+        return core.compile_model(str(model), device, options.properties(device))
+    except RuntimeError as error:
+        raise cannot_compile(model, error) from error
 
 
 def about(name: str, options: CpuOptions, device: str = CPU) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from qlumen.networks.graph import cut_at_circuit
 from qlumen.networks.openvino import ov
 from qlumen.quantum.executors import Executor
 from qlumen.realtime.engines.base import Engine, Probability, Ticket, drain
-from qlumen.realtime.engines.openvino import CpuOptions, about, caching_core, cannot_compile
+from qlumen.realtime.engines.openvino import (
+    CPU,
+    CpuOptions,
+    about,
+    caching_core,
+    cannot_compile,
+    run_apart,
+)
 from qlumen.realtime.pixels.arrays import Image
 
 
@@ -42,8 +49,12 @@ class SplitEngine(Engine):
         core = caching_core(model)
         try:
             halves = cut_at_circuit(core.read_model(model))
-            head = core.compile_model(halves.head, "CPU", options.properties())
-            tail = core.compile_model(halves.tail, "CPU", options.properties())
+            head, tail = run_apart(
+                lambda: [
+                    core.compile_model(half, CPU, options.properties())
+                    for half in (halves.head, halves.tail)
+                ]
+            )
         except RuntimeError as error:
             raise cannot_compile(model, error) from error
         _, height, width, _ = head.input(0).shape

@@ -11,7 +11,6 @@ from qlumen.realtime.engines.choose import open_engine
 from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.system.closing import Closing
-from qlumen.system.threads import start_pool
 
 
 class SharedEngine(Closing):
@@ -55,10 +54,7 @@ class SharedEngine(Closing):
             self._release(engine)
 
     def _open(self) -> Engine:
-        # OpenVINO may give the thread that opens it a signal stack, which it unmaps in the thread
-        # that closes it. The next signal would then end the process if the first one were main.
-        with start_pool("engine", 1) as other:
-            engine = other.submit(open_engine, self._bundle, self._settings, live=True).result()
+        engine = open_engine(self._bundle, self._settings, live=True)
         self._users[engine] = 1
         return engine
 

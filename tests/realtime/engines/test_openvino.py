@@ -11,6 +11,7 @@ from qlumen.realtime.engines.base import Engine
 from qlumen.realtime.engines.openvino import CpuOptions, OpenVinoEngine, devices
 
 from support.engine_contract import EngineContract, bundle, make_images, torch_form
+from support.media import start_python
 
 
 class TestOpenVino(EngineContract):
@@ -87,3 +88,23 @@ def test_other_weights_are_never_answered_from_the_cache(
     new = answer("a")
     assert not np.array_equal(new, old)
     np.testing.assert_array_equal(new, answer("b"))
+
+
+def test_signals_work_after_another_thread_closed_the_engine() -> None:
+    """OpenVINO unmaps a signal stack then. The main thread, which has one of faulthandler, must not
+    have got it."""
+    code = f"""
+import faulthandler, signal, threading
+from pathlib import Path
+from qlumen.realtime.engines.openvino import OpenVinoEngine
+faulthandler.enable()
+engine = OpenVinoEngine(Path({str(bundle().model)!r}))
+closing = threading.Thread(target=engine.close)
+closing.start()
+closing.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("steered"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    process = start_python(code)
+    said, errors = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, "steered\n"), errors

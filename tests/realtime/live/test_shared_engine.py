@@ -20,7 +20,7 @@ from qlumen.realtime.pixels.arrays import Image
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
-from support.media import make_images, start_python
+from support.media import make_images
 from support.small_network import small_network
 
 SETTINGS = load_settings(None, [small_network(), "engine.threads=1"])
@@ -158,26 +158,3 @@ def test_wrong_thresholds_of_one_room_hold_no_engine(opened: list[FragileEngine]
     with SharedEngine(BUNDLE, SETTINGS) as engine, pytest.raises(ConfigError):
         engine.segmenter(User(), BUNDLE, wrong)
     assert opened[0].closed
-
-
-def test_signals_work_after_another_thread_closed_the_engine() -> None:
-    """OpenVINO unmaps a signal stack then. The main thread, which has one of faulthandler, must not
-    have got it."""
-    code = f"""
-import faulthandler, signal, threading
-from qlumen.networks.bundle import read_bundle
-from qlumen.realtime.config.settings import load_settings
-from qlumen.realtime.engines.choose import bundle_folder
-from qlumen.realtime.live.shared_engine import SharedEngine
-faulthandler.enable()
-settings = load_settings(None, [{small_network()!r}, "engine.threads=1"])
-shared = SharedEngine(read_bundle(bundle_folder(settings)), settings)
-closing = threading.Thread(target=shared.close)
-closing.start()
-closing.join()
-signal.signal(signal.SIGTERM, lambda number, frame: print("steered"))
-signal.raise_signal(signal.SIGTERM)
-"""
-    process = start_python(code)
-    said, errors = process.communicate(timeout=60)
-    assert (process.returncode, said) == (0, "steered\n"), errors
