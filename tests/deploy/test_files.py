@@ -146,7 +146,7 @@ def test_unit_starts_a_command_that_exists() -> None:
     program, name, *words = shlex.split(start.replace("${SOURCE}", "/dev/video0"))
     assert (Path(program).name, name) == ("qlumen", "live")
     context = live.make_context("live", words)
-    assert context.params["source"] == "/dev/video0"
+    assert context.params["sources"] == ("/dev/video0",)
     assert context.params["view"]
     keys = {line.partition("=")[0] for line in text.splitlines() if re.match(r"\w+=", line)}
     assert not keys & set(CAGES)
