@@ -23,7 +23,7 @@ from qlumen.realtime.live.rooms import Rooms
 from qlumen.realtime.sinks.hash_chain import check_chain
 from qlumen.system.threads import running_threads
 
-from support.faulty_camera import FaultyCamera
+from support.faulty_camera import FAULTS, FaultyCamera
 from support.live_process import LIVE, SMALL, lines, wait_until
 from support.media import make_images
 from support.scraping import parse_metrics
@@ -96,8 +96,8 @@ def test_broken_and_frozen_sources_harm_no_other_room(tmp_path: Path) -> None:
         try:
             more("good", judged)
             more("faulty")
-            for fault in ("frozen", "garbage", "resized", "cut"):
-                camera.fault = fault  # type: ignore[assignment]
+            for fault in FAULTS:
+                camera.fault = fault
                 time.sleep(0.7)
                 more("good")
                 more("good", judged)
