@@ -97,6 +97,7 @@ DICOM = [
 ]
 MQTT = ["paho-mqtt>=2.1"]
 IGTL = ["pyigtl>=0.3.3"]
+CLUSTER = ["pyarrow>=18", "ray>=2.60", "s3fs>=2025.2"]
 IMPORT = [
     "dynamic-network-architectures>=0.4",
     "monai>=1.5",
@@ -113,9 +114,11 @@ DOCS = [
 ]
 DEV = [
     "check-jsonschema>=0.31",
+    "duckdb>=1.2",
     "grimp>=3",
     "hypothesis>=6.100",
     "import-linter>=2.3",
+    "moto[server,s3]>=5.1",
     "mypy>=1.15",
     "nvidia-modelopt",
     "pypdf>=5",
@@ -146,6 +149,7 @@ setup(
         "qlumen.configs": ["*.yaml"],
         "qlumen.evaluation.atlas": ["templates/*"],
         "qlumen.models": ["LICENSE.md", "*/*"],
+        "qlumen.realtime.archive": ["templates/*"],
         "qlumen.realtime.profiling": ["templates/*"],
         "qlumen.realtime.report": ["templates/*"],
         "qlumen.realtime.view": ["static/*"],
@@ -163,7 +167,8 @@ setup(
         "tensorboard": TENSORBOARD,
         "igtl": IGTL,
         "mqtt": MQTT,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + IMPORT + DOCS + DEV,
+        "cluster": CLUSTER,
+        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + CLUSTER + IMPORT + DOCS + DEV,
     },
     entry_points={
         "console_scripts": ["qlumen = qlumen.realtime.cli:main"],

@@ -27,7 +27,7 @@ from qlumen.networks.bundle import read_bundle
 from support.common import Row, parser, report
 from support.foreign_networks import CASES, Case, read_scene, train
 
-STEPS = {"smp": 700, "nnunet": 2400, "monai": 4000, "onnx": 2000, "ultralytics": 3000}
+STEPS = {"smp": 700, "nnunet": 5000, "monai": 7000, "onnx": 4000, "ultralytics": 4000}
 WANTED_DICE = 0.8
 LIVE_SECONDS = 8
 SCENE = ("scene.width=640", "scene.height=480", "scene.seed=1")

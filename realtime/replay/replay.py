@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from qlumen.realtime.replay.outputs import Outputs, check_outputs, open_sinks
 from qlumen.realtime.replay.pipeline import Pipeline, warm_up
 from qlumen.realtime.replay.summary import ReplaySummary, summarise
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.realtime.sinks.base import Sink
 from qlumen.realtime.sources.choose import input_files, open_source
 from qlumen.system.exits import INTERRUPTED
 from qlumen.system.progress import progress_bar
@@ -30,8 +31,15 @@ def replay(
     settings: Settings,
     limit: int | None = None,
     console: Console | None = None,
+    *,
+    segmenter: Segmenter | None = None,
+    more: Sequence[tuple[str, Sink]] = (),
 ) -> ReplaySummary:
     """Process a source to its end, or `limit` frames, and write the wanted outputs.
+
+    Args:
+        segmenter: opened network of these settings, which stays open; None: one of its own.
+        more: names and sinks beside those of `outputs`; closed at the end.
 
     Raises:
         QlumenError: input, settings or outputs are bad; raised before any frame is written.
@@ -44,13 +52,14 @@ def replay(
     latency = LatencyRecorder()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(location, settings))
-        segmenter = Segmenter.open(bundle, settings)
-        stack.callback(segmenter.close)
+        if segmenter is None:
+            segmenter = Segmenter.open(bundle, settings)
+            stack.callback(segmenter.close)
         analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)
         overlay = Overlay(**settings.overlay.model_dump())
         with console.status("preparing the engine and the kernels"):
             warm_up(analysis, overlay, source.info)
-        sinks = open_sinks(outputs, source.info, settings, stack)
+        sinks = [*open_sinks(outputs, source.info, settings, stack), *more]
         counts = [count for count in (source.info.frame_count, limit) if count is not None]
         expected = min(counts, default=None)
         show = stack.enter_context(progress_bar("replay", expected, "frames", console))

@@ -36,6 +36,7 @@ def process(
     on_frame: Progress = lambda done, expected: None,
     *,
     name: str | None = None,
+    segmenter: Segmenter | None = None,
 ) -> ReplaySummary:
     """Run the network over a recording and write a review to `folder`.
 
@@ -48,6 +49,7 @@ def process(
         limits: limits of the recording; None for no limits.
         on_frame: called with the number of frames done and expected.
         name: name of the recording to show, if the location has another one.
+        segmenter: opened network of these settings, which stays open; None: one of its own.
 
     Raises:
         QlumenError: input, settings or outputs are bad, or no frame could be processed.
@@ -68,8 +70,9 @@ def process(
                 "analysis.steps changes findings as they are made, but a review finds them again "
                 "by other thresholds; leave the setting out, or use `qlumen replay`"
             )
-        segmenter = Segmenter.open(bundle, settings)
-        stack.callback(segmenter.close)
+        if segmenter is None:
+            segmenter = Segmenter.open(bundle, settings)
+            stack.callback(segmenter.close)
         analysis = FrameAnalysis(segmenter, settings, related=source.info.sequence, latency=latency)
         overlay = Overlay(**settings.overlay.model_dump())
         warm_up(analysis, overlay, source.info)

@@ -1,0 +1,1 @@
+"""Judges thousands of recordings on a Ray cluster and keeps the results as tables."""
