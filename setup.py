@@ -168,7 +168,16 @@ setup(
         "igtl": IGTL,
         "mqtt": MQTT,
         "cluster": CLUSTER,
-        "dev": TRAIN + ONNXRUNTIME + DICOM + TENSORBOARD + IGTL + MQTT + CLUSTER + IMPORT + DOCS + DEV,
+        "dev": TRAIN
+        + ONNXRUNTIME
+        + DICOM
+        + TENSORBOARD
+        + IGTL
+        + MQTT
+        + CLUSTER
+        + IMPORT
+        + DOCS
+        + DEV,
     },
     entry_points={
         "console_scripts": ["qlumen = qlumen.realtime.cli:main"],
