@@ -1,11 +1,13 @@
 """Lists where two versions of an archive disagree."""
 
-from collections import defaultdict
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qlumen.realtime.archive.tables import read_table
+import pyarrow.parquet as pq
+
+from qlumen.realtime.archive.tables import read_table, result_path
 
 JOIN_S = 1.0
 """Frames that disagree and are no further apart belong to one moment."""
@@ -34,39 +36,31 @@ class Difference:
 
 def compare(output: Path, first: str, second: str) -> list[Difference]:
     """Compare the recordings that both versions judged; return those that differ most first."""
-    about = [
-        {r["recording"]: r for r in read_table(output, "recordings", v)} for v in (first, second)
-    ]
-    found = [_times(output, version) for version in (first, second)]
+    versions = first, second
+    tables = [read_table(output, "recordings", version) for version in versions]
+    one, other = ({row["recording"]: row for row in rows} for rows in tables)
     differences = []
-    for key in about[0].keys() & about[1].keys():
-        one, other = (times[key] for times in found)
-        moments = [
-            *_moments({frame: one[frame] for frame in one.keys() - other.keys()}, first),
-            *_moments({frame: other[frame] for frame in other.keys() - one.keys()}, second),
-        ]
-        rows = about[0][key], about[1][key]
-        differences.append(
-            Difference(
-                rows[0]["name"], rows[0]["frames"], len(one.keys() ^ other.keys()),
-                (rows[0]["lesions"], rows[1]["lesions"]),
-                tuple(sorted(moments, key=lambda moment: (-moment.frames, moment.start_s))),
-            )
-        )  # fmt: skip
+    for key in one.keys() & other.keys():
+        here, there = (_times(output, version, key) for version in versions)
+        moments = [*_moments(here, there, first), *_moments(there, here, second)]
+        moments.sort(key=lambda moment: (-moment.frames, moment.start_s))
+        name, frames = one[key]["name"], one[key]["frames"]
+        differing = sum(moment.frames for moment in moments)
+        lesions = one[key]["lesions"], other[key]["lesions"]
+        differences.append(Difference(name, frames, differing, lesions, tuple(moments)))
     return sorted(differences, key=lambda one: (-one.differing, one.name))
 
 
-def _times(output: Path, version: str) -> dict[str, dict[int, float]]:
-    """Return the times of all frames with a finding, by recording and number."""
-    times: dict[str, dict[int, float]] = defaultdict(dict)
-    for row in read_table(output, "findings", version):
-        times[row["recording"]][row["frame"]] = row["time_s"]
-    return times
+def _times(output: Path, version: str, recording: str) -> dict[int, float]:
+    """Return the times of a recording's frames with a finding, by their numbers."""
+    path = result_path(output, "findings", version, recording)
+    table = pq.read_table(path, columns=["frame", "time_s"], partitioning=None)
+    return dict(zip(table["frame"].to_pylist(), table["time_s"].to_pylist(), strict=True))
 
 
-def _moments(times: dict[int, float], found_by: str) -> Iterator[Moment]:
+def _moments(here: dict[int, float], there: dict[int, float], found_by: str) -> Iterator[Moment]:
     run: list[float] = []
-    for time_s in [*sorted(times.values()), float("inf")]:
+    for time_s in [*sorted(here[frame] for frame in here.keys() - there.keys()), math.inf]:
         if run and time_s - run[-1] > JOIN_S:
             yield Moment(run[0], run[-1], len(run), found_by)
             run = []

@@ -1,7 +1,7 @@
 """Writes the summary page of an archive's version as one HTML file."""
 
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from qlumen.realtime.archive.folder import Entry
 from qlumen.realtime.archive.tables import Row, read_table
 from qlumen.realtime.frames import Condition
-from qlumen.realtime.report.facts import RESEARCH
+from qlumen.realtime.report.facts import RESEARCH, percent
 from qlumen.system.files import write_bytes
 from qlumen.system.templates import load_template
 
@@ -58,21 +58,18 @@ def _groups(values: list[float], borders: Sequence[float]) -> list[Bar]:
     bars: list[Bar] = []
     for low, high in pairwise([*borders, math.inf]):
         count = sum(low <= value < high for value in values)
-        bars.append(
-            (f"{low:g} or more" if high == math.inf else f"from {low:g}", count, f"{count}")
-        )
+        bars.append((f"from {low:g}", count, f"{count}"))
     return bars
 
 
 def _quality(rows: list[Row]) -> list[Bar]:
     total = sum(row["frames"] for row in rows) or 1
     shares = [(one, sum(row[one.value] for row in rows) / total) for one in Condition]
-    return [(one.label, share, f"{100 * share:.1f}%") for one, share in shares]
+    return [(one.label, share, percent(share)) for one, share in shares]
 
 
 def _throughput(rows: list[Row]) -> list[Bar]:
-    video_s: dict[str, float] = defaultdict(float)
-    took_s: dict[str, float] = defaultdict(float)
+    video_s, took_s = Counter[str](), Counter[str]()
     for row in rows:
         video_s[row["worker"]] += row["length_s"]
         took_s[row["worker"]] += row["took_s"]

@@ -1,17 +1,16 @@
 """Finds the recordings of an archive and brings them to the worker that judges them."""
 
 import os
-import shutil
-import tempfile
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import fsspec
-import psutil
+from aiohttp import ClientTimeout
 from fsspec.implementations.local import LocalFileSystem
 
 from qlumen.errors import MissingExtraError, SourceError, UsageError
@@ -25,7 +24,12 @@ SUFFIXES = (
 LIST = ".txt"
 """Ending of a file that names a recording in each line."""
 MAGIC = frozenset("*?[")
-SCRATCH = "qlumen-archive-"
+WEB = ("http://", "https://")
+STALL_S = 60.0
+"""A web server may be silent for this time; a download has no other limit."""
+OWN = re.compile(r"/(videos/version=\w{12}|\.work/\w{32})/[^/]*$")
+"""Matches the videos that an archive writes, also where its folder lies in a source."""
+MOST_LETTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Recording:
     Attributes:
         location: what fsspec opens.
         name: path or address, without secrets.
-        bytes: size of the file.
+        bytes: size of the file; 0 if a server does not tell it.
         stamp: its time of change or its tag; another one means that the file may be another.
     """
 
@@ -52,10 +56,11 @@ def find_recordings(sources: Iterable[str]) -> list[Recording]:
 
     Raises:
         MissingExtraError: the library for an address is missing.
-        SourceError: a source cannot be read.
+        SourceError: a source, or a folder in it, cannot be read.
         UsageError: there is no recording, or two addresses look the same without their secrets.
     """
-    found = {one.location: one for source in sources for one in _expand(source)}
+    lines = (line for source in sources for line in _lines(source))
+    found = {one.location: one for line in lines for one in _look(line)}
     if not found:
         raise UsageError(
             "no recording was found; from a folder, files with these endings are taken: "
@@ -67,61 +72,8 @@ def find_recordings(sources: Iterable[str]) -> list[Recording]:
     return sorted(found.values(), key=lambda one: (-one.bytes, one.name))
 
 
-def _expand(source: str) -> Iterator[Recording]:
-    if source.endswith(LIST) and "://" not in source:
-        try:
-            lines = Path(source).read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"the list {printable(source)} cannot be read: {error}") from error
-        for line in filter(None, map(str.strip, lines)):
-            yield from _look(line)
-    else:
-        yield from _look(source)
-
-
-def _look(source: str) -> list[Recording]:
-    try:
-        fs, path = fsspec.url_to_fs(source)
-        single = source.startswith(("http://", "https://")) or not MAGIC.intersection(path)
-        if not single and not fs.exists(path):
-            files = {one: fs.info(one) for one in fs.glob(path)}
-        elif not source.startswith("http") and fs.isdir(path):
-            files = {
-                one: facts
-                for one, facts in fs.find(path, detail=True).items()
-                if Path(one).suffix.lower() in SUFFIXES and not Path(one).name.startswith(".")
-            }
-        else:
-            files = {path: fs.info(path)}
-    except ImportError as error:
-        raise MissingExtraError(f"{show_location(source)}: {error}") from error
-    except Exception as error:
-        text = without_secrets(str(error) or type(error).__name__, source)
-        raise SourceError(f"{show_location(source)} cannot be read: {text}") from error
-    local = isinstance(fs, LocalFileSystem)
-    return [
-        Recording(
-            one if local else fs.unstrip_protocol(one),
-            _name(one if local else fs.unstrip_protocol(one)),
-            facts.get("size") or 0,
-            str(facts.get("mtime") or facts.get("ETag") or facts.get("LastModified") or ""),
-        )
-        for one, facts in files.items()
-        if facts.get("type") != "directory"
-    ]
-
-
-def _name(location: str) -> str:
-    """Show a location without user, password and query."""
-    if "://" not in location:
-        return printable(location)
-    parts = urlsplit(location)
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
-
-
-@contextmanager
-def fetched(recording: Recording) -> Iterator[Path]:
-    """Yield a local file: the recording itself, or a copy that is removed afterwards.
+def fetch(recording: Recording, folder: Path) -> Path:
+    """Return the recording as a local file; an address is copied to `folder` first.
 
     Raises:
         SourceError: the recording cannot be read.
@@ -129,23 +81,99 @@ def fetched(recording: Recording) -> Iterator[Path]:
     if "://" not in recording.location:
         if not os.access(recording.location, os.R_OK):
             raise SourceError(f"{recording.name} is gone, or there is no permission to read it")
-        yield Path(recording.location)
-        return
-    base = Path(tempfile.gettempdir())
-    for folder in base.glob(f"{SCRATCH}*"):  # of workers that were killed
-        if not psutil.pid_exists(int(folder.name.removeprefix(SCRATCH))):
-            shutil.rmtree(folder, ignore_errors=True)
-    scratch = base / f"{SCRATCH}{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
+        return Path(recording.location)
+    path = folder / Path(recording.name).name[-MOST_LETTERS:]
     try:
-        path = scratch / Path(urlsplit(recording.location).path).name
-        try:
-            fs, remote = fsspec.url_to_fs(recording.location)
-            fs.get_file(remote, str(path))
-        except Exception as error:
-            text = without_secrets(str(error) or type(error).__name__, recording.location)
-            raise SourceError(f"{recording.name} cannot be fetched: {text}") from error
-        yield path
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        fs, remote = _open(recording.location)
+        fs.get_file(remote, str(path))
+    except Exception as error:
+        text = without_secrets(str(error) or type(error).__name__, recording.location)
+        raise SourceError(f"{recording.name} cannot be fetched: {text}") from error
+    return path
+
+
+def _lines(source: str) -> list[str]:
+    if not source.endswith(LIST) or "://" in source:
+        return [source]
+    try:
+        text = Path(source).read_text("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise SourceError(f"the list {printable(source)} cannot be read: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _open(location: str) -> tuple[Any, str]:
+    timeout = ClientTimeout(total=None, sock_read=STALL_S)
+    options = {"client_kwargs": {"timeout": timeout}} if location.startswith(WEB) else {}
+    fs, path = fsspec.url_to_fs(location, **options)
+    return fs, path
+
+
+def _look(source: str) -> Iterator[Recording]:
+    try:
+        fs, path = _open(source)
+        local = isinstance(fs, LocalFileSystem)
+        found = _find(fs, path, local=local, single=source.startswith(WEB))
+    except ImportError as error:
+        raise MissingExtraError(f"{show_location(source)}: {error}") from error
+    except Exception as error:
+        text = without_secrets(str(error) or type(error).__name__, source)
+        raise SourceError(f"{show_location(source)} cannot be read: {text}") from error
+    for one, facts in found.items():
+        if facts.get("type", "file") == "file":
+            location = one if local else fs.unstrip_protocol(one)
+            stamp = facts.get("mtime") or facts.get("ETag") or facts.get("LastModified")
+            yield Recording(location, _name(location), facts.get("size") or 0, str(stamp or ""))
+
+
+def _find(fs: Any, path: str, *, local: bool, single: bool) -> dict[str, dict[str, Any]]:
+    """Return what fsspec knows of the files that a path or pattern means."""
+    if not single and MAGIC.intersection(path) and not fs.exists(path):
+        found = fs.glob(path, detail=True)
+    elif not single and fs.isdir(path):
+        names = dict.fromkeys(_walk(path)) if local else fs.find(path, detail=True)
+        found = {
+            name: facts
+            for name, facts in names.items()
+            if Path(name).suffix.lower() in SUFFIXES and not Path(name).name.startswith(".")
+        }
+    else:
+        return {path: fs.info(path)}
+    found = {name: facts for name, facts in found.items() if not OWN.search(name)}
+    return {name: _follow(fs, name) for name in found} if local else found
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Yield all files below a folder, also behind links; no folder twice."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    seen = set()
+    for base, folders, names in os.walk(folder, onerror=stop, followlinks=True):
+        facts = os.stat(base)  # noqa: PTH116 - a path that is no UTF-8 stays as it is
+        if (place := (facts.st_dev, facts.st_ino)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        yield from (f"{base}/{name}" for name in names)
+
+
+def _follow(fs: Any, name: str) -> dict[str, Any]:
+    """Return what a link leads to; nothing if that is gone, so that it is set aside."""
+    facts: dict[str, Any] = {}
+    with suppress(OSError):
+        facts = fs.info(name)
+    return facts
+
+
+def _name(location: str) -> str:
+    """Show a location without user, password and query."""
+    scheme, mark, rest = location.partition("://")
+    if not mark:
+        return printable(location)
+    if location.startswith(WEB):
+        rest = re.split("[?#]", rest, maxsplit=1)[0]
+    host, slash, path = rest.partition("/")
+    return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")

@@ -7,52 +7,37 @@ import socket
 import tempfile
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reads it when it is imported
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from qlumen.errors import UsageError, WorkerError
-from qlumen.realtime.archive.folder import ArchiveFolder
-from qlumen.realtime.archive.judge import Job, Outcome, judge
+from qlumen.realtime.archive.folder import ArchiveFolder, Entry
+from qlumen.realtime.archive.judge import LOG_LETTERS, Job, judge
 from qlumen.realtime.archive.recordings import Recording
 from qlumen.system.machine import usable_cores
 
-MOST_ERRORS, MOST_CRASHES = 2, 5
-"""Attempts on one recording that end with an error, or with the end of its worker."""
+TRIES = 3
+"""Attempts on one recording."""
 SAVE_S = 10.0
 """Time between two writes of the manifest."""
-POLL_S = 1.0
 HOST, CONNECT_S = re.compile(r"([^:/]+):(\d+)"), 5.0
 """Ray itself waits for minutes where nothing answers."""
-Tell = Callable[[Recording, Outcome], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Says how many recordings are judged at once, and what each gets of the cluster."""
-
-    count: int
-    cpus: int
-    gpus: float
 
 
 @contextmanager
-def cluster(address: str | None, count: int | None) -> Iterator[Workers]:
+def cluster(address: str | None) -> Iterator[None]:
     """Join the Ray cluster at `address`, or start one on this computer for the block alone.
 
     One that is started here takes connections from this computer alone, and asks for Ray's token.
 
-    Args:
-        count: number of workers; None: one a core.
-
     Raises:
-        UsageError: there is no cluster at the address, or it has fewer cores than workers.
+        UsageError: there is no cluster at the address.
     """
     with tempfile.TemporaryDirectory(prefix="qlumen-ray-", ignore_cleanup_errors=True) as scratch:
         start: dict[str, Any] = {"address": address or "local"}
@@ -66,82 +51,89 @@ def cluster(address: str | None, count: int | None) -> Iterator[Workers]:
         except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(f"no Ray cluster at {start['address']}: {_line(error)}") from error
         try:
-            has = ray.cluster_resources()
-            cores, gpus = int(has.get("CPU", 0)), has.get("GPU", 0.0)
-            number = count or cores
-            if not 0 < number <= cores:
-                raise UsageError(f"{number} workers need as many cores; the cluster has {cores}")
-            yield Workers(number, cores // number, min(1.0, gpus / number))
+            yield
         finally:
             ray.shutdown()
 
 
 def judge_all(
-    folder: ArchiveFolder, job: Job, recordings: Sequence[Recording], workers: Workers, tell: Tell
-) -> None:
-    """Judge recordings, the largest first, and keep the manifest of the folder.
+    folder: ArchiveFolder,
+    job: Job,
+    recordings: Sequence[Recording],
+    workers: int | None = None,
+    cpus: int | None = None,
+) -> Iterator[tuple[Recording, Entry]]:
+    """Judge recordings in their order; yield each with what became of it.
 
     Only files of the same size can be the same file, so these are judged one after the other.
-    A recording that fails is tried again, then set aside.
+    A recording that fails is tried again, then set aside. All is in the folder's entries, and now
+    and then in its manifest.
 
     Args:
-        tell: called with each recording and what became of it.
+        workers: recordings at once; None: one a core.
+        cpus: cores of each; None: an equal share, of one computer.
 
     Raises:
-        WorkerError: the cluster ended.
+        UsageError: the cluster has fewer cores than workers.
+        WorkerError: no recording can be judged any more.
     """
+    nodes = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+    cores, gpus = ([int(one.get(kind, 0)) for one in nodes] for kind in ("CPU", "GPU"))
+    count = workers or sum(cores)
+    if not 0 < count <= sum(cores):
+        raise UsageError(f"{count} workers need as many cores; the cluster has {sum(cores)}")
     task = ray.remote(_judge).options(
-        num_cpus=workers.cpus, num_gpus=workers.gpus, max_retries=0, scheduling_strategy="SPREAD"
+        num_cpus=cpus or min(sum(cores) // count, max(cores)),
+        num_gpus=min(1.0, sum(gpus) / count),
+        max_retries=0,
+        scheduling_strategy="SPREAD",
     )
-    waiting: dict[int, deque[Recording]] = defaultdict(deque)
+    waiting: dict[int | str, deque[Recording]] = defaultdict(deque)
     for one in recordings:
-        waiting[one.bytes].append(one)
+        waiting[one.bytes or one.name].append(one)
     ready = deque(queue.popleft() for queue in waiting.values())
     running: dict[ray.ObjectRef, Recording] = {}
-    errors: Counter[str] = Counter()
-    crashes: Counter[str] = Counter()
-    saved = time.monotonic()
-    shared = ray.put(job)
+    tries: Counter[str] = Counter()
+    saved_s = time.monotonic()
     try:
+        shared = ray.put(job)
         while ready or running:
-            while ready and len(running) < workers.count:
+            while ready and len(running) < count:
                 one = ready.popleft()
                 running[task.remote(shared, one)] = one
-            done, _ = ray.wait(list(running), timeout=POLL_S)
-            for ref in done:
-                one = running.pop(ref)
-                outcome, crashed = _result(ref)
-                tally, most = (crashes, MOST_CRASHES) if crashed else (errors, MOST_ERRORS)
-                tally[one.name] += bool(outcome.error)
-                if outcome.error and tally[one.name] < most:
-                    ready.append(one)
-                    continue
-                folder.note(one, outcome)
-                tell(one, outcome)
-                if waiting[one.bytes]:
-                    ready.append(waiting[one.bytes].popleft())
-            if time.monotonic() - saved > SAVE_S:
+            ref = ray.wait(list(running))[0][0]
+            one = running.pop(ref)
+            entry = _result(ref, one)
+            tries[one.name] += 1
+            if entry.error and tries[one.name] < TRIES:
+                ready.append(one)
+                continue
+            folder.entries[one.name] = entry
+            if queue := waiting[one.bytes or one.name]:
+                ready.append(queue.popleft())
+            if time.monotonic() - saved_s > SAVE_S:
                 folder.save()
-                saved = time.monotonic()
+                saved_s = time.monotonic()
+            yield one, entry
     except RayError as error:
         raise WorkerError(f"the Ray cluster ended: {_line(error)}; run again to go on") from error
-    finally:
-        for ref in running:
-            ray.cancel(ref, force=True)
-        folder.save()
 
 
-def _judge(job: Job, recording: Recording) -> Outcome:
+def _judge(job: Job, recording: Recording) -> Entry:
     given = ray.get_runtime_context().get_assigned_resources()
     return judge(job, recording, max(1, int(given.get("CPU", 1))))
 
 
-def _result(ref: ray.ObjectRef) -> tuple[Outcome, bool]:
-    """Return what a task says, and whether its worker ended before it said anything."""
+def _result(ref: ray.ObjectRef, recording: Recording) -> Entry:
     try:
-        return ray.get(ref), False
-    except RayError as error:
-        return Outcome(error=f"its worker ended: {_line(error)}", log=str(error)[-2000:]), True
+        entry: Entry = ray.get(ref)
+    except RayTaskError as error:
+        raise WorkerError(f"{error.cause}; repair this, and run again to go on") from error
+    except RayError as error:  # the worker or its computer ended
+        text = f"its worker ended: {_line(error)}"
+        log = str(error)[-LOG_LETTERS:]
+        return Entry(recording.bytes, recording.stamp, "", text, log)
+    return entry
 
 
 def _line(error: Exception) -> str:

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from qlumen.realtime.frames import Condition, Finding, FrameRecord, FrameResult
+from qlumen.realtime.frames import Condition, Finding, FrameRecord, FrameResult, Track
 from qlumen.realtime.sinks.base import Sink
 
 Row = dict[str, Any]
@@ -30,10 +30,8 @@ ENDINGS = {"videos": ".mp4", "reports": ".html"}
 HOW = ("worker", "took_s")
 """Columns that differ from run to run; all others are the same in each."""
 SCHEMAS = {
-    table: pa.schema([(name, pa.type_for_alias(kind)) for name, kind in pairs])
-    for table, pairs in (
-        (table, [column.split(":") for column in text.split()]) for table, text in COLUMNS.items()
-    )
+    table: pa.schema([tuple(column.split(":")) for column in text.split()])
+    for table, text in COLUMNS.items()
 }
 
 
@@ -53,21 +51,10 @@ def is_complete(output: Path, version: str, sha256: str, extras: Iterable[str]) 
 
 def read_table(output: Path, table: str, version: str) -> list[Row]:
     """Read all rows of one version, in the order of the files' names."""
-    folder = output / table / f"version={version}"
-    files = sorted(folder.glob("*.parquet"))
-    return [row for path in files for row in pq.read_table(path, partitioning=None).to_pylist()]
-
-
-@dataclass(slots=True)
-class _Lesion:
-    """Holds what is known of one track so far; `best` is its best frame."""
-
-    first_s: float
-    best: tuple[FrameRecord, Finding]
-    last_s: float = 0.0
-    frames: int = 0
-    highest: float = 0.0
-    alarmed: bool = False
+    files = sorted((output / table / f"version={version}").glob("*.parquet"))
+    found = ds.dataset([str(path) for path in files], SCHEMAS[table], format="parquet")
+    rows: list[Row] = found.to_table().to_pylist()
+    return rows
 
 
 class RowCollector(Sink):
@@ -76,7 +63,7 @@ class RowCollector(Sink):
     def __init__(self, sha256: str) -> None:
         self._sha256 = sha256
         self._findings: list[Row] = []
-        self._lesions: dict[int, _Lesion] = {}
+        self._lesions: dict[int, Row] = {}
         self._conditions: Counter[Condition | None] = Counter()
         self._size, self._length_s, self._found = (0, 0), 0.0, 0
 
@@ -92,28 +79,14 @@ class RowCollector(Sink):
         self._found += bool(record.findings)
         numbers = {id(one.finding): one.number for one in record.tracks}
         for finding in record.findings:
-            self._findings.append(self._row(record, finding) | {"lesion": numbers.get(id(finding))})
+            self._findings.append(self._row(record, finding, numbers.get(id(finding))))
         for track in record.tracks:
-            if not track.seen:
-                continue
-            one = self._lesions.setdefault(
-                track.number, _Lesion(record.time_s, (record, track.finding))
-            )
-            one.last_s, one.frames = record.time_s, one.frames + 1
-            one.highest = max(one.highest, track.finding.score)
-            one.alarmed |= track.alarm
-            if _weight(track.finding) > _weight(one.best[1]):
-                one.best = record, track.finding
+            if track.seen:
+                self._add_track(record, track)
 
     def rows(self, about: Row) -> dict[str, list[Row]]:
         """Return the rows of all tables; `about` completes that of the recording."""
-        lesions = [
-            self._row(*one.best)
-            | {"lesion": number, "first_s": one.first_s, "last_s": one.last_s}
-            | {"frames": one.frames, "highest_score": one.highest}
-            for number, one in sorted(self._lesions.items())
-            if one.alarmed
-        ]
+        lesions = [one for _, one in sorted(self._lesions.items()) if one.pop("alarm")]
         whole = {
             "recording": self._sha256, "width": self._size[0], "height": self._size[1],
             "length_s": self._length_s, "frames": self._conditions.total(),
@@ -122,15 +95,23 @@ class RowCollector(Sink):
         whole |= {one.value: self._conditions[one] for one in Condition}
         return {"findings": self._findings, "lesions": lesions, "recordings": [whole | about]}
 
-    def _row(self, record: FrameRecord, finding: Finding) -> Row:
+    def _add_track(self, record: FrameRecord, track: Track) -> None:
+        best = self._row(record, track.finding, track.number)
+        first = {"first_s": record.time_s, "frames": 0, "highest_score": 0.0, "alarm": False}
+        one = self._lesions.setdefault(track.number, first | best)
+        one["last_s"] = record.time_s
+        one["frames"] += 1
+        one["highest_score"] = max(one["highest_score"], best["score"])
+        one["alarm"] |= track.alarm
+        if best["score"] * best["area_px"] > one["score"] * one["area_px"]:
+            one |= best
+
+    def _row(self, record: FrameRecord, finding: Finding, lesion: int | None) -> Row:
         box = dict(zip(("x0", "y0", "x1", "y1"), map(int, finding.box), strict=True))
-        return {"recording": self._sha256, "frame": record.index, "time_s": record.time_s} | box | {
-            "score": float(finding.score), "area_px": int(finding.area_px)
+        return box | {
+            "recording": self._sha256, "frame": record.index, "time_s": record.time_s,
+            "lesion": lesion, "score": float(finding.score), "area_px": int(finding.area_px),
         }  # fmt: skip
-
-
-def _weight(finding: Finding) -> float:
-    return finding.score * finding.area_px
 
 
 def write_table(path: Path, table: str, rows: Sequence[Row]) -> None:

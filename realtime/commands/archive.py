@@ -1,6 +1,8 @@
 """Runs `qlumen archive`: judges many recordings on a Ray cluster, and compares two versions."""
 
 import os
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -10,7 +12,7 @@ from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bundle import read_bundle
 from qlumen.realtime.archive.compare import compare
 from qlumen.realtime.archive.folder import ArchiveFolder, find_version
-from qlumen.realtime.archive.judge import Job, Outcome
+from qlumen.realtime.archive.judge import Job
 from qlumen.realtime.archive.page import write_page
 from qlumen.realtime.archive.recordings import Recording, find_recordings
 from qlumen.realtime.config.settings import load_settings
@@ -63,44 +65,51 @@ def command(
     settings = load_settings(config, overrides)
     if reports and (settings.analysis.steps or not settings.analysis.temporal):
         raise ConfigError("--reports needs analysis.temporal=true and no analysis.steps")
-    bundle = read_bundle(bundle_folder(settings))
-    Postprocessor(**thresholds(bundle, settings))  # wrong thresholds end here
-    folder = ArchiveFolder(output, bundle, settings)
+    Postprocessor(
+        **thresholds(read_bundle(bundle_folder(settings)), settings)
+    )  # wrong thresholds end here
+    folder = ArchiveFolder(output, settings)
     recordings = find_recordings(sources)
     extras = tuple(k for k, wanted in (("videos", videos), ("reports", reports)) if wanted)
-    left = folder.left(recordings, extras, retry=retry)
-    click.echo(
-        f"{len(recordings)} recordings, {size_on_disk(sum(one.bytes for one in recordings))}; "
-        f"{len(left)} to judge as version {folder.version}"
-    )
-    if dry_run:
-        return 0
-    if address is None:  # Ray, as soon as it is imported, then keeps to this computer
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from qlumen.realtime.archive.run import cluster, judge_all
-
-    job = Job(output.absolute(), folder.version, bundle.sha256, settings, extras)
-    console = Console(stderr=True)
-    with folder.claimed():
-        total = round(sum(one.bytes for one in left) / MEGABYTE)
-        with progress_bar("archive", total, "MB", console) as show:
-            done = 0
-
-            def tell(recording: Recording, outcome: Outcome) -> None:
-                nonlocal done
-                done += recording.bytes
-                show(round(done / MEGABYTE))
-                if outcome.error:
-                    name = "" if recording.name in outcome.error else f"{recording.name}: "
-                    click.echo(f"set aside: {name}{outcome.error}", err=True)
-
-            if left:
-                with cluster(address, workers) as chosen:
-                    judge_all(folder, job, left, chosen, tell)
+    with nullcontext() if dry_run else folder.claimed():
+        left = [one for one in recordings if not folder.is_done(one, extras, retry)]
+        click.echo(
+            f"{len(recordings)} recordings, {size_on_disk(sum(one.bytes for one in recordings))}; "
+            f"{len(left)} to judge as version {folder.version}"
+        )
+        if dry_run:
+            return 0
+        if left:
+            job = Job(output.absolute(), folder.version, settings, extras)
+            _judge(folder, job, left, address, workers)
         page = write_page(output, folder.version, folder.entries)
     aside = sum(bool(folder.entries[one.name].error) for one in recordings)
     click.echo(f"{len(recordings) - aside} recordings judged, {aside} set aside; see {page}")
     return 1 if aside else 0
+
+
+def _judge(
+    folder: ArchiveFolder,
+    job: Job,
+    recordings: Sequence[Recording],
+    address: str | None,
+    workers: int | None,
+) -> None:
+    if address is None:  # Ray, as soon as it is imported, then keeps to this computer
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from qlumen.realtime.archive.run import cluster, judge_all
+
+    total, done = sum(one.bytes for one in recordings), 0
+    with (
+        cluster(address),
+        progress_bar("archive", round(total / MEGABYTE), "MB", Console(stderr=True)) as show,
+    ):
+        for one, entry in judge_all(folder, job, recordings, workers):
+            done += one.bytes
+            show(round(done / MEGABYTE))
+            if entry.error:
+                name = "" if one.name in entry.error else f"{one.name}: "
+                click.echo(f"set aside: {name}{entry.error}", err=True)
 
 
 def _show_differences(output: Path, versions: tuple[str, str]) -> None:

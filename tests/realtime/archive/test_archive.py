@@ -228,7 +228,7 @@ def test_bad_input_ends_before_work(whole: Path, recordings: Path, tmp_path: Pat
         ((tmp_path / "gone.mp4", "--output", new), "gone.mp4 cannot be read"),
         ((web, "--output", new), r"http://127.0.0.1:1/\*\*\* cannot be read"),
         (("abc://x/y.mp4", "--output", new), r"abc://x/\*\*\* cannot be read: Protocol not known"),
-        ((recordings, "--output", recordings), "is no archive of qlumen, and is not empty"),
+        ((recordings, "--output", recordings), "is no archive of qlumen; name a new"),
         ((recordings, "--output", recordings / "a.mp4"), "is a file"),
         ((recordings, "--output", other), r"another version of qlumen \(format 9"),
         ((recordings, "--output", new, "--set", "postprocess.high=0.3"), "need 0 < low <= high"),

@@ -1,0 +1,86 @@
+"""Checks which recordings are found, by odd names, links and addresses."""
+
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from qlumen.errors import SourceError
+from qlumen.realtime.archive.recordings import find_recordings
+
+OWN = "videos/version=0123456789ab/abc.mp4"
+
+
+def _make(folder: Path, *names: str) -> None:
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(100 - number))
+
+
+def _found(*sources: object) -> list[str]:
+    return [one.location for one in find_recordings(map(str, sources))]
+
+
+def test_odd_names_are_found(tmp_path: Path) -> None:
+    names = ["[x].mp4", "q?*.mp4", "new\nline.mkv", os.fsdecode(b"\xe4.AVI"), "a:b.ts", "ü.mp4"]
+    _make(tmp_path, *names, "notes.doc", "._x.mp4")
+    assert _found(tmp_path) == [f"{tmp_path}/{name}" for name in names]
+    assert _found(tmp_path / "[x].mp4", tmp_path / "q?*.mp4") == _found(tmp_path)[:2]
+    assert find_recordings([str(tmp_path)])[3].name.endswith("/\\xe4.AVI")
+
+
+def test_links_are_followed_without_loops(tmp_path: Path) -> None:
+    """A link that leads nowhere is set aside later; pipes and folders are no recordings."""
+    folder, other = tmp_path / "exams", tmp_path / "other"
+    _make(other, "far.mp4", "folder.mp4/inner.mp4")
+    _make(folder, "sub/near.mp4")
+    (folder / "sub" / "loop").symlink_to("..")
+    (folder / "linked").symlink_to(other)
+    (folder / "linked.mp4").symlink_to(other / "folder.mp4")
+    (folder / "gone.mp4").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.mp4")
+    assert {Path(one).name: size for one, size in _sizes(folder)} == {
+        "far.mp4": 100,
+        "near.mp4": 100,
+        "inner.mp4": 99,
+        "gone.mp4": 0,
+    }
+
+
+def _sizes(folder: Path) -> list[tuple[str, int]]:
+    return [(one.location, one.bytes) for one in find_recordings([str(folder)])]
+
+
+def test_own_videos_are_no_recordings(tmp_path: Path) -> None:
+    """The output folder may lie in a source."""
+    _make(tmp_path, "a.mp4", f"out/{OWN}", f"out/.work/{'0' * 32}/videos.mp4")
+    assert _found(tmp_path) == _found(f"{tmp_path}/**/*.mp4") == [f"{tmp_path}/a.mp4"]
+
+
+def test_list_of_another_system_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a byte order mark, ends of lines with two letters, and a name that is no UTF-8."""
+    _make(tmp_path, "http_exams/a.mp4", os.fsdecode(b"\xe4.mp4"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfhttp_exams\r\n\r\n\xe4.mp4\r\n")
+    assert len(_found("list.txt")) == 2
+
+
+def test_keys_keep_their_letters() -> None:
+    """A `#` or `?` belongs to the key of an object; only addresses of the web have queries."""
+    store = fsspec.filesystem("memory")
+    for number in (1, 2):
+        store.pipe(f"/exams/patient #{number}?.mp4", b"x")
+    names = {one.name for one in find_recordings(["memory://exams"])}
+    store.rm("/exams", recursive=True)
+    assert names == {f"memory:///exams/patient #{number}?.mp4" for number in (1, 2)}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folder_without_permission_is_named(tmp_path: Path) -> None:
+    _make(tmp_path, "a.mp4", "locked/b.mp4")
+    (tmp_path / "locked").chmod(0)
+    with pytest.raises(SourceError, match="locked"):
+        find_recordings([str(tmp_path)])
+    (tmp_path / "locked").chmod(0o700)
