@@ -54,7 +54,7 @@ def compare(output: Path, first: str, second: str) -> list[Difference]:
 def _times(output: Path, version: str, recording: str) -> dict[int, float]:
     """Return the times of a recording's frames with a finding, by their numbers."""
     path = result_path(output, "findings", version, recording)
-    table = pq.read_table(path, columns=["frame", "time_s"], partitioning=None)
+    table = pq.ParquetFile(path).read(columns=["frame", "time_s"])
     return dict(zip(table["frame"].to_pylist(), table["time_s"].to_pylist(), strict=True))
 
 

@@ -136,17 +136,16 @@ def check_archive(output: Path, *, new: bool = False) -> None:
         new: whether an empty folder, or none, will do. Hidden files do not count: a run that was
             killed early may have left some.
     """
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file; give the name of a folder")
     try:
-        mark = json.loads((output / MARK).read_bytes())
+        found = json.loads((output / MARK).read_bytes()).get("format")
+    except NotADirectoryError as error:
+        raise UsageError(f"--output {output} is a file; give the name of a folder") from error
     except FileNotFoundError:
         if new and (not output.exists() or all(one.name[0] == "." for one in output.iterdir())):
             return
         raise UsageError(f"{output} is no archive of qlumen; name a new or empty folder") from None
-    except ValueError:
-        mark = None
-    found = mark.get("format") if isinstance(mark, dict) else None
+    except (ValueError, AttributeError):
+        found = "unknown"
     if found != FORMAT:
         raise UsageError(
             f"{output} was written by another version of qlumen (format {found}, this one has "

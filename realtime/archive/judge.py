@@ -83,9 +83,8 @@ def judge(job: Job, recording: Recording, threads: int) -> Entry:
         threads: threads of decoder, network and encoder.
 
     Raises:
-        QlumenError: no recording can be judged here: the archive is gone, the bundle is another
-            one, or the engine cannot be opened.
-        OSError: the archive cannot be written, or its disk is full.
+        QlumenError, OSError: no recording can be judged here: the archive is gone, its disk is
+            full, the bundle is another one, or the engine cannot be opened.
     """
     check_archive(job.output)
     tools = _open(job, threads)

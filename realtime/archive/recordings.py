@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +111,7 @@ def _open(location: str) -> tuple[Any, str]:
 def _look(source: str) -> Iterator[Recording]:
     try:
         fs, path = _open(source)
-        local = isinstance(fs, LocalFileSystem)
-        found = _find(fs, path, local=local, single=source.startswith(WEB))
+        found = {path: fs.info(path)} if source.startswith(WEB) else _find(fs, path)
     except ImportError as error:
         raise MissingExtraError(f"{show_location(source)}: {error}") from error
     except Exception as error:
@@ -121,16 +119,17 @@ def _look(source: str) -> Iterator[Recording]:
         raise SourceError(f"{show_location(source)} cannot be read: {text}") from error
     for one, facts in found.items():
         if facts.get("type", "file") == "file":
-            location = one if local else fs.unstrip_protocol(one)
+            location = one if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(one)
             stamp = facts.get("mtime") or facts.get("ETag") or facts.get("LastModified")
             yield Recording(location, _name(location), facts.get("size") or 0, str(stamp or ""))
 
 
-def _find(fs: Any, path: str, *, local: bool, single: bool) -> dict[str, dict[str, Any]]:
+def _find(fs: Any, path: str) -> dict[str, dict[str, Any]]:
     """Return what fsspec knows of the files that a path or pattern means."""
-    if not single and MAGIC.intersection(path) and not fs.exists(path):
+    local = isinstance(fs, LocalFileSystem)
+    if MAGIC.intersection(path) and not fs.exists(path):
         found = fs.glob(path, detail=True)
-    elif not single and fs.isdir(path):
+    elif fs.isdir(path):
         names = dict.fromkeys(_walk(path)) if local else fs.find(path, detail=True)
         found = {
             name: facts
@@ -140,32 +139,21 @@ def _find(fs: Any, path: str, *, local: bool, single: bool) -> dict[str, dict[st
     else:
         return {path: fs.info(path)}
     found = {name: facts for name, facts in found.items() if not OWN.search(name)}
-    return {name: _follow(fs, name) for name in found} if local else found
+    if local:  # a link has the size and time of its target; one to nothing is set aside later
+        return {name: fs.info(name) if Path(name).exists() else {} for name in found}
+    return found
 
 
 def _walk(folder: str) -> Iterator[str]:
     """Yield all files below a folder, also behind links; no folder twice."""
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    seen = set()
-    for base, folders, names in os.walk(folder, onerror=stop, followlinks=True):
-        facts = os.stat(base)  # noqa: PTH116 - a path that is no UTF-8 stays as it is
-        if (place := (facts.st_dev, facts.st_ino)) in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        folders.sort()
-        yield from (f"{base}/{name}" for name in names)
-
-
-def _follow(fs: Any, name: str) -> dict[str, Any]:
-    """Return what a link leads to; nothing if that is gone, so that it is set aside."""
-    facts: dict[str, Any] = {}
-    with suppress(OSError):
-        facts = fs.info(name)
-    return facts
+    seen, left = {Path(folder).resolve()}, [Path(folder)]
+    while left:
+        for path in sorted(left.pop().iterdir()):
+            if not path.is_dir():
+                yield str(path)
+            elif (real := path.resolve()) not in seen:
+                seen.add(real)
+                left.append(path)
 
 
 def _name(location: str) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from qlumen.realtime.frames import Condition, Finding, FrameRecord, FrameResult, Track
@@ -52,9 +51,7 @@ def is_complete(output: Path, version: str, sha256: str, extras: Iterable[str]) 
 def read_table(output: Path, table: str, version: str) -> list[Row]:
     """Read all rows of one version, in the order of the files' names."""
     files = sorted((output / table / f"version={version}").glob("*.parquet"))
-    found = ds.dataset([str(path) for path in files], SCHEMAS[table], format="parquet")
-    rows: list[Row] = found.to_table().to_pylist()
-    return rows
+    return [row for path in files for row in pq.ParquetFile(path).read().to_pylist()]
 
 
 class RowCollector(Sink):

@@ -65,9 +65,8 @@ def command(
     settings = load_settings(config, overrides)
     if reports and (settings.analysis.steps or not settings.analysis.temporal):
         raise ConfigError("--reports needs analysis.temporal=true and no analysis.steps")
-    Postprocessor(
-        **thresholds(read_bundle(bundle_folder(settings)), settings)
-    )  # wrong thresholds end here
+    bundle = read_bundle(bundle_folder(settings))
+    Postprocessor(**thresholds(bundle, settings))  # wrong thresholds end here
     folder = ArchiveFolder(output, settings)
     recordings = find_recordings(sources)
     extras = tuple(k for k, wanted in (("videos", videos), ("reports", reports)) if wanted)

@@ -41,16 +41,15 @@ def test_links_are_followed_without_loops(tmp_path: Path) -> None:
     (folder / "linked.mp4").symlink_to(other / "folder.mp4")
     (folder / "gone.mp4").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.mp4")
-    assert {Path(one).name: size for one, size in _sizes(folder)} == {
-        "far.mp4": 100,
-        "near.mp4": 100,
-        "inner.mp4": 99,
-        "gone.mp4": 0,
-    }
-
-
-def _sizes(folder: Path) -> list[tuple[str, int]]:
-    return [(one.location, one.bytes) for one in find_recordings([str(folder)])]
+    (folder / "self.mp4").symlink_to("self.mp4")
+    found = find_recordings([str(folder)])
+    assert sorted((one.location.removeprefix(f"{folder}/"), one.bytes) for one in found) == [
+        ("gone.mp4", 0),
+        ("linked.mp4/inner.mp4", 99),
+        ("linked/far.mp4", 100),
+        ("self.mp4", 0),
+        ("sub/near.mp4", 100),
+    ]
 
 
 def test_own_videos_are_no_recordings(tmp_path: Path) -> None:
