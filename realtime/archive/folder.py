@@ -84,7 +84,6 @@ class ArchiveFolder:
             write_json(self._about / "version.json", self._facts)
             self.entries = self._read()  # a run may have ended since they were read
             shutil.rmtree(self.output / WORK, ignore_errors=True)
-            (self.output / WORK).mkdir(exist_ok=True)
             try:
                 yield
             finally:

@@ -89,7 +89,7 @@ def judge(job: Job, recording: Recording, threads: int) -> Entry:
     check_archive(job.output)
     tools = _open(job, threads)
     work = job.output / WORK / uuid.uuid4().hex
-    work.mkdir()
+    work.mkdir(parents=True)
     try:
         sha256 = _judge_file(job, recording, tools, work)
         return Entry(recording.bytes, recording.stamp, sha256)

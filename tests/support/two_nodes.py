@@ -1,4 +1,4 @@
-"""Judges FOLDER into OUTPUT on two simulated computers, and takes one away at work."""
+"""Judges SOURCE into OUTPUT by WORKERS on two simulated computers, and takes one away at work."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from qlumen.realtime.cli import commands
 
 
-def main(folder: str, output: str) -> None:
+def main(source: str, output: str, workers: str) -> None:
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -26,8 +26,8 @@ def main(folder: str, output: str) -> None:
         print("removed a node", flush=True)
 
     Thread(target=take_away, daemon=True).start()
-    words = ["archive", folder, "--output", output, "--workers", "2", "--address", cluster.address]
-    commands.main(words, standalone_mode=False)
+    words = ["archive", source, "--output", output, "--workers", workers]
+    commands.main([*words, "--address", cluster.address], standalone_mode=False)
 
 
 main(*sys.argv[1:])

@@ -146,19 +146,25 @@ def test_killed_run_goes_on(whole: Path, recordings: Path, tmp_path: Path) -> No
     assert not list(output.glob(".work/*"))
 
 
+def _judge_on_two_nodes(*words: object) -> "subprocess.CompletedProcess[str]":
+    script = Path(__file__).parents[2] / "support" / "two_nodes.py"
+    command = [sys.executable, str(script), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
 def test_a_lost_computer_loses_nothing(whole: Path, recordings: Path, tmp_path: Path) -> None:
     """One of two simulated computers ends while it works."""
     output = tmp_path / "archive"
-    script = Path(__file__).parents[2] / "support" / "two_nodes.py"
-    done = subprocess.run(
-        [sys.executable, str(script), str(recordings), str(output)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = _judge_on_two_nodes(recordings, output, 2)
     assert "removed a node" in done.stdout, done
     assert "4 recordings judged, 1 set aside" in done.stdout, done
     assert all_rows(output) == all_rows(whole)
+
+
+def test_one_worker_fits_on_one_of_two_computers(recordings: Path, tmp_path: Path) -> None:
+    """It gets the cores of one computer, not those of both, which no computer has."""
+    done = _judge_on_two_nodes(recordings / "a.mp4", tmp_path / "archive", 1)
+    assert "1 recordings judged, 0 set aside" in done.stdout, done
 
 
 def test_objects_of_s3_and_http(whole: Path, recordings: Path, tmp_path: Path) -> None:
