@@ -97,7 +97,7 @@ DICOM = [
 ]
 MQTT = ["paho-mqtt>=2.1"]
 IGTL = ["pyigtl>=0.3.3"]
-CLUSTER = ["pyarrow>=18", "ray>=2.60", "s3fs>=2025.2"]
+CLUSTER = ["aiohttp>=3.9", "fsspec>=2025.2", "pyarrow>=18", "ray>=2.60", "s3fs>=2025.2"]
 IMPORT = [
     "dynamic-network-architectures>=0.4",
     "monai>=1.5",
