@@ -1,15 +1,18 @@
 """Runs the live video path. A frame never waits for the model or for an output.
 
-    source -> grabber --+--> [frames] -> display --+--> [] -> monitor
-                        |                   ^      +--> [] -> privacy --+--> [] -> sink
-                        |                   |      |                    +--> [] -> sink
-                        |                   |      +--> [] -> events, without images
-                        |                   |
-                        +--> [newest] -> model (watched): latest annotations
+    source -> grabber -> [frames] -> display --+--> [] -> monitor
+                                        ^      +--> [] -> privacy --+--> [] -> sink
+                                        |      |                    +--> [] -> sink
+                                        |      +--> [] -> events, without images
+                                        |      +--> [newest] -> model (watched)
+                                        |                         |
+                                        +--- latest annotations --+
 
 The grabber never waits, once the display has its font. The display draws each frame with the
-latest annotation and hands it on. Each receiver has a queue and a thread of its own, and never
-makes the display wait. The privacy stage masks each frame once, for all that write or send it.
+latest annotation and hands it on, last to the model, which would take the interpreter from it. In
+the mode `synchronous` the model has it first, as the display waits for it. Each receiver has a
+queue and a thread of its own, and never makes the display wait. The privacy stage masks each frame
+once, for all that write or send it.
 If nothing must be masked, there is no such stage, and the display hands frames to the sinks. The
 monitor shows frames unmasked. Lost frames are counted by cause: `model_busy` for frames that the
 model did not see, `display_late` for frames that were not shown.
@@ -148,6 +151,8 @@ class LivePipeline:
         self._counters.arrived += 1
         if self._arrivals.put(frame) is not None:
             self._counters.drops[DISPLAY_LATE] += 1
+
+    def _offer(self, frame: Frame) -> None:
         if self._inbox.put(frame) is not None:
             self._counters.drops[MODEL_BUSY] += 1
 
@@ -172,7 +177,12 @@ class LivePipeline:
             if frame is not None:
                 self._note_changes(last, frame, silent)
                 last, silent = frame, False
+                model_first = self._current().live.mode == "synchronous"
+                if model_first:
+                    self._offer(frame)
                 self._hand_over(self._display.show(frame))
+                if not model_first:
+                    self._offer(frame)
             elif last is not None and not self._arrivals.ended:
                 if not silent:
                     self._counters.silences += 1

@@ -34,8 +34,8 @@ class Annotated(Pixels):
 
     Args:
         pixels: image without the overlay.
-        patches: parts with the overlay. Their boxes do not overlap; their bounds are even, or
-            those of the image.
+        patches: parts with the overlay, from the lowest. The bounds of their boxes are even, or
+            those of the image. A box overlaps others only where all its pixels are marked.
         pool: pool that gives arrays for whole images.
     """
 
