@@ -120,13 +120,15 @@ def _plate(plate: _Plate, corner: str, frame_size: tuple[int, int]) -> Patch:
 def _border(frame_size: tuple[int, int]) -> list[Patch]:
     width, height = frame_size
     edge = min(_even(max(2, round(height * FLASH_PER_HEIGHT))), height, width)
+    row, column = (
+        np.full((*s, 3), ALARM_BGR, np.uint8) for s in ((edge + 1, width), (height, edge + 1))
+    )
     right, bottom = _even(width - edge), _even(height - edge)
-    colour = np.full((height, width, 3), ALARM_BGR, np.uint8)
     return [
-        _patch(colour[:edge], (0, 0), frame_size),
-        _patch(colour[: height - bottom], (0, bottom), frame_size),
-        _patch(colour[:, :edge], (0, 0), frame_size),
-        _patch(colour[:, : width - right], (right, 0), frame_size),
+        _patch(row[:edge], (0, 0), frame_size),
+        _patch(row, (0, bottom), frame_size),
+        _patch(column[:, :edge], (0, 0), frame_size),
+        _patch(column, (right, 0), frame_size),
     ]
 
 
