@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from weakref import WeakSet
 
 _threads: "WeakSet[threading.Thread]" = WeakSet()
@@ -80,15 +81,13 @@ def hung_threads(patience_s: float) -> list[threading.Thread]:
     return [thread for thread in others if thread.is_alive()]
 
 
-MODEL_NICENESS = -10
-WRITER_NICENESS = -5
-"""Findings are late after 40 ms; outputs can wait half a second. Both are below 0, because a thread
-may hold the interpreter when its time slice ends. Other busy programs would then make this thread
-wait, and the video with it."""
-BACKGROUND_NICENESS = 5
-"""For work that nobody waits for while live video runs."""
-MORE_WITHOUT_RIGHT = 10
-"""Added where the system allows no value below 0, so that the order stays."""
+LIVE_NICENESS = -10
+MODEL_NICENESS = 0
+WRITER_NICENESS = 5
+"""The first is of a process that shows live video; the others count from it. Findings are late
+after 40 ms; outputs can wait half a second. Larger values are not safe. A thread may hold the
+interpreter when its time slice ends. Other busy programs would then make this thread wait, and the
+video with it."""
 REALTIME_PRIORITY = 1
 SWITCH_SECONDS = 3e-5
 """Longest time that a thread in Python may make another one wait. Python's default of 5 ms is the
@@ -110,17 +109,26 @@ def raise_priority() -> bool:
     return True
 
 
-def set_niceness(niceness: int) -> None:
-    """Set how far the calling thread, and threads that it starts later, give way to others.
+def put_process_first() -> None:
+    """Let the calling thread, and threads that it starts later, go before other programs.
 
-    A value below 0 is for root, and for users up to `RLIMIT_NICE`; for others it becomes
-    `MORE_WITHOUT_RIGHT` higher. Only Linux has a niceness for each thread; on other systems nothing
-    happens.
+    A process that shows live video calls this before it starts threads. Linux allows it to root,
+    and up to `RLIMIT_NICE`; elsewhere nothing happens.
     """
-    if sys.platform != "linux":
-        return
-    thread = threading.get_native_id()
-    try:
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
-    except PermissionError:
-        os.setpriority(os.PRIO_PROCESS, thread, niceness + MORE_WITHOUT_RIGHT)
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LIVE_NICENESS)
+
+
+def lower_priority(niceness: int) -> None:
+    """Make the calling thread, and threads that it starts later, give way to others.
+
+    Only Linux has a niceness for each thread; on other systems nothing happens.
+
+    Args:
+        niceness: niceness above that of the thread now.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, now + niceness)

@@ -20,7 +20,7 @@ from qlumen.realtime.sinks.base import Sink, Taken
 from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.sinks.monitor import Monitor
 from qlumen.system.backoff import Backoff
-from qlumen.system.threads import WRITER_NICENESS, set_niceness, start
+from qlumen.system.threads import WRITER_NICENESS, lower_priority, start
 
 WAKE_SECONDS = 0.1
 DRAIN_LOOK_SECONDS = 0.01
@@ -97,7 +97,7 @@ class ThreadedStage(Stage[Taken], ABC):
         self._thread = start(
             self.name,
             self._run,
-            prepare=partial(set_niceness, self._niceness),
+            prepare=partial(lower_priority, self._niceness),
             on_error=lambda error: self._detach(describe(error), lost=0),
         )
 

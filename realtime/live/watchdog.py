@@ -20,7 +20,7 @@ from qlumen.realtime.live.annotator import Annotation, Annotator
 from qlumen.realtime.queues import DroppingQueue
 from qlumen.realtime.sinks.events import Note
 from qlumen.system.backoff import Backoff
-from qlumen.system.threads import MODEL_NICENESS, set_niceness, start
+from qlumen.system.threads import MODEL_NICENESS, lower_priority, start
 
 LOOK_SECONDS = 0.05
 OPENING_SECONDS = 120.0
@@ -214,7 +214,7 @@ class _Worker:
         self.error: QlumenError | None = None
         self.engine: dict[str, object] = {}
         self.opened, self.warm, self.ended = (threading.Event() for _ in range(3))
-        niceness = partial(set_niceness, MODEL_NICENESS)
+        niceness = partial(lower_priority, MODEL_NICENESS)
         start("model", self._work, prepare=niceness, on_error=self._fail)
 
     def give_up(self) -> None:

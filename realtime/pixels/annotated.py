@@ -77,9 +77,8 @@ class Annotated(Pixels):
             return self._whole
 
     def _compose(self) -> Image:
-        bare = self._pixels.bgr()
-        image = self._pool.take(bare.shape)
-        np.copyto(image, bare)
+        image = self._pool.take((*self.size[::-1], 3))
+        self._pixels.write_bgr(image)
         for (x0, y0, x1, y1), patch, marked in self.patches:
             cv2.copyTo(patch, marked, image[y0:y1, x0:x1])
         return image

@@ -23,7 +23,7 @@ from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.realtime.view.reviews.exports import Exports
 from qlumen.realtime.view.reviews.findings_json import findings_json
 from qlumen.system.closing import Closing
-from qlumen.system.threads import BACKGROUND_NICENESS, set_niceness, start_pool
+from qlumen.system.threads import WRITER_NICENESS, lower_priority, start_pool
 
 WAIT_S = 0.2
 
@@ -61,7 +61,7 @@ class Recording(Closing):
         self._state, self._message, self._found, self._version = "waiting", "", 0, 0
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._work = start_pool("review", 1, partial(set_niceness, BACKGROUND_NICENESS))
+        self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
         self.exports = Exports(folder / "exports", name, self._limits, slots.exports)
         self._work.submit(self._guard, self._make)
 

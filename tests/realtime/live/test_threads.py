@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from qlumen.system.threads import raise_priority, set_niceness
+from qlumen.system.threads import lower_priority, raise_priority
 
 T = TypeVar("T")
 
@@ -28,31 +28,34 @@ def niceness() -> int:
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
-def test_a_niceness_is_that_of_the_thread_and_of_those_it_starts() -> None:
+def test_a_lower_priority_is_that_of_the_thread_and_of_those_it_starts() -> None:
     """The thread and those it starts get the lower priority, and the others keep theirs."""
     before = niceness()
 
     def work() -> tuple[int, int]:
-        set_niceness(before + 3)
+        lower_priority(3)
         return niceness(), run_in_thread(niceness)
 
     assert run_in_thread(work) == (before + 3, before + 3)
     assert niceness() == before
 
 
-def test_without_the_right_the_order_of_priorities_stays() -> None:
-    """A user who may not go below 0 has the model at 0 and the writers after it."""
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_process_of_live_video_goes_first_where_that_is_allowed(allowed: bool) -> None:
+    """Its threads keep their order with the right to do so and without."""
+    if allowed and os.getuid():
+        pytest.skip("a niceness below 0 needs root here")
     code = (
-        "import os, resource, sys; from qlumen.system import threads as t;"
-        "resource.setrlimit(resource.RLIMIT_NICE, (0, 0));"
-        "os.getuid() or os.setresuid(65534, 65534, 65534);"
-        "given = os.getpriority(os.PRIO_PROCESS, 0);"
-        "t.set_niceness(t.MODEL_NICENESS); model = os.getpriority(os.PRIO_PROCESS, 0);"
-        "t.set_niceness(t.WRITER_NICENESS); print(given, model, os.getpriority(os.PRIO_PROCESS, 0))"
+        "import os, resource; from qlumen.system import threads as t\n"
+        f"if not {allowed}:\n"
+        "    resource.setrlimit(resource.RLIMIT_NICE, (0, 0))\n"
+        "    os.getuid() or os.setresuid(65534, 65534, 65534)\n"
+        "t.put_process_first(); first = os.getpriority(os.PRIO_PROCESS, 0)\n"
+        "t.lower_priority(t.WRITER_NICENESS); print(first, os.getpriority(os.PRIO_PROCESS, 0))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    given, model, writer = map(int, done.stdout.split())
-    assert (given, model, writer) == (0, 0, 5)
+    first, writer = map(int, done.stdout.split())
+    assert (first, writer) == ((-10, -5) if allowed else (niceness(), niceness() + 5))
 
 
 def test_real_time_priority_is_not_inherited() -> None:
