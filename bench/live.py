@@ -1,14 +1,19 @@
 """Measures live video at 1080p and 25 frames/s with recording: delays, drops, cores, memory.
 
-    python bench/live.py [--json FILE] [--seconds N] [--clip FILE] [--busy N] [--set KEY=VALUE ...]
+    python bench/live.py [--json FILE] [--seconds N] [--runs N] [--clip FILE] [--busy N]
+                         [--set KEY=VALUE ...]
 
 It runs `qlumen live` in another process on a looped recording, with recorder and events. The
 recording shows the built-in scene, unless --clip names one. It samples memory and processor time
-from outside. With --busy, N other programs each use a whole core.
+from outside. With --busy, N other programs each use a whole core. Beside it runs a control, which
+only copies the same frames: what the control's delays show, the machine does to everybody.
+Figures are medians of the runs, none left out; the file has each run's histograms.
 `recorded` and `logged` are frames counted in the written files.
 `raw_delay` runs from a frame complete in memory until every output has it with its overlay.
 `annotation_age` runs from the grab of the frame on which the findings were made until they are
 shown on a later frame.
+`stolen` is processor time that the host gave to others, as a share of all cores; its maximum is
+over half a second.
 """
 
 import json
@@ -17,9 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +41,15 @@ CLIP_FRAMES = 500
 SAMPLE_SECONDS = 0.5
 COURSE = 20
 MIB = 2**20
+CORES = psutil.cpu_count()
+DELAYS = ("p50", "p99", "p99_9", "max")
+CONTROL = Path(__file__).parent / "support" / "control.py"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Holds a sample `seconds` after the start; `anonymous_mib` is `rss_mib` without files."""
+    """Holds a sample `seconds` after the start; `anonymous_mib` is `rss_mib` without files, and
+    `stolen_seconds` those of all cores since the machine's start."""
 
     seconds: float
     rss_mib: float
@@ -45,28 +57,46 @@ class Sample:
     cpu_seconds: float
     threads: int
     files: int
+    stolen_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Holds the results of one run."""
+
+    rows: list[dict[str, Any]]
+    figures: dict[str, float]
+    histograms: dict[str, str]
 
 
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=180.0)
+    arguments.add_argument("--runs", type=int, default=1)
     arguments.add_argument("--clip", type=Path, help="a 1080p recording at 25 frames/s")
     arguments.add_argument("--busy", type=int, default=0, help="number of busy programs")
     arguments.add_argument("--set", action="append", default=[], help="a setting of qlumen live")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
+        clip = options.clip or record_scene(Path(name) / "scene.mp4", CLIP_FRAMES)
+        runs = [measure(clip, options) for _ in range(options.runs)]
+    figures = {name: statistics.median(r.figures[name] for r in runs) for name in runs[0].figures}
+    kept = {"runs": [{"figures": run.figures, "histograms": run.histograms} for run in runs]}
+    report([row for run in runs for row in run.rows], {}, options.json, figures, kept)
+
+
+def measure(clip: Path, options: Namespace) -> Run:
+    """Run live video and the control once."""
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = options.clip or record_scene(folder / "scene.mp4", CLIP_FRAMES)
         summary_file = folder / "summary.json"
         command = live_command(clip, folder, summary_file, options.seconds, options.set)
-        with busy_programs(options.busy):
+        with busy_programs(options.busy), Control(clip) as control:
             samples = sample_run(command)
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
         recording = (folder / "live.mp4").stat().st_size / MIB
         recorded, logged = packet_count(folder / "live.mp4"), frame_lines(folder / "events.jsonl")
     running = [sample for sample in samples if sample.seconds > samples[-1].seconds / 3]
-    figures = figures_of(summary, samples)
-    stages = [{"name": stage, **row} for stage, row in summary["stages_ms"].items()]
     row = {
         "name": "live_recording_1080p25",
         "seconds": summary["seconds"],
@@ -75,7 +105,6 @@ def main() -> None:
         "shown": summary["shown"],
         "recorded": recorded,
         "logged": logged,
-        "raw_delay_ms_max": summary["raw_delay_ms"]["max"],
         "missed_deadlines": summary["missed_deadlines"],
         **{f"dropped_{cause}": count for cause, count in summary["drops"].items()},
         "cpu_share_of_machine": cpu_share(running),
@@ -89,7 +118,11 @@ def main() -> None:
         {"name": f"at_{share:.2f}_of_the_time", **asdict(near(samples, share))}
         for share in (step / COURSE for step in range(1, COURSE + 1))
     ]
-    report([row, *course, *stages], {}, options.json, figures)
+    stages = [{"name": stage, **row} for stage, row in summary["stages_ms"].items()]
+    histograms = summary["histograms"] | {"control_delay": control.result["histogram"]}
+    return Run(
+        [row, *course, *stages], figures_of(summary, control.result["ms"], samples), histograms
+    )
 
 
 def live_command(
@@ -117,6 +150,22 @@ def busy_programs(count: int) -> Iterator[None]:
             process.wait()
 
 
+class Control:
+    """Runs `support/control.py` during the block; `result` is what it printed, afterwards."""
+
+    def __init__(self, clip: Path) -> None:
+        self._command = [sys.executable, str(CONTROL), str(clip)]
+        self.result: dict[str, Any] = {}
+
+    def __enter__(self) -> "Control":
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self.result = json.loads(self._process.communicate()[0])
+
+
 def sample_run(command: list[str]) -> list[Sample]:
     """Run the command and sample it until it ends."""
     started = time.monotonic()
@@ -133,6 +182,7 @@ def sample_run(command: list[str]) -> list[Sample]:
                     cpu.user + cpu.system,
                     watching.num_threads(),
                     watching.num_fds(),
+                    getattr(psutil.cpu_times(), "steal", 0.0),
                 )
             )
         time.sleep(SAMPLE_SECONDS)
@@ -155,16 +205,23 @@ def frame_lines(events: Path) -> int:
         return sum(1 for line in lines if "findings" in json.loads(line))
 
 
-def figures_of(summary: dict[str, Any], samples: list[Sample]) -> dict[str, float]:
+def figures_of(
+    summary: dict[str, Any], control: dict[str, float], samples: list[Sample]
+) -> dict[str, float]:
     raw, age = summary["raw_delay_ms"], summary["annotation_age_ms"]
+    stolen = [later.stolen_seconds - one.stolen_seconds for one, later in pairwise(samples)]
+    spans = [later.seconds - one.seconds for one, later in pairwise(samples)]
     return {
-        "raw_delay_ms_p50": raw["p50"],
-        "raw_delay_ms_p99": raw["p99"],
+        **{f"raw_delay_ms_{name}": raw[name] for name in DELAYS},
+        **{f"control_delay_ms_{name}": control[name] for name in DELAYS},
+        **{f"above_control_ms_{name}": raw[name] - control[name] for name in DELAYS},
         "annotation_age_ms_p50": age["p50"],
         "annotation_age_ms_p99": age["p99"],
         "shown_share": summary["shown"] / summary["arrived"],
         "fresh_share": summary["fresh"] / summary["shown"],
         "rss_growth": near(samples, 1).rss_mib / near(samples, 1 / 3).rss_mib,
+        "stolen_share": sum(stolen) / sum(spans) / CORES,
+        "stolen_share_max": max(map(truediv, stolen, spans)) / CORES,
     }
 
 
@@ -180,7 +237,7 @@ def cpu_share(samples: list[Sample]) -> float:
     """Return the share of all cores."""
     first, last = samples[0], samples[-1]
     used = last.cpu_seconds - first.cpu_seconds
-    return used / (last.seconds - first.seconds) / psutil.cpu_count()
+    return used / (last.seconds - first.seconds) / CORES
 
 
 if __name__ == "__main__":

@@ -24,10 +24,12 @@ def blend_parts(image, left, top, parts, keep, add, x0, y0, x1, y1):
         x0, y0, x1, y1: half-open box inside the whole image.
     """
     for y in range(y0, y1):
-        for x in range(x0, x1):
-            part = parts[y, x]
+        row, line = image[y - top, x0 - left : x1 - left], parts[y, x0:x1]
+        for x in range(line.size):
+            part = line[x]
             if part:
+                kept = keep[part]
                 for channel in range(3):
-                    mixed = image[y - top, x - left, channel] * keep[part] + add[part, channel]
-                    image[y - top, x - left, channel] = mixed >> FRACTION_BITS
-                parts[y, x] = 0
+                    mixed = row[x, channel] * kept + add[part, channel]
+                    row[x, channel] = mixed >> FRACTION_BITS
+                line[x] = 0

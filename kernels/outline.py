@@ -32,13 +32,13 @@ def _stamp(x, y, half_width, level, parts):
     top = y - half_width.size // 2
     for row in range(max(0, top), min(height, top + half_width.size)):
         reach = half_width[row - top]
-        for column in range(max(0, x - reach), min(width, x + reach + 1)):
-            parts[row, column] = level
+        parts[row, max(0, x - reach) : max(0, min(width, x + reach + 1))] = level
 
 
 @kernel
 def stamp_mask(mask, x0, y0, x1, y1, parts):
     """Write FILL where `mask`, `(H, W) uint8`, is not 0 inside the half-open box."""
     for y in range(y0, y1):
-        for x in range(x0, x1):
-            parts[y, x] = FILL if mask[y, x] else parts[y, x]
+        filled, line = mask[y, x0:x1], parts[y, x0:x1]
+        for x in range(line.size):
+            line[x] = FILL if filled[x] else line[x]

@@ -77,6 +77,10 @@ class DurationHistogram:
         """Return a copy of the counts by the bins of `bin_values_us`."""
         return np.frombuffer(self._histogram.counts, np.uint64).copy()
 
+    def encode(self) -> str:
+        """Return the counts as text that `HdrHistogram.decode` reads, in microseconds."""
+        return self._histogram.encode().decode()
+
     def cumulative(self, limits_us: Sequence[float]) -> list[int]:
         """Return for each limit how many durations do not exceed it."""
         sums = np.concatenate(([0], np.cumsum(self.counts())))

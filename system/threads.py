@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from weakref import WeakSet
 
 _threads: "WeakSet[threading.Thread]" = WeakSet()
@@ -80,11 +81,13 @@ def hung_threads(patience_s: float) -> list[threading.Thread]:
     return [thread for thread in others if thread.is_alive()]
 
 
+LIVE_NICENESS = -10
 MODEL_NICENESS = 0
 WRITER_NICENESS = 5
-"""Findings are late after 40 ms; outputs can wait half a second. A larger value is not safe. A
-thread may hold the interpreter when its time slice ends. Other busy programs would then make
-this thread wait, and the video with it."""
+"""The first is of a process that shows live video; the others count from it. Findings are late
+after 40 ms; outputs can wait half a second. Larger values are not safe. A thread may hold the
+interpreter when its time slice ends. Other busy programs would then make this thread wait, and the
+video with it."""
 REALTIME_PRIORITY = 1
 SWITCH_SECONDS = 3e-5
 """Longest time that a thread in Python may make another one wait. Python's default of 5 ms is the
@@ -106,10 +109,26 @@ def raise_priority() -> bool:
     return True
 
 
+def put_process_first() -> None:
+    """Let the calling thread, and threads that it starts later, go before other programs.
+
+    A process that shows live video calls this before it starts threads. Linux allows it to root,
+    and up to `RLIMIT_NICE`; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LIVE_NICENESS)
+
+
 def lower_priority(niceness: int) -> None:
     """Make the calling thread, and threads that it starts later, give way to others.
 
     Only Linux has a niceness for each thread; on other systems nothing happens.
+
+    Args:
+        niceness: niceness above that of the thread now.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, now + niceness)

@@ -46,8 +46,9 @@ def report(
     ratios: Mapping[str, float],
     file: Path | None,
     figures: Mapping[str, float] | None = None,
+    kept: Mapping[str, object] | None = None,
 ) -> None:
-    """Print rows, ratios and figures; write them, with the machine, to `file` if given."""
+    """Print rows, ratios and figures; write them, with the machine and `kept`, to `file`."""
     for row in rows:
         print("  ".join(f"{key} {_text(value)}" for key, value in row.items()))
     for name, value in {**ratios, **(figures or {})}.items():
@@ -57,6 +58,7 @@ def report(
         content = {"machine": about, "rows": list(rows), "ratios": dict(ratios)}
         if figures:
             content["figures"] = dict(figures)
+        content.update(kept or {})
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ from qlumen.realtime.sources.choose import input_files
 from qlumen.system.exits import INTERRUPTED, leave
 from qlumen.system.files import write_json
 from qlumen.system.output_paths import PATH, check_paths
+from qlumen.system.threads import put_process_first
 
 if TYPE_CHECKING:
     from qlumen.realtime.live.metrics import MetricsServer
@@ -72,6 +73,7 @@ def command(
     configuration again. Ctrl-C ends the session. Several sources, or the list `rooms` of
     --config, are shown side by side and share the network.
     """
+    put_process_first()
     overrides += ("source.loop=true",) if loop else ()
     outputs = LiveOutputs(record, record_clean, stream, events, snapshots, json_file, monitor,
                           recordings, send)  # fmt: skip

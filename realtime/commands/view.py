@@ -16,6 +16,7 @@ from qlumen.realtime.view.security.access import Access, read_access
 from qlumen.realtime.view.security.passwords import write_password
 from qlumen.system.exits import leave
 from qlumen.system.output_paths import PATH, check_paths
+from qlumen.system.threads import put_process_first
 
 LOOK_SECONDS = 1.0
 
@@ -82,6 +83,7 @@ def _serve(
     from qlumen.realtime.view.live.runner import SessionRunner
     from qlumen.realtime.view.site import Site, print_address
 
+    put_process_first()
     console = Console(stderr=True)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -47,23 +47,34 @@ class Privacy:
         """Check whether any image can change."""
         return bool(self._regions) or self._outside_field or self._pixelate
 
+    def hides(self, field: Field, condition: Condition, frame_size: tuple[int, int]) -> bool:
+        """Check whether anything is hidden in a frame of (width, height) pixels."""
+        covered = self._covers(field, frame_size)
+        return bool(self._regions) or covered or self._pixelates(condition)
+
     def __call__(self, image: Image, field: Field, condition: Condition) -> Image:
         """Hide parts of `(H, W, 3) uint8` BGR in a new array; with nothing to hide return `image`.
 
         Bytes that are blacked out have no influence on the result, pixelated or not.
         """
         height, width = image.shape[:2]
-        boxes = [_pixels(region, width, height) for region in self._regions]
-        covered = field if self._outside_field and not _is_whole(field, width, height) else None
-        outside_body = self._pixelate and condition is Condition.OUT_OF_BODY
-        if not (boxes or covered or outside_body):
+        if not self.hides(field, condition, (width, height)):
             return image
+        boxes = [_pixels(region, width, height) for region in self._regions]
+        covered = field if self._covers(field, (width, height)) else None
+        outside_body = self._pixelates(condition)
         hidden = self._black_out(image, boxes, covered)
         if not outside_body:
             return hidden
         blocks = self._pool.take(image.shape)
         pixelate(hidden, max(1, math.ceil(height / BLOCKS_DOWN)), blocks)
         return self._black_out(blocks, boxes, covered)
+
+    def _covers(self, field: Field, frame_size: tuple[int, int]) -> bool:
+        return self._outside_field and not _is_whole(field, *frame_size)
+
+    def _pixelates(self, condition: Condition) -> bool:
+        return self._pixelate and condition is Condition.OUT_OF_BODY
 
     def _black_out(self, image: Image, boxes: Sequence[Box], field: Field | None) -> Image:
         hidden = self._pool.take(image.shape)

@@ -22,7 +22,7 @@ class LiveCounters:
     """Counts the frames and losses of a session.
 
     The thread that grabs video fills `arrived`, `losses`, `failed_reopens`, `reconnects` and
-    `drops`. The thread that shows it fills the rest.
+    `drops[DISPLAY_LATE]`. The thread that shows it fills the rest.
 
     Attributes:
         arrived: frames that the source has delivered.

@@ -22,14 +22,11 @@ from qlumen.realtime.live.alarm import Alarms
 from qlumen.realtime.live.annotator import Annotation, LatestAnnotations
 from qlumen.realtime.live.control import Control
 from qlumen.realtime.overlay.findings import Overlay
-from qlumen.realtime.overlay.status import draw_marks
-from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.overlay.status import make_marks
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.sinks.events import Note
 from qlumen.realtime.tracking.findings import move_segmentation, segment_findings
 from qlumen.realtime.tracking.motion import CUT_GREY_LEVELS, Motion, mismatch
-from qlumen.system.closing import Closing
-from qlumen.system.threads import raise_priority, start_pool
 
 
 class StatusFacts(Protocol):
@@ -42,8 +39,8 @@ class StatusFacts(Protocol):
     def recording(self) -> bool: ...
 
 
-class Display(Closing):
-    """Draws frames in one thread. While it moves findings, a second thread copies the image.
+class Display:
+    """Draws frames in one thread, as patches: it neither copies nor converts the image.
 
     Args:
         facts: source of the session's facts, read at each frame.
@@ -65,24 +62,18 @@ class Display(Closing):
         self._settings = control.settings()
         self._overlay = _overlay(self._settings)
         self._motion = Motion()
-        self._copier = start_pool("copier", 1, raise_priority)
-
-    def close(self) -> None:
-        self._copier.shutdown()
 
     def warm_up(self, frame_size: tuple[int, int]) -> None:
         """Compile all that moves and draws findings. Another thread may show frames meanwhile."""
         width, height = frame_size
         x, y = width // 2, height // 2
         made_up = Finding((x, y, x + 1, y + 1), 1.0, 1, np.array([[x, y]], np.int32))
-        pixels = BgrImage(np.zeros((height, width, 3), np.uint8))
-        black = pixels.bgr()
+        black = BgrImage(np.zeros((height, width, 3), np.uint8))
         motion, overlay = Motion(), _overlay(self._settings)
-        thumbnail = motion.reduce(pixels)
+        thumbnail = motion.reduce(black)
         still = motion.flow(thumbnail, thumbnail)
         mismatch(thumbnail, thumbnail, still)
-        overlay(black, move_segmentation(segment_findings([made_up], frame_size), still))
-        self._copier.submit(overlay.copy_image, black).result()
+        overlay.annotate(black, move_segmentation(segment_findings([made_up], frame_size), still))
 
     def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
         """Draw the frame. If that fails, return it as it is, because the video must go on."""
@@ -107,12 +98,12 @@ class Display(Closing):
         waited_ns = time.monotonic_ns()
         state = self._state(frame, annotation, settings, signal)
         shown = annotation if self._control.overlay_visible else None
-        drawn, segmentation = self._copy_and_move(frame, shown)
+        segmentation = self._place(shown, frame)
         moved_ns = time.monotonic_ns()
-        self._overlay.draw(drawn, segmentation)
         announced = state.tracks if self._control.overlay_visible else ()
         flash = self._alarms(announced, settings.alarm)
-        draw_marks(drawn, state, flash=flash and shown is not None)
+        marks = make_marks(frame.size, state, flash=flash and shown is not None)
+        annotated = self._overlay.annotate(frame.pixels, segmentation, marks)
         spans = {
             "wait": waited_ns - started_ns,
             "move": moved_ns - waited_ns,
@@ -120,7 +111,7 @@ class Display(Closing):
         }
         for stage, span_ns in spans.items():
             self._latency.add(stage, span_ns)
-        return FrameResult(frame, segmentation, BgrImage(drawn), milliseconds(spans), state)
+        return FrameResult(frame, segmentation, annotated, milliseconds(spans), state)
 
     def _follow_settings(self) -> Settings:
         settings = self._control.settings()
@@ -154,18 +145,14 @@ class Display(Closing):
             frame.held_ns / NS_PER_MS,
         )
 
-    def _copy_and_move(
-        self, frame: Frame, annotation: Annotation | None
-    ) -> tuple[Image, Segmentation]:
-        """Return an image to draw on, and the findings where they are now."""
+    def _place(self, annotation: Annotation | None, frame: Frame) -> Segmentation:
+        """Return the findings where they are now."""
         if annotation is None:
-            return self._overlay.copy_image(frame.image), _nothing(frame.size)
+            return _nothing(frame.size)
         still = annotation.judgement.segmentation
         if not still.findings or annotation.frame_index == frame.index:
-            return self._overlay.copy_image(frame.image), still
-        copied = self._copier.submit(self._overlay.copy_image, frame.image)
-        segmentation = self._move(annotation, frame)
-        return copied.result(), segmentation
+            return still
+        return self._move(annotation, frame)
 
     def _move(self, annotation: Annotation, frame: Frame) -> Segmentation:
         """Return the findings moved to this frame, or no findings on another scene."""

@@ -1,15 +1,18 @@
 """Runs the live video path. A frame never waits for the model or for an output.
 
-    source -> grabber --+--> [frames] -> display --+--> [] -> monitor
-                        |                   ^      +--> [] -> privacy --+--> [] -> sink
-                        |                   |      |                    +--> [] -> sink
-                        |                   |      +--> [] -> events, without images
-                        |                   |
-                        +--> [newest] -> model (watched): latest annotations
+    source -> grabber -> [frames] -> display --+--> [] -> monitor
+                                        ^      +--> [] -> privacy --+--> [] -> sink
+                                        |      |                    +--> [] -> sink
+                                        |      +--> [] -> events, without images
+                                        |      +--> [newest] -> model (watched)
+                                        |                         |
+                                        +--- latest annotations --+
 
-The grabber never waits, once the display has its font. The display draws each frame with the
-latest annotation and hands it on. Each receiver has a queue and a thread of its own, and never
-makes the display wait. The privacy stage masks each frame once, for all that write or send it.
+The grabber begins when the display has its font. The display draws each frame with the latest
+annotation and hands it on, last to the model, which would take the interpreter from it. In the mode
+`synchronous` the model has it first, as the display waits for it. Each receiver has a queue and a
+thread of its own, and never makes the display wait. The privacy stage masks each frame once, for
+all that write or send it.
 If nothing must be masked, there is no such stage, and the display hands frames to the sinks. The
 monitor shows frames unmasked. Lost frames are counted by cause: `model_busy` for frames that the
 model did not see, `display_late` for frames that were not shown.
@@ -36,6 +39,9 @@ from qlumen.system.threads import raise_priority, start
 
 DISPLAY_FRAMES = 8
 """Frames that may wait for the display: a third of a second at 25 frames/s."""
+DRAWING_SECONDS = 0.005
+"""Longest time for which the grabber rests while a frame is drawn. Without this a source that makes
+its frames here would decode the next one meanwhile, and take interpreter and memory from it."""
 LATE_FRAMES = 2.5
 """Frame intervals without a frame, after which a slow source counts as silent."""
 JOIN_SECONDS = 5.0
@@ -85,7 +91,7 @@ class LivePipeline:
         self._display, self._sinks, self._event_sinks = display, sinks, event_sinks
         self._counters, self._note, self._current = counters, note, current
         self._arrivals: DroppingQueue[Frame] = DroppingQueue(DISPLAY_FRAMES)
-        self._display_ready = Event()
+        self._display_ready, self._handed_over = Event(), Event()
         self._stopping = False  # no Event: its lock is not safe in a signal handler
         self._realtime = False
         self._error: str | None = None
@@ -146,8 +152,12 @@ class LivePipeline:
 
     def _take(self, frame: Frame) -> None:
         self._counters.arrived += 1
+        self._handed_over.clear()
         if self._arrivals.put(frame) is not None:
             self._counters.drops[DISPLAY_LATE] += 1
+        self._handed_over.wait(DRAWING_SECONDS)
+
+    def _offer(self, frame: Frame) -> None:
         if self._inbox.put(frame) is not None:
             self._counters.drops[MODEL_BUSY] += 1
 
@@ -172,7 +182,12 @@ class LivePipeline:
             if frame is not None:
                 self._note_changes(last, frame, silent)
                 last, silent = frame, False
+                model_first = self._current().live.mode == "synchronous"
+                if model_first:
+                    self._offer(frame)
                 self._hand_over(self._display.show(frame))
+                if not model_first:
+                    self._offer(frame)
             elif last is not None and not self._arrivals.ended:
                 if not silent:
                     self._counters.silences += 1
@@ -203,6 +218,7 @@ class LivePipeline:
             record = result.record()
             for each in self._event_sinks:
                 each.put(record)
+        self._handed_over.set()
 
 
 def _repeat(last: Frame) -> Frame:

@@ -64,6 +64,7 @@ class PrivacyStage(ThreadedStage):
         """Release nothing: the sinks behind this stage end on their own."""
 
     def _mask(self, result: FrameResult) -> FrameResult:
+        """Return the result itself, in its decoded form, where nothing is hidden."""
         frame = result.frame
         field = self._field(frame)
         condition = Condition.CLEAR
@@ -71,6 +72,8 @@ class PrivacyStage(ThreadedStage):
             condition = Condition.OUT_OF_BODY
             self._field = self._make_finder()
         unknown = self._hides_outside and not self._field.found
+        if not (unknown or self._privacy.hides(field, condition, frame.size)):
+            return result
 
         def hide(image: Image) -> Image:
             return np.zeros_like(image) if unknown else self._privacy(image, field, condition)

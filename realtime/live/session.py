@@ -173,7 +173,6 @@ class LiveSession(Closing):
         self._display = display = Display(
             annotations, self.control, self.latency, self.status, alarms, note
         )
-        stack.callback(display.close)
         with console.status("preparing the engine and the kernels"):
             planes.warm_up()  # the picture itself needs these kernels
             stack.callback(self._watchdog.close)

@@ -26,6 +26,7 @@ class LiveSummary:
         states: shown frames by the state of the AI: on, late, off.
         raw_delay_ms: time from a frame complete in memory until all sinks have it, drawn.
         annotation_age_ms: time from the grab of the annotated frame until its findings are shown.
+        histograms: histograms of these two, as `DurationHistogram.encode` gives them.
         drops: frames not shown or not written, by cause; `model_busy`: shown, not seen by the AI.
         written: frames by sink.
         missed_deadlines: frames that took the network longer than `watchdog.deadline_ms`.
@@ -46,6 +47,7 @@ class LiveSummary:
     raw_delay_ms: LatencySummary | None
     annotation_age_ms: LatencySummary | None
     stages_ms: dict[str, LatencySummary]
+    histograms: dict[str, str]
     drops: dict[str, int]
     written: dict[str, int]
     missed_deadlines: int
@@ -71,7 +73,7 @@ def summarise(
     settings: Settings,
 ) -> LiveSummary:
     """Summarise an ended session; `status` is its last one."""
-    stages = latency.summary()
+    stages, kept = latency.summary(), latency.stages()
     # An incomplete recording, stream or log is an error. A closed window is not.
     broken = ", ".join(name for name in status.detached if name != MONITOR)
     return LiveSummary(
@@ -87,6 +89,7 @@ def summarise(
         raw_delay_ms=stages.pop(RAW_DELAY, None),
         annotation_age_ms=stages.pop(ANNOTATION_AGE, None),
         stages_ms=stages,
+        histograms={n: kept[n].encode() for n in (RAW_DELAY, ANNOTATION_AGE) if n in kept},
         drops=status.lost,
         written=dict(status.written),
         missed_deadlines=status.missed_deadlines,

@@ -6,6 +6,7 @@ so its own border stays visible. A finding's label is written over it, in the sa
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -66,12 +67,6 @@ class Overlay:
         """
         return self.annotate(BgrImage(image), segmentation).bgr()
 
-    def copy_image(self, image: Image) -> Image:
-        """Return a copy of `image` to draw on. Any thread may call it."""
-        copy = self._pool.take(image.shape)
-        np.copyto(copy, image)
-        return copy
-
     def draw(self, image: Image, segmentation: Segmentation) -> None:
         """Draw the findings on `image` itself. Raise ValueError as `__call__` does."""
         _check(BgrImage(image), segmentation.mask)
@@ -83,9 +78,16 @@ class Overlay:
             blend_parts(image, 0, 0, parts, self._keep, self._add, *box)
         self._scratch = [parts]
 
-    def annotate(self, pixels: Pixels, segmentation: Segmentation) -> Annotated:
-        """Draw the findings as patches over an image. Raise ValueError as `__call__` does."""
+    def annotate(
+        self, pixels: Pixels, segmentation: Segmentation, marks: Sequence[Patch] = ()
+    ) -> Annotated:
+        """Draw the findings as patches over an image, and `marks` over them.
+
+        Raise ValueError as `__call__` does.
+        """
         _check(pixels, segmentation.mask)
+        if not segmentation.findings:
+            return Annotated(pixels, tuple(marks), self._pool)
         parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
         patches = []
@@ -95,7 +97,7 @@ class Overlay:
             blend_parts(patch, x0, y0, parts, self._keep, self._add, *box)
             patches.append(Patch(box, patch, marked))
         self._scratch = [parts]
-        return Annotated(pixels, tuple(patches), self._pool)
+        return Annotated(pixels, (*patches, *marks), self._pool)
 
     def marker_mask(self, segmentation: Segmentation) -> Mask:
         """Return `(H, W) uint8`, 1 on the pixels that drawing `segmentation` may change."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from qlumen.realtime.frames import AiState, Condition, LiveState
+from qlumen.realtime.pixels.annotated import Patch
 from qlumen.realtime.pixels.arrays import Box, Image
 
 PLATE_BGR = (24, 24, 24)
@@ -42,24 +43,28 @@ def load_font() -> None:
 
 
 def draw_marks(image: Image, state: LiveState, *, flash: bool = False) -> list[Box]:
-    """Write the state into `image`, `(H, W, 3) uint8` BGR, in place.
-
-    The AI and the findings' age are top left, the recording is top right. The reason why a frame
-    is not judged is bottom left, and NO SIGNAL in the middle. With `flash` a border is drawn.
+    """Write the state into `image`, `(H, W, 3) uint8` BGR, in place, as `make_marks` says.
 
     Returns:
         The boxes outside of which no pixel was changed.
     """
-    height, width = image.shape[:2]
-    capital = max(6, round(height * TEXT_PER_HEIGHT))
-    boxes = []
-    if flash:
-        boxes += _draw_border(image, max(2, round(height * FLASH_PER_HEIGHT)))
-    for plate, corner in _plates(state):
-        area = _draw_plate(plate, capital)
-        origin = _origin(corner, (area.shape[1], area.shape[0]), (width, height), capital)
-        boxes.append(_place(image, area, origin))
-    return [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
+    marks = make_marks((image.shape[1], image.shape[0]), state, flash=flash)
+    for (x0, y0, x1, y1), area, _ in marks:
+        image[y0:y1, x0:x1] = area
+    return [mark.box for mark in marks]
+
+
+def make_marks(
+    frame_size: tuple[int, int], state: LiveState, *, flash: bool = False
+) -> list[Patch]:
+    """Return the state as opaque patches of a frame of (width, height) pixels, from the lowest.
+
+    The AI and the findings' age are top left, the recording is top right. The reason why a frame
+    is not judged is bottom left, and NO SIGNAL in the middle. With `flash` there is a border.
+    """
+    marks = [*_border(frame_size)] if flash else []
+    marks += [_plate(plate, corner, frame_size) for plate, corner in _plates(state)]
+    return [mark for mark in marks if mark.marked.size]
 
 
 def _plates(state: LiveState) -> list[tuple[_Plate, str]]:
@@ -90,7 +95,7 @@ def _size(plate: _Plate, capital: int) -> tuple[int, int]:
     letters = round(capital * plate.scale)
     (width, _), _ = cv2.getTextSize(plate.text, FONT, letters / FONT_CAPITAL_PX, _stroke(letters))
     dot = 2 * letters if plate.dot_bgr else 0
-    return width + dot + 2 * letters, 2 * letters
+    return _even(width + dot + 2 * letters), 2 * letters
 
 
 def _origin(
@@ -99,12 +104,49 @@ def _origin(
     (width, height), (frame_w, frame_h) = size, frame
     x = {"top right": frame_w - margin - width, "middle": (frame_w - width) // 2}
     y = {"bottom left": frame_h - margin - height, "middle": (frame_h - height) // 2}
-    return max(0, x.get(corner, margin)), max(0, y.get(corner, margin))
+    return _even(max(0, x.get(corner, margin))), _even(max(0, y.get(corner, margin)))
 
 
 @lru_cache(maxsize=PLATES_KEPT)
+def _plate(plate: _Plate, corner: str, frame_size: tuple[int, int]) -> Patch:
+    """Draw the plate where it belongs. It is cached: its letters cost half a millisecond."""
+    capital = max(6, round(frame_size[1] * TEXT_PER_HEIGHT))
+    area = _draw_plate(plate, capital)
+    size = area.shape[1], area.shape[0]
+    return _patch(area, _origin(corner, size, frame_size, capital), frame_size)
+
+
+@lru_cache(maxsize=1)
+def _border(frame_size: tuple[int, int]) -> list[Patch]:
+    width, height = frame_size
+    edge = min(_even(max(2, round(height * FLASH_PER_HEIGHT))), height, width)
+    row, column = (
+        np.full((*s, 3), ALARM_BGR, np.uint8) for s in ((edge + 1, width), (height, edge + 1))
+    )
+    right, bottom = _even(width - edge), _even(height - edge)
+    return [
+        _patch(row[:edge], (0, 0), frame_size),
+        _patch(row, (0, bottom), frame_size),
+        _patch(column[:, :edge], (0, 0), frame_size),
+        _patch(column, (right, 0), frame_size),
+    ]
+
+
+def _patch(area: Image, origin: tuple[int, int], frame_size: tuple[int, int]) -> Patch:
+    """Put an opaque area at `origin`, cut off at the frame's edges."""
+    x0, y0 = origin
+    x1, y1 = min(frame_size[0], x0 + area.shape[1]), min(frame_size[1], y0 + area.shape[0])
+    image = area[: max(0, y1 - y0), : max(0, x1 - x0)]
+    image.flags.writeable = False
+    return Patch((x0, y0, x1, y1), image, np.ones(image.shape[:2], np.uint8))
+
+
+def _even(pixels: int) -> int:
+    """Round down, because 2x2 pixels of a decoded frame share a chroma sample."""
+    return pixels - pixels % 2
+
+
 def _draw_plate(plate: _Plate, capital: int) -> Image:
-    """Draw the plate as a read-only image. It is cached: its letters cost half a millisecond."""
     width, height = _size(plate, capital)
     letters = height // 2
     area = np.full((height, width, 3), PLATE_BGR, np.uint8)
@@ -115,30 +157,7 @@ def _draw_plate(plate: _Plate, capital: int) -> Image:
         x += 2 * letters
     cv2.putText(area, plate.text, (x, letters + letters // 2), FONT, letters / FONT_CAPITAL_PX,
                 TEXT_BGR, _stroke(letters), cv2.LINE_AA)  # fmt: skip
-    area.flags.writeable = False
     return area
-
-
-def _place(image: Image, area: Image, origin: tuple[int, int]) -> Box:
-    """Put a plate at `origin`, cut off at the image's edges."""
-    x0, y0 = origin
-    x1, y1 = min(image.shape[1], x0 + area.shape[1]), min(image.shape[0], y0 + area.shape[0])
-    if x0 >= x1 or y0 >= y1:
-        return 0, 0, 0, 0
-    image[y0:y1, x0:x1] = area[: y1 - y0, : x1 - x0]
-    return x0, y0, x1, y1
-
-
-def _draw_border(image: Image, width_px: int) -> list[Box]:
-    height, width = image.shape[:2]
-    edge = min(width_px, height, width)
-    boxes = [
-        (0, 0, width, edge), (0, height - edge, width, height),
-        (0, 0, edge, height), (width - edge, 0, width, height),
-    ]  # fmt: skip
-    for x0, y0, x1, y1 in boxes:
-        image[y0:y1, x0:x1] = ALARM_BGR
-    return boxes
 
 
 def _stroke(letters: int) -> int:

@@ -34,8 +34,8 @@ class Annotated(Pixels):
 
     Args:
         pixels: image without the overlay.
-        patches: parts with the overlay. Their boxes do not overlap; their bounds are even, or
-            those of the image.
+        patches: parts with the overlay, from the lowest. The bounds of their boxes are even, or
+            those of the image. A box overlaps others only where all its pixels are marked.
         pool: pool that gives arrays for whole images.
     """
 
@@ -77,9 +77,8 @@ class Annotated(Pixels):
             return self._whole
 
     def _compose(self) -> Image:
-        bare = self._pixels.bgr()
-        image = self._pool.take(bare.shape)
-        np.copyto(image, bare)
+        image = self._pool.take((*self.size[::-1], 3))
+        self._pixels.write_bgr(image)
         for (x0, y0, x1, y1), patch, marked in self.patches:
             cv2.copyTo(patch, marked, image[y0:y1, x0:x1])
         return image

@@ -28,6 +28,10 @@ class Pixels(ABC):
     def bgr(self) -> Image:
         """Return the whole image as `(H, W, 3) uint8` BGR, made once and read-only."""
 
+    def write_bgr(self, image: Image) -> None:
+        """Write the whole image into `(H, W, 3) uint8`."""
+        np.copyto(image, self.bgr())
+
     @abstractmethod
     def crop(self, box: Box) -> "Pixels":
         """Return the image in a box as a view that reads nothing outside the box.

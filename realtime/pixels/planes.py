@@ -54,6 +54,12 @@ class Planes(Pixels):
                 self._bgr = image
             return self._bgr
 
+    def write_bgr(self, image: Image) -> None:
+        if self._bgr is None:
+            self._convert(0, 0, image)
+        else:
+            np.copyto(image, self._bgr)
+
     def crop(self, box: Box) -> "Planes":
         self._check(box)
         left, top, _, _ = self._box

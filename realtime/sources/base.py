@@ -82,9 +82,9 @@ class LiveSource(Closing, ABC):
 
     A source opens in its constructor, so a bad address raises a `QlumenError` before anything
     is started. `index` counts on through losses. `pts` is in `MICROSECOND` since the first
-    frame and rises by `clock.MIN_STEP_US` or more. `grabbed_ns` is the time when the frame and
-    its BGR were complete in memory, or due if they were made earlier. The size may change from
-    frame to frame.
+    frame and rises by `clock.MIN_STEP_US` or more. `grabbed_ns` is the time when the decoded
+    frame was complete in memory, or due if it was made earlier. The size may change from frame to
+    frame.
 
     Attributes:
         info: description at the first opening; `fps` is None when unknown. Notes are added.

@@ -100,7 +100,6 @@ class PacedSource(LiveSource):
         clock = SessionClock()
         begun_ns: int | None = None
         for index, (time_s, frame) in enumerate(self._play_rounds()):
-            frame.pixels.bgr()  # convert here, so that the display never waits
             made_ns = time.monotonic_ns()
             begun_ns = made_ns if begun_ns is None else begun_ns
             late_ns = made_ns - begun_ns - round(time_s * NS_PER_S)

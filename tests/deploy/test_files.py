@@ -15,6 +15,7 @@ import yaml
 
 from qlumen.realtime.commands.live import command as live
 from qlumen.realtime.view.security.passwords import write_password
+from qlumen.system.threads import LIVE_NICENESS
 
 from support.live_process import LIVE, SMALL, lines, wait_until
 from support.senders import free_port
@@ -151,6 +152,7 @@ def test_unit_starts_a_command_that_exists() -> None:
     keys = {line.partition("=")[0] for line in text.splitlines() if re.match(r"\w+=", line)}
     assert not keys & set(CAGES)
     assert "LimitRTPRIO=1" in text
+    assert f"LimitNICE={LIVE_NICENESS}" in text
     assert "DeviceAllow=char-video4linux rw" in text
 
 

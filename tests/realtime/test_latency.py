@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,17 @@ def test_percentiles_are_numpys_to_three_digits(durations: list[int]) -> None:
     assert summary.count == len(durations)
     assert summary.max == max(durations) / 1e6
     assert histogram.total_ns == sum(durations)
+
+
+def test_a_histogram_that_is_kept_as_text_has_the_same_counts() -> None:
+    """The HDR library itself reads back the number, median and maximum of the durations."""
+    histogram = DurationHistogram()
+    for milliseconds_ in range(1, 1000):
+        histogram.add(milliseconds_ * 10**6)
+    read = HdrHistogram.decode(histogram.encode())
+    assert read.get_total_count() == 999
+    assert read.get_value_at_percentile(50) == pytest.approx(500_000, rel=1e-3)
+    assert read.get_max_value() == pytest.approx(999_000, rel=1e-3)
 
 
 def test_stages_are_kept_apart_in_the_order_of_first_reports() -> None:

@@ -184,7 +184,6 @@ class Reception:
             deinterlace=self._options.deinterlace, refused=self._note_refusal,
         )  # fmt: skip
         for frame, pixels in decoding.frames(packets):
-            pixels.bgr()  # convert here, so that the display never waits
             source_s = float(frame.pts * frame.time_base) if timed else None
             if pace is not None and pace.is_repeated(source_s):
                 continue

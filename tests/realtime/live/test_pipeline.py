@@ -117,7 +117,6 @@ class Setup:
         outcome = self.pipeline.run(seconds, pump)
         for runner in self.runners:
             runner.close(30)
-        self.display.close()
         return outcome
 
 
@@ -147,6 +146,25 @@ def test_a_model_that_takes_nothing_costs_no_frame() -> None:
     newest = setup.inbox.get(0)
     assert newest is not None
     assert newest.index == 19
+
+
+@pytest.mark.parametrize("mode", ["passthrough", "synchronous"])
+def test_the_model_has_a_frame_first_only_where_the_video_waits_for_it(mode: str) -> None:
+    """While a frame is drawn, the model's inbox has the frame before it in passthrough, and the
+    frame itself in the synchronous mode."""
+    setup = Setup([STEP_S] * 5, [f"live.mode={mode}"])
+    offered: list[tuple[int, int | None]] = []
+
+    class Looking(Display):
+        def show(self, frame: Frame, *, signal: bool = True) -> FrameResult:
+            waiting = setup.inbox.get(0)
+            offered.append((frame.index, waiting and waiting.index))
+            return super().show(frame, signal=signal)
+
+    setup.display.__class__ = Looking
+    setup.run()
+    own = mode == "synchronous"
+    assert offered == [(i, i if own else i - 1 if i else None) for i in range(5)]
 
 
 def test_a_silent_source_has_its_last_frame_shown_as_such() -> None:

@@ -39,8 +39,8 @@ class MemorySink(Sink):
         self.images: list[Image] = []
 
     def write(self, result: FrameResult) -> None:
-        kinds = (type(result.frame.pixels), type(result.annotated))
-        assert kinds in ((BgrImage, BgrImage), (BgrImage, type(None)))
+        assert isinstance(result.frame.pixels, BgrImage)
+        assert isinstance(result.annotated, BgrImage | None)
         self.images += [result.frame.image, *([] if result.annotated is None else [result.shown])]
 
     def close(self) -> None:
@@ -88,6 +88,29 @@ def test_frame_and_drawing_are_both_masked() -> None:
         assert not got[:60, :40].any()
         assert np.array_equal(got[:, 40:], given[:, 40:])
         assert np.array_equal(got[60:], given[60:])
+
+
+def test_a_frame_with_nothing_to_hide_keeps_its_decoded_form() -> None:
+    """Where nothing is hidden, sinks get the very result, so that none of them must convert it."""
+    image = SceneSource(SceneSettings(width=160, height=120)).frame(3).image
+    result = result_of(image)
+    planes = Planes(to_video_frame(image), FramePool())
+    result = replace(result, frame=replace(result.frame, pixels=planes))
+    settings, got = load_settings(None, []), []
+
+    class Keeping(MemorySink):
+        def write(self, result: FrameResult) -> None:
+            got.append(result)
+
+    sink = SinkRunner("out", Keeping, LatencyRecorder(), ignore, frames=FRAMES)
+    privacy = Privacy(**settings.privacy.model_dump())
+    stage = PrivacyStage(privacy, settings, [sink], LatencyRecorder(), ignore)
+    for part in (sink, stage):
+        part.start()
+    stage.put(result)
+    for part in (stage, sink):
+        part.close(30)
+    assert got == [result]
 
 
 def test_frames_from_outside_the_body_are_pixelated_from_the_first_one_on() -> None:
@@ -144,7 +167,7 @@ def test_a_stage_that_fails_lets_nothing_through() -> None:
         def __call__(self, *_: object) -> Image:
             raise SinkError("made to fail")
 
-    broken = Broken(regions=(), outside_field=True, pixelate_outside_body=True)
+    broken = Broken(regions=[(0, 0, 1, 1)], outside_field=True, pixelate_outside_body=True)
     detached: list[str] = []
 
     def note(kind: str, **fields: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import pytest
+from hdrh.histogram import HdrHistogram
 from rich.console import Console
 
 from qlumen.errors import BundleError, EngineError, UsageError
@@ -91,6 +92,8 @@ def test_every_frame_is_shown_recorded_and_logged(tmp_path: Path) -> None:
     assert summary.ai_restarts == 0
     assert summary.raw_delay_ms is not None
     assert summary.raw_delay_ms.count == FRAMES
+    kept = HdrHistogram.decode(summary.histograms["raw_delay"])
+    assert kept.get_total_count() == FRAMES
     judged = summary.stages_ms["quality"].count
     assert judged + summary.drops.get("model_busy", 0) <= FRAMES
     assert kinds(tmp_path)[0] == "start"

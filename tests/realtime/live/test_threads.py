@@ -1,6 +1,7 @@
 """Tests that priorities are those of one thread, and that new threads inherit the right ones."""
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -32,11 +33,29 @@ def test_a_lower_priority_is_that_of_the_thread_and_of_those_it_starts() -> None
     before = niceness()
 
     def work() -> tuple[int, int]:
-        lower_priority(before + 3)
+        lower_priority(3)
         return niceness(), run_in_thread(niceness)
 
     assert run_in_thread(work) == (before + 3, before + 3)
     assert niceness() == before
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_process_of_live_video_goes_first_where_that_is_allowed(allowed: bool) -> None:
+    """Its threads keep their order with the right to do so and without."""
+    if allowed and os.getuid():
+        pytest.skip("a niceness below 0 needs root here")
+    code = (
+        "import os, resource; from qlumen.system import threads as t\n"
+        f"if not {allowed}:\n"
+        "    resource.setrlimit(resource.RLIMIT_NICE, (0, 0))\n"
+        "    os.getuid() or os.setresuid(65534, 65534, 65534)\n"
+        "t.put_process_first(); first = os.getpriority(os.PRIO_PROCESS, 0)\n"
+        "t.lower_priority(t.WRITER_NICENESS); print(first, os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, writer = map(int, done.stdout.split())
+    assert (first, writer) == ((-10, -5) if allowed else (niceness(), niceness() + 5))
 
 
 def test_real_time_priority_is_not_inherited() -> None:

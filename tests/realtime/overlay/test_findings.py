@@ -107,16 +107,6 @@ def test_nothing_found_gives_a_read_only_view() -> None:
     assert image.flags.writeable
 
 
-def test_a_copy_can_be_drawn_on() -> None:
-    """Marks on the copy do not touch the frame."""
-    image = random_image((4, 6), 1)
-    before = image.copy()
-    drawn = Overlay().copy_image(image)
-    np.testing.assert_array_equal(drawn, before)
-    drawn[:] = 0
-    np.testing.assert_array_equal(image, before)
-
-
 def test_frames_in_other_memory_layouts() -> None:
     """A flipped view of a frame is drawn on like a plain copy of it."""
     image, mask = random_image((20, 30), 2), np.zeros((20, 30), np.uint8)

@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qlumen.realtime.frames import AiState, Condition, LiveState
-from qlumen.realtime.overlay.status import draw_marks
+from qlumen.realtime.overlay.status import draw_marks, make_marks
+from qlumen.realtime.pixels.annotated import Annotated
 from qlumen.realtime.pixels.arrays import Image
+from qlumen.realtime.pixels.pool import FramePool
+from qlumen.realtime.pixels.yuv import to_video_frame
+
+from support.media import planes_of
 
 STATES = st.builds(
     LiveState,
@@ -81,6 +86,31 @@ def test_each_state_looks_as_reviewed(name: str) -> None:
     assert count_differences(look(name), read_reviewed(name)) < EDGE_PIXELS
     for other in LOOKS.keys() - {name}:
         assert count_differences(look(name), read_reviewed(other)) > 2 * EDGE_PIXELS, other
+
+
+@given(STATES, st.integers(1, 200), st.integers(1, 200), st.booleans())
+def test_patches_of_the_state_look_like_the_state_drawn_on_the_image(
+    state: LiveState, columns: int, rows: int, flash: bool
+) -> None:
+    """Patches over decoded planes give the image with the marks drawn on it, and what is recorded
+    of them is that image converted as a whole."""
+    planes = planes_of(np.random.default_rng(0), 2 * columns, 2 * rows)
+    drawn = planes.bgr().copy()
+    outside = np.ones(drawn.shape[:2], bool)
+    for x0, y0, x1, y1 in draw_marks(drawn, state, flash=flash):
+        outside[y0:y1, x0:x1] = False
+    marks = tuple(make_marks(planes.size, state, flash=flash))
+    annotated = Annotated(planes, marks, FramePool())
+    np.testing.assert_array_equal(annotated.bgr(), drawn)
+    recorded, whole, bare = (
+        video.to_ndarray()[: 2 * rows]
+        for video in (annotated.yuv420p(), to_video_frame(drawn), planes.frame)
+    )
+    np.testing.assert_array_equal(recorded, np.where(outside, bare, whole))
+    chroma = annotated.yuv420p().to_ndarray()[2 * rows :].reshape(2, rows, columns)
+    expected = to_video_frame(drawn).to_ndarray()[2 * rows :].reshape(2, rows, columns)
+    inside = ~outside[::2, ::2]
+    np.testing.assert_array_equal(chroma[:, inside], expected[:, inside])
 
 
 def test_a_flash_surrounds_the_whole_frame() -> None:

@@ -77,11 +77,14 @@ def test_every_part_is_that_of_the_whole(
     x0, y0, x1, y1 = box
     patch, sampled, crop = pixels.patch(box), pixels.sample(rows, columns), pixels.crop(box)
     cropped = crop.sample(np.arange(y1 - y0), np.arange(x1 - x0))
+    written = np.zeros((height, width, 3), np.uint8)
+    pixels.write_bgr(written)
     whole = pixels.bgr()
     assert pixels.size == (width, height)
     assert whole.shape == (height, width, 3)
     assert not whole.flags.writeable
     assert pixels.bgr() is whole
+    np.testing.assert_array_equal(written, whole)
     np.testing.assert_array_equal(patch, whole[y0:y1, x0:x1])
     np.testing.assert_array_equal(sampled, whole[np.ix_(rows, columns)])
     np.testing.assert_array_equal(cropped, whole[y0:y1, x0:x1])
