@@ -35,6 +35,10 @@ def _class(context: click.Context, option: click.Parameter, value: str | None) -
     return match and (match[1], int(match[2]))
 
 
+def _classes(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Any:
+    return tuple(_class(context, option, value) for value in values) or None
+
+
 def _licence(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     if value and len(value) < LONGEST_NAME and Path(value).is_file():
         value = Path(value).read_bytes()[:LONGEST_LICENCE].decode("utf-8", "replace")
@@ -45,6 +49,8 @@ def _licence(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("model", type=PATH)
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
 @click.option("--class", "target", callback=_class, help="Class to draw, such as polyp=1.")
+@click.option("--also", "others", callback=_classes, multiple=True,
+              help="Class to draw in another colour: instrument=2; may be repeated.")  # fmt: skip
 @click.option("--size", callback=_size, help="Width and height of the input: 512x384.")
 @click.option("--channels", type=click.Choice(("rgb", "bgr", "grey")), help="Order of channels.")
 @click.option("--normalise", help="imagenet, unit (0 to 1), none (0 to 255), image (each by its "

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ from qlumen.networks.foreign.files import hash_source, refusing
 from qlumen.networks.foreign.graph import convert
 from qlumen.networks.foreign.read import read_foreign
 from qlumen.networks.openvino import ov
+from qlumen.realtime.engines.base import Engine, Probability
 from qlumen.realtime.engines.openvino import OpenVinoEngine
+from qlumen.realtime.pixels.arrays import Image
 
 MAX_DIFFERING_SHARE = 1e-4
 """Largest share of pixels whose mask may differ from the original's."""
@@ -82,7 +85,7 @@ def import_network(
         (folder / WEIGHTS).chmod((folder / MODEL).stat().st_mode)
     bundle = write_manifest(folder, manifest)
     with refusing(path), OpenVinoEngine(bundle.model) as engine:
-        parity = compare(bundle, scene_frames(), engine.infer, original)
+        parity = compare(bundle, scene_frames(), partial(_drawn_map, engine), original)
     if not parity.differing_share <= MAX_DIFFERING_SHARE:
         raise EngineError(
             f"the converted network differs from the original in {parity.differing_share:.1e} of "
@@ -93,6 +96,11 @@ def import_network(
     write_records(folder, manifest.model_copy(update={"imported": record}))
     on_progress(STEPS, STEPS)
     return record
+
+
+def _drawn_map(engine: Engine, image: Image) -> Probability:
+    maps = engine.infer(image)
+    return maps if maps.ndim == 2 else maps[0]
 
 
 def _describe(foreign: Foreign, facts: Facts, path: Path, name: str) -> Manifest:
@@ -127,6 +135,7 @@ def _describe(foreign: Foreign, facts: Facts, path: Path, name: str) -> Manifest
             source_sha256=sha256,
             licence=facts.licence or "",
             drawn_class=facts.target or ("", 0),
+            others=facts.others,
             preparation=facts.model_dump(include={"channels", "normalise", "activation", "axes"}),
             left_out=foreign.left_out,
         ),

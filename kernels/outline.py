@@ -2,7 +2,7 @@
 
 from qlumen.kernels.jit import kernel
 
-NOTHING, RIM, LINE, FILL = 0, 1, 2, 3
+NOTHING, RIM, LINE, FILL, OTHER = 0, 1, 2, 3, 4
 
 
 @kernel
@@ -13,7 +13,7 @@ def stamp_border(points, half_width, level, parts):
         points: `(N, 2) int32`, x and y, joined by horizontal, vertical or 45-degree lines, as
             `qlumen.kernels.contours.trace_border` gives them.
         half_width: `(2 * r + 1,) int32`, reach in x for dy from -r to r, pixels.
-        level: RIM or LINE.
+        level: RIM, LINE or OTHER.
         parts: in and out, `(H, W) uint8`.
     """
     count = points.shape[0]

@@ -149,6 +149,7 @@ class ImportedRecord(_Record):
         source, source_sha256: name of the file or folder, and hash of its files.
         licence: name or text of its licence.
         drawn_class: name and number of the class that is drawn.
+        others: names and numbers of other classes that are drawn in another colour.
         preparation: channel order, normalisation and activation, as the options of the command.
         left_out: what of the original's way from image to mask the bundle does not do.
         parity: comparison with the original in its own runtime, on frames of the scene.
@@ -159,6 +160,7 @@ class ImportedRecord(_Record):
     source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     licence: str
     drawn_class: tuple[str, int]
+    others: tuple[tuple[str, int], ...] = ()
     preparation: dict[str, Any]
     left_out: tuple[str, ...]
     parity: dict[str, Any] = {}

@@ -89,11 +89,14 @@ class Segmentation:
         mask: `(H, W) uint8` at the frame's size, 1 on findings.
         findings: findings by size, the largest first.
         probability: `(h, w) float32` at the network's size, 0 to 1, or `NO_MAP`.
+        others: areas of other classes, such as instruments, each with its class as the label.
+            They are drawn, and are no findings.
     """
 
     mask: Mask
     findings: tuple[Finding, ...]
     probability: NDArray[np.float32]
+    others: tuple[Finding, ...] = ()
 
 
 class Condition(StrEnum):

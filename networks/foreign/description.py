@@ -35,6 +35,7 @@ class Facts(BaseModel):
         normalise: text for `parse_normalisation`.
         activation: function that makes probabilities of the output; `none` if it holds them.
         target: name and number of the class that is drawn.
+        others: names and numbers of other classes, which are drawn in another colour.
         axes: `xy` for a network that sees images transposed, as MONAI's readers give them.
         licence: name or text of the licence.
         architecture, encoder: names in segmentation_models.pytorch.
@@ -47,6 +48,7 @@ class Facts(BaseModel):
     fit: Fit | None = None
     activation: Literal["sigmoid", "softmax", "none"] | None = None
     target: tuple[str, int] | None = None
+    others: tuple[tuple[str, int], ...] = ()
     axes: Literal["yx", "xy"] | None = None
     licence: str | None = Field(None, max_length=1 << 17)
     architecture: str | None = None
@@ -54,7 +56,7 @@ class Facts(BaseModel):
 
     def updated(self, answers: "Facts") -> "Facts":
         """Return these facts with the answers that are given in place of theirs."""
-        return self.model_copy(update=answers.model_dump(exclude_none=True))
+        return self.model_copy(update=answers.model_dump(exclude_defaults=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +124,11 @@ def choose_class(foreign: Foreign, facts: Facts, count: int) -> Facts:
         raise UsageError(
             f"the network has {count} classes ({listed}); name the one that is a polyp: "
             "--class polyp=NUMBER"
+        )
+    if wrong := [one for one in facts.others if one[1] not in names or one[1] == target[1]]:
+        raise UsageError(
+            f"--also {wrong[0][0]}={wrong[0][1]}: name another class than {target[0]}={target[1]}, "
+            f"by a number below {count}"
         )
     return facts.model_copy(update={"target": target})
 

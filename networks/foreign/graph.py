@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from qlumen.errors import BundleError, UsageError
 from qlumen.networks.foreign.description import Facts, Foreign, choose_class
-from qlumen.networks.foreign.steps import Prepare, ReadMap
+from qlumen.networks.foreign.steps import Prepare, ReadAll, ReadMap
 from qlumen.networks.openvino import ov
 
 HEAD = "network.head"
@@ -34,7 +34,7 @@ def convert(
 
     Returns:
         The graph, the facts with the chosen class, and a function from `(H, W, 3) uint8` BGR to
-        the map of the original in its own runtime: ONNX Runtime or torch.
+        the map of that class, of the original in its own runtime: ONNX Runtime or torch.
 
     Raises:
         BundleError: the network gives no map.
@@ -55,11 +55,14 @@ def convert(
         run = foreign.network
     examples = [_example(port) for port in core.outputs]
     facts = choose_class(foreign, facts, _count_classes(foreign, facts, examples))
-    read: nn.Module = ReadMap(facts)
-    if foreign.read_boxes:
-        read = foreign.read_boxes(facts, [one.shape for one in examples])
-    else:
+    if not foreign.read_boxes:
         examples = examples[:1]
+    assert facts.target
+    shapes, make = [one.shape for one in examples], foreign.read_boxes or ReadMap
+    read = ReadAll(
+        make(facts.model_copy(update={"target": one}), shapes)
+        for one in (facts.target, *facts.others)
+    )
     prepare = Prepare(foreign, facts, _example(core.input(0)).dtype)
     image = torch.zeros(1, rows, columns, 3, dtype=torch.uint8)
     model = _join(_join(_to_openvino(prepare, [image]), core), _to_openvino(read, examples))

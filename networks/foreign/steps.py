@@ -4,7 +4,7 @@ They run with the original in its own runtime, and are parts of the graph of the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,14 +55,25 @@ class Prepare(nn.Module):
         return (x.permute(0, 2, 3, 1) if self.channels_last else x).to(self.dtype)
 
 
+class ReadAll(nn.Module):
+    """Makes probabilities `(1, 1 + k, h, w)` of the drawn class and k others, by a reader each."""
+
+    def __init__(self, readers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.readers = nn.ModuleList(readers)
+
+    def forward(self, *outputs: Tensor) -> Tensor:
+        return torch.sigmoid(torch.cat([read(*outputs) for read in self.readers], 1))
+
+
 class ReadMap(nn.Module):
-    """Makes probabilities `(1, 1, h, w)` of one class.
+    """Makes logits `(1, 1, h, w)` of one class.
 
     The output is `(1, C, h, w)`, `(1, h, w, C)` or `(1, h, w)`, of floats or labels. There are
     fewer classes than rows.
     """
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, shapes: Shapes = ()) -> None:
         super().__init__()
         assert facts.target
         self.facts, self.number = facts, facts.target[1]
@@ -76,7 +87,7 @@ class ReadMap(nn.Module):
             logits = torch.where(values == self.number, SURE, -SURE)
         else:
             logits = self._logits(values.float())
-        return torch.sigmoid(logits.transpose(2, 3) if self.facts.axes == "xy" else logits)
+        return logits.transpose(2, 3) if self.facts.axes == "xy" else logits
 
     def _logits(self, values: Tensor) -> Tensor:
         chosen = values[:, self.number : self.number + 1]
@@ -91,7 +102,7 @@ class ReadMap(nn.Module):
 
 
 class ReadBoxes(nn.Module):
-    """Makes probabilities `(1, 1, h, w)` of boxes and prototypes, the layout of `-seg` exports.
+    """Makes logits `(1, 1, h, w)` of boxes and prototypes, the layout of `-seg` exports.
 
         boxes         (1, 4 + classes + P, N)  x, y, width, height; probabilities; coefficients
         boxes, chosen (1, N, 6 + P)            x0, y0, x1, y1; score; class; coefficients
@@ -137,4 +148,4 @@ class ReadBoxes(nn.Module):
         odds = torch.log(score / (1 - score)) - math.log(SCORE / (1 - SCORE))
         inside = (self.x >= x0) & (self.x < x1) & (self.y >= y0) & (self.y < y1)
         values = torch.where(inside, torch.minimum(masks, odds), -SURE)
-        return torch.sigmoid(values.amax(0)[None, None])
+        return values.amax(0)[None, None]

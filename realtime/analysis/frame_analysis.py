@@ -12,13 +12,13 @@ upside down, unless `analysis.second_look` is off.
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
 
-from qlumen.realtime.analysis.interpret import Interpreter
+from qlumen.realtime.analysis.interpret import Interpreter, find_on_frame
 from qlumen.realtime.analysis.look_ahead import LookAhead
 from qlumen.realtime.analysis.observe import Observer
 from qlumen.realtime.analysis.packing import round_map
@@ -26,13 +26,16 @@ from qlumen.realtime.analysis.steps import open_steps, take_steps
 from qlumen.realtime.config.network import TemporalSettings
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.engines.base import Probability, Ticket
-from qlumen.realtime.frames import Frame, Judgement, Observation
+from qlumen.realtime.frames import Finding, Frame, Judgement, Observation
 from qlumen.realtime.latency import FrameClock, LatencyRecorder, NullRecorder
 from qlumen.realtime.pixels.bgr_image import BgrImage
+from qlumen.realtime.segmentation.postprocess import Postprocessor
 from qlumen.realtime.segmentation.segmenter import Segmenter
 
 T = TypeVar("T")
 
+OTHERS = Postprocessor(low=0.5, high=0.5, min_area_fraction=0.001)
+"""Finds areas of other classes, in each frame alone."""
 WARM_UP_FRAMES = 3
 WARM_UP_RATE = Fraction(1, 25)
 
@@ -44,11 +47,13 @@ class Started:
     Attributes:
         ticket: ticket of the network; None where the frame is not judged.
         clock: times of the frame's stages.
+        others: areas of other classes, once the network is done.
     """
 
     seen: Observation
     ticket: Ticket | None
     clock: FrameClock
+    others: tuple[Finding, ...] = ()
 
     def discard(self) -> None:
         """Wait for the network, and drop its map."""
@@ -102,7 +107,7 @@ class FrameAnalysis:
     def finish(self, started: Started) -> Judgement:
         """Wait for the network, and judge the frame by its map without looking ahead."""
         judged = self._interpreter.interpret(started.seen, self._wait(started), started.clock.lap)
-        return take_steps(self._steps, judged)
+        return self._complete(started, judged)
 
     def judge(self, frame: Frame) -> Judgement:
         """Start and finish a frame without looking ahead."""
@@ -121,14 +126,14 @@ class FrameAnalysis:
 
     def finish_all(self, started: Iterable[tuple[T, Started]]) -> Iterator[tuple[T, Judgement]]:
         """Finish frames in their order, with `analysis.look_ahead` each a moment later."""
-        waited = ((item, one.seen, self._wait(one), one.clock.lap) for item, one in started)
+        waited = (((item, one), one.seen, self._wait(one), one.clock.lap) for item, one in started)
         if self._settings.analysis.look_ahead and self._temporal is not None:
             segmenter = self.segmenter
             ahead = LookAhead(segmenter.postprocess, segmenter.preprocess.fit, self._temporal)
             judged = ahead.interpret_all(waited)
         else:
             judged = self._interpreter.interpret_all(waited)
-        return ((item, take_steps(self._steps, one)) for item, one in judged)
+        return ((item, self._complete(one, made)) for (item, one), made in judged)
 
     def change(self, segmenter: Segmenter, settings: Settings) -> None:
         """Change thresholds and limits over time. Other settings need another analysis."""
@@ -158,10 +163,28 @@ class FrameAnalysis:
     def _wait(self, started: Started) -> Probability | None:
         probability = None
         if started.ticket is not None:
-            probability = round_map(started.ticket.result())
+            maps = started.ticket.result()
+            if maps.ndim > 2:
+                started.others = self._find_others(started.seen, maps[1:])
+                maps = maps[0]
+            probability = round_map(maps)
             started.clock.lap("inference")
         started.clock.since_ns = time.monotonic_ns()
         return probability
+
+    def _find_others(self, seen: Observation, maps: Probability) -> tuple[Finding, ...]:
+        segmenter = self.segmenter
+        return tuple(
+            replace(one, label=name)
+            for name, probability in zip(segmenter.others, maps, strict=True)
+            for one in find_on_frame(OTHERS, segmenter.preprocess.fit, seen, probability)
+        )
+
+    def _complete(self, started: Started, judged: Judgement) -> Judgement:
+        judged = take_steps(self._steps, judged)
+        if not started.others:
+            return judged
+        return replace(judged, segmentation=replace(judged.segmentation, others=started.others))
 
     @property
     def _temporal(self) -> TemporalSettings | None:

@@ -97,14 +97,21 @@ class Interpreter:
     def _find(self, seen: Observation, probability: Probability | None) -> Sequence[Finding]:
         if probability is None:
             return ()
-        x0, y0, x1, y1 = seen.field.box
-        map_size = probability.shape[1], probability.shape[0]
-        geometry = Geometry.of((x1 - x0, y1 - y0), map_size, self._fit)
-        return place_findings(self._postprocess(probability, geometry).findings, seen.field)
+        return find_on_frame(self._postprocess, self._fit, seen, probability)
 
     def _make_tracker(self, temporal: TemporalSettings) -> Tracker:
         limits = temporal.model_dump(exclude={"smoothing"})
         return Tracker(numbers=self._numbers, **limits)
+
+
+def find_on_frame(
+    postprocess: Postprocessor, fit: Fit, seen: Observation, probability: Probability
+) -> list[Finding]:
+    """Find areas in the map of a frame's field, and put them on the frame, largest first."""
+    x0, y0, x1, y1 = seen.field.box
+    map_size = probability.shape[1], probability.shape[0]
+    geometry = Geometry.of((x1 - x0, y1 - y0), map_size, fit)
+    return place_findings(postprocess(probability, geometry).findings, seen.field)
 
 
 def spread_map(probability: Probability, seen: Observation, fit: Fit) -> Probability:

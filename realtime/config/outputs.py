@@ -9,6 +9,7 @@ from qlumen.realtime.config.base import Channel, Preset, Section
 
 class OverlaySettings(Section):
     line_bgr: tuple[Channel, Channel, Channel] = (230, 230, 0)
+    other_bgr: tuple[Channel, Channel, Channel] = (0, 159, 230)
     fill_alpha: float = Field(0.15, ge=0, le=1)
     line_width_px: int = Field(0, ge=0, le=64)
 

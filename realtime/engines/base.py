@@ -28,7 +28,10 @@ class Ticket(ABC):
 
     @abstractmethod
     def result(self) -> Probability:
-        """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy."""
+        """Wait for the network and return its `(h, w) float32` map, 0 to 1, a copy.
+
+        A network with other classes gives `(1 + k, h, w)`, theirs behind the first map.
+        """
 
     def discard(self) -> None:
         """Wait for the network and ignore its map."""

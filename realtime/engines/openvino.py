@@ -58,7 +58,7 @@ class OpenVinoEngine(Engine):
     """Compiles and runs an OpenVINO model for low latency.
 
     Args:
-        model: `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1, h, w) float32`.
+        model: `.xml` of a bundle; input `(1, H, W, 3) uint8`, output `(1, 1 + k, h, w) float32`.
         options: options of the CPU; None for one stream over all cores.
         device: `CPU`, `GPU`, `GPU.1` or `NPU`.
 
@@ -178,7 +178,8 @@ class _Pending(Ticket):
     def result(self) -> Probability:
         try:
             self._request.wait()
-            return np.array(self._request.get_output_tensor(0).data[0, 0], dtype=np.float32)
+            maps = self._request.get_output_tensor(0).data[0]
+            return np.array(maps if len(maps) > 1 else maps[0], dtype=np.float32)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on a frame: {error}") from error
         finally:

@@ -150,7 +150,7 @@ class Display:
         if annotation is None:
             return _nothing(frame.size)
         still = annotation.judgement.segmentation
-        if not still.findings or annotation.frame_index == frame.index:
+        if not (still.findings or still.others) or annotation.frame_index == frame.index:
             return still
         return self._move(annotation, frame)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qlumen.errors import ConfigError
 from qlumen.kernels.blend import FRACTION_BITS, blend_parts
-from qlumen.kernels.outline import LINE, RIM, stamp_border, stamp_mask
+from qlumen.kernels.outline import LINE, OTHER, RIM, stamp_border, stamp_mask
 from qlumen.realtime.frames import Finding, Segmentation
 from qlumen.realtime.pixels.annotated import Annotated, Patch, disjoint
 from qlumen.realtime.pixels.arrays import Box, Image, Mask
@@ -22,7 +22,7 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.bgr_image import BgrImage
 from qlumen.realtime.pixels.pool import FramePool
 
-CYAN_BGR = (230, 230, 0)
+CYAN_BGR, ORANGE_BGR = (230, 230, 0), (0, 159, 230)
 RIM_BGR = (24, 24, 24)
 FILL_ALPHA = 0.15
 LINE_PER_FRAME_HEIGHT = 1 / 360
@@ -39,6 +39,7 @@ class Overlay:
         self,
         *,
         line_bgr: tuple[int, int, int] = CYAN_BGR,
+        other_bgr: tuple[int, int, int] = ORANGE_BGR,
         fill_alpha: float = FILL_ALPHA,
         line_width_px: int = 0,
     ) -> None:
@@ -47,17 +48,19 @@ class Overlay:
         Args:
             line_bgr: colour of line and tint, 0 to 255 each. The default, cyan, differs from
                 mucosa in brightness and hue with all common kinds of colour blindness.
+            other_bgr: colour of the line around areas of other classes, which have no tint.
             fill_alpha: weight of the tint, 0 to 1, rounded to 1/256.
             line_width_px: width of the line; 0 for 1/360 of the frame's height, at least 1.
 
         Raises:
             ConfigError: a value is out of these bounds.
         """
-        _check_style(line_bgr, fill_alpha, line_width_px)
+        for colour in (line_bgr, other_bgr):
+            _check_style(colour, fill_alpha, line_width_px)
         self._line_width_px = line_width_px
         self._pool = FramePool()
         self._scratch: list[Mask] = []
-        self._keep, self._add = _blend_tables(line_bgr, fill_alpha)
+        self._keep, self._add = _blend_tables(line_bgr, other_bgr, fill_alpha)
 
     def __call__(self, image: Image, segmentation: Segmentation) -> Image:
         """Draw the findings on a copy of `image`, `(H, W, 3) uint8` BGR.
@@ -70,7 +73,7 @@ class Overlay:
     def draw(self, image: Image, segmentation: Segmentation) -> None:
         """Draw the findings on `image` itself. Raise ValueError as `__call__` does."""
         _check(BgrImage(image), segmentation.mask)
-        if not segmentation.findings:
+        if not _outlined(segmentation):
             return
         parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
@@ -86,7 +89,7 @@ class Overlay:
         Raise ValueError as `__call__` does.
         """
         _check(pixels, segmentation.mask)
-        if not segmentation.findings:
+        if not _outlined(segmentation):
             return Annotated(pixels, tuple(marks), self._pool)
         parts = self._clear_mask(segmentation.mask.shape)
         self._stamp(segmentation, parts)
@@ -109,14 +112,14 @@ class Overlay:
         """Return the boxes where drawing may change pixels; half open, inside the frame."""
         height, width = segmentation.mask.shape
         margin = sum(self._widths(height))
-        labelled = (one for one in segmentation.findings if one.label)
+        labelled = (one for one in _outlined(segmentation) if one.label)
         labels = tuple(self._label(one, (width, height))[0] for one in labelled)
         return labels + tuple(
             (
                 max(0, x0 - margin), max(0, y0 - margin),
                 min(width, x1 + margin), min(height, y1 + margin),
             )
-            for x0, y0, x1, y1 in (finding.box for finding in segmentation.findings)
+            for x0, y0, x1, y1 in (one.box for one in _outlined(segmentation))
         )  # fmt: skip
 
     def _clear_mask(self, shape: tuple[int, ...]) -> Mask:
@@ -126,17 +129,19 @@ class Overlay:
 
     def _stamp(self, segmentation: Segmentation, parts: Mask) -> None:
         line, rim = self._widths(segmentation.mask.shape[0])
-        for level, radius in ((RIM, line + rim), (LINE, line)):
-            disc = _disc(radius)
-            for finding in segmentation.findings:
-                stamp_border(finding.contour, disc, level, parts)
+        for outlined, own in ((segmentation.others, OTHER), (segmentation.findings, LINE)):
+            for level, radius in ((RIM, line + rim), (own, line)):
+                disc = _disc(radius)
+                for one in outlined:
+                    stamp_border(one.contour, disc, level, parts)
         for finding in segmentation.findings:
             stamp_mask(segmentation.mask, *finding.box, parts)
-        for finding in segmentation.findings:
-            if finding.label:
-                self._write(finding, parts)
+        for outlined, own in ((segmentation.others, OTHER), (segmentation.findings, LINE)):
+            for one in outlined:
+                if one.label:
+                    self._write(one, own, parts)
 
-    def _write(self, finding: Finding, parts: Mask) -> None:
+    def _write(self, finding: Finding, level: int, parts: Mask) -> None:
         """Write the label, with a rim that is made from its letters."""
         height, width = parts.shape
         (x0, y0, x1, y1), (x, y), scale = self._label(finding, (width, height))
@@ -145,7 +150,7 @@ class Overlay:
         rim = 2 * self._widths(height)[1] + 1
         area = parts[y0:y1, x0:x1]
         area[cv2.dilate(letters, np.ones((rim, rim), np.uint8)) > 0] = RIM
-        area[letters > 0] = LINE
+        area[letters > 0] = level
 
     def _label(self, finding: Finding, size: tuple[int, int]) -> tuple[Box, tuple[int, int], float]:
         """Return box, origin and scale of a label: over the finding, or below its top."""
@@ -167,6 +172,10 @@ class Overlay:
         return line, max(1, round(line * RIM_PER_LINE))
 
 
+def _outlined(segmentation: Segmentation) -> tuple[Finding, ...]:
+    return segmentation.others + segmentation.findings
+
+
 def _check_style(line_bgr: tuple[int, int, int], fill_alpha: float, line_width_px: int) -> None:
     if len(line_bgr) != 3 or not all(0 <= value <= 255 for value in line_bgr):
         raise ConfigError(f"line_bgr is {line_bgr}; use three values from 0 to 255")
@@ -186,11 +195,11 @@ def _check(pixels: Pixels, mask: Mask) -> None:
 
 
 def _blend_tables(
-    line_bgr: tuple[int, int, int], fill_alpha: float
+    line_bgr: tuple[int, int, int], other_bgr: tuple[int, int, int], fill_alpha: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return what is kept of the image, and what is added, for nothing, rim, line and fill."""
-    weight = np.array([0, WHOLE, WHOLE, round(fill_alpha * WHOLE)], np.int32)
-    colour = np.array([(0, 0, 0), RIM_BGR, line_bgr, line_bgr], np.int32)
+    """Return what is kept of the image, and what is added, for each level of `kernels.outline`."""
+    weight = np.array([0, WHOLE, WHOLE, round(fill_alpha * WHOLE), WHOLE], np.int32)
+    colour = np.array([(0, 0, 0), RIM_BGR, line_bgr, line_bgr, other_bgr], np.int32)
     half = np.where(weight[:, None] > 0, WHOLE // 2, 0)
     return WHOLE - weight, (colour * weight[:, None] + half).astype(np.int32)
 

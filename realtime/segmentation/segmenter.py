@@ -30,12 +30,14 @@ class Segmenter:
 
     Attributes:
         second_look: whether the network judges an image that stands alone upside down too.
+        others: names of the other classes whose maps the network gives.
     """
 
     preprocess: Preprocessor
     engine: Engine
     postprocess: Postprocessor
     second_look: bool = False
+    others: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -66,8 +68,10 @@ class Segmenter:
             )
         preprocess = Preprocessor((spec.width, spec.height), spec.fit)
         # Networks of other makers may never have seen an image upside down.
-        second_look = settings.analysis.second_look and bundle.manifest.imported is None
-        return cls(preprocess, engine, postprocess, second_look)
+        imported = bundle.manifest.imported
+        second_look = settings.analysis.second_look and imported is None
+        others = tuple(name for name, _ in imported.others) if imported else ()
+        return cls(preprocess, engine, postprocess, second_look, others)
 
     def with_thresholds(self, bundle: Bundle, settings: Settings) -> "Segmenter":
         """Keep the engine and change the thresholds. Raise ConfigError if they contradict."""

@@ -5,7 +5,7 @@ as `qlumen.kernels.contours` traces it. OpenCV's contours start at the same pixe
 other way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -62,9 +62,15 @@ def move_segmentation(segmentation: Segmentation, flow: Flow) -> Segmentation:
     contours. No motion gives the same mask and contours.
     """
     height, width = segmentation.mask.shape
-    moved = (move_finding(one, flow, (width, height)) for one in segmentation.findings)
-    kept = (one for one in moved if one is not None)
-    return segment_findings(kept, (width, height), segmentation.probability)
+
+    def move(findings: Iterable[Finding]) -> Iterator[Finding]:
+        moved = (move_finding(one, flow, (width, height)) for one in findings)
+        return (one for one in moved if one is not None)
+
+    kept = move(segmentation.findings)
+    made = segment_findings(kept, (width, height), segmentation.probability)
+    others = segmentation.others
+    return replace(made, others=tuple(move(others))) if others else made
 
 
 def move_finding(finding: Finding, flow: Flow, frame_size: tuple[int, int]) -> Finding | None:

@@ -91,10 +91,10 @@ def read_boxes(boxes: np.ndarray, prototypes: np.ndarray, chosen: bool) -> np.nd
         Facts(size=(32, 32), target=("polyp", 0)), (boxes.shape, prototypes.shape), chosen
     )
     tensors = (torch.from_numpy(boxes), torch.from_numpy(prototypes))
-    found: np.ndarray = reading(*tensors)[0, 0].numpy() > 0.5
+    found: np.ndarray = reading(*tensors)[0, 0].numpy() > 0
     program = torch.export.export(reading, tensors, strict=False)
     model = ov.compile_model(ov.convert_model(program), "CPU")
-    np.testing.assert_array_equal(model([boxes, prototypes])[0][0, 0] > 0.5, found)
+    np.testing.assert_array_equal(model([boxes, prototypes])[0][0, 0] > 0, found)
     return found
 
 
