@@ -29,7 +29,7 @@ from support.foreign_networks import CASES, Case, read_scene, train
 
 STEPS = {
     "smp": 700, "nnunet": 5000, "MONAI UNet": 6000, "MONAI BasicUNet": 7000, "onnx": 4000,
-    "ultralytics": 6000,
+    "ultralytics": 4000,
 }  # fmt: skip
 """Steps of training, by name or by family."""
 WANTED_DICE = 0.8

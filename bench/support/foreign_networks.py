@@ -179,17 +179,19 @@ class InstanceNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Sequential(_stage(3, 24), _stage(24, 48))
+        self.start, self.first = _stage(3, 24), _stage(24, 48)
         self.second = nn.Sequential(_stage(48, 96), _stage(96, 96, 1))
         self.context = nn.Sequential(_stage(96, 128), _stage(128, 96, 1))
         self.head = nn.Conv2d(96, BOXES + 1 + PROTOTYPES, 1)
-        self.prototypes = nn.Sequential(_stage(144, 48, 1), nn.Conv2d(48, PROTOTYPES, 1))
+        self.wide = _stage(144, 32, 1)
+        self.prototypes = nn.Sequential(_stage(56, 32, 1), nn.Conv2d(32, PROTOTYPES, 1))
         rows, columns = HEIGHT // STRIDE, WIDTH // STRIDE
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         self.register_buffer("centres", (torch.stack([x, y]).flatten(1) + 0.5)[None] * STRIDE)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        early = self.first(x)
+        start = self.start(x)
+        early = self.first(start)
         deep = self.second(early)
         deep = deep + F.interpolate(self.context(deep), scale_factor=2.0)
         cells = self.head(deep).flatten(2)
@@ -197,7 +199,8 @@ class InstanceNetwork(nn.Module):
         size = cells[:, 2:4].clamp(max=4).exp() * STRIDE
         score = torch.sigmoid(cells[:, 4:5])
         found = torch.cat([place, size, score, cells[:, 5:]], 1)
-        wide = torch.cat([F.interpolate(deep, scale_factor=2.0), early], 1)
+        wide = self.wide(torch.cat([F.interpolate(deep, scale_factor=2.0), early], 1))
+        wide = torch.cat([F.interpolate(wide, scale_factor=2.0), start], 1)
         return found, self.prototypes(wide)
 
 
