@@ -6,10 +6,12 @@ The kills: 24 recordings (scenes, the real clips where they are, three damaged, 
 one that changes its size, one twice) are judged without a disturbance, and again with the driver
 and workers killed at random moments. The tables must be the same, row for row.
 
-The pairs: minute-long recordings are judged by one worker of one core, by two, by one of all
-cores, and by plain replays one after the other. All of these alternate; the workers have started.
+The pairs: minute-long recordings are judged by one worker of one core, by two, by one of all cores,
+and by plain replays one after the other. All of these alternate; the workers have started. A worker
+of one core also uses others that are free, so the single one gets a single core of this computer.
 """
 
+import os
 import random
 import shutil
 import subprocess
@@ -29,7 +31,7 @@ from qlumen.realtime.archive.recordings import find_recordings
 from qlumen.realtime.archive.tables import HOW, SCHEMAS, read_table
 from qlumen.realtime.config.settings import load_settings
 
-from support.common import Row, interleaved_ms, parser, report
+from support.common import Row, parser, report
 from support.recording import record_scene
 
 CLIPS = Path(__file__).parents[2] / "shared/data/clips"
@@ -130,30 +132,46 @@ def measure_pairs(scratch: Path, pairs: int) -> dict[str, float]:
         record_scene(given / f"{seed}.mp4", 25 * MINUTE_S, 2 * SMALL, seed=seed)
     recordings = find_recordings([str(given)])
 
-    def archive(workers: int, cpus: int | None) -> None:
+    def archive(workers: int, cpus: int | None) -> float:
         output = scratch / "timed"
         shutil.rmtree(output, ignore_errors=True)
         folder = ArchiveFolder(output, settings)
         job = Job(output, folder.version, settings)
+        begin = time.perf_counter()
         with folder.claimed():
             done = list(judge_all(folder, job, recordings, workers, cpus))
         assert not any(entry.error for _, entry in done)
+        return time.perf_counter() - begin
 
-    def replays() -> None:
+    def on_cores(cores: set[int], workers: int, cpus: int | None) -> float:
+        """Judge once to start the workers, and once more to measure, on these cores alone."""
+        os.sched_setaffinity(0, cores)
+        try:
+            with cluster(None):
+                archive(workers, cpus)
+                return archive(workers, cpus)
+        finally:
+            os.sched_setaffinity(0, every)
+
+    def replays() -> float:
+        begin = time.perf_counter()
         for one in recordings:
             words = ["replay", one.location, "--json", str(scratch / "replay.json")]
             subprocess.run([*QLUMEN, *words], check=True, capture_output=True)
+        return time.perf_counter() - begin
 
+    every = os.sched_getaffinity(0)
     ways = {
-        "one": partial(archive, 1, 1),
-        "two": partial(archive, 2, 1),
-        "all": partial(archive, 1, None),
+        "one": partial(on_cores, {min(every)}, 1, 1),
+        "two": partial(on_cores, every, 2, 1),
+        "all": partial(on_cores, every, 1, None),
         "replays": replays,
     }
-    with cluster(None):
-        milliseconds = interleaved_ms(ways, pairs, warm_up=1)
-    times = {name: [one / 1000 for one in row] for name, row in milliseconds.items()}
-    print(times)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(pairs):
+        for name, way in ways.items():
+            times[name].append(way())
+            print(f"{name}: {times[name][-1]:.1f} s", flush=True)
 
     def ratio(one: str, two: str) -> float:
         return median(a / b for a, b in zip(times[one], times[two], strict=True))
