@@ -145,10 +145,12 @@ def _find(fs: Any, path: str) -> dict[str, dict[str, Any]]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Yield all files below a folder, also behind links; no folder twice."""
+    """Yield all files below a folder, also behind links; no folder twice, and nothing hidden."""
     seen, left = {Path(folder).resolve()}, [Path(folder)]
     while left:
         for path in sorted(left.pop().iterdir()):
+            if path.name.startswith("."):
+                continue
             if not path.is_dir():
                 yield str(path)
             elif (real := path.resolve()) not in seen:

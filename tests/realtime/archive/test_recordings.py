@@ -90,3 +90,9 @@ def test_folder_without_permission_is_named(tmp_path: Path) -> None:
     assert "locked" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done
     (tmp_path / "locked").chmod(0o700)
+
+
+def test_nothing_hidden_is_taken_from_a_folder(tmp_path: Path) -> None:
+    """Folders of tools hold files with endings of videos, such as TypeScript's .ts."""
+    _make(tmp_path, "a.mp4", ".b.mp4", ".venv/lib/c.ts", "more/.cache/d.mp4", "more/e.mp4")
+    assert {Path(one).name for one in _found(tmp_path)} == {"a.mp4", "e.mp4"}
