@@ -27,7 +27,7 @@ import psutil
 
 from qlumen.realtime.archive.folder import ArchiveFolder
 from qlumen.realtime.archive.judge import Job
-from qlumen.realtime.archive.recordings import find_recordings
+from qlumen.realtime.archive.recordings import Recording, find_recordings
 from qlumen.realtime.archive.tables import HOW, SCHEMAS, read_table
 from qlumen.realtime.config.settings import load_settings
 
@@ -126,13 +126,14 @@ def measure_pairs(scratch: Path, pairs: int) -> dict[str, float]:
     from qlumen.realtime.archive.run import cluster, judge_all
 
     settings = load_settings(None, ())
-    given = scratch / "minutes"
-    given.mkdir()
-    for seed in range(2):
-        record_scene(given / f"{seed}.mp4", 25 * MINUTE_S, 2 * SMALL, seed=seed)
-    recordings = find_recordings([str(given)])
+    given, first = scratch / "minutes", scratch / "first"
+    for folder, frames in ((given, 25 * MINUTE_S), (first, 25)):
+        folder.mkdir()
+        for more in range(2):  # as much work, but not the same file
+            record_scene(folder / f"{more}.mp4", frames + more, 2 * SMALL, seed=1)
+    recordings, warm_up = find_recordings([str(given)]), find_recordings([str(first)])
 
-    def archive(workers: int, cpus: int | None) -> float:
+    def archive(recordings: list[Recording], workers: int, cpus: int | None) -> float:
         output = scratch / "timed"
         shutil.rmtree(output, ignore_errors=True)
         folder = ArchiveFolder(output, settings)
@@ -144,12 +145,12 @@ def measure_pairs(scratch: Path, pairs: int) -> dict[str, float]:
         return time.perf_counter() - begin
 
     def on_cores(cores: set[int], workers: int, cpus: int | None) -> float:
-        """Judge once to start the workers, and once more to measure, on these cores alone."""
+        """Start the workers on short recordings, and measure, on these cores alone."""
         os.sched_setaffinity(0, cores)
         try:
             with cluster(None):
-                archive(workers, cpus)
-                return archive(workers, cpus)
+                archive(warm_up, workers, cpus)
+                return archive(recordings, workers, cpus)
         finally:
             os.sched_setaffinity(0, every)
 

@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from qlumen.errors import UsageError, WorkerError
+from qlumen.realtime.archive.cores import take_cores
 from qlumen.realtime.archive.folder import ArchiveFolder, Entry
 from qlumen.realtime.archive.judge import LOG_LETTERS, Job, judge
 from qlumen.realtime.archive.recordings import Recording
@@ -121,7 +122,9 @@ def judge_all(
 
 def _judge(job: Job, recording: Recording) -> Entry:
     given = ray.get_runtime_context().get_assigned_resources()
-    return judge(job, recording, max(1, int(given.get("CPU", 1))))
+    threads = max(1, int(given.get("CPU", 1)))
+    take_cores(threads)
+    return judge(job, recording, threads)
 
 
 def _result(ref: ray.ObjectRef, recording: Recording) -> Entry:
