@@ -103,8 +103,9 @@ class CrossTrainer(Trainer):
             unlabelled = paste(unlabelled, images[rows], inside)
             taught = [paste(each, masks[rows], inside) for each in taught]
         both = torch.cat([images, unlabelled])
-        for group in self.second_optimizer.param_groups:
-            group["lr"] = self.optimizer.param_groups[0]["lr"]
+        groups = zip(self.second_optimizer.param_groups, self.optimizer.param_groups, strict=True)
+        for theirs, ours in groups:
+            theirs["lr"] = ours["lr"]
         losses = []
         for network, lessons in zip(networks, reversed(taught), strict=True):
             logits = self.devices.forward(network.train(), both)
