@@ -29,7 +29,8 @@ def images(scene_data: Path) -> Dataset:
 @pytest.fixture(scope="module")
 def unlabelled(scene_data: Path) -> Dataset:
     found = unlabelled_data(scene_data, ("val",), size=96)
-    assert not found.masks.any() and found.images.any()
+    assert not found.masks.any()
+    assert found.images.any()
     return found
 
 
@@ -70,7 +71,8 @@ def test_resumed_run_ends_equal(
     whole.run()
     first = make("parts")
     first.run(deadline=0)
-    assert first.epoch == 1 and first.out_of_time
+    assert first.epoch == 1
+    assert first.out_of_time
     second = make("parts")
     second.resume()
     second.run()
@@ -80,7 +82,9 @@ def test_resumed_run_ends_equal(
 def test_loss_gives_the_teacher_no_gradient() -> None:
     a, b = (torch.randn(1, 1, 8, 8, requires_grad=True) for _ in range(2))
     sure_loss(a, (20 * b).sigmoid()).backward()
-    assert a.grad is not None and a.grad.any() and b.grad is None
+    assert a.grad is not None
+    assert a.grad.any()
+    assert b.grad is None
 
 
 def test_loss_counts_sure_pixels_only() -> None:
