@@ -76,7 +76,8 @@ def pretrained_encoder(args: argparse.Namespace, data: Dataset) -> Path:
         trainer = Pretrainer(settings, args.out / "pretrain", without_masks(data), None)
         if trainer.has_checkpoint():
             trainer.resume()
-        write_encoder(path, trainer.run())
+        trainer.run()
+        write_encoder(path, trainer.finish())
     return path
 
 
@@ -117,7 +118,8 @@ def run_cell(args, data, tests, clusters, share, seed, arm) -> dict:
     dice = {name: score(network, test, args.size) for name, test in tests.items()}
     (folder / "checkpoint.pt").unlink()
     return {"share": share, "seed": seed, "arm": arm, "images": len(labelled),
-            "seconds": round(seconds, 1), "size": args.size, "steps": args.steps, "dice": dice}  # fmt: skip
+            "seconds": round(seconds, 1), "size": args.size, "steps": args.steps,
+            "dice": dice}  # fmt: skip
 
 
 def write_table(path: Path, rows: list[dict], clusters: dict[str, list[str]]) -> None:

@@ -166,12 +166,10 @@ def _pretrain(
     console = Console(quiet=not trainer.devices.is_main)
     steps = settings.epochs * trainer.steps_per_epoch
     with progress_bar("pre-train", steps, "steps", console) as show:
-        encoder = trainer.run(
-            show, lambda report: _print(report, settings.epochs, console), deadline
-        )
+        trainer.run(show, lambda report: _print(report, settings.epochs, console), deadline)
     trainer.devices.close()
     if trainer.devices.is_main:
-        write_encoder(output, encoder)
+        write_encoder(output, trainer.finish())
         console.print(f"wrote {output} after epoch {trainer.epoch}", highlight=False)
 
 

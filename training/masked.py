@@ -67,7 +67,7 @@ class MaskedAutoencoder(nn.Module):
     def encode(self, images: Tensor, cells: Tensor) -> list[Tensor]:
         """Return the features of the visible cells, and zeros in the others."""
         self.visible.cells = cells
-        return self.encoder(images * self.visible.at(images))  # type: ignore[no-any-return]
+        return self.encoder(images * self.visible.at(images))
 
     def forward(self, images: Tensor, cells: Tensor) -> Tensor:
         """Restore images.

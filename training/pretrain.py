@@ -44,7 +44,7 @@ class Pretrainer(Trainer):
     def _build(self) -> MaskedAutoencoder:  # type: ignore[override]
         return MaskedAutoencoder(super()._build().encoder)
 
-    def _validate(self) -> None:  # type: ignore[override]
+    def _validate(self) -> None:
         return None
 
     def _false_share(self) -> None:
