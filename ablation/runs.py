@@ -28,7 +28,7 @@ from qlumen.training.data import Dataset
 from qlumen.training.finish import MIN_AREA_FRACTION
 from qlumen.training.log import LOG, EpochReport
 from qlumen.training.loop import LAST, Trainer
-from qlumen.training.settings import MACHINE_SETTINGS, TrainSettings
+from qlumen.training.settings import FILE_SETTINGS, MACHINE_SETTINGS, TrainSettings
 
 RESULT = "result.json"
 BUNDLE = "bundle"
@@ -136,7 +136,7 @@ def parameters(network: UNet) -> dict[str, int]:
 def _identity(settings: TrainSettings, limit: int | None) -> dict[str, Any]:
     """Return what a result and the plan must agree in; a later setting has its default."""
     return {
-        **settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}),
+        **settings.model_dump(mode="json", exclude=FILE_SETTINGS | MACHINE_SETTINGS),
         "limit": limit,
     }
 

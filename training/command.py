@@ -16,10 +16,12 @@ from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
 from qlumen.system.output_paths import PATH
 from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mix_networks, read_network
-from qlumen.training.data import training_data
+from qlumen.training.cross import CrossTrainer
+from qlumen.training.data import training_data, unlabelled_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport, TensorBoardLog
 from qlumen.training.loop import BEST, EPOCHS, Trainer
+from qlumen.training.pretrain import Pretrainer, write_encoder
 from qlumen.training.settings import TrainSettings, check_settings, read_overrides
 
 SHOWN = ("dice", "iou", "with_findings")
@@ -28,6 +30,8 @@ SHOWN = ("dice", "iou", "with_findings")
 @click.command("train")
 @click.option("--data", type=PATH, required=True, help="Folder with images, masks and splits/.")
 @click.option("--output", type=PATH, required=True, help="Folder for the bundle.")
+@click.option("--pretrain", is_flag=True,
+              help="Pre-train the encoder without masks; OUTPUT is its weights' file.")  # fmt: skip
 @click.option("--run", "run_folder", type=PATH, required=True, help="Folder for checkpoints, log.")
 @click.option("--resume", is_flag=True, help="Continue from the run's checkpoint.")
 @click.option("--finish", type=click.Choice(EPOCHS),
@@ -48,6 +52,7 @@ SHOWN = ("dice", "iou", "with_findings")
 def command(
     data: Path,
     output: Path,
+    pretrain: bool,
     run_folder: Path,
     resume: bool,
     finish: str | None,
@@ -76,10 +81,23 @@ def command(
     settings = check_settings(values | ({"epochs": epochs} if epochs else {}))
     if finish and not resume:
         raise UsageError("--finish needs a run that exists; also give --resume")
+    if pretrain:
+        if finish or mix_with or thresholds or tensorboard:
+            raise UsageError(
+                "--pretrain writes an encoder only; leave out --finish, --mix-with, --thresholds "
+                "and --tensorboard"
+            )
+        _pretrain(data, output, run_folder, resume, deadline, limit, settings)
+        return
     others = [(read_network(folder, settings), share) for folder, share in mix_with]
     fixed = _thresholds(thresholds, settings)
     check_replaceable(output)
-    trainer = Trainer(settings, run_folder, *training_data(data, settings, limit))
+    images = training_data(data, settings, limit)
+    if settings.unlabelled_lists:
+        unlabelled = unlabelled_data(data, settings.unlabelled_lists, limit)
+        trainer: Trainer = CrossTrainer(settings, run_folder, *images, unlabelled)
+    else:
+        trainer = Trainer(settings, run_folder, *images)
     if resume:
         trainer.resume()
     elif trainer.has_checkpoint():
@@ -125,6 +143,34 @@ def command(
         shown = ", ".join(f"{key} {scores[key]:.4f}" for key in SHOWN if key in scores)
         console.print(f"{split}: {shown}", highlight=False)
     console.print(f"wrote {output}", highlight=False)
+
+
+def _pretrain(
+    data: Path,
+    output: Path,
+    run_folder: Path,
+    resume: bool,
+    deadline: float,
+    limit: int | None,
+    settings: TrainSettings,
+) -> None:
+    """Pre-train an encoder and write its weights to the file `output`."""
+    if output.is_dir() or not output.parent.is_dir():
+        raise UsageError(f"--output {output} is no file in a folder that exists; name a new file")
+    images = unlabelled_data(data, settings.unlabelled_lists or settings.train_lists, limit)
+    trainer = Pretrainer(settings, run_folder, images, None)
+    if resume:
+        trainer.resume()
+    elif trainer.has_checkpoint():
+        raise UsageError(f"{run_folder} already holds a run; add --resume, or name another folder")
+    console = Console(quiet=not trainer.devices.is_main)
+    steps = settings.epochs * trainer.steps_per_epoch
+    with progress_bar("pre-train", steps, "steps", console) as show:
+        trainer.run(show, lambda report: _print(report, settings.epochs, console), deadline)
+    trainer.devices.close()
+    if trainer.devices.is_main:
+        write_encoder(output, trainer.finish())
+        console.print(f"wrote {output} after epoch {trainer.epoch}", highlight=False)
 
 
 def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> Thresholds | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qlumen.datasets.masks import MASK_THRESHOLD
 from qlumen.datasets.pairs import view_image, view_pair
-from qlumen.datasets.splits import pair_of, split_names, spread
+from qlumen.datasets.splits import find_images, pair_of, split_names, spread
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.training.settings import TrainSettings
@@ -118,6 +118,35 @@ def load_split(
         images[row] = _shrink(image, size)
         masks[row] = _shrink(mask * np.uint8(255), size) >= MASK_THRESHOLD
     return Dataset(tuple(names), images, masks)
+
+
+def unlabelled_data(
+    root: Path, lists: Iterable[str], limit: int | None = None, size: int = CACHED_SIZE_PX
+) -> Dataset:
+    """Load images without their masks; all masks of the result are 0.
+
+    Args:
+        lists: lists of `root/splits`, or paths of folders with images
+        limit: largest number of images of each list or folder, evenly spread over it
+
+    Raises:
+        DatasetError: a list, a folder's image or all images of a folder are missing or unreadable
+    """
+    return _join(
+        _load_folder(Path(name), size, limit)
+        if Path(name).is_dir()
+        else load_split(root, name, size, limit, lesion_free=True)
+        for name in lists
+    )
+
+
+def _load_folder(folder: Path, size: int, limit: int | None) -> Dataset:
+    paths = spread(find_images(folder), limit)
+    images = np.stack([_shrink(view_image(path), size) for path in paths])
+    names = tuple(
+        f"{folder.name}/{path.relative_to(folder).with_suffix('').as_posix()}" for path in paths
+    )
+    return Dataset(names, images, np.zeros(images.shape[:3], np.uint8))
 
 
 def render_scene(count: int, size: int = CACHED_SIZE_PX) -> Dataset:

@@ -28,7 +28,8 @@ from qlumen.training.data import Dataset
 from qlumen.training.devices import Devices
 from qlumen.training.log import LOG, EpochReport, append
 from qlumen.training.losses import LOSSES, presence_loss
-from qlumen.training.settings import MACHINE_SETTINGS, TrainSettings
+from qlumen.training.settings import FILE_SETTINGS, MACHINE_SETTINGS, TrainSettings
+from qlumen.training.start_encoder import load_encoder
 from qlumen.training.validation import false_share, mean_dice
 
 BEST, LAST = EPOCHS = ("best", "last")
@@ -55,7 +56,8 @@ class Trainer:
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.loss = LOSSES[settings.loss]
         self.devices = Devices(settings)
-        self.network = self.devices.place(build_network(settings))
+        self.encoder_sha256: str | None = None
+        self.network = self.devices.place(self._build())
         self.started_from: dict[str, Any] | None = None
         if settings.start:
             origin = read_network(settings.start, settings)
@@ -63,7 +65,7 @@ class Trainer:
             self.started_from = origin.provenance
         average = get_ema_multi_avg_fn(settings.ema_decay)
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.optimizer = _optimizer(self.network, settings)
+        self.optimizer = make_optimizer(self.network, settings)
         self.steps_per_epoch = count_steps(train, settings.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
@@ -122,8 +124,11 @@ class Trainer:
     def provenance(self) -> dict[str, Any]:
         """Describe the run for a bundle's manifest."""
         return {
-            "settings": self.settings.model_dump(mode="json", exclude={"start", *MACHINE_SETTINGS}),
+            "settings": self.settings.model_dump(
+                mode="json", exclude=FILE_SETTINGS | MACHINE_SETTINGS
+            ),
             "started_from": self.started_from,
+            "encoder_sha256": self.encoder_sha256,
             "train_images": len(self.train),
             "lesion_free_images": int((~self.train.has_lesion).sum()),
             "val_images": len(self.val) if self.val else 0,
@@ -138,12 +143,26 @@ class Trainer:
         Raises:
             TrainingError: it is missing or damaged, or has other settings or images
         """
-        state = read_checkpoint(self.folder, self.settings, self.train.names_sha256())
-        for name in ("network", "averaged", "optimizer", "schedule"):
+        state = read_checkpoint(self.folder, self.settings, self._images_sha256())
+        for name in self.kept:
             getattr(self, name).load_state_dict(state[name])
         self.epoch = state["epoch"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_weights = state["best_weights"]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Name the parts whose states the checkpoint keeps."""
+        return "network", "averaged", "optimizer", "schedule"
+
+    def _images_sha256(self) -> str:
+        return self.train.names_sha256()
+
+    def _build(self) -> UNet:
+        network = build_network(self.settings)
+        if self.settings.start_encoder:
+            self.encoder_sha256 = load_encoder(network.encoder, self.settings.start_encoder)
+        return network
 
     def _is_complete(self) -> bool:
         patience = self.settings.patience
@@ -182,7 +201,7 @@ class Trainer:
             weights = self.averaged.module.state_dict()
             self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
         if self.devices.is_main:
-            free = false_share(self.averaged, self.train, self.devices, self.settings)
+            free = self._false_share()
             seconds, cpu = time.monotonic() - started, time.process_time() - worked
             report = EpochReport(self.epoch, loss, dice, self.best, seconds, free, cpu)
             self._save()
@@ -194,6 +213,9 @@ class Trainer:
 
     def _validate(self) -> float | None:
         return mean_dice(self.averaged, self.val, self.devices, self.settings)
+
+    def _false_share(self) -> float | None:
+        return false_share(self.averaged, self.train, self.devices, self.settings)
 
     def _train_epoch(self, batches: Iterator[Batch], on_step: Callable[[int], None]) -> float:
         """Train on the batches of an epoch; return the mean loss of its steps."""
@@ -222,9 +244,16 @@ class Trainer:
     def _step(self, batch: Batch) -> Tensor:
         logits = self.devices.forward(self.wrapped, batch.images)
         masks = self.devices.move(batch.masks)
+        return self._descend(self._supervised(logits, masks))
+
+    def _supervised(self, logits: Tensor, masks: Tensor) -> Tensor:
         loss = self.loss(logits, masks)
         if self.settings.presence:
             loss = loss + self.settings.presence * presence_loss(logits, masks)
+        return loss
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        """Take a step down the gradient of a loss."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
@@ -236,20 +265,17 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "settings": self.settings.model_dump(mode="json"),
-            "images": self.train.names_sha256(),
+            "images": self._images_sha256(),
             "epoch": self.epoch,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            **{name: getattr(self, name).state_dict() for name in self.kept},
         }
         write_checkpoint(self.folder, state)
 
 
-def _optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
+def make_optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
     encoder = list(network.encoder.parameters())
     ours = {id(p) for p in encoder}
     others = [p for p in network.parameters() if id(p) not in ours]

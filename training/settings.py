@@ -21,6 +21,8 @@ from qlumen.realtime.config.strict_yaml import read_override
 
 MACHINE_SETTINGS = {"threads", "workers"}
 """Settings that suit the computer: a resumed run may have others."""
+FILE_SETTINGS = {"start", "start_encoder"}
+"""Settings that name files of this computer: provenance has their hashes instead."""
 
 
 class TrainSettings(BaseModel):
@@ -86,6 +88,20 @@ class TrainSettings(BaseModel):
     )
     pretrained: bool = Field(True, description="start the encoder from ImageNet weights")
     start: Path | None = Field(None, description="bundle with the start weights of all parts")
+    start_encoder: Path | None = Field(
+        None, description="file of train --pretrain with the start weights of the encoder"
+    )
+    unlabelled_lists: tuple[str, ...] = Field(
+        (),
+        description="lists or folders of images whose masks are not read: "
+        "for --pretrain, or else to learn the masks of a second network",
+    )
+    unlabelled_weight: float = Field(
+        0.3, ge=0, description="largest weight of masks that the two networks give each other"
+    )
+    hidden_share: float = Field(
+        0.6, gt=0, lt=1, description="share of the 32x32 px cells that --pretrain hides"
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="auto uses a GPU if there is one")
     threads: int = Field(0, ge=0, description="threads of torch; 0 lets torch choose")
     workers: int = Field(
@@ -103,6 +119,12 @@ class TrainSettings(BaseModel):
     def _patience_needs_validation(self) -> Self:
         if self.patience and not self.val_lists:
             raise ValueError("no list is left to validate on; leave out patience")
+        return self
+
+    @model_validator(mode="after")
+    def _unlabelled_need_one_side(self) -> Self:
+        if self.unlabelled_lists and self.sides:
+            raise ValueError("unlabelled_lists work with one side only; set input_size, not sides")
         return self
 
     @field_validator("encoder", "bottleneck")
