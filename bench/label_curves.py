@@ -113,13 +113,14 @@ def run_cell(args, data, tests, clusters, share, seed, arm) -> dict:
         )
     if trainer.has_checkpoint():
         trainer.resume()
+    steps = trainer.settings.epochs * trainer.steps_per_epoch
     network = trainer.run()
     seconds = time.monotonic() - started
     dice = {name: score(network, test, args.size) for name, test in tests.items()}
     (folder / "checkpoint.pt").unlink()
     return {"share": share, "seed": seed, "arm": arm, "images": len(labelled),
-            "seconds": round(seconds, 1), "size": args.size, "steps": args.steps,
-            "dice": dice}  # fmt: skip
+            "seconds": round(seconds, 1), "size": args.size, "wanted_steps": args.steps,
+            "steps": steps, "dice": dice}  # fmt: skip
 
 
 def write_table(path: Path, rows: list[dict], clusters: dict[str, list[str]]) -> None:
@@ -155,6 +156,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     store = args.out / "rows.jsonl"
     rows = [json.loads(line) for line in store.open()] if store.is_file() else []
+    if any((row["size"], row["wanted_steps"]) != (args.size, args.steps) for row in rows):
+        raise SystemExit(f"{store} has rows of another --size or --steps; name another --out")
     done = {(r["share"], r["seed"], r["arm"]) for r in rows}
     data = load_split(args.data, "train")
     tests = {name: load_split(args.data, name) for name in LISTS}

@@ -57,19 +57,20 @@ class Devices:
         wrapped: nn.Module = self._accelerator.prepare_model(network)
         return wrapped
 
-    def forward(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Normalise images on the device and compute their logits.
+    def forward(self, network: nn.Module, images: Tensor, *others: Tensor) -> Tensor:
+        """Normalise images on the device and compute the network's output.
 
         Args:
             images: `(N, 3, S, S) uint8`, RGB
+            others: what else the network takes
 
         Returns:
-            logits in single precision, computed in the precision of the settings
+            the output in single precision, computed in the precision of the settings
         """
         pixels = self.move(images).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half):
-            logits: Tensor = network((pixels - MEAN) / STD).float()
-        return logits
+            output: Tensor = network((pixels - MEAN) / STD, *others).float()
+        return output
 
     def move(self, values: Tensor) -> Tensor:
         """Copy bytes to the device and return them in single precision."""

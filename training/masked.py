@@ -130,5 +130,5 @@ def _normalise_visible(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     seen = layer.visible.at(x)[:, 0]  # type: ignore[operator, union-attr]
     rows = x.permute(0, 2, 3, 1)
     values = nn.BatchNorm2d.forward(layer, rows[seen][:, :, None, None])[:, :, 0, 0]
-    result = torch.zeros_like(rows).masked_scatter(seen[..., None], values)
+    result = torch.zeros_like(rows).masked_scatter(seen[..., None], values.to(rows.dtype))
     return result.permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qlumen.errors import TrainingError
-from qlumen.networks.encoder import MEAN, STD, Encoder
+from qlumen.networks.encoder import Encoder
 from qlumen.system.files import write_bytes
 from qlumen.training.batches import Batch
 from qlumen.training.loop import BEST, Trainer
@@ -56,9 +56,8 @@ class Pretrainer(Trainer):
         rng = np.random.default_rng((settings.seed, step, self.devices.rank, CELLS))
         drawn = draw_cells(len(batch.images), side, side, settings.hidden_share, rng)
         cells = drawn.to(self.devices.device)
-        images = (self.devices.move(batch.images) - MEAN) / STD
-        loss = restoration_loss(self.wrapped(images, cells).float(), images, ~cells)
-        return self._descend(loss)
+        restored = self.devices.forward(self.wrapped, batch.images, cells)
+        return self._descend(restoration_loss(restored, self.devices.move(batch.images), ~cells))
 
 
 def write_encoder(path: Path, encoder: Encoder) -> None:

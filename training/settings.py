@@ -122,6 +122,12 @@ class TrainSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.start and self.start_encoder:
+            raise ValueError("start and start_encoder both give the encoder; leave out one")
+        return self
+
+    @model_validator(mode="after")
     def _unlabelled_need_one_side(self) -> Self:
         if self.unlabelled_lists and self.sides:
             raise ValueError("unlabelled_lists work with one side only; set input_size, not sides")

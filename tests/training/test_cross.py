@@ -107,6 +107,21 @@ def test_pasted_image_and_mask_agree_in_each_pixel() -> None:
     assert mask.ne(onto >= 5).any()
 
 
+def test_pretraining_in_half_precision(tmp_path: Path, unlabelled: Dataset) -> None:
+    """Half precision changes the weights, but not by much."""
+    weights = []
+    for precision in ("fp32", "bf16"):
+        update = {"input_size": 64, "epochs": 1, "precision": precision}
+        trainer = Pretrainer(
+            SMALL.model_copy(update=update), tmp_path / precision, unlabelled, None
+        )
+        trainer.run()
+        weights.append(states(trainer))
+    assert not same(*weights)
+    name = "module.encoder.stem.1.weight"
+    torch.testing.assert_close(weights[0][name], weights[1][name], atol=5e-3, rtol=0)
+
+
 def test_ramp() -> None:
     assert ramp(1, 0.3) == 0.3
     assert ramp(0, 0.3) == pytest.approx(0.3 * np.exp(-5))

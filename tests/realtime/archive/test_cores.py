@@ -29,7 +29,7 @@ def _start(count: int, temporary: object) -> tuple[subprocess.Popen[str], set[in
 
 
 def test_cores_are_shared_out_and_come_back_after_a_kill(tmp_path: object) -> None:
-    """A worker more than there are cores runs where it may, and a killed one gives its core back."""
+    """A worker too many runs where it may, and a killed one gives its core back."""
     usable = os.sched_getaffinity(0)
     workers, taken = [], []
     try:
