@@ -27,6 +27,7 @@ class Entry:
 
 COMMANDS = {
     "ablate": Entry("qlumen.ablation.command", "Compare bottlenecks by training each."),
+    "annotate": Entry("qlumen.realtime.commands.annotate", "Outline a clip from a few frames."),
     "archive": Entry("qlumen.realtime.commands.archive", "Judge thousands of recordings."),
     "audit": Entry("qlumen.evaluation.atlas.command", "Show what the network does wrong."),
     "calibrate": Entry("qlumen.calibration.command", "Fit a network to how it is run."),

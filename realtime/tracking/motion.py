@@ -14,7 +14,7 @@ from qlumen.realtime.pixels.base import Pixels
 from qlumen.realtime.pixels.reduce import reduce
 
 Thumbnail = NDArray[np.uint8]
-"""Grey image `(h, w)`, THUMBNAIL_PX at its longer side, in the frame's proportions."""
+"""Grey image `(h, w)` in the frame's proportions, THUMBNAIL_PX at its longer side for tracking."""
 Flow = NDArray[np.float32]
 """Displacement x, y from the earlier thumbnail to the later one, `(h, w, 2)`, in its pixels."""
 
@@ -35,9 +35,14 @@ FLOW_RANGE = 32767
 
 
 class Motion:
-    """Estimates motion. It holds OpenCV's scratch memory, so it belongs to one thread."""
+    """Estimates motion. It holds OpenCV's scratch memory, so it belongs to one thread.
 
-    def __init__(self) -> None:
+    Args:
+        thumbnail_px: longer side of the thumbnails.
+    """
+
+    def __init__(self, thumbnail_px: int = THUMBNAIL_PX) -> None:
+        self._thumbnail_px = thumbnail_px
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._search.setFinestScale(0)
         self._search.setPatchStride(PATCH_STRIDE_PX)
@@ -46,7 +51,7 @@ class Motion:
     def reduce(self, pixels: Pixels) -> Thumbnail:
         """Make the thumbnail of an image of any size. Smaller images keep their size."""
         width, height = pixels.size
-        scale = min(1.0, THUMBNAIL_PX / max(height, width))
+        scale = min(1.0, self._thumbnail_px / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = reduce(pixels, (0, 0, width, height), size)
         return np.ascontiguousarray(small[..., GREEN])

@@ -1,0 +1,96 @@
+"""Runs `qlumen annotate`: outlines of a few frames of a clip become those of all."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qlumen.realtime.annotation.clip import read_clip, read_keys, read_map
+from qlumen.realtime.annotation.export import Source, check_name, write_data
+from qlumen.realtime.annotation.propagate import propagate
+from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.review.process import process
+from qlumen.realtime.review.review import Review, is_review
+from qlumen.system.output_paths import PATH
+from qlumen.system.progress import progress_bar
+
+ASKED = 3
+"""Frames that are named as the next to outline."""
+
+
+@click.command("annotate")
+@click.argument("clip")
+@click.option("--keys", type=PATH, required=True, metavar="FOLDER",
+              help="Outlines of key frames: FRAME.png, from 0.")  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="Data folder to add the frames to.")
+@click.option("--name", help="Name of the clip in the data folder; its file's name without this.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Write each Nth of the frames between keys.")  # fmt: skip
+@click.option("--no-network", is_flag=True, help="Let motion alone move the outlines.")
+@click.option("--config", type=PATH, help="YAML file with settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option("--sequence", is_flag=True, help="The folder's images follow each other in time.")
+def command(
+    clip: str,
+    keys: Path,
+    output: Path,
+    name: str | None,
+    every: int,
+    no_network: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    sequence: bool,
+) -> None:
+    """Outline all frames of a clip from the outlines of a few key frames.
+
+    CLIP is a video, or a folder that `qlumen report --review` made. The masks in FOLDER are grey
+    images with 0 where no lesion is, and one level for each lesion. The command writes images and
+    masks that `qlumen train` reads, and names the frames to outline next.
+    """
+    overrides += ("source.sequence=true",) if sequence else ()
+    settings = load_settings(config, overrides)
+    name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(clip).stem).lstrip("_.-")
+    check_name(name)
+    console = Console(stderr=True)
+    with _open_review(clip, settings, console) as review:
+        with progress_bar("read", len(review.frames), "frames", console) as show:
+            content = read_clip(review, show)
+        given = read_keys(keys, content)
+        outlines = {index: (Source.KEY, mask) for index, mask in given.items()}
+        doubts: dict[int, float] = {}
+        maps = (lambda index: None) if no_network else partial(read_map, review)
+        with progress_bar("propagate", len(review.frames), "frames", console) as show:
+            for index, found in propagate(content.thumbnails, given, maps):
+                if index % every == 0:
+                    outlines[index] = (Source.PROPAGATED, found.lesions)
+                if found.disagreement:
+                    doubts[index] = found.disagreement
+                show(index + 1)
+        write_data(output, name, review, outlines)
+    missing = len(content.thumbnails) - len(outlines)
+    click.echo(
+        f"{name}: {len(given)} key frames, {len(outlines) - len(given)} propagated, "
+        f"{missing} left out; wrote {output}"
+    )
+    if doubts:
+        worst = sorted(doubts, key=doubts.__getitem__, reverse=True)[:ASKED]
+        told = ", ".join(f"{index} ({doubts[index]:.0%})" for index in worst)
+        click.echo(f"outline next, by what the two directions disagree on: {told}")
+
+
+@contextmanager
+def _open_review(clip: str, settings: Settings, console: Console) -> Iterator[Review]:
+    if is_review(Path(clip)):
+        with Review(Path(clip)) as review:
+            yield review
+        return
+    with tempfile.TemporaryDirectory(prefix="qlumen-annotate-") as scratch:
+        with progress_bar("review", None, "frames", console) as show:
+            process(clip, Path(scratch, "review"), settings, on_frame=lambda done, _: show(done))
+        with Review(Path(scratch, "review"), clip) as review:
+            yield review

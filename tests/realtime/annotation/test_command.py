@@ -1,0 +1,112 @@
+"""Checks `qlumen annotate` on a clip of the scene, whose outlines are known."""
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from qlumen.datasets.groups import read_origins
+from qlumen.datasets.pairs import read_pair
+from qlumen.datasets.splits import split_pairs
+from qlumen.realtime.commands.annotate import command
+from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
+
+from support.media import write_video
+
+FRAMES, KEYS = 21, (0, 10, 20)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    folder = tmp_path_factory.mktemp("clip")
+    scene = SceneSource(SceneSettings(320, 240, Fraction(25), FRAMES, 3))
+    frames = list(scene.frames())
+    write_video(folder / "exam 1.mp4", [frame.image for frame in frames])
+    truth = [frame.truth for frame in frames if frame.truth is not None]
+    assert any(mask.any() for mask in truth)
+    return folder / "exam 1.mp4", truth
+
+
+def _keys(folder: Path, truth: list[np.ndarray]) -> Path:
+    folder.mkdir()
+    for index in KEYS:
+        cv2.imwrite(str(folder / f"{index:04}.png"), truth[index])
+    return folder
+
+
+def _run(*words: object) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in words])
+
+
+def test_frames_become_data_that_train_reads(
+    clip: tuple[Path, list[np.ndarray]], tmp_path: Path
+) -> None:
+    path, truth = clip
+    result = _run(path, "--keys", _keys(tmp_path / "keys", truth), "--output", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert "exam_1: 3 key frames, 18 propagated, 0 left out" in result.output
+    with (tmp_path / "data/exam_1/index.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["stem"]) for row in rows] == list(range(FRAMES))
+    assert {int(row["stem"]) for row in rows if row["source"] == "key"} == set(KEYS)
+    scores = []
+    for pair in split_pairs(tmp_path / "data", "exam_1_train"):
+        image, mask = read_pair(pair)
+        assert image.shape == (240, 320, 3)
+        expected = truth[int(pair.image.stem)] > 0
+        if int(pair.image.stem) in KEYS:
+            assert np.array_equal(mask > 0, expected)
+        scores.append(2 * (mask & expected).sum() / max(1, mask.sum() + expected.sum()))
+    assert np.mean(scores) >= 0.95
+    names = [pair.name for pair in split_pairs(tmp_path / "data", "exam_1_key_train")]
+    origins = read_origins(tmp_path / "data", names)
+    assert {(origin.cluster, origin.source) for origin in origins} == {("exam_1/exam_1", "key")}
+
+
+def test_frames_without_a_lesion_are_a_list_of_their_own(
+    clip: tuple[Path, list[np.ndarray]], tmp_path: Path
+) -> None:
+    path, truth = clip
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    cv2.imwrite(str(keys / "5.png"), np.zeros_like(truth[0]))
+    words = "--keys", keys, "--output", tmp_path / "data", "--name", "none", "--every", 10
+    result = _run(path, *words, "--no-network")
+    assert result.exit_code == 0, result.output
+    splits = {file.stem: file.read_text() for file in (tmp_path / "data/splits").iterdir()}
+    assert splits == {
+        "negatives_none_train": "none/000000\nnone/000005\nnone/000010\nnone/000020\n"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("30.png", np.zeros((240, 320), np.uint8), "the last frame of the clip is 20"),
+        ("3.png", np.zeros((240, 300), np.uint8), "300x240, the clip 320x240"),
+        ("three.png", np.zeros((240, 320), np.uint8), "name a mask after its frame"),
+        ("3.png", np.full((240, 320, 3), (0, 9, 9), np.uint8), "has colours"),
+        ("3.png", None, "not a readable image"),
+        ("3.txt", None, "has no mask"),
+    ],
+)
+def test_bad_key_is_refused_and_nothing_written(
+    clip: tuple[Path, list[np.ndarray]],
+    tmp_path: Path,
+    name: str,
+    content: np.ndarray | None,
+    message: str,
+) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    if content is None:
+        (keys / name).write_bytes(b"no image")
+    else:
+        cv2.imwrite(str(keys / name), content)
+    result = _run(clip[0], "--keys", keys, "--output", tmp_path / "data")
+    assert message in str(result.exception)
+    assert not (tmp_path / "data").exists()
