@@ -2,7 +2,7 @@
 
 Each outline moves along the dense motion, forward from the key before and backward from the key
 after. Where motion forward and back does not return to its place, it counts less, and the network
-corrects near the border. Both directions are blended as signed distances (after Ogier et al. 2017
+more. Both directions are blended as signed distances (after Ogier et al. 2017
 and Decaux et al. 2023, who do so in MR images with registration in place of optical flow).
 """
 
@@ -21,9 +21,6 @@ FLOW_PX = 256
 """Longer side of the thumbnails that motion is estimated on."""
 LOST_PX = 2.0
 """Error of forward and back motion, in thumbnail pixels, from which a place is lost."""
-BAND_PX = 12.0
-"""The network corrects this near to an outline, in thumbnail pixels."""
-NETWORK_WEIGHT = 0.5
 LEVEL = 0.5
 """Probability at the network's border."""
 
@@ -199,9 +196,11 @@ def _move(inside: NDArray[np.bool_], walk: _Walk) -> Distances:
 def _mix(
     moved: Sequence[tuple[Distances, _Walk, float]], probability: NDArray[np.float32] | None
 ) -> Distances:
-    """Return the weighted mean of moved outlines and of the network's near them."""
+    """Return the weighted mean of moved outlines and, where motion is lost, of the network's.
+
+    Of the network's regions those count that meet the moved outline.
+    """
     height, width = moved[0][0].shape
-    px = max(height, width) / max(moved[0][1].quality.shape)
     total = np.zeros((height, width), np.float32)
     weights = np.full((height, width), 1e-3, np.float32)  # times alone, where all is lost
     for distance, walk, weight in moved:
@@ -211,12 +210,12 @@ def _mix(
     weights += np.float32(1e-3 * (sum(weight for *_, weight in moved) - 1))
     if probability is not None:
         found = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= LEVEL
-        carried = total < 0
-        if np.count_nonzero(found & carried):
-            near = np.min([np.abs(distance) for distance, *_ in moved], axis=0) <= BAND_PX * px
-            network = np.clip(signed_distances(found), -BAND_PX * px, BAND_PX * px)
-            total += np.where(near, np.float32(NETWORK_WEIGHT) * network, 0)
-            weights += np.where(near, np.float32(NETWORK_WEIGHT), 0)
+        _, regions = cv2.connectedComponents(found.astype(np.uint8))
+        met = np.setdiff1d(regions[total < 0], 0)
+        if met.size:
+            doubt = np.clip(1 - weights, 0, 1)
+            total += doubt * signed_distances(np.isin(regions, met))
+            weights += doubt
     return total / weights
 
 
