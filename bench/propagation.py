@@ -2,11 +2,11 @@
 
     python bench/propagation.py [--data D] [--frames 200] [--json FILE]
 
-Mean Dice over the frames that are no key, at 1, 2, 5 and 10 keys in 100 frames, evenly spread and
-one at least: `both` (motion and network), `motion` alone, `copy` of the nearest key, and `network`
-alone. Intervals by sequence, of `both` minus the best of the other two. The scene has exact truth.
-With --data also the 29 sequences of ClinicDB, whose frames are far apart; the network was trained
-on most of them, and in `motion` and `copy` it has no part.
+Mean Dice over the frames that are no key and that a key reaches (a cut ends its way), at 1, 2, 5
+and 10 keys in 100 frames, evenly spread and one at least: `both` (motion and network), `motion`
+alone, `copy` of the nearest key, and `network` alone. Intervals by sequence, of `both` minus the better
+of the last two. The scene has exact truth. With --data also the 29 sequences of ClinicDB, whose frames
+are far apart; the network was trained on most of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,6 +79,8 @@ def measure(source: str, videos: Sequence[Video], segmenter: Segmenter) -> list[
         for name, images, truth in videos:
             scores += score(name, images, truth, maps[name], budget)
         row: Row = {"source": source, "keys in 100": budget, "frames": len(scores)}
+        scores = [s for s in scores if not np.isnan(s["motion"])]
+        row["reached"] = len(scores)
         row |= {way: round(float(np.mean([s[way] for s in scores])), 3) for way in WAYS}
         other = max(("copy", "network"), key=lambda way: row[way])
         gains = [s["both"] - s[other] for s in scores]
@@ -119,9 +121,8 @@ def score(
         row: dict = {"video": name, "copy": dice(truth[nearest], mask)}
         row["network"] = dice(maps[index] >= 0.5, mask)
         for way, ones in found.items():
-            # A frame that no key reaches, because of a cut, has the network's outline.
             one = ones.get(index)
-            row[way] = row["network"] if one is None else dice(one.lesions, mask)
+            row[way] = np.nan if one is None else dice(one.lesions, mask)
         row["small"] = 0 < mask.mean() < SMALL
         row["blurred"] = cv2.Laplacian(thumbnails[index], cv2.CV_64F).var() < BLURRED
         rows.append(row)

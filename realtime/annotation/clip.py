@@ -55,7 +55,8 @@ def read_clip(review: Review, on_frame: Callable[[int], None] = lambda done: Non
         raise UsageError(f"{review.location} changes its size; cut it where it changes")
     motion, thumbnails = Motion(FLOW_PX), []
     with open_recording(review.location, review.settings) as source:
-        for frame, _ in zip(source.frames(), review.frames, strict=False):
+        # The review has the readable frames; reading on would raise the error of a damaged end.
+        for _, frame in zip(review.frames, source.frames(), strict=False):
             thumbnails.append(motion.reduce(frame.pixels))
             on_frame(len(thumbnails))
     return Clip(sizes.pop(), tuple(thumbnails))

@@ -17,6 +17,7 @@ from qlumen.realtime.review.review import Review
 from qlumen.system.files import replacing, write_bytes
 
 JPEG_QUALITY = 95
+INDEX, SPLITS = "index.csv", "splits"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -44,16 +45,16 @@ def write_data(
         outlines: source and lesions `(H, W) uint8`, not 0 on a lesion, by frame.
 
     Raises:
-        UsageError: the name is not one of a folder.
+        UsageError: see `check_name`.
         SinkError: something cannot be written.
     """
-    check_name(name)
+    check_name(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / name) as part:
         for kind in ("images", "masks"):
             (part / kind).mkdir(parents=True)
         with open_recording(review.location, review.settings) as source:
-            for frame in source.frames():
+            for _, frame in zip(review.frames, source.frames(), strict=False):
                 if frame.index in outlines:
                     stem = f"{frame.index:06}"
                     mask = np.where(outlines[frame.index][1], 255, 0).astype(np.uint8)
@@ -68,22 +69,37 @@ def write_data(
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("stem", "group", "source"))
         writer.writerows((f"{i:06}", name, source) for i, (source, _) in sorted(outlines.items()))
-        (part / "index.csv").write_text(table.getvalue(), encoding="utf-8")
+        (part / INDEX).write_text(table.getvalue(), encoding="utf-8")
     with_lesion = [i for i, (_, mask) in outlines.items() if mask.any()]
     keys = [i for i in with_lesion if outlines[i][0] is Source.KEY]
-    (folder / "splits").mkdir(exist_ok=True)
+    (folder / SPLITS).mkdir(exist_ok=True)
     for split, chosen in {
         f"{name}_train": with_lesion,
         f"{name}_key_train": keys,
         f"negatives_{name}_train": set(outlines) - set(with_lesion),
     }.items():
-        _write_list(folder / "splits" / f"{split}.txt", name, chosen)
+        _write_list(folder / SPLITS / f"{split}.txt", name, chosen)
 
 
-def check_name(name: str) -> None:
-    """Raise UsageError unless a name can be that of a folder and of a list."""
-    if not NAME.fullmatch(name):
-        raise UsageError(f"name {name!r}: use letters, digits, '_', '-' and '.', at most 64")
+def check_name(folder: Path, name: str) -> None:
+    """Raise UsageError unless a clip of this name can be written without harm to other data."""
+    if not NAME.fullmatch(name) or name == SPLITS:
+        raise UsageError(
+            f"name {name!r}: use letters, digits, '_', '-' and '.', at most 64, and not {SPLITS}"
+        )
+    if (folder / name).exists() and not _is_ours(folder / name / INDEX, name):
+        raise UsageError(f"{folder / name} holds other data; choose another --name")
+
+
+def _is_ours(index: Path, name: str) -> bool:
+    """Check whether this module wrote an index."""
+    try:
+        rows = list(csv.DictReader(index.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(rows) and all(
+        row.get("group") == name and row.get("source") in list(Source) for row in rows
+    )
 
 
 def _write_list(path: Path, name: str, frames: Iterable[int]) -> None:

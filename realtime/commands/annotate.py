@@ -55,7 +55,7 @@ def command(
     overrides += ("source.sequence=true",) if sequence else ()
     settings = load_settings(config, overrides)
     name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(clip).stem).lstrip("_.-")
-    check_name(name)
+    check_name(output, name)
     console = Console(stderr=True)
     with _open_review(clip, settings, console) as review:
         with progress_bar("read", len(review.frames), "frames", console) as show:

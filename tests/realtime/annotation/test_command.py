@@ -1,6 +1,7 @@
 """Checks `qlumen annotate` on a clip of the scene, whose outlines are known."""
 
 import csv
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,3 +111,45 @@ def test_bad_key_is_refused_and_nothing_written(
     result = _run(clip[0], "--keys", keys, "--output", tmp_path / "data")
     assert message in str(result.exception)
     assert not (tmp_path / "data").exists()
+
+
+def test_clip_that_ends_early_is_annotated_up_to_there(
+    clip: tuple[Path, list[np.ndarray]], tmp_path: Path
+) -> None:
+    path, truth = clip
+    whole, broken = tmp_path / "whole.mp4", tmp_path / "broken.mp4"
+    words = "-c:v", "mjpeg", "-q:v", "2", "-movflags", "+faststart"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", path, *words, whole], check=True)
+    content = whole.read_bytes()
+    broken.write_bytes(content[: len(content) * 3 // 4])
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    cv2.imwrite(str(keys / "0.png"), truth[0])
+    result = _run(broken, "--keys", keys, "--output", tmp_path / "data", "--no-network")
+    assert result.exit_code == 0, result.output
+    written = len(list((tmp_path / "data/broken/masks").iterdir()))
+    assert 10 <= written < FRAMES
+
+
+@pytest.mark.parametrize("name", ["splits", "kvasir-seg"])
+def test_other_data_is_not_replaced(
+    clip: tuple[Path, list[np.ndarray]], tmp_path: Path, name: str
+) -> None:
+    path, truth = clip
+    other = tmp_path / "data" / name / "train.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("kept")
+    words = "--keys", _keys(tmp_path / "keys", truth), "--output", tmp_path / "data"
+    result = _run(path, *words, "--name", name)
+    assert result.exit_code != 0
+    assert "name" in str(result.exception)
+    assert other.read_text() == "kept"
+
+
+def test_second_run_replaces_the_first(clip: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    path, truth = clip
+    words = "--keys", _keys(tmp_path / "keys", truth), "--output", tmp_path / "data"
+    for every in (5, 20):
+        result = _run(path, *words, "--every", every, "--no-network")
+        assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "data/exam_1/images").iterdir())) == len(KEYS)
