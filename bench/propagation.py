@@ -4,9 +4,9 @@
 
 Mean Dice over the frames that are no key and that a key reaches (a cut ends its way), at 1, 2, 5
 and 10 keys in 100 frames, evenly spread and one at least: `both` (motion and network), `motion`
-alone, `copy` of the nearest key, and `network` alone. Intervals by sequence, of `both` minus the better
-of the last two. The scene has exact truth. With --data also the 29 sequences of ClinicDB, whose frames
-are far apart; the network was trained on most of them.
+alone, `copy` of the nearest key, and `network` alone. Intervals by sequence, of `both` minus the
+better of the last two. The scene has exact truth. With --data also the 29 sequences of ClinicDB,
+whose frames are far apart; the network was trained on most of them.
 """
 
 from collections.abc import Iterator, Sequence
