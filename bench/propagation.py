@@ -35,7 +35,7 @@ from support.common import Row, parser, report
 
 BUDGETS = 1, 2, 5, 10
 WAYS = "both", "motion", "copy", "network"
-SEEDS = range(40, 44)
+SEEDS = range(60, 64)
 SMALL, BLURRED = 0.02, 60.0
 """Share of a small lesion, and variance of the Laplacian (at 256 px) of a blurred frame."""
 Video = tuple[str, list[Image], list[Mask]]

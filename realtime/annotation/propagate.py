@@ -7,7 +7,8 @@ and Decaux et al. 2023, who do so in MR images with registration in place of opt
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -21,6 +22,10 @@ FLOW_PX = 256
 """Longer side of the thumbnails that motion is estimated on."""
 LOST_PX = 2.0
 """Error of forward and back motion, in thumbnail pixels, from which a place is lost."""
+LEAST_QUALITY = 1e-3
+"""A lost place still has this quality, so that times alone decide where all is lost."""
+DOUBT_POWER = 2
+"""The network counts little where motion is nearly sure."""
 LEVEL = 0.5
 """Probability at the network's border."""
 
@@ -49,11 +54,13 @@ class _Walk:
     """Holds a way from a key frame to the frame where it is now.
 
     Attributes:
+        outlines: distances of the key frame's outlines by number.
         origin: place in the key frame of each thumbnail pixel, `(h, w, 2) float32`, x and y.
         quality: 0 to 1 for each thumbnail pixel.
     """
 
     key: int
+    outlines: Mapping[int, Distances]
     origin: Flow
     quality: NDArray[np.float32]
 
@@ -80,14 +87,14 @@ def propagate(
         raise ValueError("key frames differ in size; outline frames of one size")
     if keys and max(keys) >= len(thumbnails):
         raise ValueError(f"key frame {max(keys)} lies beyond the last frame {len(thumbnails) - 1}")
-    motion = Motion(FLOW_PX)
+    motion, shape = Motion(FLOW_PX), next((mask.shape for mask in keys.values()), ())
     before: _Walk | None = None
     start, last = 0, -1
     while start < len(thumbnails):
         # A stretch ends at the next key or before a cut. The flows of one stretch are kept.
         next_key = min((key for key in keys if key > start), default=None)
         if start in keys:
-            before = _begin(start, thumbnails[start])
+            before = _begin(start, keys[start], thumbnails[start])
         if before is None and next_key is None:
             return
         limit = min(start + 1, len(thumbnails) - 1) if next_key is None else next_key
@@ -99,7 +106,7 @@ def propagate(
                 _step(before, *flows[index - 1 - start])
             if index not in keys and index > last and (before or index in arrivals):
                 last = index
-                yield index, _blend(index, before, arrivals.get(index), keys, read_map(index))
+                yield index, _blend(index, before, arrivals.get(index), shape, read_map(index))
         if end < limit or end == start:
             before, start = None, end + 1
         else:
@@ -126,16 +133,18 @@ def _walk_back(
     end = start + len(flows)
     if end not in keys:
         return {}
-    walk, found = _begin(end, last), {}
+    walk, found = _begin(end, keys[end], last), {}
     for index in reversed(range(start, end)):
         forward, backward = flows[index - start]
         _step(walk, backward, forward)
-        found[index] = _Walk(walk.key, walk.origin, walk.quality)
+        found[index] = replace(walk)
     return found
 
 
-def _begin(key: int, thumbnail: Thumbnail) -> _Walk:
-    return _Walk(key, _places(thumbnail.shape), np.ones(thumbnail.shape, np.float32))
+def _begin(key: int, mask: Mask, thumbnail: Thumbnail) -> _Walk:
+    numbers = np.setdiff1d(mask, 0).tolist()
+    outlines = {number: signed_distances(mask == number) for number in numbers}
+    return _Walk(key, outlines, _places(thumbnail.shape), np.ones(thumbnail.shape, np.float32))
 
 
 def _step(walk: _Walk, there: Flow, back: Flow) -> None:
@@ -151,72 +160,77 @@ def _blend(
     index: int,
     before: _Walk | None,
     after: _Walk | None,
-    keys: Mapping[int, Mask],
+    shape: tuple[int, ...],
     probability: NDArray[np.float32] | None,
 ) -> Propagated:
-    share = 0.0 if after is None else 1.0 if before is None else _share(index, before, after)
-    walks = [
-        (walk, weight) for walk, weight in ((before, 1 - share), (after, share)) if walk is not None
-    ]
-    shape = keys[walks[0][0].key].shape
-    numbers = {int(n) for walk, _ in walks for n in np.unique(keys[walk.key])} - {0}
+    walks = [walk for walk in (before, after) if walk is not None]
+    regions = None if probability is None else _label(probability, shape)
     lesions, nearest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     differing = 0
-    for number in sorted(numbers):
-        moved = [
-            (_move(keys[walk.key] == number, walk), walk, weight)
-            for walk, weight in walks
-            if (keys[walk.key] == number).any()
-        ]
-        if len(moved) == 2:
-            differing += int(np.count_nonzero((moved[0][0] < 0) != (moved[1][0] < 0)))
-        elif len(walks) == 2 and moved[0][2] < 0.5:
+    for number in sorted({number for walk in walks for number in walk.outlines}):
+        showing = [walk for walk in walks if number in walk.outlines]
+        if len(showing) < len(walks) and not _is_nearer(showing[0], walks, index):
             continue
-        distance = _mix(moved, probability)
+        moved = [_move(walk.outlines[number], walk) for walk in showing]
+        if len(moved) == 2:
+            differing += int(np.count_nonzero((moved[0] < 0) != (moved[1] < 0)))
+        distance = _mix(moved, _weigh(showing, index, shape), regions)
         inside = (distance < 0) & (distance < nearest)
         lesions[inside], nearest[inside] = number, distance[inside]
     area = max(1, int(np.count_nonzero(lesions)))
     return Propagated(lesions, differing / area if len(walks) == 2 else None)
 
 
-def _share(index: int, before: _Walk, after: _Walk) -> float:
-    return (index - before.key) / (after.key - before.key)
+def _is_nearer(walk: _Walk, walks: Sequence[_Walk], index: int) -> bool:
+    """Check whether a frame lies nearer to a walk's key than to the other's, or in the middle."""
+    return abs(walk.key - index) <= min(abs(other.key - index) for other in walks)
 
 
-def _move(inside: NDArray[np.bool_], walk: _Walk) -> Distances:
-    """Return the signed distances of a key's outline in the frame where a walk is."""
-    height, width = inside.shape
+def _weigh(walks: Sequence[_Walk], index: int, shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    """Return the weight of each walk at each pixel: its quality, more for the nearer key."""
+    gaps = [abs(walk.key - index) for walk in walks]
+    shares = [1 - gap / sum(gaps) for gap in gaps] if len(gaps) == 2 else [1.0]
+    size = shape[1], shape[0]
+    return [
+        np.asarray((cv2.resize(walk.quality, size) + LEAST_QUALITY) * np.float32(share))
+        for walk, share in zip(walks, shares, strict=True)
+    ]
+
+
+def _move(distances: Distances, walk: _Walk) -> Distances:
+    """Return a key's outline in the frame where a walk is."""
+    height, width = distances.shape
     rows, columns = walk.quality.shape
     shift = walk.origin - _places(walk.quality.shape)
     shift = cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR)
     shift = shift * np.array((width / columns, height / rows), np.float32)
-    return _sample(signed_distances(inside), _places(inside.shape) + shift)
+    return _sample(distances, _places(distances.shape) + shift)
+
+
+def _label(probability: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Number the regions that the network finds, from 1, at the size of the frame."""
+    whole = cv2.resize(probability, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.connectedComponents((whole >= LEVEL).astype(np.uint8))[1])
 
 
 def _mix(
-    moved: Sequence[tuple[Distances, _Walk, float]], probability: NDArray[np.float32] | None
+    moved: Sequence[Distances],
+    weights: Sequence[NDArray[np.float32]],
+    regions: NDArray[np.int32] | None,
 ) -> Distances:
     """Return the weighted mean of moved outlines and, where motion is lost, of the network's.
 
     Of the network's regions those count that meet the moved outline.
     """
-    height, width = moved[0][0].shape
-    total = np.zeros((height, width), np.float32)
-    weights = np.full((height, width), 1e-3, np.float32)  # times alone, where all is lost
-    for distance, walk, weight in moved:
-        own = cv2.resize(walk.quality, (width, height)) * np.float32(weight)
-        total += own * distance + np.float32(1e-3 * weight) * distance
-        weights += own
-    weights += np.float32(1e-3 * (sum(weight for *_, weight in moved) - 1))
-    if probability is not None:
-        found = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) >= LEVEL
-        _, regions = cv2.connectedComponents(found.astype(np.uint8))
+    total = np.sum([w * distance for w, distance in zip(weights, moved, strict=True)], axis=0)
+    weight = np.sum(weights, axis=0)
+    if regions is not None:
         met = np.setdiff1d(regions[total < 0], 0)
         if met.size:
-            doubt = np.clip(1 - weights, 0, 1)
+            doubt = np.clip(1 - weight, 0, 1) ** DOUBT_POWER
             total += doubt * signed_distances(np.isin(regions, met))
-            weights += doubt
-    return total / weights
+            weight += doubt
+    return np.asarray(total / weight, np.float32)
 
 
 def signed_distances(inside: NDArray[np.bool_]) -> Distances:
@@ -232,8 +246,9 @@ def signed_distances(inside: NDArray[np.bool_]) -> Distances:
     return np.where(inside, 0.5 - within, outside - 0.5).astype(np.float32)
 
 
+@lru_cache(maxsize=2)  # of the frame and of the thumbnail
 def _places(shape: tuple[int, ...]) -> Flow:
-    """Return x and y of each pixel, `(h, w, 2) float32`."""
+    """Return x and y of each pixel, `(h, w, 2) float32`, which nobody may change."""
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     return np.stack((columns, rows), axis=2)
 

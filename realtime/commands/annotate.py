@@ -1,22 +1,19 @@
 """Runs `qlumen annotate`: outlines of a few frames of a clip become those of all."""
 
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from qlumen.realtime.annotation.clip import read_clip, read_keys, read_map
-from qlumen.realtime.annotation.export import Source, check_name, write_data
+from qlumen.realtime.annotation.clip import check_keys, read_clip, read_keys, read_map
+from qlumen.realtime.annotation.export import Outline, Source, check_name, write_data
 from qlumen.realtime.annotation.propagate import propagate
-from qlumen.realtime.config.settings import Settings, load_settings
-from qlumen.realtime.review.process import process
-from qlumen.realtime.review.review import Review, is_review
-from qlumen.system.output_paths import PATH
+from qlumen.realtime.commands.open_review import open_review
+from qlumen.realtime.config.settings import load_settings
+from qlumen.system.output_paths import PATH, check_paths
 from qlumen.system.progress import progress_bar
 
 ASKED = 3
@@ -55,42 +52,35 @@ def command(
     overrides += ("source.sequence=true",) if sequence else ()
     settings = load_settings(config, overrides)
     name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(clip).stem).lstrip("_.-")
+    given = read_keys(keys)
+    check_paths([Path(clip), keys], [], [("--output", output)])
     check_name(output, name)
     console = Console(stderr=True)
-    with _open_review(clip, settings, console) as review:
+    doubts: dict[int, float] = {}
+    with open_review(clip, settings, console) as review:
         with progress_bar("read", len(review.frames), "frames", console) as show:
             content = read_clip(review, show)
-        given = read_keys(keys, content)
-        outlines = {index: (Source.KEY, mask) for index, mask in given.items()}
-        doubts: dict[int, float] = {}
+        check_keys(given, content)
         maps = (lambda index: None) if no_network else partial(read_map, review)
+        output.mkdir(exist_ok=True)
         with progress_bar("propagate", len(review.frames), "frames", console) as show:
-            for index, found in propagate(content.thumbnails, given, maps):
-                if index % every == 0:
-                    outlines[index] = (Source.PROPAGATED, found.lesions)
-                if found.disagreement:
-                    doubts[index] = found.disagreement
-                show(index + 1)
-        write_data(output, name, review, outlines)
-    missing = len(content.thumbnails) - len(outlines)
+
+            def outline() -> Iterator[Outline]:
+                for index, mask in given.items():
+                    yield Outline(index, Source.KEY, mask)
+                for index, found in propagate(content.thumbnails, given, maps):
+                    show(index + 1)
+                    if found.disagreement:
+                        doubts[index] = found.disagreement
+                    if index % every == 0:
+                        yield Outline(index, Source.PROPAGATED, found.lesions)
+
+            written = write_data(output, name, review, outline())
     click.echo(
-        f"{name}: {len(given)} key frames, {len(outlines) - len(given)} propagated, "
-        f"{missing} left out; wrote {output}"
+        f"{name}: {len(given)} key frames, {written - len(given)} propagated, "
+        f"{len(content.thumbnails) - written} left out; wrote {output}"
     )
     if doubts:
         worst = sorted(doubts, key=doubts.__getitem__, reverse=True)[:ASKED]
         told = ", ".join(f"{index} ({doubts[index]:.0%})" for index in worst)
         click.echo(f"outline next, by what the two directions disagree on: {told}")
-
-
-@contextmanager
-def _open_review(clip: str, settings: Settings, console: Console) -> Iterator[Review]:
-    if is_review(Path(clip)):
-        with Review(Path(clip)) as review:
-            yield review
-        return
-    with tempfile.TemporaryDirectory(prefix="qlumen-annotate-") as scratch:
-        with progress_bar("review", None, "frames", console) as show:
-            process(clip, Path(scratch, "review"), settings, on_frame=lambda done, _: show(done))
-        with Review(Path(scratch, "review"), clip) as review:
-            yield review

@@ -1,20 +1,16 @@
 """Runs `qlumen report`: reads a recording or a review, writes a report, tables and masks."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from qlumen.errors import UsageError
 from qlumen.networks.bundle import Thresholds
+from qlumen.realtime.commands.open_review import open_review
 from qlumen.realtime.config.settings import Settings, load_settings
 from qlumen.realtime.report.outputs import ReportOutputs, write_all
 from qlumen.realtime.review.findings import find
-from qlumen.realtime.review.process import process
-from qlumen.realtime.review.review import Review, is_review
+from qlumen.realtime.review.review import Review
 from qlumen.realtime.sources.choose import input_files
 from qlumen.system.locations import show_location
 from qlumen.system.output_paths import PATH
@@ -61,7 +57,7 @@ def command(
     if settings.report.person_fields:
         patient, operator = patient or "", operator or ""
     console = Console(stderr=True)
-    with _review(source, kept, settings, console) as review:
+    with open_review(source, settings, console, kept) as review:
         findings = find(review, merge_thresholds(review, settings))
         with progress_bar("write", len(review.frames), "frames", console) as show:
             write_all(
@@ -89,23 +85,3 @@ def merge_thresholds(review: Review, settings: Settings) -> Thresholds:
     """
     given = settings.postprocess.model_dump(exclude_none=True, exclude={"sensitivity"})
     return review.manifest.thresholds.model_copy(update=given)
-
-
-@contextmanager
-def _review(
-    source: str, kept: Path | None, settings: Settings, console: Console
-) -> Iterator[Review]:
-    if is_review(Path(source)):
-        if kept:
-            raise UsageError(
-                f"--review {kept}: {show_location(source)} is already a review; leave --review out"
-            )
-        with Review(Path(source)) as review:
-            yield review
-        return
-    with tempfile.TemporaryDirectory(prefix="qlumen-review-") as scratch:
-        folder = kept or Path(scratch) / "review"
-        with progress_bar("review", None, "frames", console) as show:
-            process(source, folder, settings, on_frame=lambda done, expected: show(done))
-        with Review(folder, source) as review:
-            yield review

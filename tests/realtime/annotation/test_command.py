@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from qlumen.datasets.groups import read_origins
 from qlumen.datasets.pairs import read_pair
 from qlumen.datasets.splits import split_pairs
+from qlumen.realtime.annotation.clip import read_keys
 from qlumen.realtime.commands.annotate import command
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 
@@ -91,6 +92,9 @@ def test_frames_without_a_lesion_are_a_list_of_their_own(
         ("3.png", np.zeros((240, 300), np.uint8), "300x240, the clip 320x240"),
         ("three.png", np.zeros((240, 320), np.uint8), "name a mask after its frame"),
         ("3.png", np.full((240, 320, 3), (0, 9, 9), np.uint8), "has colours"),
+        ("3.png", np.full((240, 320, 4), 9, np.uint8), "has colours or transparency"),
+        ("3.png", np.full((240, 320), 256, np.uint16), "has level 256"),
+        ("3.png", b"", "not a readable image"),
         ("3.png", None, "not a readable image"),
         ("3.txt", None, "has no mask"),
     ],
@@ -99,13 +103,13 @@ def test_bad_key_is_refused_and_nothing_written(
     clip: tuple[Path, list[np.ndarray]],
     tmp_path: Path,
     name: str,
-    content: np.ndarray | None,
+    content: np.ndarray | bytes | None,
     message: str,
 ) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
-    if content is None:
-        (keys / name).write_bytes(b"no image")
+    if not isinstance(content, np.ndarray):
+        (keys / name).write_bytes(b"no image" if content is None else content)
     else:
         cv2.imwrite(str(keys / name), content)
     result = _run(clip[0], "--keys", keys, "--output", tmp_path / "data")
@@ -131,19 +135,34 @@ def test_clip_that_ends_early_is_annotated_up_to_there(
     assert 10 <= written < FRAMES
 
 
-@pytest.mark.parametrize("name", ["splits", "kvasir-seg"])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("splits", "splits/train.txt"),
+        ("kvasir-seg", "kvasir-seg/images/a.jpg"),
+        ("exam_key", "splits/exam_key_train.txt"),  # a list of the clip "exam"
+        ("negatives", "negatives/a.jpg"),
+        ("../up", "up/a.jpg"),
+    ],
+)
 def test_other_data_is_not_replaced(
-    clip: tuple[Path, list[np.ndarray]], tmp_path: Path, name: str
+    clip: tuple[Path, list[np.ndarray]], tmp_path: Path, name: str, other: str
 ) -> None:
     path, truth = clip
-    other = tmp_path / "data" / name / "train.txt"
-    other.parent.mkdir(parents=True)
-    other.write_text("kept")
+    kept = tmp_path / "data" / other
+    kept.parent.mkdir(parents=True)
+    kept.write_text("exam/000001\n")
     words = "--keys", _keys(tmp_path / "keys", truth), "--output", tmp_path / "data"
     result = _run(path, *words, "--name", name)
     assert result.exit_code != 0
     assert "name" in str(result.exception)
-    assert other.read_text() == "kept"
+    assert kept.read_text() == "exam/000001\n"
+
+
+def test_numbers_of_16_bits_stay(tmp_path: Path) -> None:
+    levels = np.array([[0, 1], [2, 255]], np.uint16)
+    cv2.imwrite(str(tmp_path / "7.png"), levels)
+    assert np.array_equal(read_keys(tmp_path)[7], levels)
 
 
 def test_second_run_replaces_the_first(clip: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
