@@ -22,7 +22,10 @@ PROTOCOL: Mapping[str, Any] = MappingProxyType(
     }
 )
 """A dozen runs fit into an hour on two cores. One thread keeps the order of all sums."""
-NOT_TO_SET = ("bottleneck", "patience", "seed", "start", "train_lists", "val_lists")
+NOT_TO_SET = (
+    "bottleneck", "patience", "seed", "start", "start_encoder", "train_lists", "unlabelled_lists",
+    "val_lists",
+)  # fmt: skip
 """Settings that `--set` must not change, because the ablation decides them."""
 RUNS = "runs"
 

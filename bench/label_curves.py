@@ -16,13 +16,16 @@ import torch
 from qlumen.datasets.groups import read_origins
 from qlumen.datasets.splits import spread
 from qlumen.evaluation.bootstrap import interval
+from qlumen.networks.encoder import MEAN, STD
 from qlumen.training.batches import to_batch
+from qlumen.training.checkpoint import CHECKPOINT
 from qlumen.training.cross import CrossTrainer
 from qlumen.training.data import Dataset, load_split, resize_pairs
 from qlumen.training.loop import Trainer
 from qlumen.training.losses import dice_per_image
-from qlumen.training.pretrain import Pretrainer, write_encoder
+from qlumen.training.pretrain import Pretrainer
 from qlumen.training.settings import TrainSettings
+from qlumen.training.start_encoder import write_encoder
 
 SHARES = (0.01, 0.05, 0.1, 0.3, 1.0)
 ARMS = ("supervised", "cross", "pretrain", "both")
@@ -55,11 +58,11 @@ def take(data: Dataset, rows: np.ndarray) -> Dataset:
     return Dataset(tuple(data.names[r] for r in rows), data.images[rows], data.masks[rows])
 
 
-def without_masks(data: Dataset) -> Dataset:
+def drop_masks(data: Dataset) -> Dataset:
     return Dataset(data.names, data.images, np.zeros_like(data.masks))
 
 
-def settings_for(args: argparse.Namespace, images: int, steps: int, **more) -> TrainSettings:
+def make_settings(args: argparse.Namespace, images: int, steps: int, **more) -> TrainSettings:
     per_epoch = max(1, images // args.batch)
     return TrainSettings(
         epochs=math.ceil(steps / per_epoch), batch_size=args.batch, input_size=args.size,
@@ -68,16 +71,16 @@ def settings_for(args: argparse.Namespace, images: int, steps: int, **more) -> T
     )  # fmt: skip
 
 
-def pretrained_encoder(args: argparse.Namespace, data: Dataset) -> Path:
+def pretrain_encoder(args: argparse.Namespace, data: Dataset) -> Path:
     """Return the file of the encoder pre-trained on all images of `train`, made once."""
     path = args.out / "encoder.safetensors"
     if not path.is_file():
-        settings = settings_for(args, len(data), args.pretrain_steps)
-        trainer = Pretrainer(settings, args.out / "pretrain", without_masks(data), None)
+        settings = make_settings(args, len(data), args.pretrain_steps)
+        trainer = Pretrainer(settings, args.out / "pretrain", drop_masks(data), None)
         if trainer.has_checkpoint():
             trainer.resume()
         trainer.run()
-        write_encoder(path, trainer.finish())
+        write_encoder(path, trainer.finish(), trainer.provenance())
     return path
 
 
@@ -89,7 +92,7 @@ def score(network: torch.nn.Module, data: Dataset, size: int) -> list[float]:
         part = slice(start, start + 16)
         images, masks = resize_pairs(data.images[part], data.masks[part], size)
         batch = to_batch(data.names[part], images, masks)
-        logits = network((batch.images.float() - 127) / 128)
+        logits = network((batch.images.float() - MEAN) / STD)
         scores += dice_per_image(logits, batch.masks.float()).tolist()
     return scores
 
@@ -99,17 +102,17 @@ def run_cell(args, data, tests, clusters, share, seed, arm) -> dict:
     labelled, more = take(data, rows), {"seed": seed}
     rest = np.setdiff1d(np.arange(len(data)), rows)
     if arm in ("pretrain", "both"):
-        more["start_encoder"] = pretrained_encoder(args, data)
+        more["start_encoder"] = pretrain_encoder(args, data)
     started = time.monotonic()
     folder = args.out / "runs" / f"{share:g}-{seed}-{arm}"
     if arm in ("cross", "both") and len(rest):
-        settings = settings_for(
+        settings = make_settings(
             args, len(labelled), args.steps, **more, unlabelled_lists=("train",)
         )
-        trainer = CrossTrainer(settings, folder, labelled, None, without_masks(take(data, rest)))
+        trainer = CrossTrainer(settings, folder, labelled, None, drop_masks(take(data, rest)))
     else:
         trainer = Trainer(
-            settings_for(args, len(labelled), args.steps, **more), folder, labelled, None
+            make_settings(args, len(labelled), args.steps, **more), folder, labelled, None
         )
     if trainer.has_checkpoint():
         trainer.resume()
@@ -117,7 +120,7 @@ def run_cell(args, data, tests, clusters, share, seed, arm) -> dict:
     network = trainer.run()
     seconds = time.monotonic() - started
     dice = {name: score(network, test, args.size) for name, test in tests.items()}
-    (folder / "checkpoint.pt").unlink()
+    (folder / CHECKPOINT).unlink()
     return {"share": share, "seed": seed, "arm": arm, "images": len(labelled),
             "seconds": round(seconds, 1), "size": args.size, "wanted_steps": args.steps,
             "steps": steps, "dice": dice}  # fmt: skip

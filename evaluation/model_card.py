@@ -70,9 +70,14 @@ def write_records(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def trained_lists(provenance: Mapping[str, Any]) -> set[str]:
-    """Return the lists that the run used, or a run that it started from or was mixed with."""
-    lists = set(_own_lists(provenance.get("settings", {})))
-    for run in (provenance.get("started_from"), *provenance.get("mixed_with", ())):
+    """Return the lists that the run used, or a run that it started from or was mixed with.
+
+    Images whose masks were not read count too: the network has seen them.
+    """
+    settings = provenance.get("settings", {})
+    lists = {*_own_lists(settings), *settings.get("unlabelled_lists", ())}
+    earlier = provenance.get("started_from"), provenance.get("encoder_from")
+    for run in (*earlier, *provenance.get("mixed_with", ())):
         if run:
             lists |= trained_lists(run)
     return lists
@@ -126,6 +131,9 @@ def _training(provenance: dict[str, Any]) -> str:
 def _run(provenance: dict[str, Any]) -> str:
     settings = provenance["settings"]
     start = "the run above" if provenance.get("started_from") else "ImageNet weights in the encoder"
+    if encoder := provenance.get("encoder_from"):
+        lists = sorted(trained_lists(encoder))
+        start = f"an encoder that was pre-trained without masks on {_name_lists(lists)}"
     sides = settings.get("sides") or [settings["input_size"]]
     text = (
         f"{_images(provenance)}, {provenance['epochs_done']} of {settings['epochs']} epochs at "
@@ -162,10 +170,17 @@ def _describe_choice(provenance: dict[str, Any]) -> str:
 def _images(provenance: dict[str, Any]) -> str:
     settings, free = provenance["settings"], provenance.get("lesion_free_images", 0)
     lesions = provenance["train_images"] - free
-    lists = ", ".join(f"`{name}`" for name in _own_lists(settings))
-    text = f"{lesions} images with lesions ({lists}; "
+    text = f"{lesions} images with lesions ({_name_lists(_own_lists(settings))}; "
     text += f"{provenance['val_images']} other images to validate)"
-    return f"{text} and {free} without, repetitions counted" if free else text
+    if free:
+        text += f" and {free} without, repetitions counted"
+    if unlabelled := settings.get("unlabelled_lists"):
+        text += f", and the images of {_name_lists(unlabelled)} without their masks"
+    return text
+
+
+def _name_lists(lists: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in lists)
 
 
 def _import(manifest: Manifest, record: ImportedRecord) -> str:

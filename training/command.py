@@ -13,7 +13,7 @@ from qlumen.datasets.splits import VALIDATION
 from qlumen.errors import ConfigError, UsageError
 from qlumen.networks.bottlenecks import BOTTLENECKS, bottleneck_name
 from qlumen.networks.bundle import Thresholds, check_replaceable, read_bundle
-from qlumen.system.output_paths import PATH
+from qlumen.system.output_paths import PATH, check_paths
 from qlumen.system.progress import progress_bar
 from qlumen.training.build import bottleneck_config, mix_networks, read_network
 from qlumen.training.cross import CrossTrainer
@@ -21,9 +21,12 @@ from qlumen.training.data import training_data, unlabelled_data
 from qlumen.training.finish import MIN_AREA_FRACTION, finish_bundle
 from qlumen.training.log import EpochReport, TensorBoardLog
 from qlumen.training.loop import BEST, EPOCHS, Trainer
-from qlumen.training.pretrain import Pretrainer, write_encoder
+from qlumen.training.masked import CELL_PX
+from qlumen.training.pretrain import Pretrainer
 from qlumen.training.settings import TrainSettings, check_settings, read_overrides
+from qlumen.training.start_encoder import write_encoder
 
+ENCODER_SUFFIX = ".safetensors"
 SHOWN = ("dice", "iou", "with_findings")
 
 
@@ -68,8 +71,8 @@ def command(
 ) -> None:
     """Train a network, choose its thresholds, and write its bundle.
 
-    With `--set train_on=all` it also trains on the validation images. It then keeps the last
-    epoch and takes the thresholds of `start`, or those that you give.
+    With `--set val_lists=[]` nothing is validated. The last epoch is then kept, with the
+    thresholds of `start`, or those that you give.
 
     `--seconds` counts from the start of the command, without the writing of the bundle, and
     allows one epoch at least. `--resume` goes on after it.
@@ -98,12 +101,7 @@ def command(
         trainer: Trainer = CrossTrainer(settings, run_folder, *images, unlabelled)
     else:
         trainer = Trainer(settings, run_folder, *images)
-    if resume:
-        trainer.resume()
-    elif trainer.has_checkpoint():
-        raise UsageError(f"{run_folder} already holds a run; add --resume, or name another folder")
-    console = Console(quiet=not trainer.devices.is_main)
-    steps = settings.epochs * trainer.steps_per_epoch
+    console, steps = _prepare(trainer, resume)
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar("train", steps, "steps", console))
         log = TensorBoardLog(run_folder) if tensorboard else None
@@ -155,22 +153,34 @@ def _pretrain(
     settings: TrainSettings,
 ) -> None:
     """Pre-train an encoder and write its weights to the file `output`."""
-    if output.is_dir() or not output.parent.is_dir():
-        raise UsageError(f"--output {output} is no file in a folder that exists; name a new file")
+    if settings.start:
+        raise ConfigError("--pretrain begins with an encoder alone; leave out start")
+    if settings.input_size < 2 * CELL_PX or any(side < 2 * CELL_PX for side in settings.sides):
+        raise ConfigError(f"--pretrain hides cells of {CELL_PX} px; use sides of {2 * CELL_PX} on")
+    if output.suffix != ENCODER_SUFFIX:
+        raise UsageError(f"--output {output}: the name of an encoder ends in {ENCODER_SUFFIX}")
+    check_paths([], [("--output", output)], [])
     images = unlabelled_data(data, settings.unlabelled_lists or settings.train_lists, limit)
     trainer = Pretrainer(settings, run_folder, images, None)
-    if resume:
-        trainer.resume()
-    elif trainer.has_checkpoint():
-        raise UsageError(f"{run_folder} already holds a run; add --resume, or name another folder")
-    console = Console(quiet=not trainer.devices.is_main)
-    steps = settings.epochs * trainer.steps_per_epoch
+    console, steps = _prepare(trainer, resume)
     with progress_bar("pre-train", steps, "steps", console) as show:
         trainer.run(show, lambda report: _print(report, settings.epochs, console), deadline)
     trainer.devices.close()
     if trainer.devices.is_main:
-        write_encoder(output, trainer.finish())
+        write_encoder(output, trainer.finish(), trainer.provenance())
         console.print(f"wrote {output} after epoch {trainer.epoch}", highlight=False)
+
+
+def _prepare(trainer: Trainer, resume: bool) -> tuple[Console, int]:
+    """Load the checkpoint that is to be resumed; return the console and the steps of the run."""
+    if resume:
+        trainer.resume()
+    elif trainer.has_checkpoint():
+        raise UsageError(
+            f"{trainer.folder} already holds a run; add --resume, or name another folder"
+        )
+    steps = trainer.settings.epochs * trainer.steps_per_epoch
+    return Console(quiet=not trainer.devices.is_main), steps
 
 
 def _thresholds(given: tuple[float, float] | None, settings: TrainSettings) -> Thresholds | None:

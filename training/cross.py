@@ -6,6 +6,7 @@ pseudo supervision"; rectangles are pasted as in Yun et al. 2019, "CutMix".
 
 import math
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -68,8 +69,8 @@ class CrossTrainer(Trainer):
         return self.train.join(self.unlabelled).names_sha256()
 
     def _batches(self) -> Generator[Batch, None, None]:
-        self._coming = self._unlabelled_batches()
-        return super()._batches()
+        with closing(self._unlabelled_batches()) as self._coming:
+            yield from super()._batches()
 
     def _unlabelled_batches(self) -> Generator[Batch, None, None]:
         settings, size = self.settings, self.settings.batch_size
@@ -83,7 +84,8 @@ class CrossTrainer(Trainer):
             seed=settings.seed + UNLABELLED,
             ranges=RANGES[settings.augmentation],
         )
-        yield from islice(batches, skipped, None)
+        with closing(batches):
+            yield from islice(batches, skipped, None)
 
     def _step(self, batch: Batch) -> Tensor:
         if not self.settings.unlabelled_weight:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qlumen.datasets.masks import MASK_THRESHOLD
 from qlumen.datasets.pairs import view_image, view_pair
-from qlumen.datasets.splits import find_images, pair_of, split_names, spread
+from qlumen.datasets.splits import find_images, list_splits, pair_of, split_names, spread
 from qlumen.realtime.endoscope.field import crop, find_field
 from qlumen.realtime.sources.scene.source import SceneSettings, SceneSource
 from qlumen.training.settings import TrainSettings
@@ -132,10 +132,11 @@ def unlabelled_data(
     Raises:
         DatasetError: a list, a folder's image or all images of a folder are missing or unreadable
     """
+    known = list_splits(root)
     return _join(
-        _load_folder(Path(name), size, limit)
-        if Path(name).is_dir()
-        else load_split(root, name, size, limit, lesion_free=True)
+        load_split(root, name, size, limit, lesion_free=True)
+        if name in known or not Path(name).is_dir()
+        else _load_folder(Path(name), size, limit)
         for name in lists
     )
 

@@ -56,7 +56,7 @@ class Trainer:
         self.settings, self.folder, self.train, self.val = settings, folder, train, val
         self.loss = LOSSES[settings.loss]
         self.devices = Devices(settings)
-        self.encoder_sha256: str | None = None
+        self.encoder_from: dict[str, Any] | None = None
         self.network = self.devices.place(self._build())
         self.started_from: dict[str, Any] | None = None
         if settings.start:
@@ -123,12 +123,13 @@ class Trainer:
 
     def provenance(self) -> dict[str, Any]:
         """Describe the run for a bundle's manifest."""
+        settings = self.settings.model_dump(mode="json", exclude=FILE_SETTINGS | MACHINE_SETTINGS)
+        # A folder's place on this computer tells nothing and may be private.
+        settings["unlabelled_lists"] = [Path(n).name for n in self.settings.unlabelled_lists]
         return {
-            "settings": self.settings.model_dump(
-                mode="json", exclude=FILE_SETTINGS | MACHINE_SETTINGS
-            ),
+            "settings": settings,
             "started_from": self.started_from,
-            "encoder_sha256": self.encoder_sha256,
+            "encoder_from": self.encoder_from,
             "train_images": len(self.train),
             "lesion_free_images": int((~self.train.has_lesion).sum()),
             "val_images": len(self.val) if self.val else 0,
@@ -161,7 +162,7 @@ class Trainer:
     def _build(self) -> UNet:
         network = build_network(self.settings)
         if self.settings.start_encoder:
-            self.encoder_sha256 = load_encoder(network.encoder, self.settings.start_encoder)
+            self.encoder_from = load_encoder(network.encoder, self.settings.start_encoder)
         return network
 
     def _is_complete(self) -> bool:
@@ -276,6 +277,7 @@ class Trainer:
 
 
 def make_optimizer(network: UNet, settings: TrainSettings) -> torch.optim.AdamW:
+    """Make the optimizer of a network, with rates of their own for the encoder and the rest."""
     encoder = list(network.encoder.parameters())
     ours = {id(p) for p in encoder}
     others = [p for p in network.parameters() if id(p) not in ours]

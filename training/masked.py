@@ -3,7 +3,7 @@
 The manner is that of Tian et al. 2023, "Designing BERT for convolutional networks" (SparK).
 """
 
-from types import MethodType
+from functools import partial
 
 import numpy as np
 import torch
@@ -49,11 +49,10 @@ class MaskedAutoencoder(nn.Module):
         self.visible = Visible()
         for layer in encoder.modules():
             if isinstance(layer, nn.Conv2d):
-                layer.visible = self.visible  # type: ignore[assignment]
-                layer.register_forward_hook(_hide)
+                layer.register_forward_hook(partial(_hide, self.visible))
             elif isinstance(layer, nn.BatchNorm2d):
-                layer.visible = self.visible  # type: ignore[assignment]
-                layer.forward = MethodType(_normalise_visible, layer)  # type: ignore[method-assign]
+                normalise = partial(_normalise_visible, self.visible, layer)
+                layer.forward = normalise  # type: ignore[method-assign]
         used = encoder.channels[1:]
         self.tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, c, 1, 1)) for c in used)
         *skips, below = used
@@ -121,13 +120,13 @@ def restoration_loss(restored: Tensor, images: Tensor, scored: Tensor) -> Tensor
     return F.avg_pool2d(error, CELL_PX)[scored].mean()
 
 
-def _hide(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output * layer.visible.at(output)  # type: ignore[operator, union-attr]
+def _hide(visible: Visible, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output * visible.at(output)
 
 
-def _normalise_visible(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def _normalise_visible(visible: Visible, layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Apply a batch norm to the visible positions, as if there were no others."""
-    seen = layer.visible.at(x)[:, 0]  # type: ignore[operator, union-attr]
+    seen = visible.at(x)[:, 0]
     rows = x.permute(0, 2, 3, 1)
     values = nn.BatchNorm2d.forward(layer, rows[seen][:, :, None, None])[:, :, 0, 0]
     result = torch.zeros_like(rows).masked_scatter(seen[..., None], values.to(rows.dtype))

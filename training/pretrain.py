@@ -1,14 +1,10 @@
-"""Runs the pre-training of an encoder, and reads and writes the weights that it gives."""
-
-from pathlib import Path
+"""Pre-trains the encoder of a network on images without masks."""
 
 import numpy as np
-from safetensors.torch import save
 from torch import Tensor
 
 from qlumen.errors import TrainingError
 from qlumen.networks.encoder import Encoder
-from qlumen.system.files import write_bytes
 from qlumen.training.batches import Batch
 from qlumen.training.loop import BEST, Trainer
 from qlumen.training.masked import CELL_PX, MaskedAutoencoder, draw_cells, restoration_loss
@@ -58,9 +54,3 @@ class Pretrainer(Trainer):
         cells = drawn.to(self.devices.device)
         restored = self.devices.forward(self.wrapped, batch.images, cells)
         return self._descend(restoration_loss(restored, self.devices.move(batch.images), ~cells))
-
-
-def write_encoder(path: Path, encoder: Encoder) -> None:
-    """Write the weights of an encoder; `--set start_encoder=PATH` reads them."""
-    weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    write_bytes(path, save(weights, {"encoder": encoder.name}))

@@ -17,7 +17,8 @@ def take_cores(count: int) -> None:
     """Keep this thread, and those that it starts, on `count` cores that no other worker took.
 
     Else the threads of two workers stop each other on one core while another one is free. Where
-    too few cores are left, and on systems other than Linux, the thread stays where it is.
+    too few cores are left, or the locks cannot be written, and on systems other than Linux, the
+    thread stays where it is.
     """
     if sys.platform != "linux" or _taken:
         return
@@ -25,14 +26,13 @@ def take_cores(count: int) -> None:
     if count >= len(usable):
         return
     folder = Path(tempfile.gettempdir(), f"qlumen-cores-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
     cores: set[int] = set()
     for core in usable:
-        lock = (folder / str(core)).open("a")
         try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock = (folder / str(core)).open("a")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
+        except OSError:  # another worker has the core, or the folder is another user's
             continue
         _taken.append(lock)
         cores.add(core)

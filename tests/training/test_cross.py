@@ -1,5 +1,7 @@
 """Cross labels: exact supervised run at weight 0, no gradient to the teacher, exact resume."""
 
+import hashlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from qlumen.evaluation.model_card import trained_lists
 from qlumen.training.command import command
 from qlumen.training.cross import SURE, CrossTrainer, draw_rectangle, paste, ramp, sure_loss
 from qlumen.training.data import Dataset, load_split, unlabelled_data
@@ -140,4 +143,43 @@ def test_command_writes_an_encoder_that_train_takes(tmp_path: Path, scene_data: 
     settings = SMALL.model_copy(update={"start_encoder": file})
     trainer = Trainer(settings, tmp_path / "next", load_split(scene_data, "val", size=64), None)
     assert same(load_file(file), trainer.network.encoder.state_dict())
-    assert trainer.provenance()["encoder_sha256"]
+    provenance = trainer.provenance()
+    assert provenance["encoder_from"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert trained_lists(provenance) == {"train", "val", "images"}
+    assert str(tmp_path.parent) not in str(provenance)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--set", "input_size=32"), "use sides of 64 on"),
+        (("--output", "encoder.txt"), "ends in .safetensors"),
+        (("--output", "nowhere/encoder.safetensors"), "there is no folder"),
+        (("--set", "unlabelled_lists=[nothing]"), "no split"),
+        (("--finish", "last", "--resume"), "leave out --finish"),
+        (("--set", "start=bundle"), "leave out start"),
+    ],
+)
+def test_bad_pretraining_is_refused_before_it_starts(
+    tmp_path: Path, scene_data: Path, words: tuple[str, ...], message: str
+) -> None:
+    common = "--data", str(scene_data), "--output", str(tmp_path / "e.safetensors")
+    run = tmp_path / "run"
+    result = CliRunner().invoke(command, [*common, "--run", str(run), "--pretrain", *words])
+    assert message in str(result.exception)
+    assert not run.exists()
+
+
+def test_command_learns_from_images_without_masks(tmp_path: Path, scene_data: Path) -> None:
+    before = {one.name for one in threading.enumerate()}
+    result = CliRunner().invoke(command, [
+        "--data", str(scene_data), "--output", str(tmp_path / "b"), "--run", str(tmp_path / "run"),
+        "--epochs", "1", "--limit", "4", "--size", "64", "--thresholds", "0.4", "0.6",
+        "--bottleneck", "identity", "--set", "pretrained=false", "--set", "val_lists=[]",
+        "--set", "input_size=32", "--set", "batch_size=2", "--set", "unlabelled_lists=[val]",
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    card = (tmp_path / "b/CARD.md").read_text()
+    assert "and the images of `val` without their masks" in card
+    after = {one.name for one in threading.enumerate()}
+    assert not [name for name in after - before if "ThreadPoolExecutor" in name]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ sys.stdin.read()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says where it runs")
 
 
-def _start(count: int, temporary: object) -> tuple[subprocess.Popen[str], set[int]]:
+def _start(count: int, temporary: Path) -> tuple[subprocess.Popen[str], set[int]]:
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(count)],
         stdin=subprocess.PIPE,
@@ -28,7 +29,7 @@ def _start(count: int, temporary: object) -> tuple[subprocess.Popen[str], set[in
     return worker, set(map(int, worker.stdout.readline().split()))
 
 
-def test_cores_are_shared_out_and_come_back_after_a_kill(tmp_path: object) -> None:
+def test_cores_are_shared_out_and_come_back_after_a_kill(tmp_path: Path) -> None:
     """A worker too many runs where it may, and a killed one gives its core back."""
     usable = os.sched_getaffinity(0)
     workers, taken = [], []
@@ -54,7 +55,15 @@ def test_cores_are_shared_out_and_come_back_after_a_kill(tmp_path: object) -> No
             worker.communicate()
 
 
-def test_worker_of_all_cores_stays_on_them(tmp_path: object) -> None:
+def test_worker_runs_where_locks_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / f"qlumen-cores-{os.getuid()}").write_text("no folder")
+    worker, cores = _start(1, tmp_path)
+    worker.kill()
+    worker.communicate()
+    assert cores == os.sched_getaffinity(0)
+
+
+def test_worker_of_all_cores_stays_on_them(tmp_path: Path) -> None:
     usable = os.sched_getaffinity(0)
     worker, cores = _start(len(usable), tmp_path)
     worker.kill()
