@@ -27,6 +27,7 @@ class Entry:
 
 COMMANDS = {
     "ablate": Entry("qlumen.ablation.command", "Compare bottlenecks by training each."),
+    "adapt": Entry("qlumen.training.adaptation.adapt", "Fit a network to a hospital."),
     "annotate": Entry("qlumen.realtime.commands.annotate", "Outline a clip from a few frames."),
     "archive": Entry("qlumen.realtime.commands.archive", "Judge thousands of recordings."),
     "audit": Entry("qlumen.evaluation.atlas.command", "Show what the network does wrong."),
@@ -36,6 +37,7 @@ COMMANDS = {
     "evaluate": Entry("qlumen.evaluation.command", "Score the network on images with masks."),
     "export": Entry("qlumen.calibration.export", "Write a bundle's network in another format."),
     "import": Entry("qlumen.calibration.import_command", "Make a bundle of another's network."),
+    "label": Entry("qlumen.training.adaptation.label", "Make masks of frames from a few."),
     "live": Entry("qlumen.realtime.commands.live", "Draw the findings on live video."),
     "profile": Entry("qlumen.realtime.commands.profile", "Measure where a frame's time goes."),
     "quantum": Entry("qlumen.quantum.command", "Draw the circuits."),

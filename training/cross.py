@@ -69,23 +69,8 @@ class CrossTrainer(Trainer):
         return self.train.join(self.unlabelled).names_sha256()
 
     def _batches(self) -> Generator[Batch, None, None]:
-        with closing(self._unlabelled_batches()) as self._coming:
+        with closing(other_batches(self, self.unlabelled)) as self._coming:
             yield from super()._batches()
-
-    def _unlabelled_batches(self) -> Generator[Batch, None, None]:
-        settings, size = self.settings, self.settings.batch_size
-        epoch, skipped = divmod(self.schedule.last_epoch, count_steps(self.unlabelled, size))
-        steps = settings.epochs * self.steps_per_epoch
-        batches = training_batches(
-            self.unlabelled,
-            range(epoch, epoch + math.ceil(steps / count_steps(self.unlabelled, size)) + 1),
-            batch_size=size,
-            sizes=(settings.input_size,),
-            seed=settings.seed + UNLABELLED,
-            ranges=RANGES[settings.augmentation],
-        )
-        with closing(batches):
-            yield from islice(batches, skipped, None)
 
     def _step(self, batch: Batch) -> Tensor:
         if not self.settings.unlabelled_weight:
@@ -128,6 +113,23 @@ class CrossTrainer(Trainer):
         loss.backward()
         nn.utils.clip_grad_norm_(self.second.parameters(), MAX_GRADIENT_NORM)
         self.second_optimizer.step()
+
+
+def other_batches(trainer: Trainer, data: Dataset) -> Generator[Batch, None, None]:
+    """Yield a batch of other images for each step of a run from its present step on."""
+    settings, size = trainer.settings, trainer.settings.batch_size
+    epoch, skipped = divmod(trainer.schedule.last_epoch, count_steps(data, size))
+    steps = settings.epochs * trainer.steps_per_epoch
+    batches = training_batches(
+        data,
+        range(epoch, epoch + math.ceil(steps / count_steps(data, size)) + 1),
+        batch_size=size,
+        sizes=(settings.input_size,),
+        seed=settings.seed + UNLABELLED,
+        ranges=RANGES[settings.augmentation],
+    )
+    with closing(batches):
+        yield from islice(batches, skipped, None)
 
 
 def ramp(done: float, largest: float) -> float:

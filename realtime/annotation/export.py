@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,7 @@ class Source(StrEnum):
 
     KEY = "key"
     PROPAGATED = "propagated"
+    LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,16 @@ class Outline:
     frame: int
     source: Source
     lesions: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Describes a frame that was written; frames of one group are not independent."""
+
+    stem: str
+    group: str
+    source: Source
+    has_lesion: bool
 
 
 def write_data(folder: Path, name: str, review: Review, outlines: Iterable[Outline]) -> int:
@@ -62,30 +73,42 @@ def write_data(folder: Path, name: str, review: Review, outlines: Iterable[Outli
         SinkError: something cannot be written.
     """
     check_name(folder, name)
-    kinds: dict[int, tuple[Source, bool]] = {}
+    rows: dict[int, Row] = {}
     with replacing(folder / name) as part:
         for kind in (IMAGES, MASKS):
             (part / kind).mkdir(parents=True)
         for one in outlines:
-            kinds[one.frame] = one.source, bool(one.lesions.any())
+            has_lesion = bool(one.lesions.any())
+            rows[one.frame] = Row(f"{one.frame:06}", name, one.source, has_lesion)
             mask = np.where(one.lesions, 255, 0).astype(np.uint8)
             _write(part / MASKS / f"{one.frame:06}.png", mask)
         with open_recording(review.location, review.settings) as source:
             for _, frame in zip(review.frames, source.frames(), strict=False):
-                if frame.index in kinds:
+                if frame.index in rows:
                     quality = cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY
                     _write(part / IMAGES / f"{frame.index:06}.jpg", frame.image, quality)
-        with (part / INDEX).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("stem", "group", "source"))
-            writer.writerows((f"{i:06}", name, kinds[i][0]) for i in sorted(kinds))
-    with_lesion = {i for i, (_, has_lesion) in kinds.items() if has_lesion}
-    outlined = {i for i in with_lesion if kinds[i][0] is Source.KEY}
-    for path, frames in zip(
-        _list_paths(folder, name), (with_lesion, outlined, kinds.keys() - with_lesion), strict=True
+        ordered = [rows[index] for index in sorted(rows)]
+        write_index(part, ordered)
+    write_lists(folder, name, ordered)
+    return len(rows)
+
+
+def write_index(part: Path, rows: Sequence[Row]) -> None:
+    with (part / INDEX).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("stem", "group", "source"))
+        writer.writerows((row.stem, row.group, row.source) for row in rows)
+
+
+def write_lists(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Write the lists of `write_data`, in the order of the rows."""
+    with_lesion = [row for row in rows if row.has_lesion]
+    outlined = [row for row in with_lesion if row.source is Source.KEY]
+    without = [row for row in rows if not row.has_lesion]
+    for path, listed in zip(
+        _list_paths(folder, name), (with_lesion, outlined, without), strict=True
     ):
-        _write_list(path, name, frames)
-    return len(kinds)
+        _write_list(path, name, listed)
 
 
 def check_name(folder: Path, name: str) -> None:
@@ -96,7 +119,7 @@ def check_name(folder: Path, name: str) -> None:
             f"and no name that begins with {NEGATIVES}"
         )
     target = folder / name
-    if target.exists() and not _is_ours(target, name):
+    if target.exists() and not _is_ours(target):
         raise UsageError(f"{target} holds other data; choose another --name")
     for path in _list_paths(folder, name):
         if any(not line.startswith(f"{name}/") for line in _read_lines(path)):
@@ -107,12 +130,10 @@ def _list_paths(folder: Path, name: str) -> list[Path]:
     return [folder / SPLITS / f"{one.format(name)}.txt" for one in LISTS]
 
 
-def _is_ours(target: Path, name: str) -> bool:
+def _is_ours(target: Path) -> bool:
     """Check by its index whether this module wrote a folder."""
     rows = list(csv.DictReader(_read_lines(target / INDEX)))
-    return bool(rows) and all(
-        row.get("group") == name and row.get("source") in list(Source) for row in rows
-    )
+    return bool(rows) and all(row.get("source") in list(Source) for row in rows)
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -126,10 +147,9 @@ def _write(path: Path, image: Any, quality: tuple[int, ...] = ()) -> None:
     path.write_bytes(cv2.imencode(path.suffix, image, quality)[1].tobytes())
 
 
-def _write_list(path: Path, name: str, frames: Collection[int]) -> None:
-    if frames:
+def _write_list(path: Path, name: str, rows: Sequence[Row]) -> None:
+    if rows:
         path.parent.mkdir(exist_ok=True)
-        lines = (f"{name}/{index:06}\n" for index in sorted(frames))
-        write_bytes(path, "".join(lines).encode())
+        write_bytes(path, "".join(f"{name}/{row.stem}\n" for row in rows).encode())
     else:
         path.unlink(missing_ok=True)
