@@ -19,8 +19,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from qlumen.adaptation.adapt import DEFAULTS, FINETUNE, ROUNDS, judge, train_student
-from qlumen.adaptation.defaults import bundle_network, student_settings
 from qlumen.datasets.groups import read_origins
 from qlumen.datasets.splits import (
     NEGATIVES_SCORE,
@@ -37,10 +35,11 @@ from qlumen.networks.export import write_bundle
 from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
+from qlumen.training.adaptation.adapt import DEFAULTS, METHODS, ROUNDS, judge, train_student
+from qlumen.training.adaptation.students import student_settings
 from qlumen.training.data import Dataset, load_split
 
-NONE, MOVING = "none", "finetune, moving statistics"
-METHODS = (FINETUNE, ROUNDS, MOVING)
+NONE = "none"
 QLUMEN = (sys.executable, "-c", "from qlumen.realtime.cli import main; main()")
 HALVES_SEED = 0
 
@@ -86,7 +85,7 @@ class Hospital:
     def score(self, bundle: Bundle) -> dict:
         """Return the Dice of each scored image, and whether each lesion-free one has a finding."""
         pairs = [pair_of(self.args.data, self.data.names[row]) for row in self.scored]
-        free = lesion_free_files(self.args.data, NEGATIVES_SCORE)
+        free = spread(lesion_free_files(self.args.data, NEGATIVES_SCORE), self.args.free)
         with closing(Segmenter.open(bundle, Settings())) as segmenter:
             analysis = FrameAnalysis(segmenter, Settings(), related=False)
             dice = [round(row.scores.dice, 5) for row in evaluate(pairs, analysis)]
@@ -104,9 +103,8 @@ class Hospital:
         settings = student_settings(self.base, f"only_{self.name}", DEFAULTS, given, more)
         with TemporaryDirectory() as work:
             student, network = train_student(
-                bundle_network(self.base), take(self.data, rows), others, settings,
-                Path(work) / "run", frozen=method != MOVING,
-            )  # fmt: skip
+                self.base, take(self.data, rows), others, settings, Path(work) / "run"
+            )
             trained, spec = time.monotonic() - started, self.base.manifest
             bundle = write_bundle(
                 Path(work) / "new", network, name="new", version="1", size=spec.input.width,
@@ -148,10 +146,11 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--frames", type=int, default=60, help="frames without outlines, at most")
-    parser.add_argument("--guard", type=int, default=40, help="lesion-free images of the check")
+    parser.add_argument("--guard", type=int, default=20, help="lesion-free images of the check")
+    parser.add_argument("--free", type=int, default=49, help="lesion-free images that are scored")
     parser.add_argument("--epochs", type=int, default=DEFAULTS["epochs"])
     parser.add_argument("--round-epochs", type=int, default=1, help="of each of three rounds")
-    parser.add_argument("--base-epochs", type=int, default=8)
+    parser.add_argument("--base-epochs", type=int, default=5)
     parser.add_argument("--size", type=int, default=224, help="of bases that are trained")
     parser.add_argument("--batch", type=int, default=DEFAULTS["batch_size"])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")

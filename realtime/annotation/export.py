@@ -28,6 +28,7 @@ class Source(StrEnum):
     """Says where an outline comes from."""
 
     KEY = "key"
+    NETWORK = "network"
     PROPAGATED = "propagated"
     LABEL = "label"
 

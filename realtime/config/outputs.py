@@ -71,6 +71,7 @@ class ViewSettings(Section):
     viewers: int = Field(16, ge=1, le=100)
     session_hours: float = Field(12.0, gt=0, le=720)
     folder: Path | None = None
+    annotations: Path | None = None
     upload_mib: int = Field(500, ge=1, le=100_000)
     upload_minutes: float = Field(60.0, gt=0, le=1440)
     upload_megapixels: float = Field(40.0, gt=0, le=1000)

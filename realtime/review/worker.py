@@ -28,6 +28,7 @@ CPU_ROOM_S = 5
 mean that the machine ran out of memory."""
 TASKS = {
     "review": "qlumen.realtime.review.review_job",
+    "annotate": "qlumen.realtime.annotation.annotate_job",
     "exports": "qlumen.realtime.report.export_job",
     "import": "qlumen.calibration.import_job",
 }

@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from qlumen.realtime.config.settings import Settings
+from qlumen.realtime.view.annotate.tab import annotate_tab
 from qlumen.realtime.view.app import make_page
 from qlumen.realtime.view.live.panel import LivePanel
 from qlumen.realtime.view.live.tab import Controller, live_tab
+from qlumen.realtime.view.reviews.open_recordings import OpenRecordings
 from qlumen.realtime.view.reviews.tab import recordings_tab
 from qlumen.realtime.view.security.access import Access, read_access, warning
 from qlumen.realtime.view.security.sessions import Sessions
@@ -18,8 +20,8 @@ from qlumen.realtime.view.server import Server, open_listener
 from qlumen.realtime.view.tabs import PageContext, Tab
 from qlumen.system.closing import Closing
 
-MakeTab = Callable[[PageContext], Tab]
-MORE_TABS: tuple[MakeTab, ...] = (recordings_tab,)
+MakeTab = Callable[[PageContext, OpenRecordings], Tab]
+MORE_TABS: tuple[MakeTab, ...] = (recordings_tab, annotate_tab)
 """Tabs after the live tab, in this order."""
 
 
@@ -45,9 +47,10 @@ class Site(Closing):
             port = listener.getsockname()[1]
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="qlumen-view-")))
             sessions = Sessions(settings.view.session_hours)
+            recordings = stack.enter_context(OpenRecordings(settings, sessions))
             context = PageContext(settings, sessions, scratch)
             tabs = [live_tab(context, panel, controller)]
-            tabs += [make(context) for make in MORE_TABS]
+            tabs += [make(context, recordings) for make in MORE_TABS]
             for tab in tabs:
                 stack.callback(tab.close)
             page = make_page(

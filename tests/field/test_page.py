@@ -20,6 +20,8 @@ from selenium.webdriver.common.by import By
 
 from qlumen.errors import ConfigError, RefusedError, WorkerError
 from qlumen.realtime.config.settings import Settings, load_settings
+from qlumen.realtime.report import export_job
+from qlumen.realtime.report.outputs import ReportOutputs
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.intake.probe import check_announced
 from qlumen.realtime.review.intake.sniff import sniff
@@ -47,7 +49,8 @@ def test_the_page_tells_why_an_export_failed(tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="pip install 'qlumen[dicom]'")
     review = make_review(tmp_path / "review", make_recording(tmp_path / "clip.mp4"))
     with Exports(tmp_path / "exports", "clip", LIMITS, threading.Semaphore(1)) as exports:
-        exports.begin("dicom", review, THRESHOLDS, "A\\B", None)
+        exports.begin("dicom", "dicom", lambda path: export_job.arguments(
+            review, THRESHOLDS, ReportOutputs(dicom=path), "A\\B", None), "exports")  # fmt: skip
         deadline = time.monotonic() + WAIT_S
         while exports.state()["dicom"]["state"] == "working" and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,18 +1,16 @@
-"""Makes the export files of a recording on request, each in a process of its own."""
+"""Makes the files of a recording on request, each in a process of its own."""
 
 import shutil
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qlumen.errors import QlumenError
-from qlumen.networks.bundle import Thresholds
-from qlumen.realtime.report import export_job as task
-from qlumen.realtime.report.outputs import ReportOutputs
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.worker_process import WorkerProcess
 from qlumen.system.closing import Closing
@@ -29,9 +27,8 @@ FILES = {
     "snapshots": "snapshots",
     "dicom": "dicom",
 }
-"""Names by kind; the last three are folders, which are served as ZIP files."""
+"""Names by kind; the last three are folders."""
 WAIT_S = 0.2
-ZIPPED = frozenset({"masks", "snapshots", "dicom"})
 
 
 @dataclass(slots=True)
@@ -46,7 +43,7 @@ class _Export:
 
 
 class Exports(Closing):
-    """Makes and keeps the export files of a recording. Threads may share it.
+    """Makes and keeps files of a recording; a folder becomes a ZIP file. Threads may share it.
 
     Args:
         folder: new folder for the files.
@@ -62,26 +59,24 @@ class Exports(Closing):
         self._made: dict[str, _Export] = {}
 
     def begin(
-        self,
-        kind: str,
-        review: Path,
-        thresholds: Thresholds,
-        patient: str | None,
-        operator: str | None,
+        self, kind: str, name: str, arguments: Callable[[Path], dict[str, Any]], task: str
     ) -> None:
-        """Start to make a file again, unless it is being made."""
+        """Start to make a file again, unless it is being made.
+
+        Args:
+            kind: one file of each kind is kept.
+            arguments: makes the arguments of the task from the path of the file, which ends in
+                `name`.
+            task: see `worker.Job`.
+        """
         with self._lock:
             now = self._made.get(kind)
             if now and now.state == "working":
                 return
             self._begun += 1
-            folder = self._folder / str(self._begun)
+            path = self._folder / str(self._begun) / name
             export = self._made[kind] = _Export("working")
-        path = folder / FILES[kind]
-        arguments = task.arguments(
-            review, thresholds, ReportOutputs(**{kind: path}), patient, operator
-        )
-        work = partial(self._guard, kind, export, path, arguments)
+        work = partial(self._guard, kind, export, path, task, arguments(path))
         export.thread = start("export", work, daemon=False)
 
     def state(self) -> dict[str, Any]:
@@ -107,13 +102,15 @@ class Exports(Closing):
     def close(self) -> None:
         self.forget()
 
-    def _guard(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
+    def _guard(
+        self, kind: str, export: _Export, path: Path, task: str, arguments: dict[str, Any]
+    ) -> None:
         try:
             while not self._slots.acquire(timeout=WAIT_S):
                 if self._made.get(kind) is not export:
                     return
             try:
-                self._make(kind, export, path, arguments)
+                self._make(kind, export, path, task, arguments)
             finally:
                 self._slots.release()
         except (QlumenError, OSError) as error:
@@ -123,15 +120,17 @@ class Exports(Closing):
             traceback.print_exc(file=sys.stderr)
             export.message, export.state = "the server failed; see its terminal", "failed"
 
-    def _make(self, kind: str, export: _Export, path: Path, arguments: dict[str, Any]) -> None:
+    def _make(
+        self, kind: str, export: _Export, path: Path, task: str, arguments: dict[str, Any]
+    ) -> None:
         if self._made.get(kind) is not export:
             return
         path.parent.mkdir()
-        export.worker = WorkerProcess("exports", arguments, self._limits)
+        export.worker = WorkerProcess(task, arguments, self._limits)
         if self._made.get(kind) is not export:
             export.worker.cancel()
         export.worker.result()
-        if kind in ZIPPED:
+        if path.is_dir():
             path = Path(shutil.make_archive(str(path), "zip", path))
         export.file, export.state = path, "ready"
 

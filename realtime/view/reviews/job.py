@@ -8,23 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qlumen.errors import QlumenError
 from qlumen.networks.bundle import Thresholds
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.overlay.findings import Overlay
+from qlumen.realtime.report import export_job
+from qlumen.realtime.report.outputs import ReportOutputs
 from qlumen.realtime.review import review_job as task
 from qlumen.realtime.review.drawing import draw_jpeg
 from qlumen.realtime.review.findings import Findings, find
 from qlumen.realtime.review.intake.limits import Limits
 from qlumen.realtime.review.review import Review
 from qlumen.realtime.review.worker_process import WorkerProcess
-from qlumen.realtime.view.reviews.exports import Exports
+from qlumen.realtime.view.reviews.exports import FILES, Exports
 from qlumen.realtime.view.reviews.findings_json import findings_json
 from qlumen.system.closing import Closing
 from qlumen.system.threads import WRITER_NICENESS, lower_priority, start_pool
 
+T = TypeVar("T")
 WAIT_S = 0.2
 
 
@@ -45,6 +48,10 @@ class Recording(Closing):
         file, name: path of the recording, and its name to show.
         folder: folder for all results; an upload is also in it.
         slots: limits that all recordings share.
+
+    Attributes:
+        exports: what the tab Recordings exports.
+        outlines: what the tab Annotate propagates and exports.
     """
 
     def __init__(
@@ -62,7 +69,10 @@ class Recording(Closing):
         self._closed, self._stop_finding = threading.Event(), threading.Event()
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._work = start_pool("review", 1, partial(lower_priority, WRITER_NICENESS))
-        self.exports = Exports(folder / "exports", name, self._limits, slots.exports)
+        self.exports, self.outlines = (
+            Exports(folder / part, name, self._limits, slots.exports)
+            for part in ("exports", "outlines")
+        )
         self._work.submit(self._guard, self._make)
 
     def state(self) -> dict[str, Any]:
@@ -122,7 +132,20 @@ class Recording(Closing):
         """Begin to write an export; `exports.state` reports on it."""
         review, findings = self._review, self._findings
         if review is not None and findings is not None:
-            self.exports.begin(kind, review.folder, findings.thresholds, patient, operator)
+            thresholds = findings.thresholds
+
+            def arguments(path: Path) -> dict[str, Any]:
+                outputs = ReportOutputs(**{kind: path})
+                return export_job.arguments(review.folder, thresholds, outputs, patient, operator)
+
+            self.exports.begin(kind, FILES[kind], arguments, "exports")
+
+    def read(self, work: Callable[[Review], T]) -> T | None:
+        """Do `work` with the review, one thread at a time; None before the network has ended."""
+        with self._reading:
+            if self._review is None or self._closed.is_set():
+                return None
+            return work(self._review)
 
     def close(self) -> None:
         self._closed.set()
@@ -130,6 +153,7 @@ class Recording(Closing):
         if self._worker is not None:
             self._worker.cancel()
         self.exports.close()
+        self.outlines.close()
         self._work.shutdown(cancel_futures=True)
         with self._reading:
             if self._review is not None:

@@ -1,7 +1,7 @@
 """Serves the tab with recordings: open one, look at its findings, export them."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -62,11 +62,26 @@ class Export(BaseModel, extra="forbid", str_strip_whitespace=True):
     operator: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
 
-def recordings_tab(context: PageContext) -> Tab:
-    recordings = OpenRecordings(context.settings, context.sessions)
+def recordings_tab(context: PageContext, recordings: OpenRecordings) -> Tab:
     routes = recording_routes(recordings, context.settings)
-    build = partial(build_html, "recordings")
-    return Tab("Recordings", build, PREFIX, routes, HEAD, recordings.close)
+    return Tab("Recordings", partial(build_html, "recordings"), PREFIX, routes, HEAD)
+
+
+def session_of(request: Request) -> Session:
+    session: Session = request.scope[SESSION_KEY]
+    return session
+
+
+def find_open(recordings: OpenRecordings) -> Callable[[Session], Recording]:
+    """Make the dependency of routes that need the recording that the session has open."""
+
+    def recording_of(session: Annotated[Session, Depends(session_of)]) -> Recording:
+        recording = recordings.find(session)
+        if recording is None:
+            raise HTTPException(404, "no recording is open; open one first")
+        return recording
+
+    return recording_of
 
 
 def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRouter:
@@ -75,18 +90,8 @@ def recording_routes(recordings: OpenRecordings, settings: Settings) -> APIRoute
     limits = Limits.from_settings(settings)
     folder = settings.view.folder
 
-    def session_of(request: Request) -> Session:
-        session: Session = request.scope[SESSION_KEY]
-        return session
-
-    def recording_of(session: Annotated[Session, Depends(session_of)]) -> Recording:
-        recording = recordings.find(session)
-        if recording is None:
-            raise HTTPException(404, "no recording is open; open one first")
-        return recording
-
     Mine = Annotated[Session, Depends(session_of)]
-    Open = Annotated[Recording, Depends(recording_of)]
+    Open = Annotated[Recording, Depends(find_open(recordings))]
 
     @routes.get("/state")
     def state(session: Mine) -> dict[str, Any]:

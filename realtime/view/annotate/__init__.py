@@ -1,0 +1,1 @@
+"""Serves the tab where people outline lesions."""
