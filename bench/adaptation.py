@@ -79,7 +79,8 @@ class Hospital:
         self.groups = np.array([o.cluster for o in read_origins(args.data, self.data.names)])
         order = np.random.default_rng(HALVES_SEED).permutation(sorted(set(self.groups)))
         self.pool = set(order[: len(order) // 2])
-        self.scored = np.flatnonzero([group not in self.pool for group in self.groups])
+        other = np.flatnonzero([group not in self.pool for group in self.groups])
+        self.scored = np.array(spread(other.tolist(), args.scored))
         self.clusters = self.groups[self.scored].tolist()
 
     def score(self, bundle: Bundle) -> dict:
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--frames", type=int, default=60, help="frames without outlines, at most")
     parser.add_argument("--guard", type=int, default=20, help="lesion-free images of the check")
+    parser.add_argument("--scored", type=int, default=104, help="outlined images that are scored")
     parser.add_argument("--free", type=int, default=49, help="lesion-free images that are scored")
     parser.add_argument("--epochs", type=int, default=DEFAULTS["epochs"])
     parser.add_argument("--round-epochs", type=int, default=1, help="of each of three rounds")

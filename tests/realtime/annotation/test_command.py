@@ -85,6 +85,32 @@ def test_frames_without_a_lesion_are_a_list_of_their_own(
     }
 
 
+def test_several_people_agree_and_vote(clip: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    """Two of three outline a square in frame 0, and one alone outlines frame 10."""
+    path, truth = clip
+    square, moved = np.zeros_like(truth[0]), np.zeros_like(truth[0])
+    square[50:70, 50:70] = 2
+    moved[50:70, 60:80] = 1
+    folders = []
+    for name, mask in (("anna", square), ("ben", square), ("cora", moved)):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        cv2.imwrite(str(folders[-1] / "0.png"), mask)
+    cv2.imwrite(str(folders[0] / "10.png"), moved)
+    keys = [word for folder in folders for word in ("--keys", folder)]
+    result = _run(path, *keys, "--output", tmp_path / "data", "--name", "three", "--no-network")
+    assert result.exit_code == 0, result.output
+    assert (
+        f"{folders[0]} and {folders[1]}: mean Dice 1.000, kappa 1.000 on 1 frames" in result.output
+    )
+    assert (
+        f"{folders[1]} and {folders[2]}: mean Dice 0.500, kappa 0.497 on 1 frames" in result.output
+    )
+    masks = [cv2.imread(str(tmp_path / f"data/three/masks/{i:06}.png"), 0) for i in (0, 10)]
+    np.testing.assert_array_equal(masks[0] > 0, square > 0)
+    np.testing.assert_array_equal(masks[1] > 0, moved > 0)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
