@@ -60,7 +60,15 @@ T = TypeVar("T")
 
 
 def annotate_tab(context: PageContext, recordings: OpenRecordings) -> Tab:
-    routes = annotate_routes(recordings, context.settings.view.annotations)
+    """Make the tab; raise UsageError if the folder of the outlines cannot be made."""
+    root = context.settings.view.annotations
+    if root is not None:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"{root} cannot be made: {error.strerror}; choose another view.annotations"
+            raise UsageError(text) from None
+    routes = annotate_routes(recordings, root)
     return Tab("Annotate", partial(build_html, "annotate"), PREFIX, routes, HEAD)
 
 

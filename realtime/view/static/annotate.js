@@ -537,8 +537,8 @@ function shade(data, mask, width, alpha, colour) {
   for (let at = 0; at < mask.length; at++) {
     const value = mask[at];
     if (!value) continue;
-    const near = [mask[at - 1], mask[at + 1], mask[at - width], mask[at + width]];
-    const edge = near.some((other) => other !== value);
+    const beside = value === mask[at - 1] && value === mask[at + 1];
+    const edge = !beside || value !== mask[at - width] || value !== mask[at + width];
     if (!edge && !alpha) continue;
     data.set(COLOURS[(colour ?? value - 1) % COLOURS.length], 4 * at);
     data[4 * at + 3] = edge ? 255 : alpha;
@@ -556,8 +556,9 @@ function encode(mask, [width, height]) {
 async function decode(blob, [width, height]) {
   const context = new OffscreenCanvas(width, height).getContext("2d");
   context.drawImage(await createImageBitmap(blob, { colorSpaceConversion: "none" }), 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  return Uint8Array.from({ length: width * height }, (_, at) => data[4 * at]);
+  const { data } = context.getImageData(0, 0, width, height), mask = new Uint8Array(width * height);
+  for (let at = 0; at < mask.length; at++) mask[at] = data[4 * at];
+  return mask;
 }
 
 // Gradio makes the tab's content when it is first opened, and may make it again.

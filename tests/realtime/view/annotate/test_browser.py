@@ -380,8 +380,6 @@ def test_a_real_polyp_is_followed(
             tab.go(index - REAL_FRAMES.start)
             tab.outline(np.stack([x, y], axis=1).tolist())
         tab.work("g", lambda: "19 propagated" in tab.text("[data-counts]"))
-        if folder := os.environ.get("QLUMEN_SCREENSHOTS"):
-            browser.save_screenshot(f"{folder}/annotate.png")
         tab.press("n")
         wait_until(lambda: "propagated" in tab.text("[data-where]"), "no frame is asked for")
         tab.press("b", " ")

@@ -19,16 +19,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from qlumen.errors import UsageError
 from qlumen.realtime.annotation.project import encode
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.review.review import Review
-from qlumen.realtime.view.annotate.tab import PREFIX, annotate_routes, find_outlines
+from qlumen.realtime.view.annotate.tab import PREFIX, annotate_routes, annotate_tab, find_outlines
 from qlumen.realtime.view.app import _refuse_invalid
 from qlumen.realtime.view.reviews.open_recordings import OpenRecordings
 from qlumen.realtime.view.reviews.tab import PREFIX as RECORDINGS
 from qlumen.realtime.view.reviews.tab import recording_routes
 from qlumen.realtime.view.security.middleware import MAX_BODY_BYTES, Gate
 from qlumen.realtime.view.security.sessions import Sessions
+from qlumen.realtime.view.tabs import PageContext
 
 from support.media import write_image
 from support.reviews import ALWAYS_CLEAR, FRAMES, SEEN, SIZE, make_recording, make_review, png_of
@@ -242,6 +244,16 @@ def test_no_body_makes_the_server_fail(served: Served, path: str, body: bytes) -
         )
         assert answer.status_code < 500
         assert not any(leak in answer.text for leak in LEAKS)
+
+
+def test_a_folder_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    chosen = load_settings(None, [f"view.annotations={tmp_path / 'file'}"])
+    with (
+        OpenRecordings(chosen, Sessions(1)) as recordings,
+        pytest.raises(UsageError, match="choose another view"),
+    ):
+        annotate_tab(PageContext(chosen, Sessions(1), tmp_path), recordings)
 
 
 def test_nothing_is_kept_without_a_folder(served: Served) -> None:
