@@ -5,7 +5,8 @@ outlines come from the other half. A cell is a hospital, a number of outlines, a
 It adds a JSON row to OUT/rows.jsonl, and a later call skips it. OUT/table.md has the Dice and its
 difference to the base network, with intervals by group of the mean over draws, and the findings on
 images without a lesion. DATA has the lists only_H and without_H_train of each hospital H,
-negatives_train and negatives_score. BASES has a bundle base-H of each.
+negatives_train and negatives_score. BASES has a bundle base-H of each. With --labels it measures
+the labels of `qlumen label` in place of that.
 """
 
 import argparse
@@ -36,8 +37,9 @@ from qlumen.realtime.analysis.frame_analysis import FrameAnalysis
 from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.training.adaptation.adapt import DEFAULTS, METHODS, ROUNDS, judge, train_student
-from qlumen.training.adaptation.students import student_settings
-from qlumen.training.data import Dataset, load_split
+from qlumen.training.adaptation.prototypes import predict_maps
+from qlumen.training.adaptation.students import open_network, run_rounds, student_settings
+from qlumen.training.data import Dataset, load_split, resize_pairs
 
 NONE = "none"
 QLUMEN = (sys.executable, "-c", "from qlumen.realtime.cli import main; main()")
@@ -119,6 +121,29 @@ class Hospital:
                     "kept": kept, **self.score(bundle)}  # fmt: skip
 
 
+def measure_labels(args: argparse.Namespace, hospital: Hospital) -> None:
+    """Print the Dice of labels of 60 images from 3 outlined ones, and of the base network."""
+    data, groups, size = hospital.data, hospital.groups, hospital.base.manifest.input.width
+    order = np.random.default_rng(HALVES_SEED).permutation(sorted(set(groups)))
+    outlines = take(data, np.array([np.flatnonzero(groups == one)[0] for one in order[:3]]))
+    frames = take(data, np.flatnonzero(np.isin(groups, order[3:63]))[:60])
+    given = {"epochs": args.label_epochs, "ema_decay": 0.99, "threads": args.threads}
+    settings = student_settings(hospital.base, f"only_{hospital.name}", given)
+
+    def show(name: str, maps: np.ndarray) -> None:
+        truth = resize_pairs(frames.images, frames.masks, maps.shape[1])[1] > 0
+        both = ((maps >= 0.5) & truth).sum((1, 2))
+        dice = 2 * both / np.maximum(1, (maps >= 0.5).sum((1, 2)) + truth.sum((1, 2)))
+        print(f"{hospital.name}, labels, {name}: Dice {dice.mean():.3f}", flush=True)
+
+    show("base network", predict_maps(open_network(hospital.base), frames, size))
+    with TemporaryDirectory() as work:
+        for rounds, centres in ((0, (1, 1)), (0, (4, 8)), (1, (4, 8)), (2, (4, 8)), (3, (4, 8))):
+            maps = run_rounds(hospital.base, outlines, frames, settings, Path(work) / "run",
+                              rounds=rounds, centres=centres)[1]  # fmt: skip
+            show(f"centres {centres}, round {rounds}", maps)
+
+
 def write_table(path: Path, rows: list[dict], hospitals: dict[str, Hospital]) -> None:
     lines = ["| hospital | outlines | method | draws | Dice | difference | findings, no lesion "
              "| kept by the check |", "|---" * 8 + "|"]  # fmt: skip
@@ -148,6 +173,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--frames", type=int, default=60, help="frames without outlines, at most")
     parser.add_argument("--guard", type=int, default=20, help="lesion-free images of the check")
+    parser.add_argument("--labels", action="store_true", help="measure `label` alone")
+    parser.add_argument("--label-epochs", type=int, default=4, help="of each round of --labels")
     parser.add_argument("--scored", type=int, default=104, help="outlined images that are scored")
     parser.add_argument("--free", type=int, default=49, help="lesion-free images that are scored")
     parser.add_argument("--epochs", type=int, default=DEFAULTS["epochs"])
@@ -166,6 +193,10 @@ def main() -> None:
     rows = [json.loads(line) for line in store.open()] if store.is_file() else []
     done = {(r["hospital"], r["outlines"], r["draw"], r["method"]) for r in rows}
     hospitals = {name: Hospital(args, name) for name in args.hospitals}
+    for name in args.hospitals if args.labels else ():
+        measure_labels(args, hospitals[name])
+    if args.labels:
+        return
     cells = [(h, 0, 0, NONE) for h in hospitals]
     cells += [(h, c, d, m) for d in args.draws for c in args.counts
               for h in hospitals for m in args.methods]  # fmt: skip
