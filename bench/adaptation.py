@@ -38,7 +38,12 @@ from qlumen.realtime.config.settings import Settings
 from qlumen.realtime.segmentation.segmenter import Segmenter
 from qlumen.training.adaptation.adapt import DEFAULTS, METHODS, ROUNDS, judge, train_student
 from qlumen.training.adaptation.prototypes import predict_maps
-from qlumen.training.adaptation.students import open_network, run_rounds, student_settings
+from qlumen.training.adaptation.students import (
+    open_network,
+    run_cross,
+    run_rounds,
+    student_settings,
+)
 from qlumen.training.data import Dataset, load_split, resize_pairs
 
 NONE = "none"
@@ -142,6 +147,7 @@ def measure_labels(args: argparse.Namespace, hospital: Hospital) -> None:
             maps = run_rounds(hospital.base, outlines, frames, settings, Path(work) / "run",
                               rounds=rounds, centres=centres)[1]  # fmt: skip
             show(f"centres {centres}, round {rounds}", maps)
+        show("cross labels", run_cross(outlines, frames, settings, Path(work)))
 
 
 def write_table(path: Path, rows: list[dict], hospitals: dict[str, Hospital]) -> None:

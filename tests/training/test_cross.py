@@ -48,11 +48,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_weight_0_is_the_supervised_run(
     tmp_path: Path, images: Dataset, unlabelled: Dataset
 ) -> None:
-    plain = Trainer(SMALL, tmp_path / "a", images, None)
+    plain = Trainer(SMALL.model_copy(update={"epochs": 1}), tmp_path / "a", images, None)
     plain.run()
     weights = []
     for weight in (0.0, 0.3):
-        settings = CROSS.model_copy(update={"unlabelled_weight": weight})
+        settings = CROSS.model_copy(update={"unlabelled_weight": weight, "epochs": 1})
         trainer = CrossTrainer(settings, tmp_path / f"{weight}", images, None, unlabelled)
         trainer.run()
         weights.append(states(trainer))

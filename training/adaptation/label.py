@@ -26,7 +26,7 @@ from qlumen.system.files import replacing
 from qlumen.system.output_paths import PATH, check_paths
 from qlumen.training.adaptation.frames import Frames, check_clips, collect_frames
 from qlumen.training.adaptation.prototypes import Floats, mean_entropy
-from qlumen.training.adaptation.students import run_rounds, student_settings
+from qlumen.training.adaptation.students import run_cross, run_rounds, student_settings
 from qlumen.training.data import load_split
 from qlumen.training.settings import read_overrides
 
@@ -46,6 +46,8 @@ SHOWN = 3
               help="Take each Nth frame of a clip.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(min=0), default=3, show_default=True,
               help="Trainings; 0 labels by likeness alone.")  # fmt: skip
+@click.option("--cross", is_flag=True,
+              help="Then let two unlike networks label, which learn from each other.")  # fmt: skip
 @click.option("--prototypes", type=(click.IntRange(min=1), click.IntRange(min=1)), default=(4, 8),
               show_default=True, metavar="LESION BACKGROUND",
               help="Centres of the features of each kind.")  # fmt: skip
@@ -60,6 +62,7 @@ def command(
     bundle: Path | None,
     every: int,
     rounds: int,
+    cross: bool,
     prototypes: tuple[int, int],
     overrides: tuple[str, ...],
 ) -> None:
@@ -85,6 +88,8 @@ def command(
         centres=prototypes,
         on_round=lambda number: console.print(f"round {number}/{rounds}", highlight=False),
     )
+    if cross:
+        maps = run_cross(outlines, frames.images, settings, run_folder)
     stems = write_labels(data, name, frames, maps)
     console.print(
         f"wrote {len(maps)} masks to {data / name}, {int((maps >= 0.5).any((1, 2)).sum())} with a "

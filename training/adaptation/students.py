@@ -36,7 +36,7 @@ from qlumen.training.adaptation.prototypes import (
     spread_cells,
 )
 from qlumen.training.batches import Batch
-from qlumen.training.cross import other_batches, ramp
+from qlumen.training.cross import CrossTrainer, other_batches, ramp
 from qlumen.training.data import Dataset
 from qlumen.training.loop import Trainer
 from qlumen.training.settings import TrainSettings, check_settings
@@ -71,8 +71,7 @@ class Student(Trainer):
         outlines: Dataset,
         frames: Dataset | None = None,
     ) -> None:
-        times = math.ceil(EPOCH_STEPS * settings.batch_size / len(outlines))
-        super().__init__(settings, folder, outlines.repeat(times), None)
+        super().__init__(settings, folder, fill_epoch(outlines, settings), None)
         self.outlines, self.frames = outlines, frames
         self._coming: Iterator[Batch] = iter(())
 
@@ -194,6 +193,25 @@ def run_rounds(
             student.resume()
         maps = predict_maps(student.run(), frames, size)
     return student, maps
+
+
+def run_cross(outlines: Dataset, frames: Dataset, settings: TrainSettings, folder: Path) -> Floats:
+    """Train two unlike networks on outlines and on each other's sure masks of frames.
+
+    A later call with the same folder goes on where the last one stopped.
+
+    Returns:
+        The probabilities of the frames by the network that is kept, `(N, size / 2, size / 2)`.
+    """
+    trainer = CrossTrainer(settings, folder / "cross", fill_epoch(outlines, settings), None, frames)
+    if trainer.has_checkpoint():
+        trainer.resume()
+    return predict_maps(trainer.run(), frames, settings.input_size)
+
+
+def fill_epoch(outlines: Dataset, settings: TrainSettings) -> Dataset:
+    """Repeat outlines until they fill `EPOCH_STEPS` batches."""
+    return outlines.repeat(math.ceil(EPOCH_STEPS * settings.batch_size / len(outlines)))
 
 
 def open_network(bundle: Bundle) -> UNet:

@@ -149,7 +149,7 @@ def test_outlines_of_a_browser_come_through(mask: Mask) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_damaged_outlines_are_refused_or_valid(data: st.DataObject) -> None:
     """Any bytes and any change of a PNG give a mask of the size and range, or RefusedError."""
     png = bytearray(encode(np.ones(SIZE[::-1], np.uint8)))

@@ -118,27 +118,26 @@ def _end_a_worker(driver: psutil.Process) -> bool:
 
 
 def test_killed_run_goes_on(whole: Path, recordings: Path, tmp_path: Path) -> None:
-    """Twice a worker is killed, then the driver; at the end no row is missing."""
+    """A worker is killed, then the driver; at the end no row is missing."""
     output = tmp_path / "archive"
-    for committed in (1, 2):
-        driver = subprocess.Popen(
-            archive_command(recordings, "--output", output, "--workers", 2),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        process = psutil.Process(driver.pid)
-        end_s = time.monotonic() + 120
-        while not _end_a_worker(process) and time.monotonic() < end_s and driver.poll() is None:
-            time.sleep(0.05)
-        while len(list(output.glob(COMMITTED))) < committed and time.monotonic() < end_s:
-            time.sleep(0.05)
-        workers = [one for one in process.children(recursive=True) if "Agent" not in one.name()]
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-        assert workers
-        assert not psutil.wait_procs(workers, timeout=30)[1], "the cluster outlived its driver"
+    driver = subprocess.Popen(
+        archive_command(recordings, "--output", output, "--workers", 2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    process = psutil.Process(driver.pid)
+    end_s = time.monotonic() + 120
+    while not _end_a_worker(process) and time.monotonic() < end_s and driver.poll() is None:
+        time.sleep(0.05)
+    while not list(output.glob(COMMITTED)) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    workers = [one for one in process.children(recursive=True) if "Agent" not in one.name()]
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert workers
+    assert not psutil.wait_procs(workers, timeout=30)[1], "the cluster outlived its driver"
     before = {path: path.stat().st_mtime_ns for path in output.glob(COMMITTED)}
-    assert len(before) >= 2
+    assert before
     done = run_archive(recordings, "--output", output)
     assert "4 recordings judged, 1 set aside" in done.stdout, done
     assert all_rows(output) == all_rows(whole)
