@@ -3,7 +3,8 @@
     python bench/screenshots.py FOLDER
 
 Writes `scene.webp`, an animation of a replay; `view-live.png` (1280x720) and `view-phone.png`,
-the live page while a lesion is in view; and `view-recordings.png`, a finished review.
+the live page while a lesion is in view; `view-recordings.png`, a finished review; and
+`view-annotate.png`, outlines that were carried from two frames to all others.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from qlumen.realtime.config.settings import load_settings
 from qlumen.realtime.live.outputs import LiveOutputs
@@ -33,6 +35,7 @@ SETTINGS = ("scene.seed=1", "source.loop=true", "view.port=0", "live.max_age_ms=
 """All else is as by default; the browser's capture of the page delays the AI."""
 SIZES = {"view-live.png": DESKTOP, "view-phone.png": PHONE}
 RECORDINGS, RECORDED_FRAMES = "view-recordings.png", 200
+ANNOTATE, KEYS = "view-annotate.png", (0, 40)
 ANIMATION, ANIMATED_FRAMES, MAX_ANIMATION_BYTES = "scene.webp", 126, 2_000_000
 ANIMATION_SETTINGS = (
     "scene.seed=3", f"scene.frames={ANIMATED_FRAMES}", "snapshots.every=2",
@@ -55,7 +58,8 @@ def main() -> None:
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--set", action="append", default=[], help="a setting")
     options = arguments.parse_args()
-    settings = load_settings(None, [*SETTINGS, *options.set])
+    outlines = TemporaryDirectory()
+    settings = load_settings(None, [*SETTINGS, f"view.annotations={outlines.name}", *options.set])
     write_animation(options.folder / ANIMATION)
     panel = LivePanel(settings)
     outputs = LiveOutputs(recordings=options.folder, snapshots=options.folder / "none")
@@ -76,6 +80,8 @@ def main() -> None:
         with TemporaryDirectory() as scratch:
             recording = record_scene(Path(scratch) / "scene.mp4", RECORDED_FRAMES)
             write(options.folder / RECORDINGS, show_review(browser, recording))
+            write(options.folder / ANNOTATE, show_outlines(browser))
+    outlines.cleanup()
     (options.folder / "none").rmdir()
 
 
@@ -108,6 +114,34 @@ def show_review(browser: webdriver.Chrome, recording: Path) -> bytes:
     wait(lambda: bool(browser.find_elements(By.CSS_SELECTOR, "[data-upload]")), "no tab opened")
     browser.find_element(By.CSS_SELECTOR, "[data-upload]").send_keys(str(recording))
     wait(lambda: bool(browser.execute_script(REVIEWED)), "the recording has no result")
+    time.sleep(ROOM_FOR_A_SCREEN_S)
+    png: bytes = browser.get_screenshot_as_png()
+    return png
+
+
+def show_outlines(browser: webdriver.Chrome) -> bytes:
+    """Accept the network's outlines of `KEYS`, carry them on, and return the tab as PNG."""
+    browser.find_elements(By.CSS_SELECTOR, '[role="tab"]')[2].click()
+
+    def read(name: str) -> str:
+        found = browser.find_elements(By.CSS_SELECTOR, f"#annotate [data-{name}]")
+        return found[0].text if found else ""
+
+    def press(name: str) -> None:
+        browser.find_element(By.CSS_SELECTOR, f'#annotate [data-do="{name}"]').click()
+
+    wait(lambda: "of" in read("where"), "the recording is not open")
+    for index in KEYS:
+        slider = browser.find_element(By.CSS_SELECTOR, "#annotate [data-place]")
+        at = int(slider.get_property("value"))
+        slider.send_keys((Keys.ARROW_RIGHT if index > at else Keys.ARROW_LEFT) * abs(index - at))
+        wait(lambda index=index: f"frame {index} of" in read("where"), "no frame")
+        press("accept")
+        wait(lambda: read("saved") == "Saved" and "of the network" in read("where"), "not saved")
+    press("propagate")
+    wait(lambda: "propagated" in read("counts"), "no outline was carried on")
+    press("next")
+    wait(lambda: "propagated" in read("where"), "no frame is asked for")
     time.sleep(ROOM_FOR_A_SCREEN_S)
     png: bytes = browser.get_screenshot_as_png()
     return png

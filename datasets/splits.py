@@ -108,7 +108,7 @@ def find_images(base: Path) -> list[Path]:
     folders = [base, *(path for path in base.rglob("*") if path.is_dir())]
     files = sorted(file for folder in folders for file in image_files(folder))
     if not files:
-        raise DatasetError(f"no image to evaluate in {base}")
+        raise DatasetError(f"no image in {base}; name a folder with images")
     return files
 
 

@@ -91,6 +91,7 @@ def command(
     check_paths([folder, data], [], [("--output", output)])
     check_clips(clips)
     base, console = read_bundle(folder), Console()
+    source = ", ".join([method, *(Path(clip).name for clip in clips)])
     settings = student_settings(base, outlines, DEFAULTS, {"start": folder},
                                 read_overrides(overrides))  # fmt: skip
     open_network(base)
@@ -100,7 +101,7 @@ def command(
     with TemporaryDirectory() as work:
         frames = collect_frames(clips, Path(work) / "frames", every).images if clips else None
         student, network = train_student(base, images, frames, settings, Path(work) / "run")
-        before, after = write_unless_worse(output, network, base, student, method, pairs, free)
+        before, after = write_unless_worse(output, network, base, student, source, pairs, free)
     console.print(f"before: {before}\nafter: {after}\nwrote {output}", highlight=False)
 
 

@@ -29,13 +29,13 @@ class Frames:
 
 
 def check_clips(clips: Sequence[str]) -> None:
-    """Raise an error if a clip is missing, or if two have one name."""
+    """Raise an error if a clip is missing, has no image, or if two have one name."""
     names = [Path(clip).stem for clip in clips]
     for clip in clips:
         if not Path(clip).exists():
             raise SourceNotFoundError(f"no such video or folder: {clip}; check the path")
-        if Path(clip).is_dir() and not find_images(Path(clip)):
-            raise UsageError(f"{clip} has no image; name a video or a folder of images")
+        if Path(clip).is_dir():
+            find_images(Path(clip))
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"two clips have the name {min(twice)}; rename one")
 
@@ -48,7 +48,7 @@ def collect_frames(clips: Sequence[str], folder: Path, every: int) -> Frames:
 
     Raises:
         SourceError: a clip cannot be read.
-        UsageError: there are too many frames.
+        UsageError: there are too many frames, or two would have one name.
     """
     owners: dict[str, str] = {}
     with replacing(folder) as part:
@@ -56,6 +56,8 @@ def collect_frames(clips: Sequence[str], folder: Path, every: int) -> Frames:
         for clip in clips:
             name = Path(clip).stem
             for stem in _copy(clip, part, name, every):
+                if stem in owners:
+                    raise UsageError(f"two images of {clip} would have the name {stem}; rename one")
                 owners[stem] = name
                 if len(owners) > MOST_FRAMES:
                     raise UsageError(

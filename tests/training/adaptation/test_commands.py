@@ -154,6 +154,19 @@ def test_label_adds_frames_to_a_data_folder_and_goes_on_after_an_end(
     assert first != {path.name: path.read_bytes() for path in (data / "label/masks").iterdir()}
 
 
+def test_images_that_would_have_one_name_are_refused(
+    tmp_path: Path, data: Path, base: Path
+) -> None:
+    image = next((data / "scene/images").iterdir())
+    for place in ("clip/a/b.jpg", "clip/a_b.jpg"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, tmp_path / place)
+    with pytest.raises(QlumenError, match="would have the name clip_a_b"):
+        run(label, tmp_path / "clip", "--data", data, "--seed", "train", "--bundle", base,
+            "--run", tmp_path / "run")  # fmt: skip
+    assert not (data / "label").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
